@@ -1,0 +1,86 @@
+# Augean: `make help` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 1
+OUTPUTS ?= outputs
+# Further overrides for every sweep target: make table1 ARGS="dataset=digits width=w16"
+ARGS ?=
+SWEEP = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.workers=$(WORKERS)
+DEMO = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.workers=2 experiment=demo seed=0,1
+PARALLEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check format test test-integration test-slow test-cuda bench report status \
+	table1 table2 table3 table4 final stem reproduce clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## .venv with everything, at the exact versions of constraints.txt
+
+# Two steps, the second only where the first went through: a half-made .venv is made again.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: setup ## Tables 1-4 on real digits, small enough for two CPU cores, and their report (under 5 minutes)
+	$(DEMO) -cn table1_activation
+	$(DEMO) -cn table2_weight_decay
+	$(DEMO) -cn table3_width width=w8,w16,w32 runtime.table.baseline=16
+	$(DEMO) -cn table4_optimizer
+	$(BIN)/augean report --outputs $(OUTPUTS)
+
+table1: setup ## Table 1: activation (WORKERS=n, ARGS="overrides")
+	$(SWEEP) -cn table1_activation $(ARGS)
+
+table2: setup ## Table 2: weight decay
+	$(SWEEP) -cn table2_weight_decay $(ARGS)
+
+table3: setup ## Table 3: channels
+	$(SWEEP) -cn table3_width $(ARGS)
+
+table4: setup ## Table 4: optimizer
+	$(SWEEP) -cn table4_optimizer $(ARGS)
+
+final: setup ## the final model
+	$(SWEEP) -cn final $(ARGS)
+
+stem: setup ## 3x3 against 7x7 stem
+	$(SWEEP) -cn stem $(ARGS)
+
+reproduce: table1 table2 table3 table4 final stem report ## everything above, then the report
+
+report: setup ## tables, figures and index.html from OUTPUTS=dir
+	$(BIN)/augean report --outputs $(OUTPUTS)
+
+status: setup ## finished, running, failed and missing runs of each sweep
+	$(BIN)/augean status --outputs $(OUTPUTS)
+
+bench: setup ## throughput beside other training loops
+	$(BIN)/augean bench
+
+check: setup ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## mend lint and format where that is safe
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup ## all tests that need nothing installed
+	$(BIN)/pytest -m "not slow and not integration and not cuda" -n $(PARALLEL)
+
+test-integration: setup ## tests against real servers
+	$(BIN)/pytest -m integration
+
+test-slow: setup ## torture and fuzz at full count
+	$(BIN)/pytest -m slow -n $(PARALLEL)
+
+test-cuda: setup ## tests that need a CUDA device
+	$(BIN)/pytest -m cuda
+
+clean: ## caches, not outputs
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,81 @@
+"""From a config node to the object that it names, with every mistake refused by name."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from augean.config import Config, find_class
+from augean.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def _construct(key: str, cls: Callable[..., T], **arguments: Any) -> T:
+    """Call a class with arguments from the config, so that a wrong one is named with its key."""
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def _check_arguments(key: str, cls: type, arguments: dict[str, Any]) -> None:
+    parameters = inspect.signature(cls).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in arguments:
+        if name not in parameters:
+            raise ConfigError(
+                f"{key}.{name}: {cls.__qualname__} takes no such argument; it takes {', '.join(parameters)}"
+            )
+
+
+def build_activation(config: Config) -> Callable[[], nn.Module]:
+    """A factory: each call gives a fresh activation module."""
+    node = config.activation
+    cls = find_class("activation._target_", node._target_, nn.Module)
+    _check_arguments("activation.arguments", cls, node.arguments)
+    factory = partial(_construct, "activation", cls, **node.arguments)
+    factory()
+    return factory
+
+
+def build_model(config: Config, num_classes: int) -> nn.Module:
+    """The network, initialised from torch's default generator."""
+    node = config.model
+    cls = find_class("model._target_", node._target_, nn.Module)
+    arguments = dict(node.arguments)
+    if node.stem is not None:
+        _check_arguments("model", cls, {"stem": node.stem})
+        arguments["stem"] = node.stem
+    _check_arguments("model.arguments", cls, arguments)
+    return _construct(
+        "model",
+        cls,
+        num_classes=num_classes,
+        activation=build_activation(config),
+        channels=config.width.channels,
+        dropout=config.regularization.dropout,
+        **arguments,
+    )
+
+
+def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer over all parameters, with `regularization.weight_decay` on every one of them."""
+    node, weight_decay = config.optimizer, config.regularization.weight_decay
+    cls = find_class("optimizer._target_", node._target_, torch.optim.Optimizer)
+    arguments: dict[str, Any] = {"lr": node.lr, **node.arguments}
+    parameters = inspect.signature(cls).parameters
+    if node.momentum is not None:
+        _check_arguments("optimizer", cls, {"momentum": node.momentum})
+        arguments["momentum"] = node.momentum
+    if "weight_decay" in parameters:
+        # Given even when it is 0: AdamW's own default is not.
+        arguments["weight_decay"] = weight_decay
+    elif weight_decay:
+        raise ConfigError(f"regularization.weight_decay={weight_decay}: {cls.__qualname__} takes no weight_decay")
+    _check_arguments("optimizer.arguments", cls, arguments)
+    return _construct("optimizer", partial(cls, network.parameters()), **arguments)

@@ -1,0 +1,73 @@
+"""`augean <command>`: train, status, report, bench."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import augean
+from augean.errors import AugeanError
+
+
+def main() -> None:
+    """The console entry point; exit code 1 and one message for what the user can mend."""
+    if sys.argv[1:2] == ["train"]:
+        # Hydra reads the rest of the command line itself, `augean train --help` included.
+        from augean.train import main as train
+
+        sys.argv = ["augean train", *sys.argv[2:]]
+        train()
+        return
+    parser = argparse.ArgumentParser(prog="augean", description=augean.__doc__)
+    parser.add_argument("--version", action="version", version=f"augean {augean.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("train", help="train a run, a grid or a sweep file: the same as python train.py")
+    for name, text in (
+        ("status", "finished, running, interrupted, failed and missing runs of each sweep"),
+        ("report", "tables, figures and a page from an output directory"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)"
+        )
+        if name == "status":
+            command.add_argument("sweep", nargs="?", help="only sweeps whose name begins with this")
+    arguments = parser.parse_args()
+    try:
+        sys.exit({"status": status, "report": report}[arguments.command](arguments))
+    except AugeanError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Print the state of each sweep's runs and what fills the gaps."""
+    from augean import records
+
+    found, problems = records.read_all(arguments.outputs)
+    if arguments.sweep:
+        found = [record for record in found if record.name.startswith(arguments.sweep)]
+        if not found:
+            raise AugeanError(f"no sweep {arguments.sweep} in {arguments.outputs}; `augean status` lists them")
+    if not found:
+        print(f"No sweep was launched into {arguments.outputs} yet. For example: make demo")
+    for record in found:
+        states = record.states(arguments.outputs)
+        counts = ", ".join(f"{states[state]} {state}" for state in records.STATES if states[state])
+        print(f"{record.name} ({record.title}): {counts}")
+        if sum(states.values()) > states["finished"] + states["diverged"]:
+            print(f"  to go on: {record.command}")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 2 if problems else 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the report and print where it is."""
+    from augean.report import make_report
+
+    result = make_report(arguments.outputs)
+    for problem in result.problems:
+        print(problem, file=sys.stderr)
+    print(f"Report: {result.page}")
+    return result.exit_code

@@ -1,0 +1,490 @@
+"""The config of a run: its typed schema, its checks, and the run id made from it.
+
+Everything outside the node `runtime` changes the mathematics of a run or what it records, so it is part of the run's
+address; nothing under `runtime` is. A field's default here is *neutral*: it is dropped before hashing, so a new field
+with a neutral default changes no existing id. Neutral defaults therefore never change.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_type_hints
+
+from omegaconf import MISSING as REQUIRED
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from augean.errors import ConfigError
+
+T = TypeVar("T")
+
+SCHEMA = 1
+"""Raised when the meaning of a config key changes."""
+CORE = 1
+"""Raised when Augean's own mathematics changes, which is when a golden loss curve changes."""
+TRUSTED_PACKAGES = ("torch", "torchvision", "augean")
+"""Their classes are named by version or by `CORE`; code from elsewhere enters the run id as a digest of its source."""
+
+
+def bounded(default: Any, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf) -> Any:
+    """A number field with `low <= value <= high` and `above < value`."""
+    return field(default=default, metadata={"low": low, "high": high, "above": above})
+
+
+def one_of(default: Any, *choices: str) -> Any:
+    """A string field with a fixed set of values."""
+    return field(default=default, metadata={"choices": choices})
+
+
+def label_name(default: str = REQUIRED) -> Any:
+    """A string field that becomes part of a directory name."""
+    return field(default=default, metadata={"pattern": r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"})
+
+
+@dataclass
+class ModelConfig:
+    """A network: called with `num_classes, activation, channels, dropout` and `arguments`."""
+
+    name: str = label_name()
+    _target_: str = REQUIRED
+    stem: str | None = one_of(None, "cifar", "imagenet")
+    """ResNets only: 3x3 stride 1 without pooling, or 7x7 stride 2 with max-pooling."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Further keyword arguments of the class."""
+
+
+@dataclass
+class ActivationConfig:
+    """The activation that stands wherever the original network has a ReLU."""
+
+    name: str = label_name()
+    _target_: str = REQUIRED
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class OptimizerConfig:
+    """An optimizer class; weight decay comes from `regularization.weight_decay` alone."""
+
+    name: str = label_name()
+    _target_: str = REQUIRED
+    lr: float = bounded(REQUIRED, above=0)
+    """Initial learning rate."""
+    momentum: float | None = bounded(None, low=0, high=1)
+    """For classes that take `momentum`; null leaves the class's own default."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class RegularizationConfig:
+    weight_decay: float = bounded(0.0, low=0)
+    """The optimizer's `weight_decay`: on every parameter, batch norm and biases included."""
+    label_smoothing: float = bounded(0.0, low=0, high=1)
+    dropout: float = bounded(0.0, low=0, high=0.99)
+    """Probability, before the last linear layers."""
+    cutout: int = bounded(0, low=0)
+    """Side in pixels of the square that is erased (DeVries and Taylor 2017)."""
+    mixup: float = bounded(0.0, low=0)
+    """Alpha of the Beta distribution (Zhang et al. 2018)."""
+
+
+@dataclass
+class WidthConfig:
+    channels: int = bounded(REQUIRED, low=1)
+    """C: channels of the first stage; the later stages have 2C, 4C, 8C."""
+
+
+@dataclass
+class AugmentationConfig:
+    crop_padding: int = bounded(0, low=0)
+    """Pixels of zero padding before a random crop of the original size."""
+    flip: bool = False
+    """Horizontal flip with probability 1/2."""
+
+
+@dataclass
+class ScheduleConfig:
+    name: str = one_of(REQUIRED, "constant", "plateau", "cosine", "onecycle")
+    factor: float = bounded(0.5, above=0, high=0.999)
+    """plateau: the learning rate is multiplied by this."""
+    patience: int = bounded(9, low=0)
+    """plateau: epochs without a new minimum of the validation loss that are let pass."""
+    threshold: float = bounded(0.0, low=0, high=1)
+    """plateau: relative improvement that counts as a new minimum."""
+    warmup: float = bounded(0.0, low=0, high=0.99)
+    """cosine, onecycle: share of all steps in which the rate rises."""
+
+
+@dataclass
+class DatasetConfig:
+    """A data set class: constructed with `name, root, image_size` and `arguments`."""
+
+    name: str = label_name()
+    _target_: str = REQUIRED
+    num_train: int | None = bounded(None, low=1)
+    """Training images kept after the validation split (stratified); null keeps all."""
+    num_val: int = bounded(5000, low=0)
+    """Images held out of the training set, stratified by class; 0 trains on everything and takes the last epoch."""
+    split_seed: int = bounded(0, low=0)
+    """Of the split alone, so that all seeds share it."""
+    image_size: int = bounded(32, low=8, high=512)
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    crop_padding: int = bounded(4, low=0)
+    """What `augmentation=standard` pads on these images."""
+    flip: bool = True
+    """Whether `augmentation=standard` flips these images."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TrainerConfig:
+    epochs: int = bounded(35, low=1)
+    batch_size: int = bounded(128, low=2)
+    precision: str = one_of("bf16", "bf16", "fp16", "fp32")
+    """Of the matrix products; weights are kept in fp32 throughout."""
+    deterministic: bool = False
+    """Deterministic kernels only."""
+    reset_optimizer: str = one_of("never", "never", "epoch")
+    """epoch: momentum and moments start anew each epoch."""
+
+
+@dataclass
+class RecordConfig:
+    """What a run records beyond one row an epoch."""
+
+    step_loss: bool = False
+    """`steps.npy`: the training loss of every step."""
+
+
+@dataclass
+class TableConfig:
+    """The table that a sweep fills (see sweeps/)."""
+
+    title: str | None = None
+    figure: str | None = None
+    """Name of the figure in the reference report, such as "Figure 2"."""
+    row: str | None = None
+    """Dotted key whose value is the row, such as activation.name."""
+    baseline: str | None = None
+    """The row that the others are compared with."""
+    reference: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Per row the published numbers: test_accuracy in percent, seconds."""
+    note: str | None = None
+    """A sentence for the caption."""
+
+
+@dataclass
+class LauncherConfig:
+    name: str = one_of("local", "local")
+
+
+@dataclass
+class RuntimeConfig:
+    """Where and how a run is executed; never part of its address."""
+
+    outputs: str = "outputs"
+    data: str = "data"
+    """Folder of the data sets."""
+    cache: str | None = None
+    """Folder for decoded images; null: `.augean` inside `runtime.data`."""
+    dataset_title: str | None = None
+    """What tables call the data set; null: its name."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:<n> or mps."""
+    threads: int | None = bounded(None, low=1)
+    """CPU threads; null: all cores, shared out among the workers."""
+    workers: int = bounded(1, low=1, high=256)
+    """Processes that work on a sweep together; CUDA devices are dealt out."""
+    compile: bool = False
+    """torch.compile the network."""
+    checkpoint_seconds: float = bounded(30.0, low=0)
+    """Least time between two checkpoints."""
+    grace_seconds: float = bounded(25.0, low=0)
+    """After a stop signal an epoch may end within this time, else it is abandoned."""
+    progress: str = one_of("auto", "auto", "bar", "plain", "none")
+    """auto: a bar on a terminal, else a plain line per epoch."""
+    allowed_packages: list[str] = field(default_factory=lambda: list(TRUSTED_PACKAGES))
+    """Packages whose classes a `_target_` may name."""
+    table: TableConfig = field(default_factory=TableConfig)
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
+
+
+@dataclass
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    activation: ActivationConfig = field(default_factory=ActivationConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    regularization: RegularizationConfig = field(default_factory=RegularizationConfig)
+    width: WidthConfig = field(default_factory=WidthConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    record: RecordConfig = field(default_factory=RecordConfig)
+    seed: int = bounded(0, low=0, high=2**31 - 1)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+
+def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
+    """A checked `Config` from a composed config or from plain nested dictionaries.
+
+    Raises:
+        ConfigError: for unknown keys, wrong types, missing or out-of-range values; all range problems at once.
+    """
+    try:
+        # Through plain containers: a typed config to which Hydra's `+key` forced an unknown key would pass a merge.
+        plain = OmegaConf.to_container(raw, resolve=True) if isinstance(raw, DictConfig) else dict(raw)
+        config = cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain)))
+    except OmegaConfBaseException as error:
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise ConfigError(where + str(error).split("\n")[0]) from error
+    problems = [*_range_problems(config, ""), *_cross_problems(config)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def _walk(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any]]:
+    """Yield (dotted key, field, value) of every leaf field below a dataclass node."""
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if is_dataclass(value):
+            yield from _walk(value, f"{prefix}{item.name}.")
+        else:
+            yield f"{prefix}{item.name}", item, value
+
+
+def _range_problems(config: Config, prefix: str) -> Iterator[str]:
+    for key, item, value in _walk(config, prefix):
+        meta = item.metadata
+        if value is None:
+            continue
+        if "choices" in meta and value not in meta["choices"]:
+            yield f"{key}={value}: must be one of {', '.join(meta['choices'])}"
+        if "pattern" in meta and not re.fullmatch(meta["pattern"], value):
+            yield f"{key}={value!r}: letters, digits, '_', '-' and '.' only (at most 64), as it names a folder"
+        if "low" in meta and not (meta["low"] <= value <= meta["high"] and value > meta["above"]):
+            yield f"{key}={value}: must be {_range_text(meta)}"
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{key}={value}: must be a finite number"
+
+
+def _range_text(meta: Mapping[str, float]) -> str:
+    parts = []
+    if meta["above"] > -math.inf:
+        parts.append(f"above {meta['above']:g}")
+    if meta["low"] > -math.inf:
+        parts.append(f"at least {meta['low']:g}")
+    if meta["high"] < math.inf:
+        parts.append(f"at most {meta['high']:g}")
+    return " and ".join(parts) or "a finite number"
+
+
+def _cross_problems(config: Config) -> Iterator[str]:
+    dataset, size = config.dataset, config.dataset.image_size
+    for key, values in (("mean", dataset.mean), ("std", dataset.std)):
+        if len(values) != 3 or not all(math.isfinite(value) for value in values):
+            yield f"dataset.{key}={values}: must be three finite numbers, one per colour channel"
+    if any(value <= 0 for value in dataset.std):
+        yield f"dataset.std={dataset.std}: must be above 0"
+    if config.augmentation.crop_padding >= size:
+        yield f"augmentation.crop_padding={config.augmentation.crop_padding}: must be below dataset.image_size={size}"
+    if config.regularization.cutout > size:
+        yield f"regularization.cutout={config.regularization.cutout}: must be at most dataset.image_size={size}"
+    if dataset.num_val == 0 and config.schedule.name == "plateau":
+        yield (
+            "schedule=plateau needs a validation loss and dataset.num_val=0 leaves none: "
+            "use schedule=cosine, onecycle or constant, or hold out images with dataset.num_val=5000"
+        )
+    if "weight_decay" in config.optimizer.arguments:
+        yield "optimizer.arguments.weight_decay: use regularization.weight_decay, the only source of weight decay"
+    device = config.runtime.device
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        yield f"runtime.device={device}: must be auto, cpu, cuda, cuda:<n> or mps"
+    for key, target in targets(config).items():
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
+            yield f"{key}={target}: must be a dotted class name such as torch.optim.SGD"
+        elif target.split(".")[0] not in config.runtime.allowed_packages:
+            allowed = ", ".join(config.runtime.allowed_packages)
+            yield (
+                f"{key}={target}: only classes of {allowed} are allowed; to trust another package add it to "
+                f"runtime.allowed_packages=[{','.join([*config.runtime.allowed_packages, target.split('.')[0]])}]"
+            )
+    for node in ("model", "activation", "optimizer", "dataset"):
+        yield from _argument_problems(f"{node}.arguments", getattr(config, node).arguments)
+
+
+def _argument_problems(key: str, value: Any) -> Iterator[str]:
+    """Class arguments are plain values: a nested `_target_` would be one more way to name code."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if str(name).startswith("_"):
+                yield f"{key}.{name}: keys that start with '_' are not passed on"
+            else:
+                yield from _argument_problems(f"{key}.{name}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _argument_problems(f"{key}[{index}]", item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{key}={value}: must be a finite number"
+
+
+def targets(config: Config) -> dict[str, str]:
+    """The class names in a config by their keys."""
+    return {
+        f"{node}._target_": getattr(config, node)._target_ for node in ("model", "activation", "optimizer", "dataset")
+    }
+
+
+def find_class(key: str, target: str, base: type[T]) -> type[T]:
+    """The class that `target` names.
+
+    Raises:
+        ConfigError: when it cannot be imported, is no class, or does not derive from `base`.
+    """
+    module_name, _, class_name = target.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"{key}={target}: cannot import {module_name}: {error}") from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        raise ConfigError(f"{key}={target}: {module_name} has no {class_name}")
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError(f"{key}={target}: must be a class derived from {base.__module__}.{base.__qualname__}")
+    return found
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Every key of the run's address as `{dotted key: value}`; `arguments` are spread too."""
+    flat: dict[str, Any] = {}
+    for key, _, value in _walk(config, ""):
+        if key.startswith("runtime."):
+            continue
+        if isinstance(value, dict):
+            flat.update({f"{key}.{name}": item for name, item in value.items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def to_dict(node: Any) -> dict[str, Any]:
+    """A dataclass node as nested plain dictionaries, complete."""
+    return {
+        item.name: to_dict(value) if is_dataclass(value) else value
+        for item in fields(node)
+        for value in [getattr(node, item.name)]
+    }
+
+
+def _neutral(item: "Field[Any]") -> Any:
+    if item.default is not MISSING:
+        return item.default
+    return item.default_factory() if item.default_factory is not MISSING else MISSING
+
+
+def _plain(value: Any, *, floats: bool) -> Any:
+    """A value as hashed: numbers of float fields, and of free arguments, as floats."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item, floats=floats) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, floats=floats) for item in value]
+    if floats and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) + 0.0  # -0.0 and 0.0 are one value
+    return value
+
+
+def canonical(node: Any) -> dict[str, Any]:
+    """A dataclass node as it is hashed: without `runtime` and without keys at their neutral default."""
+    hints = get_type_hints(type(node))
+    result: dict[str, Any] = {}
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if isinstance(value, RuntimeConfig):
+            continue
+        if is_dataclass(value):
+            if inner := canonical(value):
+                result[item.name] = inner
+        elif value != _neutral(item):
+            hint = str(hints[item.name])
+            result[item.name] = _plain(value, floats="float" in hint or "Any" in hint)
+    return result
+
+
+def run_id(config: Config, data_digest: str) -> str:
+    """The run's address: 10 hex digits over its config, its data's content and its code.
+
+    Args:
+        config: a checked config.
+        data_digest: content digest of the data set, see `augean.data.Source.digest`.
+    """
+    identity = {
+        "schema": SCHEMA,
+        "core": CORE,
+        "config": canonical(config),
+        "data": data_digest,
+        "code": {
+            target: source_digest(target.rpartition(".")[0])
+            for target in targets(config).values()
+            if target.split(".")[0] not in TRUSTED_PACKAGES
+        },
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@lru_cache(maxsize=256)
+def source_digest(module: str) -> str:
+    """Digest of a module's syntax tree, so that comments, docstrings and formatting do not count.
+
+    Raises:
+        ConfigError: when the module has no Python source that can be found.
+    """
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"_target_: cannot find module {module}: {error}") from error
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise ConfigError(f"_target_: cannot find the Python source of module {module}; is its package on the path?")
+    try:
+        tree = ast.parse(Path(spec.origin).read_bytes(), filename=spec.origin)
+    except SyntaxError as error:
+        raise ConfigError(f"_target_: {spec.origin} is no valid Python: {error}") from error
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            del body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def row_label(value: Any) -> str:
+    """How a config value reads as a table row: `0.0001` for 1e-4, `0` for 0.0."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        try:
+            return f"{float(value):g}"
+        except ValueError:
+            return value
+    return str(value)
+
+
+def directory_name(config: Config, identity: str) -> str:
+    """Name of the run's directory: readable parts, then the id."""
+    return (
+        f"{config.dataset.name}-{config.model.name}-{config.activation.name}-{config.optimizer.name}"
+        f"-c{config.width.channels}-s{config.seed}-{identity}"
+    )

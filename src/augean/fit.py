@@ -1,0 +1,209 @@
+"""The training core: plain PyTorch, no host synchronisation inside an epoch, all randomness from (seed, epoch).
+
+`fit` is a generator of epoch results; logging, checkpoints, progress and signals are its consumer's business.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from augean.augment import crop_and_flip, cutout, mixup, normalize, pad
+from augean.config import Config
+from augean.schedule import Schedule
+
+EVALUATION_BATCH = 1000
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels of one split, on the device."""
+
+    images: Tensor
+    """uint8 [N, H, W, 3]."""
+    labels: Tensor
+    """int64 [N]."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Score:
+    loss: float
+    """Mean cross-entropy, without label smoothing."""
+    accuracy: float
+    """Fraction of images."""
+    confusion: Tensor
+    """int64 [classes, classes] on the CPU: rows are true labels, columns predictions."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    epoch: int
+    """1-based."""
+    lr: float
+    """Learning rate of the epoch's first step."""
+    train_loss: float
+    """Mean over the epoch's augmented batches, as optimised (with label smoothing and mixup)."""
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    seconds: float
+    """Of training only."""
+    images_per_second: float
+    step_losses: list[float]
+
+
+class DivergedError(Exception):
+    """The training loss became NaN or infinite."""
+
+    def __init__(self, epoch: int, step: int, last_loss: float | None) -> None:
+        super().__init__(f"loss not finite in epoch {epoch}, step {step}; last finite loss {last_loss}")
+        self.epoch, self.step, self.last_loss = epoch, step, last_loss
+
+
+def seed_all(seed: int, epoch: int) -> None:
+    """Seed every default generator (CPU, CUDA, MPS) from (seed, epoch); epoch 0 is the initialisation."""
+    torch.manual_seed(seed * 1_000_003 + epoch)
+
+
+def autocast(config: Config, device: torch.device) -> torch.autocast:
+    dtype = DTYPES[config.trainer.precision]
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def channel_statistics(config: Config, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the data set's colour channels, each fp32 [3]."""
+    return torch.tensor(config.dataset.mean, device=device), torch.tensor(config.dataset.std, device=device)
+
+
+def batch_loss(
+    network: nn.Module, images: Tensor, labels: Tensor, statistics: tuple[Tensor, Tensor], config: Config
+) -> tuple[Tensor, Tensor]:
+    """The loss that is optimised and the number of right predictions of one augmented uint8 batch.
+
+    Args:
+        images: uint8 [B, 3, H, W].
+        labels: int64 [B].
+        statistics: from `channel_statistics`.
+
+    Returns:
+        scalar loss, and the scalar count; under mixup a prediction counts by its label's weight.
+    """
+    regularization = config.regularization
+    inputs = normalize(images, *statistics)
+    if regularization.cutout:
+        inputs = cutout(inputs, regularization.cutout)
+    if regularization.mixup:
+        inputs, partner, weight = mixup(inputs, regularization.mixup)
+    with autocast(config, images.device):
+        logits = network(inputs)
+    logits, smoothing = logits.float(), regularization.label_smoothing
+    predicted = logits.detach().argmax(1)
+    loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    num_right = (predicted == labels).sum(dtype=torch.float32)
+    if regularization.mixup:
+        other = labels[partner]
+        loss = weight * loss + (1 - weight) * functional.cross_entropy(logits, other, label_smoothing=smoothing)
+        num_right = weight * num_right + (1 - weight) * (predicted == other).sum(dtype=torch.float32)
+    return loss, num_right
+
+
+def fit(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    scaler: torch.amp.GradScaler,
+    train: Split,
+    val: Split | None,
+    config: Config,
+    *,
+    first_epoch: int = 1,
+    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Iterator[Epoch]:
+    """Train from `first_epoch` to the last one, yielding after each.
+
+    Args:
+        network: on the device of `train`, like the optimizer's state; both are changed in place.
+        scaler: for fp16; a disabled one otherwise.
+        track: wraps the range of an epoch's steps, for a progress bar.
+
+    Raises:
+        DivergedError: after an epoch in which a loss was NaN or infinite.
+    """
+    device, batch_size = train.images.device, config.trainer.batch_size
+    padded = pad(train.images, config.augmentation.crop_padding)
+    statistics, num_images = channel_statistics(config, device), len(train)
+    num_steps = math.ceil(num_images / batch_size)
+    sizes = torch.full((num_steps,), batch_size, dtype=torch.float64)
+    sizes[-1] = num_images - batch_size * (num_steps - 1)
+    for epoch in range(first_epoch, config.trainer.epochs + 1):
+        seed_all(config.seed, epoch)
+        if config.trainer.reset_optimizer == "epoch":
+            optimizer.state.clear()
+        network.train()
+        start = time.perf_counter()
+        order = torch.randperm(num_images, device=device)
+        losses, num_right = torch.zeros(num_steps, device=device), torch.zeros((), device=device)
+        first_rate = schedule.rate((epoch - 1) * num_steps)
+        for step in track(range(num_steps)):
+            index = order[step * batch_size : (step + 1) * batch_size]
+            images = crop_and_flip(padded, index, train.images.shape[1], config.augmentation.flip)
+            rate = schedule.rate((epoch - 1) * num_steps + step)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss, right = batch_loss(network, images, train.labels[index], statistics, config)
+            optimizer.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.step(optimizer)
+            scaler.update()
+            losses[step] = loss.detach()
+            num_right += right
+        step_losses = losses.cpu()  # the epoch's only synchronisation
+        seconds = time.perf_counter() - start
+        if not step_losses.isfinite().all():
+            bad = int((~step_losses.isfinite()).nonzero()[0])
+            raise DivergedError(epoch, bad + 1, step_losses[bad - 1].item() if bad else None)
+        score = evaluate(network, val, config) if val is not None else None
+        schedule.end_epoch(score.loss if score else None)
+        yield Epoch(
+            epoch=epoch,
+            lr=first_rate,
+            train_loss=float((step_losses.double() * sizes).sum() / num_images),
+            train_accuracy=num_right.item() / num_images,
+            val_loss=score.loss if score else None,
+            val_accuracy=score.accuracy if score else None,
+            seconds=seconds,
+            images_per_second=num_images / seconds,
+            step_losses=step_losses.tolist(),
+        )
+
+
+@torch.inference_mode()
+def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
+    """Loss, accuracy and confusion matrix on a split, without augmentation."""
+    network.eval()
+    device = split.images.device
+    mean, std = channel_statistics(config, device)
+    total, confusion = torch.zeros((), device=device), torch.zeros(0, device=device)
+    for start in range(0, len(split), EVALUATION_BATCH):
+        images = split.images[start : start + EVALUATION_BATCH].permute(0, 3, 1, 2)
+        labels = split.labels[start : start + EVALUATION_BATCH]
+        with autocast(config, device):
+            logits = network(normalize(images, mean, std))
+        logits, num_classes = logits.float(), logits.shape[1]
+        total += functional.cross_entropy(logits, labels, reduction="sum")
+        pairs = torch.bincount(labels * num_classes + logits.argmax(1), minlength=num_classes**2)
+        confusion = confusion + pairs if len(confusion) else pairs
+    confusion = confusion.cpu().view(num_classes, num_classes)
+    return Score(
+        loss=total.item() / len(split),
+        accuracy=int(confusion.trace()) / len(split),
+        confusion=confusion,
+    )

@@ -1,0 +1,71 @@
+"""VGG (Simonyan and Zisserman 2015), configuration A by default, with or without batch norm, sized for small images."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+VGG_A: tuple[int | str, ...] = (1, "M", 2, "M", 4, 4, "M", 8, 8, "M", 8, 8, "M")
+"""Configuration A: a 3x3 convolution per number, with that multiple of C as channels; M is 2x2 max-pooling."""
+
+
+class VGG(nn.Module):
+    """3x3 convolutions and max-pooling, then a classifier of three linear layers, 8C-8C-8C-classes.
+
+    At C=64 the features equal those of torchvision's vgg11 and vgg11_bn on 32x32 images, with the same order of
+    parameters. Max-pooling rounds sizes up, which changes nothing there and lets smaller images pass: 16x16 ends at 1x1
+    too. Larger ones are averaged to 1x1. Initial weights are PyTorch's defaults for each layer, as the report names no
+    initialisation.
+
+    Args:
+        num_classes: length of the output.
+        activation: called without arguments, returns a fresh module; it stands wherever the original has a ReLU.
+        channels: C, channels of the first convolution.
+        dropout: probability before each linear layer; 0 leaves the layers out.
+        batch_norm: whether batch norm follows every convolution (whose bias is kept, as in torchvision).
+        layout: multiples of C and "M".
+
+    Raises:
+        ValueError: for a layout with other entries, or without convolution.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        activation: Callable[[], nn.Module],
+        channels: int,
+        dropout: float,
+        *,
+        batch_norm: bool = False,
+        layout: Sequence[int | str] = VGG_A,
+    ) -> None:
+        super().__init__()
+        features: list[nn.Module] = []
+        width = 3
+        for entry in layout:
+            if entry == "M":
+                features.append(nn.MaxPool2d(kernel_size=2, stride=2, ceil_mode=True))
+            elif isinstance(entry, int) and entry >= 1:
+                features.append(nn.Conv2d(width, entry * channels, kernel_size=3, padding=1))
+                width = entry * channels
+                if batch_norm:
+                    features.append(nn.BatchNorm2d(width))
+                features.append(activation())
+            else:
+                raise ValueError(f"layout={list(layout)}: {entry!r} must be M or a whole multiple of C, at least 1")
+        if not any(isinstance(layer, nn.Conv2d) for layer in features):
+            raise ValueError(f"layout={list(layout)}: must have at least one convolution")
+        self.features = nn.Sequential(*features)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+        classifier: list[nn.Module] = []
+        for out_features in (width, width, num_classes):
+            if dropout > 0:
+                classifier.append(nn.Dropout(dropout))
+            classifier += [nn.Linear(width, out_features), activation()]
+        self.classifier = nn.Sequential(*classifier[:-1])  # no activation after the last layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        x: Tensor = self.features(images)  # [N, 3, H, W] -> [N, 8C, H/32, W/32], rounded up
+        x = self.pool(x)  # -> [N, 8C]
+        x = self.classifier(x)  # -> [N, num_classes]
+        return x

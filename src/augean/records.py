@@ -1,0 +1,84 @@
+"""Sweep records: which runs a launched sweep asked for, and how its table is laid out.
+
+A record is a question about runs. Whether they are finished is read from their directories, never stored here.
+"""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from augean import rundir
+from augean.errors import AugeanError
+
+SCHEMA = 1
+STATES = ("finished", "diverged", "running", "interrupted", "failed", "missing")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of a sweep: the run that was asked for and the table row it belongs to."""
+
+    id: str
+    run: str
+    """Name of the run's directory."""
+    row: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Record:
+    name: str
+    title: str
+    command: str
+    """What fills the gaps: the command that launched the sweep."""
+    created: str
+    jobs: list[Job]
+    kind: str = "grid"
+    figure: str | None = None
+    note: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    row_key: str | None = None
+    baseline: str | None = None
+    reference: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Per row the published numbers: test_accuracy in percent, seconds."""
+    schema: int = SCHEMA
+
+    def write(self, outputs: Path) -> Path:
+        folder = outputs / "sweeps"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.name}.json"
+        rundir.write(path, json.dumps(asdict(self), indent=1) + "\n")
+        return path
+
+    def states(self, outputs: Path) -> "Counter[str]":
+        """How many of the record's runs are in each state of `STATES`."""
+        runs = {job.id: job.run for job in self.jobs}
+        return Counter(rundir.state(outputs, rundir.runs_dir(outputs) / run, id_) for id_, run in runs.items())
+
+
+def read(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        AugeanError: when the file is no record, or of another schema.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        if content["schema"] != SCHEMA:
+            raise AugeanError(f"{path}: sweep record of schema {content['schema']}, this Augean reads {SCHEMA}")
+        return Record(**{**content, "jobs": [Job(**job) for job in content["jobs"]]})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AugeanError(f"{path}: not a sweep record ({type(error).__name__}: {error})") from error
+
+
+def read_all(outputs: Path) -> tuple[list[Record], list[str]]:
+    """All records below `outputs`, by name, and a message for each file that is none."""
+    found, problems = [], []
+    for path in sorted((outputs / "sweeps").glob("*.json")):
+        try:
+            found.append(read(path))
+        except AugeanError as error:
+            problems.append(str(error))
+    return found, problems

@@ -1,0 +1,102 @@
+"""Execute one run: find its address, skip it if it is finished, else lock it, train it, and account for a failure.
+
+Imports no torch until a run is known to be needed.
+"""
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augean import rundir
+from augean.config import Config, directory_name, find_class, run_id
+from augean.data import Source
+from augean.errors import AugeanError, ConfigError, RunLocked
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a run lives, whoever asks for it."""
+
+    outputs: Path
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    address: Address
+    summary: Mapping[str, Any]
+    skipped: bool
+    """Whether the run was already over when it was asked for."""
+
+    @property
+    def objective(self) -> float:
+        """What a sweeper may see: the selected validation accuracy, 0 for a diverged run; never a test score."""
+        return float(self.summary["val_accuracy"] or 0.0)
+
+
+def build_source(config: Config) -> Source:
+    """The data set of a config, not yet read."""
+    node, runtime = config.dataset, config.runtime
+    cls = find_class("dataset._target_", node._target_, Source)  # type: ignore[type-abstract]
+    root = Path(runtime.data)
+    cache = Path(runtime.cache) if runtime.cache else root / ".augean"
+    try:
+        return cls(name=node.name, root=root, cache=cache, image_size=node.image_size, **node.arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"dataset: {error}") from error
+
+
+def find_address(config: Config) -> Address:
+    """The run's address. Reads the data set's digest, and the data itself where that is not known yet."""
+    identity = run_id(config, build_source(config).digest())
+    outputs = Path(config.runtime.outputs)
+    return Address(outputs, identity, rundir.runs_dir(outputs) / directory_name(config, identity))
+
+
+def finished(address: Address) -> Outcome | None:
+    """The outcome of a run that is over; None when it still has to be trained."""
+    try:
+        summary = rundir.read_summary(address.path)
+    except AugeanError:
+        return None  # damaged: the run is made again
+    return Outcome(address, summary, skipped=True) if summary else None
+
+
+def execute(config: Config, *, wait: bool = True) -> Outcome:
+    """Make sure that a run is over: at once if it is already, else by training or resuming it.
+
+    Args:
+        wait: for another process that trains the same run; otherwise that is an error.
+
+    Raises:
+        AugeanError: for whatever the user can mend, RunLocked included.
+        SystemExit: 128 + signal number after a stop signal, with the run's checkpoint written.
+    """
+    address = find_address(config)
+    if outcome := finished(address):
+        return outcome
+    if wait and rundir.is_locked(address.outputs, address.id):
+        print(f"Run {address.id} is being trained by another process; waiting for it.", flush=True)
+    with rundir.lock(address.outputs, address.id, wait=wait):
+        if outcome := finished(address):  # by whoever held the lock before
+            return outcome
+        from augean.training import train
+
+        try:
+            return Outcome(address, train(config, build_source(config), address.path, address.id), skipped=False)
+        except RunLocked:
+            raise
+        except Exception as error:
+            note_failure(address.path, error)
+            raise
+
+
+def note_failure(path: Path, error: Exception) -> None:
+    """Leave failure.txt in the run's directory, if the run got as far as having one."""
+    if path.is_dir():
+        expected = isinstance(error, AugeanError)
+        text = str(error) if expected else "".join(traceback.format_exception(error))
+        rundir.write(path / "failure.txt", text.rstrip() + "\n")

@@ -1,0 +1,209 @@
+"""One run's directory: its files, who may write them, and what state they prove.
+
+`summary.json` is written last and atomically, so it exists if and only if the run is finished or diverged. All files
+are replaced whole; a process that dies leaves the old version or the new one, never a torn one.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from augean.errors import AugeanError, RunLocked
+
+METRICS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "seconds",
+    "images_per_second",
+)
+"""Columns of metrics.csv: accuracies are fractions, seconds and rate are of training only."""
+CHECKPOINT, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.prev.pt", "checkpoint.pt.sha256"
+FORGERY_PROOF = ("config.yaml", "metrics.csv", "model.json", "confusion.csv", "steps.npy", "best.pt")
+"""Files whose sha256 the summary holds."""
+
+
+def write(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+    """Replace a file atomically.
+
+    Args:
+        sync: wait until the content is on the disk. Off for files that are written every epoch and rebuilt on resume.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise AugeanError(f"cannot write {path}: {error.strerror}; nothing that was there before is lost") from error
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def runs_dir(outputs: Path) -> Path:
+    return outputs / "runs"
+
+
+def _lock_file(outputs: Path, identity: str) -> Path:
+    return outputs / "locks" / f"{identity}.lock"
+
+
+@contextmanager
+def lock(outputs: Path, identity: str, *, wait: bool) -> Iterator[None]:
+    """Hold the run's lock; the operating system frees it when its holder dies.
+
+    Raises:
+        RunLocked: when another live process holds it and `wait` is false.
+        AugeanError: when the folder cannot be written or its file system has no locks.
+    """
+    path = _lock_file(outputs, identity)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # No fall-back to a marker file: that would outlive a killed holder and block the run for ever.
+        held = FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False)
+        held.acquire(poll_interval=0.2)
+    except Timeout as error:
+        raise RunLocked(f"run {identity} is being trained by another process") from error
+    except (OSError, NotImplementedError) as error:
+        raise AugeanError(
+            f"cannot lock {path}: {error}; runtime.outputs={outputs} must be writable and on a file system with locks"
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def is_locked(outputs: Path, identity: str) -> bool:
+    """Whether a live process holds the run's lock."""
+    path = _lock_file(outputs, identity)
+    if not path.exists():
+        return False
+    probe = FileLock(path, timeout=0, fallback_to_soft=False)
+    try:
+        probe.acquire()
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False
+    probe.release()
+    return False
+
+
+def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    """Write summary.json with the digests of the run's other files and, last, of the summary itself."""
+    files = {name: sha256(path / name) for name in FORGERY_PROOF if (path / name).exists()}
+    content = {**summary, "files": files}
+    content["sha256"] = _own_digest(content)
+    write(path / "summary.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def _own_digest(summary: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in summary.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def read_summary(path: Path) -> dict[str, Any] | None:
+    """The summary of a finished or diverged run; None while there is none.
+
+    Raises:
+        AugeanError: when the file cannot be read, is no summary, or was altered after it was written.
+    """
+    file = path / "summary.json"
+    try:
+        text = file.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise AugeanError(f"{file}: cannot be read ({error})") from error
+    try:
+        summary = json.loads(text)
+    except ValueError as error:
+        raise AugeanError(f"{file}: no valid JSON ({error})") from error
+    if not isinstance(summary, dict) or not isinstance(summary.get("config"), dict):
+        raise AugeanError(f"{file}: not the summary of a run")
+    if summary.get("sha256") != _own_digest(summary):
+        raise AugeanError(f"{file}: was altered or damaged after it was written")
+    return summary
+
+
+def state(outputs: Path, path: Path, identity: str) -> str:
+    """finished, diverged, running, interrupted, failed or missing; a damaged summary reads as interrupted or failed."""
+    try:
+        summary = read_summary(path)
+    except AugeanError:
+        summary = None
+    if summary is not None:
+        return str(summary["status"])
+    if is_locked(outputs, identity):
+        return "running"
+    if (path / "failure.txt").exists():
+        return "failed"
+    return "interrupted" if path.is_dir() else "missing"
+
+
+def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write metrics.csv whole; None and missing values become empty cells, floats keep all digits."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, METRICS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write(path / "metrics.csv", text.getvalue(), sync=False)
+
+
+def save_checkpoint(path: Path, content: bytes) -> None:
+    """Make `content` the checkpoint and keep the one before it.
+
+    A file is good if its digest is listed in the checksum file; that file is replaced first and lists both, so every
+    moment of death leaves at least one good checkpoint.
+    """
+    current, digest = path / CHECKPOINT, hashlib.sha256(content).hexdigest()
+    new = path / ".checkpoint.new.pt"
+    write(new, content)
+    previous = f"{sha256(current)}  {PREVIOUS}\n" if current.exists() else ""
+    write(path / CHECKSUMS, f"{digest}  {CHECKPOINT}\n{previous}")
+    if current.exists():
+        current.replace(path / PREVIOUS)
+    new.replace(current)
+
+
+def load_checkpoint(path: Path) -> tuple[bytes | None, str]:
+    """The newest undamaged checkpoint, or None, and a remark where a damaged one was passed over."""
+    remarks: list[str] = []
+    try:
+        known = {line.split()[0] for line in (path / CHECKSUMS).read_text().splitlines() if line.strip()}
+    except (OSError, UnicodeDecodeError):
+        known = set()
+    for name in (CHECKPOINT, PREVIOUS):
+        file = path / name
+        if not file.exists():
+            continue
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() in known:
+            return content, "; ".join(remarks)
+        remarks.append(f"{name} is damaged and was passed over")
+    return None, "; ".join(remarks)
+
+
+def remove_checkpoints(path: Path) -> None:
+    for name in (CHECKPOINT, PREVIOUS, CHECKSUMS, ".checkpoint.new.pt"):
+        (path / name).unlink(missing_ok=True)

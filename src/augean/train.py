@@ -1,0 +1,88 @@
+"""The Hydra entry point: composes a config and hands it to `augean.run`. The same as `augean train`."""
+
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from augean.config import Config, parse
+from augean.errors import AugeanError
+from augean.run import Outcome, execute
+
+
+def config_dir() -> Path:
+    """The folder `conf`: beside the sources in a checkout, inside the package in an installed wheel."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def register() -> None:
+    """Store `augean`, which conf/config.yaml and run directories begin with: the schema and the Hydra settings."""
+    store = ConfigStore.instance()
+    store.store(name="augean_schema", node=Config)
+    store.store(
+        name="augean",
+        node={
+            "defaults": [
+                "augean_schema",
+                # Hydra's own log files would lie beside the runs; a run has its train.log.
+                {"override hydra/job_logging": "none"},
+                {"override hydra/hydra_logging": "none"},
+                {"override hydra/sweeper": "augean"},
+                "_self_",
+            ],
+            "hydra": {
+                "output_subdir": None,
+                "run": {"dir": "${runtime.outputs}/.hydra"},
+                "sweep": {"dir": "${runtime.outputs}/.hydra", "subdir": "."},
+            },
+        },
+    )
+
+
+def report_outcome(outcome: Outcome) -> None:
+    """Say where the run is and how it scored."""
+    summary, title = outcome.summary, "already finished, not trained again" if outcome.skipped else "finished"
+    if summary["status"] == "diverged":
+        what = summary["diverged"]
+        title = f"diverged in epoch {what['epoch']}, step {what['step']}" + (" (earlier)" if outcome.skipped else "")
+    print(f"Run {outcome.address.id} {title}: {outcome.address.path}")
+    if summary["status"] == "finished":
+        val = f"validation {summary['val_accuracy']:.2%}, " if summary["val_accuracy"] is not None else ""
+        print(
+            f"  {val}test {summary['test_accuracy']:.2%} with the weights of epoch {summary['selected_epoch']}; "
+            f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} images/s"
+        )
+
+
+def task(raw: DictConfig) -> float:
+    """One job: returns the validation accuracy, which is all that a sweeper sees."""
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        # In a sweep a run that another worker trains is left to it for now: there is other work.
+        outcome = execute(parse(raw), wait=not in_sweep)
+    except AugeanError as error:
+        if in_sweep:
+            raise
+        print(f"{error}", file=sys.stderr)
+        raise SystemExit(1) from error
+    report_outcome(outcome)
+    return outcome.objective
+
+
+def main() -> None:
+    """Run the command line `sys.argv`."""
+    register()
+    try:
+        hydra.main(config_path=str(config_dir()), config_name="config")(task)()
+    except AugeanError as error:
+        raise SystemExit(str(error)) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    finally:
+        sys.stdout.flush()

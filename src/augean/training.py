@@ -1,0 +1,544 @@
+"""Train one run into its directory: load, seed, build, resume, fit, select, test, write."""
+
+import csv
+import importlib.metadata
+import io
+import json
+import logging
+import math
+import os
+import platform
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+from tqdm import tqdm
+
+import augean
+from augean import rundir
+from augean.build import build_model, build_optimizer
+from augean.config import CORE, SCHEMA, Config, flatten, to_dict
+from augean.data import Source, split
+from augean.errors import AugeanError, ConfigError
+from augean.fit import DivergedError, Epoch, Score, Split, evaluate, fit, seed_all
+from augean.schedule import Schedule
+
+Array = numpy.ndarray[Any, Any]
+log = logging.getLogger("augean.run")
+ESTIMATE_AFTER = 3
+"""Steps after which a run on a CPU says how long it will take; the first is a warm-up."""
+WORTH_SAYING_SECONDS, LONG_SECONDS = 60.0, 300.0
+"""Estimates above the first are shown; above the second they come with advice on what is smaller."""
+
+
+class Interrupted(BaseException):
+    """A stop signal arrived; raised where the run can be left."""
+
+
+class Stop:
+    """Turns SIGTERM, SIGINT and SIGUSR1 into a wish to stop after the epoch.
+
+    The second Ctrl-C, or the end of the grace time, ends the epoch at once by raising `Interrupted` in the main thread.
+    """
+
+    def __init__(self, grace_seconds: float) -> None:
+        self.grace_seconds = grace_seconds
+        self.signal: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise Interrupted
+        if self.signal is None:
+            self.signal = number
+            signal.setitimer(signal.ITIMER_REAL, max(self.grace_seconds, 1e-3))
+
+    def _on_grace_over(self, number: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    def __enter__(self) -> "Stop":
+        if threading.current_thread() is threading.main_thread():  # signals reach the main thread alone
+            handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGUSR1), self._on_signal)
+            handlers[signal.SIGALRM] = self._on_grace_over
+            self.before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def find_device(name: str) -> torch.device:
+    """The device that `runtime.device` means on this machine.
+
+    Raises:
+        ConfigError: when it is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there[device.type]:
+        raise ConfigError(f"runtime.device={name}: not available here; use runtime.device=auto")
+    return device
+
+
+def device_title(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({_processor()})" if device.type == "cpu" else device.type
+
+
+@lru_cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+@lru_cache
+def _git_commit() -> str | None:
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three splits on the device; `val` is None where nothing is held out."""
+
+    train: Split
+    val: Split | None
+    test: Split
+    classes: tuple[str, ...]
+
+
+@lru_cache(maxsize=1)
+def load_data(source: Source, num_val: int, num_train: int | None, split_seed: int, device: torch.device) -> Data:
+    """Load, split and move to the device; runs of one process on the same data share the result."""
+    images = source.load()
+    train_index, val_index = split(images.train_labels, num_val=num_val, num_train=num_train, seed=split_seed)
+
+    def on_device(pixels: Array, labels: Array) -> Split:
+        return Split(torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device))
+
+    return Data(
+        train=on_device(images.train_images[train_index], images.train_labels[train_index]),
+        val=on_device(images.train_images[val_index], images.train_labels[val_index]) if len(val_index) else None,
+        test=on_device(images.test_images, images.test_labels),
+        classes=tuple(images.classes),
+    )
+
+
+def describe_model(config: Config, num_classes: int) -> dict[str, Any]:
+    """Modules in order of execution with output shapes and parameter counts, found on the meta device at no cost.
+
+    Raises:
+        ConfigError: when the network cannot be built or cannot take the data set's images.
+    """
+    shape = [3, config.dataset.image_size, config.dataset.image_size]
+    with torch.device("meta"):
+        network = build_model(config, num_classes).eval()
+        modules: list[dict[str, Any]] = []
+
+        def note(name: str, module: nn.Module) -> None:
+            entry: dict[str, Any] = {"name": name, "type": type(module).__name__, "depth": name.count(".") + 1}
+
+            def enter(_module: nn.Module, _inputs: Any) -> None:
+                modules.append(entry)
+
+            def leave(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+                entry["output"] = list(output.shape[1:])
+                entry["parameters"] = sum(parameter.numel() for parameter in module.parameters())
+
+            module.register_forward_pre_hook(enter)
+            module.register_forward_hook(leave)
+
+        for name, module in network.named_modules():
+            if name:
+                note(name, module)
+        try:
+            output = network(torch.empty(1, *shape))
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(f"model={config.model.name}: cannot take images of shape {shape}: {error}") from error
+    if tuple(output.shape) != (1, num_classes):
+        raise ConfigError(
+            f"model={config.model.name}: gives {list(output.shape[1:])} numbers for an image, not {num_classes}, "
+            f"one per class of {config.dataset.name}"
+        )
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return {"name": config.model.name, "parameters": parameters, "input": shape, "modules": modules}
+
+
+@dataclass
+class Progress:
+    """Everything of a run that a checkpoint holds beside the weights and the optimizer."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    step_losses: list[float] = field(default_factory=list)
+    best_accuracy: float = -1.0
+    best_epoch: int = 0
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Wall time of all sessions so far: training, evaluation and checkpoints."""
+    started: str = ""
+    num_resumes: int = 0
+    note: str = ""
+
+
+def train(config: Config, source: Source, path: Path, identity: str) -> dict[str, Any]:
+    """Train or resume one run whose lock is held; returns its summary.
+
+    Args:
+        path: the run's directory; made here, once everything is known to be in order.
+
+    Raises:
+        AugeanError: for whatever the user can mend.
+        SystemExit: after a stop signal, with a checkpoint written.
+    """
+    device = find_device(config.runtime.device)
+    node = config.dataset
+    data = load_data(source, node.num_val, node.num_train, node.split_seed, device)
+    if len(data.train) % config.trainer.batch_size == 1:
+        raise ConfigError(
+            f"trainer.batch_size={config.trainer.batch_size}: {len(data.train)} training images leave a last batch of "
+            f"one image, which batch norm cannot use; choose another size"
+        )
+    description = describe_model(config, len(data.classes))
+    path.mkdir(parents=True, exist_ok=True)
+    with _logging_to(path / "train.log"), Stop(config.runtime.grace_seconds) as stop:
+        rundir.write(path / "config.yaml", config_yaml(config))
+        rundir.write(path / "model.json", json.dumps(description, indent=1) + "\n")
+        session = _Session(config, data, device, path, identity)
+        with _deterministic(config.trainer.deterministic):
+            try:
+                return session.train(stop, description["parameters"])
+            except Interrupted:
+                log.info("stopped by signal %s after epoch %d", stop.signal, len(session.progress.rows))
+                raise SystemExit(128 + (stop.signal or signal.SIGINT)) from None
+
+
+def config_yaml(config: Config) -> str:
+    """The run's config.yaml: `python train.py -cp <absolute run directory> -cn config` is the same run."""
+    body = {key: value for key, value in to_dict(config).items() if key != "runtime"}
+    return OmegaConf.to_yaml(OmegaConf.create({"defaults": ["augean", "_self_"], **body}))
+
+
+@contextmanager
+def _deterministic(enabled: bool) -> Iterator[None]:
+    if not enabled:
+        yield
+        return
+    # cuBLAS reads this when its first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+class _Session:
+    """One process's share of a run: from a checkpoint, or from nothing, to the summary or the next checkpoint."""
+
+    def __init__(self, config: Config, data: Data, device: torch.device, path: Path, identity: str) -> None:
+        self.config, self.data, self.device, self.path, self.identity = config, data, device, path, identity
+        self.threads = config.runtime.threads or torch.get_num_threads()
+        self.start = self.last_checkpoint = time.perf_counter()
+        seed_all(config.seed, 0)
+        self.network = build_model(config, len(data.classes)).to(device).to(memory_format=torch.channels_last)
+        self.optimizer = build_optimizer(config, self.network)
+        num_steps = math.ceil(len(data.train) / config.trainer.batch_size) * config.trainer.epochs
+        self.schedule = Schedule(config.schedule, config.optimizer.lr, num_steps)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16")
+        self.progress = Progress(started=datetime.now(UTC).isoformat(timespec="seconds"))
+        self._resume()
+        torch.set_num_threads(self.threads)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def _environment(self) -> dict[str, Any]:
+        """What an exact resume depends on."""
+        return {"device": device_title(self.device), "torch": torch.__version__, "threads": self.threads}
+
+    def _resume(self) -> None:
+        content, remark = rundir.load_checkpoint(self.path)
+        if remark:
+            self._note(remark)
+        if content is None:
+            return
+        state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
+        if self.device.type == "cpu":
+            self.threads = state["environment"]["threads"]  # another number of threads gives other bits
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.restore(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.progress = Progress(**state["progress"])
+        self.progress.num_resumes += 1
+        if changed := [key for key, value in self._environment().items() if value != state["environment"][key]]:
+            self._note(f"resumed after epoch {len(self.progress.rows)} with another {' and '.join(changed)}: not exact")
+        log.info("resumed after epoch %d", len(self.progress.rows))
+
+    def _note(self, text: str) -> None:
+        log.info(text)
+        print(f"Run {self.identity}: {text}", file=sys.stderr)
+        self.progress.note = "; ".join(filter(None, [self.progress.note, text]))
+
+    def _seconds(self) -> float:
+        return self.progress.seconds + time.perf_counter() - self.start
+
+    def checkpoint(self) -> None:
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state(),
+                "scaler": self.scaler.state_dict(),
+                "progress": vars(self.progress) | {"seconds": self._seconds()},
+                "environment": self._environment(),
+            },
+            buffer,
+        )
+        rundir.save_checkpoint(self.path, buffer.getvalue())
+        self.last_checkpoint = time.perf_counter()
+
+    def train(self, stop: Stop, num_parameters: int) -> dict[str, Any]:
+        config, progress = self.config, self.progress
+        log.info("started on %s, %s, %d threads", device_title(self.device), config.trainer.precision, self.threads)
+        display = Display(config, self.device, self.identity, first_epoch=len(progress.rows) + 1)
+        diverged: dict[str, Any] | None = None
+        # `compile` in place, so that names in the state dict stay.
+        if config.runtime.compile:
+            self.network.compile()
+        results = fit(
+            self.network,
+            self.optimizer,
+            self.schedule,
+            self.scaler,
+            self.data.train,
+            self.data.val,
+            config,
+            first_epoch=len(progress.rows) + 1,
+            track=display.track,
+        )
+        try:
+            for result in results:
+                self._take(result)
+                display.show(result)
+                if stop.signal is not None and result.epoch < config.trainer.epochs:
+                    self.checkpoint()
+                    raise Interrupted
+                if time.perf_counter() - self.last_checkpoint >= config.runtime.checkpoint_seconds:
+                    self.checkpoint()
+        except DivergedError as error:
+            diverged = {"epoch": error.epoch, "step": error.step, "last_loss": error.last_loss}
+            log.info(str(error))
+        finally:
+            display.close()
+        score = None if diverged else self._test()
+        return self._finish(score, diverged, num_parameters)
+
+    def _take(self, result: Epoch) -> None:
+        """Note an epoch's numbers and keep its weights if they are the best so far."""
+        config, progress = self.config, self.progress
+        progress.rows.append({name: getattr(result, name) for name in rundir.METRICS})
+        if config.record.step_loss:
+            progress.step_losses.extend(result.step_losses)
+        accuracy = result.val_accuracy
+        # Without a validation split the last epoch is taken: its weights are simply those at the end.
+        if accuracy is None or accuracy > progress.best_accuracy:
+            progress.best_epoch, progress.best_accuracy = result.epoch, accuracy or -1.0
+        if accuracy is not None and progress.best_epoch == result.epoch:
+            progress.best_weights = {name: value.clone() for name, value in self.network.state_dict().items()}
+        rundir.write_metrics(self.path, progress.rows)
+        log.info(" ".join(f"{name}={getattr(result, name)}" for name in rundir.METRICS))
+
+    def _test(self) -> Score:
+        """Read the test set, once, with the selected weights, and write what belongs to them."""
+        if self.progress.best_weights:
+            self.network.load_state_dict(self.progress.best_weights)
+        score = evaluate(self.network, self.data.test, self.config)
+        weights = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
+        buffer = io.BytesIO()
+        torch.save(weights, buffer)
+        rundir.write(self.path / "best.pt", buffer.getvalue())
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["true", *self.data.classes])
+        writer.writerows([name, *row] for name, row in zip(self.data.classes, score.confusion.tolist(), strict=True))
+        rundir.write(self.path / "confusion.csv", text.getvalue())
+        return score
+
+    def _finish(self, score: Score | None, diverged: dict[str, Any] | None, num_parameters: int) -> dict[str, Any]:
+        config, data, progress = self.config, self.data, self.progress
+        rundir.write_metrics(self.path, progress.rows)
+        if config.record.step_loss:
+            buffer = io.BytesIO()
+            numpy.save(buffer, numpy.asarray(progress.step_losses, dtype=numpy.float32))
+            rundir.write(self.path / "steps.npy", buffer.getvalue())
+        selected = progress.rows[progress.best_epoch - 1] if progress.best_epoch else {}
+        cuda = self.device.type == "cuda"
+        rundir.write_summary(
+            self.path,
+            {
+                "schema": SCHEMA,
+                "core": CORE,
+                "id": self.identity,
+                "status": "diverged" if diverged else "finished",
+                "diverged": diverged,
+                "config": flatten(config),
+                "dataset_title": config.runtime.dataset_title or config.dataset.name,
+                "num_train": len(data.train),
+                "num_val": len(data.val) if data.val else 0,
+                "num_test": len(data.test),
+                "epochs": len(progress.rows),
+                "selected_epoch": progress.best_epoch,
+                "val_accuracy": selected.get("val_accuracy"),
+                "val_loss": selected.get("val_loss"),
+                "train_accuracy": selected.get("train_accuracy"),
+                "test_accuracy": score.accuracy if score else None,
+                "test_loss": score.loss if score else None,
+                "seconds": self._seconds(),
+                "train_seconds": sum(row["seconds"] for row in progress.rows),
+                "images_per_second": statistics.median([row["images_per_second"] for row in progress.rows] or [0.0]),
+                "peak_memory_mb": torch.cuda.max_memory_allocated(self.device) / 2**20 if cuda else None,
+                "parameters": num_parameters,
+                "device": device_title(self.device),
+                "precision": config.trainer.precision,
+                "threads": self.threads,
+                "versions": {
+                    "augean": augean.__version__,
+                    "python": platform.python_version(),
+                    "torch": torch.__version__,
+                    "torchvision": importlib.metadata.version("torchvision"),
+                },
+                "git_commit": _git_commit(),
+                "host": socket.gethostname(),
+                "started": progress.started,
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "num_resumes": progress.num_resumes,
+                "note": progress.note,
+            },
+        )
+        rundir.remove_checkpoints(self.path)
+        (self.path / "failure.txt").unlink(missing_ok=True)
+        summary = rundir.read_summary(self.path)
+        if summary is None:
+            raise AugeanError(f"{self.path}/summary.json vanished while the run ended")
+        return summary
+
+
+class Display:
+    """Progress for people: a bar on a terminal, a plain line per epoch elsewhere."""
+
+    def __init__(self, config: Config, device: torch.device, identity: str, first_epoch: int) -> None:
+        mode = config.runtime.progress
+        self.mode = mode if mode != "auto" else "bar" if sys.stderr.isatty() else "plain"
+        self.config, self.device, self.identity, self.epoch = config, device, identity, first_epoch
+        self.estimated = device.type != "cpu" or self.mode == "none"
+        self.bar: tqdm | None = None
+
+    def track(self, steps: Iterable[int]) -> Iterator[int]:
+        total = len(steps)  # type: ignore[arg-type]
+        epochs = self.config.trainer.epochs
+        if self.mode == "bar":
+            if self.bar is None:
+                remaining = (epochs - self.epoch + 1) * total
+                self.bar = tqdm(total=remaining, unit="step", dynamic_ncols=True, smoothing=0.05)
+            self.bar.set_description(f"epoch {self.epoch}/{epochs}")
+        start = 0.0
+        for step in steps:
+            if not self.estimated and step == 1:
+                start = time.perf_counter()
+            yield step
+            if self.bar is not None:
+                self.bar.update()
+            if not self.estimated and step == ESTIMATE_AFTER:
+                self._estimate((time.perf_counter() - start) / ESTIMATE_AFTER * total * (epochs - self.epoch + 1))
+        self.epoch += 1
+
+    def _estimate(self, seconds: float) -> None:
+        self.estimated = True
+        if seconds < WORTH_SAYING_SECONDS:
+            return
+        text = f"Run {self.identity} on this CPU will take about {readable_seconds(seconds)}."
+        if seconds > LONG_SECONDS:
+            text += (
+                " Smaller: width=w16, trainer.epochs=10, dataset.num_train=10000, "
+                "or all of it at once: experiment=demo (digits)."
+            )
+        self._line(text)
+
+    def show(self, result: Epoch) -> None:
+        val = f"val {result.val_accuracy:.2%} (loss {result.val_loss:.4f})  " if result.val_accuracy is not None else ""
+        text = f"train {result.train_accuracy:.2%} (loss {result.train_loss:.4f})  {val}"
+        if self.bar is not None:
+            self.bar.set_postfix_str(text.strip())
+        elif self.mode == "plain":
+            left = (self.config.trainer.epochs - result.epoch) * result.seconds
+            self._line(
+                f"epoch {result.epoch:>3}/{self.config.trainer.epochs}  lr {result.lr:.4g}  {text}"
+                f"{result.images_per_second:,.0f} images/s  {readable_seconds(left)} left"
+            )
+
+    def _line(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def readable_seconds(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `2 h 05 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
