@@ -31,6 +31,8 @@ def main() -> None:
         )
         if name == "status":
             command.add_argument("sweep", nargs="?", help="only sweeps whose name begins with this")
+        else:
+            command.add_argument("--select", help="only runs with these values, such as optimizer.name=sgd,adam")
     arguments = parser.parse_args()
     try:
         sys.exit({"status": status, "report": report}[arguments.command](arguments))
@@ -66,8 +68,8 @@ def report(arguments: argparse.Namespace) -> int:
     """Write the report and print where it is."""
     from augean.report import make_report
 
-    result = make_report(arguments.outputs)
+    result = make_report(arguments.outputs, arguments.select)
     for problem in result.problems:
-        print(problem, file=sys.stderr)
-    print(f"Report: {result.page}")
+        print(f"{problem.path}: {problem.message}", file=sys.stderr)
+    print(f"Report on {result.num_runs} runs, {result.num_tables} tables: {result.directory / 'index.html'}")
     return result.exit_code

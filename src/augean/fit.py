@@ -202,8 +202,4 @@ def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
         pairs = torch.bincount(labels * num_classes + logits.argmax(1), minlength=num_classes**2)
         confusion = confusion + pairs if len(confusion) else pairs
     confusion = confusion.cpu().view(num_classes, num_classes)
-    return Score(
-        loss=total.item() / len(split),
-        accuracy=int(confusion.trace()) / len(split),
-        confusion=confusion,
-    )
+    return Score(loss=total.item() / len(split), accuracy=int(confusion.trace()) / len(split), confusion=confusion)

@@ -18,16 +18,7 @@ from filelock import FileLock, Timeout
 
 from augean.errors import AugeanError, RunLocked
 
-METRICS = (
-    "epoch",
-    "lr",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "seconds",
-    "images_per_second",
-)
+METRICS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second")
 """Columns of metrics.csv: accuracies are fractions, seconds and rate are of training only."""
 CHECKPOINT, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.prev.pt", "checkpoint.pt.sha256"
 FORGERY_PROOF = ("config.yaml", "metrics.csv", "model.json", "confusion.csv", "steps.npy", "best.pt")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,23 +28,19 @@ import numpy
 import torch
 from omegaconf import OmegaConf
 from torch import nn
-from tqdm import tqdm
 
 import augean
 from augean import rundir
 from augean.build import build_model, build_optimizer
 from augean.config import CORE, SCHEMA, Config, flatten, to_dict
 from augean.data import Source, split
+from augean.display import Display
 from augean.errors import AugeanError, ConfigError
 from augean.fit import DivergedError, Epoch, Score, Split, evaluate, fit, seed_all
 from augean.schedule import Schedule
 
 Array = numpy.ndarray[Any, Any]
 log = logging.getLogger("augean.run")
-ESTIMATE_AFTER = 3
-"""Steps after which a run on a CPU says how long it will take; the first is a warm-up."""
-WORTH_SAYING_SECONDS, LONG_SECONDS = 60.0, 300.0
-"""Estimates above the first are shown; above the second they come with advice on what is smaller."""
 
 
 class Interrupted(BaseException):
@@ -232,11 +228,12 @@ def train(config: Config, source: Source, path: Path, identity: str) -> dict[str
             f"one image, which batch norm cannot use; choose another size"
         )
     description = describe_model(config, len(data.classes))
+    session = _Session(config, data, device, path, identity)
     path.mkdir(parents=True, exist_ok=True)
     with _logging_to(path / "train.log"), Stop(config.runtime.grace_seconds) as stop:
         rundir.write(path / "config.yaml", config_yaml(config))
         rundir.write(path / "model.json", json.dumps(description, indent=1) + "\n")
-        session = _Session(config, data, device, path, identity)
+        session.resume()
         with _deterministic(config.trainer.deterministic):
             try:
                 return session.train(stop, description["parameters"])
@@ -293,16 +290,13 @@ class _Session:
         self.schedule = Schedule(config.schedule, config.optimizer.lr, num_steps)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16")
         self.progress = Progress(started=datetime.now(UTC).isoformat(timespec="seconds"))
-        self._resume()
-        torch.set_num_threads(self.threads)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
 
     def _environment(self) -> dict[str, Any]:
         """What an exact resume depends on."""
-        return {"device": device_title(self.device), "torch": torch.__version__, "threads": self.threads}
+        return {"device": device_title(self.device), "torch": str(torch.__version__), "threads": self.threads}
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
+        """Go on from the newest good checkpoint, if there is one."""
         content, remark = rundir.load_checkpoint(self.path)
         if remark:
             self._note(remark)
@@ -347,8 +341,11 @@ class _Session:
 
     def train(self, stop: Stop, num_parameters: int) -> dict[str, Any]:
         config, progress = self.config, self.progress
+        torch.set_num_threads(self.threads)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         log.info("started on %s, %s, %d threads", device_title(self.device), config.trainer.precision, self.threads)
-        display = Display(config, self.device, self.identity, first_epoch=len(progress.rows) + 1)
+        display = Display(config, self.identity, on_cpu=self.device.type == "cpu", first_epoch=len(progress.rows) + 1)
         diverged: dict[str, Any] | None = None
         # `compile` in place, so that names in the state dict stay.
         if config.runtime.compile:
@@ -469,76 +466,3 @@ class _Session:
         if summary is None:
             raise AugeanError(f"{self.path}/summary.json vanished while the run ended")
         return summary
-
-
-class Display:
-    """Progress for people: a bar on a terminal, a plain line per epoch elsewhere."""
-
-    def __init__(self, config: Config, device: torch.device, identity: str, first_epoch: int) -> None:
-        mode = config.runtime.progress
-        self.mode = mode if mode != "auto" else "bar" if sys.stderr.isatty() else "plain"
-        self.config, self.device, self.identity, self.epoch = config, device, identity, first_epoch
-        self.estimated = device.type != "cpu" or self.mode == "none"
-        self.bar: tqdm | None = None
-
-    def track(self, steps: Iterable[int]) -> Iterator[int]:
-        total = len(steps)  # type: ignore[arg-type]
-        epochs = self.config.trainer.epochs
-        if self.mode == "bar":
-            if self.bar is None:
-                remaining = (epochs - self.epoch + 1) * total
-                self.bar = tqdm(total=remaining, unit="step", dynamic_ncols=True, smoothing=0.05)
-            self.bar.set_description(f"epoch {self.epoch}/{epochs}")
-        start = 0.0
-        for step in steps:
-            if not self.estimated and step == 1:
-                start = time.perf_counter()
-            yield step
-            if self.bar is not None:
-                self.bar.update()
-            if not self.estimated and step == ESTIMATE_AFTER:
-                self._estimate((time.perf_counter() - start) / ESTIMATE_AFTER * total * (epochs - self.epoch + 1))
-        self.epoch += 1
-
-    def _estimate(self, seconds: float) -> None:
-        self.estimated = True
-        if seconds < WORTH_SAYING_SECONDS:
-            return
-        text = f"Run {self.identity} on this CPU will take about {readable_seconds(seconds)}."
-        if seconds > LONG_SECONDS:
-            text += (
-                " Smaller: width=w16, trainer.epochs=10, dataset.num_train=10000, "
-                "or all of it at once: experiment=demo (digits)."
-            )
-        self._line(text)
-
-    def show(self, result: Epoch) -> None:
-        val = f"val {result.val_accuracy:.2%} (loss {result.val_loss:.4f})  " if result.val_accuracy is not None else ""
-        text = f"train {result.train_accuracy:.2%} (loss {result.train_loss:.4f})  {val}"
-        if self.bar is not None:
-            self.bar.set_postfix_str(text.strip())
-        elif self.mode == "plain":
-            left = (self.config.trainer.epochs - result.epoch) * result.seconds
-            self._line(
-                f"epoch {result.epoch:>3}/{self.config.trainer.epochs}  lr {result.lr:.4g}  {text}"
-                f"{result.images_per_second:,.0f} images/s  {readable_seconds(left)} left"
-            )
-
-    def _line(self, text: str) -> None:
-        if self.bar is not None:
-            self.bar.write(text, file=sys.stderr)
-        else:
-            print(text, flush=True)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-def readable_seconds(seconds: float) -> str:
-    """`42 s`, `3 min 20 s`, `2 h 05 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

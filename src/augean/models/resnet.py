@@ -23,8 +23,7 @@ class BasicBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride == 2:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, channels, kernel_size=1, stride=2, bias=False),
-                nn.BatchNorm2d(channels),
+                nn.Conv2d(in_channels, channels, kernel_size=1, stride=2, bias=False), nn.BatchNorm2d(channels)
             )
         self.activation2 = activation()
 

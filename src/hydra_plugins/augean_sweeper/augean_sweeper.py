@@ -7,15 +7,12 @@ import hashlib
 import os
 import re
 import shlex
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -28,10 +25,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from augean import rundir
-from augean.config import Config, RuntimeConfig, flatten, parse, row_label
+from augean.config import Config, flatten, parse, row_label
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.records import Job, Record
 from augean.run import Address, find_address, finished, note_failure
+from augean.workers import WORKER, supervise
 
 
 @dataclass
@@ -45,10 +43,6 @@ ConfigStore.instance().store(group="hydra/sweeper", name="augean", node=AugeanSw
 
 POLL_SECONDS = 0.5
 """Wait before asking again for runs that other workers are training."""
-MAX_RESTARTS = 100
-"""Killed workers that one sweep replaces before it gives up."""
-WORKER = "AUGEAN_WORKER"
-"""Environment variable that makes a process a worker of a sweep; its value is when the sweep began."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
         if not override.is_sweep_override():
             axes[key] = [str(override.input_line)]
         elif override.is_discrete_sweep():
-            axes[key] = [f"{key}={value!s}" for value in override.sweep_string_iterator()]
+            axes[key] = [f"{key}={value}" for value in map(str, override.sweep_string_iterator())]
         else:
             raise AugeanError(f"{override.input_line}: a grid needs a list of values such as {key}=a,b,c")
     return list(product(*axes.values()))
@@ -188,7 +182,7 @@ class AugeanSweeper(Sweeper):
         jobs = []
         for point in expand(overrides):
             composed = loader.load_sweep_config(self.master, list(point))
-            config = parse(OmegaConf.masked_copy(composed, [name for name in composed if name != "hydra"]))
+            config = parse(OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]))
             key = config.runtime.table.row
             if key is None:
                 values = dict(item.split("=", 1) for item in point if "=" in item)
@@ -244,64 +238,6 @@ def failure(address: Address, since: float) -> str | None:
         return path.read_text() if path.stat().st_mtime >= since else None
     except OSError:
         return None
-
-
-def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None:
-    """Run `num_workers` processes of this command until all have ended; one that is killed is replaced.
-
-    Each gets its share of the cores and, in turn, one of the CUDA devices. A stop signal is passed on to them.
-
-    Raises:
-        SystemExit: 128 + signal number after a stop signal, when all workers have ended.
-    """
-    threads = runtime.threads or max(1, (os.cpu_count() or 1) // num_workers)
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(str(index) for index in range(count_nvidia_devices()))
-    dealt = [device for device in devices.split(",") if device]
-    stopped: list[int] = []
-
-    def start(index: int) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, WORKER: str(since), "OMP_NUM_THREADS": str(threads)}
-        if dealt and runtime.device in ("auto", "cuda"):
-            environment["CUDA_VISIBLE_DEVICES"] = dealt[index % len(dealt)]
-        return subprocess.Popen([*program(), *sys.argv[1:], "runtime.progress=none"], env=environment)
-
-    def pass_on(number: int, _frame: Any) -> None:
-        stopped.append(number)
-        for worker in workers.values():
-            # A terminal's Ctrl-C reaches the workers without us.
-            if worker.poll() is None and number != signal.SIGINT:
-                worker.send_signal(number)
-
-    workers: dict[int, subprocess.Popen[bytes]] = {}
-    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = {number: signal.signal(number, pass_on) for number in handled}
-    try:
-        workers.update({index: start(index) for index in range(num_workers)})
-        restarts = 0
-        while any(worker.poll() is None for worker in workers.values()):
-            time.sleep(0.2)
-            for index, worker in workers.items():
-                if worker.returncode is not None and worker.returncode < 0 and not stopped and restarts < MAX_RESTARTS:
-                    restarts += 1
-                    print(
-                        f"worker {index} was killed by signal {-worker.returncode}; starting another", file=sys.stderr
-                    )
-                    workers[index] = start(index)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if stopped:
-        raise SystemExit(128 + stopped[0])
-
-
-def count_nvidia_devices() -> int:
-    """Without importing torch, which would cost the supervisor 1.6 s and a CUDA context."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-
-
-def program() -> list[str]:
-    script = sys.argv[0].endswith("train.py")
-    return [sys.executable, sys.argv[0]] if script else [sys.executable, "-m", "augean.cli", "train"]
 
 
 def command_line() -> str:

@@ -1,0 +1,6 @@
+"""`python -m augean` is the command `augean`."""
+
+from augean.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What a run shows while it trains: a bar on a terminal, a plain line per epoch elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+from tqdm import tqdm
+
+from augean.config import Config
+from augean.fit import Epoch
+
+ESTIMATE_AFTER = 3
+"""Steps after which a run on a CPU says how long it will take; the first is a warm-up."""
+WORTH_SAYING_SECONDS, LONG_SECONDS = 60.0, 300.0
+"""Estimates above the first are shown; above the second they come with advice on what is smaller."""
+
+
+class Display:
+    """The progress of one run, from its first epoch in this process to its last."""
+
+    def __init__(self, config: Config, identity: str, *, on_cpu: bool, first_epoch: int) -> None:
+        mode = config.runtime.progress
+        self.mode = mode if mode != "auto" else "bar" if sys.stderr.isatty() else "plain"
+        self.config, self.identity, self.epoch = config, identity, first_epoch
+        self.estimated = not on_cpu or self.mode == "none"
+        self.bar: tqdm | None = None
+
+    def track(self, steps: Iterable[int]) -> Iterator[int]:
+        total = len(steps)  # type: ignore[arg-type]
+        epochs = self.config.trainer.epochs
+        if self.mode == "bar":
+            if self.bar is None:
+                remaining = (epochs - self.epoch + 1) * total
+                self.bar = tqdm(total=remaining, unit="step", dynamic_ncols=True, smoothing=0.05)
+            self.bar.set_description(f"epoch {self.epoch}/{epochs}")
+        start = 0.0
+        for step in steps:
+            if not self.estimated and step == 1:
+                start = time.perf_counter()
+            yield step
+            if self.bar is not None:
+                self.bar.update()
+            if not self.estimated and step == ESTIMATE_AFTER:
+                self._estimate((time.perf_counter() - start) / ESTIMATE_AFTER * total * (epochs - self.epoch + 1))
+        self.epoch += 1
+
+    def _estimate(self, seconds: float) -> None:
+        self.estimated = True
+        if seconds < WORTH_SAYING_SECONDS:
+            return
+        text = f"Run {self.identity} on this CPU will take about {readable_seconds(seconds)}."
+        if seconds > LONG_SECONDS:
+            text += (
+                " Smaller: width=w16, trainer.epochs=10, dataset.num_train=10000, "
+                "or all of it at once: experiment=demo (digits)."
+            )
+        self._line(text)
+
+    def show(self, result: Epoch) -> None:
+        val = f"val {result.val_accuracy:.2%} (loss {result.val_loss:.4f})  " if result.val_accuracy is not None else ""
+        text = f"train {result.train_accuracy:.2%} (loss {result.train_loss:.4f})  {val}"
+        if self.bar is not None:
+            self.bar.set_postfix_str(text.strip())
+        elif self.mode == "plain":
+            left = (self.config.trainer.epochs - result.epoch) * result.seconds
+            self._line(
+                f"epoch {result.epoch:>3}/{self.config.trainer.epochs}  lr {result.lr:.4g}  {text}"
+                f"{result.images_per_second:,.0f} images/s  {readable_seconds(left)} left"
+            )
+
+    def _line(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def readable_seconds(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `2 h 05 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,146 @@
+"""The shape of the code: who may import whom, how long the parts are, and that the README's file tree is true."""
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+SRC = ROOT / "src"
+CORE = (
+    "__init__", "__main__", "errors", "config", "rundir", "records", "data", "augment", "schedule", "fit", "build",
+    "run", "training", "train", "models",
+)  # fmt: skip
+BUDGET = {"core": 1800, "report": 800, "rest": 1500}
+
+# Direct imports of `augean` modules, at any depth of a file. What is not listed may not be imported.
+MAY_IMPORT = {
+    "errors": set(),
+    "config": {"errors"},
+    "rundir": {"errors"},
+    "records": {"errors", "rundir"},
+    "data": {"errors"},
+    "models": set(),
+    "augment": set(),
+    "schedule": {"config"},
+    "fit": {"config", "augment", "schedule"},
+    "build": {"config", "errors"},
+    "training": {"config", "errors", "rundir", "data", "build", "fit", "schedule"},
+    "run": {"config", "errors", "rundir", "data", "training"},
+    "train": {"config", "errors", "run"},
+    "report": {"errors", "rundir", "records", "report"},
+}
+# Modules of others that a part must not load, even indirectly.
+WITHOUT = {
+    "config": {"torch", "hydra", "pandas"},
+    "rundir": {"torch", "hydra", "pandas"},
+    "records": {"torch", "hydra", "pandas"},
+    "run": {"torch", "hydra", "pandas"},
+    "data": {"torch", "hydra", "pandas"},
+    "report": {"torch", "hydra", "omegaconf"},
+    "train": {"torch", "pandas"},
+    "fit": {"hydra", "pandas"},
+    "training": {"hydra", "pandas"},
+}
+
+
+def part(path: Path) -> str:
+    """`report` for src/augean/report/page.py, `run` for src/augean/run.py, `sweeper` for the plugin."""
+    relative = path.relative_to(SRC)
+    if relative.parts[0] == "hydra_plugins":
+        return "sweeper"
+    return relative.parts[1] if len(relative.parts) > 2 else relative.stem
+
+
+def sources() -> list[Path]:
+    return sorted(SRC.rglob("*.py"))
+
+
+def augean_imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module == "augean":
+            names = [f"augean.{alias.name}" for alias in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("augean.")}
+    return found
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(SRC)))
+def test_imports_go_one_way(path: Path) -> None:
+    allowed = MAY_IMPORT.get(part(path))
+    if allowed is not None:
+        assert augean_imports(path) <= allowed
+
+
+@pytest.mark.parametrize("module", sorted(WITHOUT))
+def test_what_must_stay_light_loads_nothing_heavy(module: str) -> None:
+    code = f"import sys, augean.{module}; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not WITHOUT[module] & set(done.stdout.split())
+
+
+def code_lines(path: Path) -> int:
+    """Lines with code: no blanks, comments or docstrings."""
+    text = path.read_text()
+    docstrings: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        for item in getattr(node, "body", []) if not isinstance(node, ast.Lambda | ast.IfExp) else []:
+            if (
+                isinstance(item, ast.Expr)
+                and isinstance(item.value, ast.Constant)
+                and isinstance(item.value.value, str)
+            ):
+                docstrings |= set(range(item.lineno, (item.end_lineno or item.lineno) + 1))
+    ignored = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in ignored:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    return len(lines - docstrings)
+
+
+def lines_by_budget() -> dict[str, int]:
+    totals = dict.fromkeys(BUDGET, 0)
+    for path in sources():
+        name = part(path)
+        group = "report" if name == "report" else "core" if name in (*CORE, "sweeper") else "rest"
+        totals[group] += code_lines(path)
+    return totals
+
+
+def test_the_code_keeps_its_line_budget() -> None:
+    for group, lines in lines_by_budget().items():
+        assert lines <= BUDGET[group], f"{group}: {lines} of {BUDGET[group]} lines"
+
+
+def test_the_readmes_file_tree_is_true() -> None:
+    text = (ROOT / "README.md").read_text()
+    tree = re.search(r"<!-- tree -->\n```\n(.*?)```", text, re.DOTALL)
+    assert tree, "README.md has no file tree"
+    folders: list[str] = []
+    listed = set()
+    for line in tree[1].splitlines():
+        match = re.fullmatch(r"( *)(\S+)  +(\S.*)", line)
+        assert match, f"no name and clause in {line!r}"
+        depth, name = len(match[1]) // 4, match[2]
+        folders = [*folders[:depth], name]
+        path = "/".join(folder.rstrip("/") for folder in folders)
+        assert (ROOT / path).exists(), f"{path} is in README's tree and not in the repository"
+        listed.add(path)
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    for file in tracked:
+        top = Path(file).parts[0]
+        if top.startswith(".") or "/" not in file:
+            continue
+        assert top in listed, f"{top}/ is not in README's tree"
+        if file.startswith("src/augean/") and file.endswith(".py") and "__" not in file:
+            inside = Path(file).relative_to("src/augean").parts[0]
+            assert f"src/augean/{inside}" in listed, f"{file} is not in README's tree"

@@ -1,0 +1,213 @@
+"""The training core: it visits every image once, equals a naive loop, learns, and notices divergence."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from augean.augment import crop_and_flip, cutout, mixup, normalize, pad
+from augean.build import build_model, build_optimizer
+from augean.config import Config
+from augean.fit import DivergedError, Epoch, Split, evaluate, fit, seed_all
+from augean.schedule import Schedule
+
+Make = Callable[..., Config]
+CLASSES = 4
+
+
+def make_split(count: int, seed: int = 0, size: int = 16) -> Split:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (count,), generator=generator)
+    images = torch.randint(0, 120, (count, size, size, 3), generator=generator)
+    images += 30 * labels.view(-1, 1, 1, 1)
+    return Split(images.to(torch.uint8), labels)
+
+
+def prepare(config: Config, count: int) -> tuple[nn.Module, torch.optim.Optimizer, Schedule, torch.amp.GradScaler]:
+    seed_all(config.seed, 0)
+    network = build_model(config, CLASSES).to(memory_format=torch.channels_last)
+    num_steps = math.ceil(count / config.trainer.batch_size) * config.trainer.epochs
+    schedule = Schedule(config.schedule, config.optimizer.lr, num_steps)
+    return network, build_optimizer(config, network), schedule, torch.amp.GradScaler("cpu", enabled=False)
+
+
+def run_fit(config: Config, train: Split, val: Split | None) -> tuple[list[Epoch], nn.Module]:
+    network, optimizer, schedule, scaler = prepare(config, len(train))
+    return list(fit(network, optimizer, schedule, scaler, train, val, config)), network
+
+
+class Remember(nn.Module):
+    """A linear classifier that notes the images it is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, CLASSES)
+        self.seen: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.seen.append(images.detach()[:, 0, 0, 0].clone())
+        return self.linear(images.mean((2, 3)))
+
+
+@pytest.mark.parametrize("batch_size", [32, 100, 7])
+def test_each_image_is_visited_once_an_epoch_in_a_new_order(tiny: Make, batch_size: int) -> None:
+    config = tiny("augmentation=none", f"trainer.batch_size={batch_size}", "trainer.epochs=2")
+    config.dataset.mean, config.dataset.std = [0.0] * 3, [1 / 255] * 3
+    numbers = torch.arange(100, dtype=torch.uint8)
+    split = Split(numbers.view(-1, 1, 1, 1).expand(-1, 16, 16, 3).contiguous(), torch.zeros(100, dtype=torch.int64))
+    network = Remember()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    schedule = Schedule(config.schedule, 0.1, 100)
+    epochs = []
+    for _ in fit(network, optimizer, schedule, torch.amp.GradScaler("cpu", enabled=False), split, split, config):
+        assert [len(batch) for batch in network.seen[:-1]] == [batch_size] * (len(network.seen) - 1)
+        epochs.append(torch.cat(network.seen).round().int().tolist())
+        network.seen.clear()
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(100))
+    assert epochs[0] != epochs[1]
+
+
+def naive_loop(config: Config, train: Split, val: Split) -> tuple[list[float], nn.Module]:
+    """One step after the other as a textbook has it: torch's own scheduler, no accumulation, `loss.item()` each step."""
+    network, optimizer, _, _ = prepare(config, len(train))
+    regularization = config.regularization
+    smoothing = regularization.label_smoothing
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=config.schedule.factor, patience=config.schedule.patience, threshold=0
+    )
+    mean, std = torch.tensor(config.dataset.mean), torch.tensor(config.dataset.std)
+    padded = pad(train.images, config.augmentation.crop_padding)
+    losses = []
+    for epoch in range(1, config.trainer.epochs + 1):
+        seed_all(config.seed, epoch)
+        if config.trainer.reset_optimizer == "epoch":
+            state = optimizer.state_dict()
+            state["state"] = {}
+            optimizer.load_state_dict(state)
+        network.train()
+        order = torch.randperm(len(train))
+        for index in order.split(config.trainer.batch_size):
+            images = normalize(crop_and_flip(padded, index, 16, config.augmentation.flip), mean, std)
+            if regularization.cutout:
+                images = cutout(images, regularization.cutout)
+            labels = train.labels[index]
+            if regularization.mixup:
+                images, partner, weight = mixup(images, regularization.mixup)
+            logits = network(images)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+            if regularization.mixup:
+                other = functional.cross_entropy(logits, labels[partner], label_smoothing=smoothing)
+                loss = weight * loss + (1 - weight) * other
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        plateau.step(evaluate(network, val, config).loss)
+    return losses, network
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "",
+        "optimizer=adam",
+        "optimizer=adamw regularization.weight_decay=0.01",
+        "optimizer=adagrad",
+        "optimizer=rmsprop",
+        "regularization=l2_1e-3",
+        "regularization=label_smoothing",
+        "regularization=dropout",
+        "regularization=cutout regularization.cutout=4",
+        "regularization=mixup",
+        "augmentation=none",
+        "trainer.reset_optimizer=epoch",
+        "schedule.patience=0",
+        "model=vgg_a optimizer.lr=0.01",
+        "model=vgg_a_bn",
+    ],
+)
+def test_the_fast_loop_equals_a_naive_one_over_50_steps(tiny: Make, overrides: str) -> None:
+    config = tiny("trainer.epochs=10", *overrides.split())
+    train, val = make_split(150), make_split(40, seed=1)
+    results, network = run_fit(config, train, val)
+    losses, reference = naive_loop(config, train, val)
+    assert len(losses) == 50
+    ours = [loss for result in results for loss in result.step_losses]
+    assert ours == pytest.approx(losses, rel=1e-5, abs=1e-6)
+    for name, value in reference.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["resnet18", "vgg_a_bn"])
+def test_the_network_overfits_one_batch(tiny: Make, model: str) -> None:
+    config = tiny(f"model={model}", "augmentation=none", "trainer.epochs=40", "schedule=constant")
+    split = make_split(32)
+    split = Split(torch.randint(0, 256, split.images.shape, dtype=torch.uint8), split.labels)
+    results, _ = run_fit(config, split, None)
+    assert results[-1].train_accuracy == 1.0
+    assert results[-1].train_loss < 0.1 < results[0].train_loss
+
+
+def test_the_epochs_numbers_are_means_over_its_images(tiny: Make) -> None:
+    config = tiny("trainer.epochs=1")
+    results, _ = run_fit(config, make_split(70), make_split(30, seed=1))
+    sizes = [32, 32, 6]
+    mean = sum(loss * size for loss, size in zip(results[0].step_losses, sizes, strict=True)) / 70
+    assert results[0].train_loss == pytest.approx(mean, rel=1e-6)
+
+
+def test_evaluation_is_the_plain_mean_over_all_images(tiny: Make) -> None:
+    config, split = tiny(), make_split(1003, size=8)
+    network = prepare(config, 100)[0].eval()
+    score = evaluate(network, split, config)
+    mean, std = torch.tensor(config.dataset.mean), torch.tensor(config.dataset.std)
+    with torch.no_grad():
+        logits = network(normalize(split.images.permute(0, 3, 1, 2), mean, std))
+    assert score.loss == pytest.approx(functional.cross_entropy(logits, split.labels).item(), rel=1e-5)
+    assert score.accuracy == pytest.approx((logits.argmax(1) == split.labels).float().mean().item())
+    assert score.confusion.sum() == len(split)
+    assert score.confusion.sum(1).tolist() == torch.bincount(split.labels, minlength=CLASSES).tolist()
+
+
+def test_training_is_the_same_from_the_same_seed_and_another_from_another(tiny: Make) -> None:
+    train, val = make_split(100), make_split(40, seed=1)
+    first, again, other = (run_fit(tiny(f"seed={seed}"), train, val)[0][-1].step_losses for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_a_loss_that_is_not_finite_is_reported_with_epoch_step_and_last_good_loss(tiny: Make) -> None:
+    config = tiny("optimizer.lr=1e18", "schedule=constant", "model=vgg_a")
+    with pytest.raises(DivergedError) as caught:
+        run_fit(config, make_split(100), make_split(40, seed=1))
+    assert caught.value.epoch == 1
+    assert caught.value.step > 1
+    assert caught.value.last_loss is not None
+    assert math.isfinite(caught.value.last_loss)
+
+
+def test_fit_asks_its_tracker_for_every_step(tiny: Make) -> None:
+    config, train = tiny("trainer.epochs=2"), make_split(70)
+    steps: list[int] = []
+
+    def track(numbers: Iterable[int]) -> Iterable[int]:
+        for number in numbers:
+            steps.append(number)
+            yield number
+
+    network, optimizer, schedule, scaler = prepare(config, len(train))
+    list(fit(network, optimizer, schedule, scaler, train, None, config, track=track))
+    assert steps == [0, 1, 2, 0, 1, 2]
+
+
+def test_bf16_stays_near_fp32(tiny: Make) -> None:
+    train, val = make_split(150), make_split(100, seed=1)
+    curves = []
+    for precision in ("fp32", "bf16"):
+        results, _ = run_fit(tiny(f"trainer.precision={precision}", "optimizer.lr=0.01"), train, val)
+        curves.append([loss for result in results for loss in result.step_losses])
+    assert curves[1] == pytest.approx(curves[0], abs=0.1)
+    assert curves[1] != curves[0]

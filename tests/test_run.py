@@ -1,0 +1,395 @@
+"""A run from start to end: its files, skipping, locking, failing, being killed and resuming."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+
+from augean import rundir, training
+from augean.build import build_model
+from augean.config import Config
+from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.run import build_source, execute, find_address
+from conftest import ROOT, TINY, compose_config
+
+Make = Callable[..., Config]
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def metrics(path: Path, *, without: tuple[str, ...] = ("seconds", "images_per_second")) -> list[dict[str, str]]:
+    with (path / "metrics.csv").open() as file:
+        return [{key: value for key, value in row.items() if key not in without} for row in csv.DictReader(file)]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = torch.load(path / "best.pt", weights_only=True)
+    return loaded
+
+
+def same_result(one: Path, other: Path) -> bool:
+    first, second = (json.loads((path / "summary.json").read_text()) for path in (one, other))
+    scores = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "selected_epoch", "epochs")
+    return (
+        metrics(one) == metrics(other)
+        and all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
+        and all(first[name] == second[name] for name in scores)
+    )
+
+
+def run_command(*overrides: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "train.py"), *overrides]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+def test_a_finished_run_has_all_its_files_and_no_others(tiny: Make) -> None:
+    outcome = execute(tiny("record.step_loss=true"))
+    path, summary = outcome.address.path, outcome.summary
+    files = {file.name for file in path.iterdir()}
+    assert files == {
+        "config.yaml", "metrics.csv", "summary.json", "model.json", "confusion.csv", "steps.npy", "best.pt", "train.log",
+    }  # fmt: skip
+    assert summary["status"] == "finished"
+    assert (summary["num_train"], summary["num_val"], summary["num_test"]) == (160, 40, 60)
+    assert [row["epoch"] for row in metrics(path)] == ["1", "2", "3"]
+    assert numpy.load(path / "steps.npy").shape == (15,)
+    rows = list(csv.reader((path / "confusion.csv").read_text().splitlines()))
+    counts = numpy.array([[int(cell) for cell in row[1:]] for row in rows[1:]])
+    assert rows[0] == ["true", "class_0", "class_1", "class_2", "class_3"]
+    assert counts.sum() == 60
+    assert counts.trace() / 60 == pytest.approx(summary["test_accuracy"])
+    for name, digest in summary["files"].items():
+        assert rundir.sha256(path / name) == digest
+    assert path.name == f"synthetic-resnet18-leaky_relu-sgd-c4-s0-{summary['id']}"
+
+
+def test_the_selected_epoch_is_the_earliest_of_highest_validation_accuracy(tiny: Make) -> None:
+    outcome = execute(tiny("trainer.epochs=8"))
+    accuracies = [float(row["val_accuracy"]) for row in metrics(outcome.address.path)]
+    best = accuracies.index(max(accuracies))
+    assert outcome.summary["selected_epoch"] == best + 1
+    assert outcome.summary["val_accuracy"] == accuracies[best] == outcome.objective
+
+
+def test_the_test_score_is_that_of_the_saved_weights(tiny: Make) -> None:
+    config = tiny("trainer.epochs=5")
+    outcome = execute(config)
+    network = build_model(config, 4).to(memory_format=torch.channels_last)
+    network.load_state_dict(weights(outcome.address.path))
+    node = config.dataset
+    data = training.load_data(build_source(config), node.num_val, node.num_train, node.split_seed, torch.device("cpu"))
+    score = training.evaluate(network, data.test, config)
+    assert score.accuracy == outcome.summary["test_accuracy"]
+    assert score.loss == pytest.approx(outcome.summary["test_loss"], rel=1e-6)
+
+
+def test_a_finished_run_is_skipped_at_once_and_left_as_it_was(tiny: Make) -> None:
+    first = execute(tiny())
+    before = snapshot(first.address.path)
+    again = execute(tiny("runtime.checkpoint_seconds=7"))
+    assert not first.skipped
+    assert again.skipped
+    assert snapshot(first.address.path) == before
+    assert again.summary == first.summary
+
+
+def test_asking_for_a_finished_run_imports_neither_torch_nor_pandas(tiny: Make, tmp_path: Path) -> None:
+    execute(tiny())
+    overrides = [*TINY, f"runtime.outputs={tmp_path}/outputs", f"runtime.data={tmp_path}/data"]
+    code = (
+        "import sys; from augean.train import main\n"
+        f"sys.argv = ['train.py', *{overrides!r}]\n"
+        "main()\n"
+        "print('heavy:', [name for name in ('torch', 'pandas', 'sklearn', 'PIL') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "already finished, not trained again" in done.stdout
+    assert "heavy: []" in done.stdout
+
+
+def test_a_run_directorys_config_is_the_same_run(tiny: Make, tmp_path: Path) -> None:
+    outcome = execute(tiny())
+    path = outcome.address.path
+    again = compose_config([f"runtime.outputs={tmp_path}/outputs"], name="config", folder=path.resolve())
+    assert find_address(again) == outcome.address
+    done = run_command("-cp", str(path.resolve()), "-cn", "config", f"runtime.outputs={tmp_path}/outputs")
+    assert "already finished" in done.stdout, done.stderr
+
+
+def test_a_damaged_summary_is_not_believed_and_the_run_is_made_again(tiny: Make) -> None:
+    first = execute(tiny())
+    file = first.address.path / "summary.json"
+    file.write_text(file.read_text().replace('"test_accuracy": 0', '"test_accuracy": 1'))
+    with pytest.raises(AugeanError, match="altered or damaged"):
+        rundir.read_summary(first.address.path)
+    again = execute(tiny())
+    assert not again.skipped
+    assert again.summary["test_accuracy"] == first.summary["test_accuracy"]
+
+
+def test_two_processes_asking_for_one_run_train_it_once(tmp_path: Path) -> None:
+    overrides = [*TINY, "trainer.epochs=30", f"runtime.outputs={tmp_path}", "runtime.progress=plain"]
+    command = [sys.executable, str(ROOT / "train.py"), *overrides]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sum("epoch  30/30" in output for output in outputs) == 1
+    assert sum("already finished" in output for output in outputs) == 2
+    (path,) = (tmp_path / "runs").iterdir()
+    assert (path / "train.log").read_text().count("started on") == 1
+
+
+def test_a_run_that_another_process_trains_is_not_waited_for_in_a_sweep(tiny: Make) -> None:
+    address = find_address(tiny())
+    with rundir.lock(address.outputs, address.id, wait=False), pytest.raises(RunLocked):
+        execute(tiny(), wait=False)
+    assert rundir.state(address.outputs, address.path, address.id) == "missing"
+
+
+KILLED = [
+    "",
+    "optimizer=adam optimizer.lr=0.01",
+    "optimizer=rmsprop",
+    "optimizer=adagrad schedule=cosine",
+    "regularization=dropout schedule=onecycle",
+    "regularization=mixup regularization.cutout=4 schedule.patience=0",
+    "trainer.precision=bf16 model=vgg_a_bn record.step_loss=true",
+    "trainer.precision=fp16",
+]
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
+@pytest.mark.parametrize("overrides", KILLED)
+def test_a_run_killed_between_epochs_resumes_bit_equal(
+    tiny: Make, tmp_path: Path, overrides: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = overrides.split()
+    whole = execute(tiny("trainer.epochs=6", *lines, f"runtime.outputs={tmp_path}/whole"))
+    show = training.Display.show
+
+    def die_after_epoch_three(self: training.Display, result: Any) -> None:
+        show(self, result)
+        if result.epoch == 3:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Display, "show", die_after_epoch_three)
+        with pytest.raises(KilledError):
+            execute(tiny("trainer.epochs=6", *lines))
+    address = find_address(tiny("trainer.epochs=6", *lines))
+    assert rundir.state(address.outputs, address.path, address.id) == "interrupted"
+    resumed = execute(tiny("trainer.epochs=6", *lines))
+    assert resumed.summary["num_resumes"] == 1
+    assert resumed.summary["note"] == ""
+    assert same_result(whole.address.path, resumed.address.path)
+    assert not list(resumed.address.path.glob("*checkpoint*"))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def start_long_run(outputs: Path, *overrides: str) -> tuple["subprocess.Popen[str]", Path]:
+    """Start a run of 60 epochs in a process of its own; returns once it has a checkpoint."""
+    arguments = [*TINY, "trainer.epochs=60", f"runtime.outputs={outputs}", "runtime.progress=plain", *overrides]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    path = find_address(compose_config(arguments)).path
+    wait_for(lambda: (path / rundir.PREVIOUS).exists())
+    return process, path
+
+
+def test_a_run_killed_by_sigkill_resumes_by_the_same_command_bit_equal(tmp_path: Path) -> None:
+    process, path = start_long_run(tmp_path / "killed")
+    process.kill()
+    process.communicate()
+    assert not (path / "summary.json").exists()
+    for outputs in ("killed", "whole"):
+        done = run_command(*TINY, "trainer.epochs=60", f"runtime.outputs={tmp_path}/{outputs}")
+        assert done.returncode == 0, done.stderr
+    assert same_result(path, tmp_path / "whole" / "runs" / path.name)
+    assert json.loads((path / "summary.json").read_text())["num_resumes"] == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)])
+def test_a_stop_signal_ends_the_epoch_and_leaves_a_checkpoint(tmp_path: Path, number: int, code: int) -> None:
+    process, path = start_long_run(tmp_path, "runtime.checkpoint_seconds=0.01")
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in output
+    content, remark = rundir.load_checkpoint(path)
+    assert content is not None
+    assert remark == ""
+    log = (path / "train.log").read_text()
+    assert f"stopped by signal {int(number)} after epoch" in log
+
+
+def test_past_the_grace_time_the_epoch_is_abandoned(tmp_path: Path) -> None:
+    process, path = start_long_run(tmp_path, "runtime.grace_seconds=0")
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert rundir.load_checkpoint(path)[0] is not None
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, damage: str) -> None:
+    process, path = start_long_run(tmp_path)
+    process.kill()
+    process.communicate()
+    file = path / rundir.CHECKPOINT
+    wait_for(file.exists, seconds=1)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(content[: len(content) // 2] if damage == "truncate" else content)
+    found, remark = rundir.load_checkpoint(path)
+    assert found == (path / rundir.PREVIOUS).read_bytes()
+    assert ("damaged" in remark) == (damage != "remove")
+
+
+def test_every_moment_of_death_while_saving_leaves_a_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+    for survived in range(6):
+        folder = tmp_path / str(survived)
+        folder.mkdir()
+        rundir.save_checkpoint(folder, b"first")
+        rundir.save_checkpoint(folder, b"second")
+        calls = []
+
+        def dying(self: Path, target: Path, calls: list[Path] = calls, limit: int = survived) -> Path:
+            if len(calls) == limit:
+                raise KilledError
+            calls.append(self)
+            return replace(self, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", dying)
+            try:
+                rundir.save_checkpoint(folder, b"third")
+            except KilledError:
+                pass
+            else:
+                break
+        assert rundir.load_checkpoint(folder)[0] in (b"second", b"third")
+    assert survived > 2
+    assert rundir.load_checkpoint(folder)[0] == b"third"
+
+
+def test_a_diverged_run_is_a_result(tiny: Make) -> None:
+    config = tiny("optimizer.lr=1e18", "model=vgg_a", "schedule=constant")
+    outcome = execute(config)
+    assert outcome.summary["status"] == "diverged"
+    assert outcome.summary["test_accuracy"] is None
+    assert outcome.summary["diverged"]["epoch"] == 1
+    assert outcome.objective == 0.0
+    assert execute(config).skipped
+
+
+def test_without_a_validation_split_the_last_epoch_is_taken(tiny: Make) -> None:
+    outcome = execute(tiny("dataset.num_val=0", "schedule=cosine"))
+    assert outcome.summary["selected_epoch"] == 3
+    assert outcome.summary["val_accuracy"] is None
+    assert metrics(outcome.address.path)[0]["val_loss"] == ""
+    assert outcome.summary["num_train"] == 200
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            "optimizer=adam optimizer.momentum=0.9",
+            "optimizer.momentum: Adam takes no such argument; it takes params, lr",
+        ),
+        ("+optimizer.arguments.speed=1", "optimizer.arguments.speed: SGD takes no such argument"),
+        ("optimizer._target_=torch.optim.Fast", "torch.optim has no Fast"),
+        ("optimizer._target_=torch.nn.ReLU", "must be a class derived from torch.optim"),
+        ("model=vgg_a +model.stem=cifar", "model.stem: VGG takes no such argument"),
+        ("model.arguments.blocks=[]", "model: "),
+        ("dataset.num_val=200", "dataset.num_val=200"),
+        ("dataset.num_train=500", "dataset.num_train=500"),
+        ("trainer.batch_size=53", "trainer.batch_size=53: 160 training images leave a last batch of one"),
+        ("runtime.device=cuda:99", "runtime.device=cuda:99: not available here"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_refused_and_leaves_no_directory(
+    tiny: Make, overrides: str, message: str
+) -> None:
+    config = tiny(*overrides.split())
+    with pytest.raises(ConfigError) as caught:
+        execute(config)
+    assert message in str(caught.value)
+    assert not list((Path(config.runtime.outputs) / "runs").glob("*"))
+
+
+def test_missing_data_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:
+    done = run_command(
+        "dataset=image_folder",
+        "dataset.name=photos",
+        f"runtime.data={tmp_path}/data",
+        f"runtime.outputs={tmp_path}/out",
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{tmp_path}/data/photos" in done.stderr
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_an_exception_leaves_a_failure_note_that_the_next_try_clears(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("the network is on fire")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate", broken)
+        with pytest.raises(ValueError, match="on fire"):
+            execute(tiny())
+    address = find_address(tiny())
+    assert "the network is on fire" in (address.path / "failure.txt").read_text()
+    assert rundir.state(address.outputs, address.path, address.id) == "failed"
+    execute(tiny())
+    assert not (address.path / "failure.txt").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(tiny: Make, tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("a file where the folder should be")
+    with pytest.raises(AugeanError, match=r"runtime\.outputs"):
+        execute(tiny())
+
+
+def test_deterministic_runs_are_bit_equal(tiny: Make, tmp_path: Path) -> None:
+    one, other = (
+        execute(tiny("trainer.deterministic=true", f"runtime.outputs={tmp_path}/{name}")) for name in ("one", "other")
+    )
+    assert same_result(one.address.path, other.address.path)
