@@ -4,15 +4,13 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes run side by side
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from augean.config import Config, parse
-from augean.train import config_dir, register
+from augean.config import Config
+from augean.train import compose, register
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -35,20 +33,11 @@ TINY = (
 register()
 
 
-def compose_config(overrides: Sequence[str] = (), name: str = "config", folder: Path | None = None) -> Config:
-    """A checked config, composed as train.py does."""
-    with initialize_config_dir(str(folder or config_dir())):
-        raw = compose(name, list(overrides))
-    return parse(OmegaConf.masked_copy(raw, [key for key in raw if key != "hydra"]))
-
-
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., Config]:
     """Compose a tiny run below tmp_path; further overrides win."""
 
     def make(*overrides: str) -> Config:
-        return compose_config(
-            [*TINY, f"runtime.outputs={tmp_path}/outputs", f"runtime.data={tmp_path}/data", *overrides]
-        )
+        return compose([*TINY, f"runtime.outputs={tmp_path}/outputs", f"runtime.data={tmp_path}/data", *overrides])
 
     return make

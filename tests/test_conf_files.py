@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 
+import hydra
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from augean.build import build_activation, build_model, build_optimizer
 from augean.config import TableConfig
 from augean.run import build_source
+from augean.train import compose
 from augean.training import describe_model
-from conftest import ROOT, compose_config
+from conftest import ROOT
 
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 
@@ -24,7 +25,7 @@ def group_files() -> Iterator[str]:
 @pytest.mark.parametrize("override", list(group_files()))
 def test_every_group_option_composes_and_builds(override: str) -> None:
     extra = ["dataset.name=photos"] if override == "dataset=image_folder" else []
-    config = compose_config([override, "width.channels=4", *extra])
+    config = compose([override, "width.channels=4", *extra])
     build_source(config)
     build_activation(config)
     describe_model(config, num_classes=10)
@@ -38,7 +39,7 @@ def test_every_group_option_composes_and_builds(override: str) -> None:
 @pytest.mark.parametrize("model", ["resnet18", "vgg_a", "vgg_a_bn"])
 @pytest.mark.parametrize("dataset", ["digits", "synthetic"])
 def test_models_take_the_images_of_every_size(model: str, dataset: str) -> None:
-    description = describe_model(compose_config([f"model={model}", f"dataset={dataset}", "width=w8"]), 10)
+    description = describe_model(compose([f"model={model}", f"dataset={dataset}", "width=w8"]), 10)
     assert description["modules"][-1]["output"] == [10]
     assert all(module["parameters"] >= 0 for module in description["modules"])
 
@@ -48,8 +49,8 @@ def test_every_sweep_file_composes_names_its_rows_and_says_what_it_is(name: str)
     path = ROOT / "sweeps" / f"{name}.yaml"
     header = path.read_text().split("defaults:")[0]
     assert all(word in header for word in ("Source:", "Command:", "Cost:")), f"{path}: the header says too little"
-    with initialize_config_dir(str(path.parent)):
-        raw = compose(name, [f"hydra.searchpath=[file://{ROOT / 'conf'}]"], return_hydra_config=True)
+    with hydra.initialize_config_dir(str(path.parent)):
+        raw = hydra.compose(name, [f"hydra.searchpath=[file://{ROOT / 'conf'}]"], return_hydra_config=True)
     body = OmegaConf.load(path)
     assert set(body) <= {"defaults", "hydra", "runtime"}
     assert set(body.get("runtime", {})) <= {"table"}
@@ -61,12 +62,12 @@ def test_every_sweep_file_composes_names_its_rows_and_says_what_it_is(name: str)
 
 def test_one_learning_rate_for_all_in_the_report_and_a_sensible_one_each_otherwise() -> None:
     for optimizer, rate in {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3, "adagrad": 1e-2, "rmsprop": 1e-3}.items():
-        assert compose_config([f"optimizer={optimizer}"]).optimizer.lr == rate
-        assert compose_config([f"optimizer={optimizer}", "experiment=report"]).optimizer.lr == 0.1
+        assert compose([f"optimizer={optimizer}"]).optimizer.lr == rate
+        assert compose([f"optimizer={optimizer}", "experiment=report"]).optimizer.lr == 0.1
 
 
 def test_the_defaults_are_the_reports_baseline() -> None:
-    config = compose_config()
+    config = compose()
     assert (config.model.name, config.activation.name, config.optimizer.name) == ("resnet18", "leaky_relu", "sgd")
     assert (config.width.channels, config.trainer.epochs, config.trainer.batch_size) == (64, 35, 128)
     assert (config.optimizer.lr, config.optimizer.momentum, config.regularization.weight_decay) == (0.1, 0.9, 0.0)
@@ -76,14 +77,14 @@ def test_the_defaults_are_the_reports_baseline() -> None:
 
 
 def test_without_augmentation_the_images_stay_as_they_are() -> None:
-    config = compose_config(["augmentation=none"])
+    config = compose(["augmentation=none"])
     assert (config.augmentation.crop_padding, config.augmentation.flip) == (0, False)
-    digits = compose_config(["dataset=digits"])
+    digits = compose(["dataset=digits"])
     assert (digits.augmentation.crop_padding, digits.augmentation.flip) == (1, False)
 
 
 def test_a_meta_device_description_equals_the_real_network() -> None:
-    config = compose_config(["width=w8"])
+    config = compose(["width=w8"])
     network = build_model(config, 10)
     assert describe_model(config, 10)["parameters"] == sum(p.numel() for p in network.parameters())
     assert torch.get_default_device().type == "cpu"

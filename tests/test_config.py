@@ -15,13 +15,14 @@ from augean import config as config_module
 from augean.config import Config, canonical, directory_name, flatten, parse, row_label, run_id, source_digest, to_dict
 from augean.errors import ConfigError
 from augean.run import build_source
-from conftest import ROOT, compose_config
+from augean.train import compose
+from conftest import ROOT
 
 GOLDEN = json.loads((ROOT / "tests" / "golden_ids.json").read_text())
 
 
 def identity(*overrides: str) -> str:
-    config = compose_config(overrides)
+    config = compose(overrides)
     return run_id(config, build_source(config).digest())
 
 
@@ -51,14 +52,14 @@ def test_equal_configs_written_differently_are_one_run(one: str, other: str) -> 
 
 
 def test_every_key_outside_runtime_changes_the_id() -> None:
-    base = compose_config(["dataset=digits"])
+    base = compose(["dataset=digits"])
     seen = {run_id(base, "d"): "the base"}
     changed: dict[str, Any] = {
         "model.stem": "imagenet", "optimizer.momentum": None, "schedule.name": "cosine", "trainer.precision": "fp32",
         "trainer.reset_optimizer": "epoch", "dataset.num_train": 500,
     }  # fmt: skip
     for key, value in flatten(base).items():
-        node_name, _, name = key.partition(".")
+        name = key.partition(".")[2]
         if name.startswith(("name", "_target_")) and key != "schedule.name":
             continue
         raw = to_dict(base)
@@ -84,7 +85,7 @@ def test_every_key_outside_runtime_changes_the_id() -> None:
 
 
 def test_a_new_neutral_key_changes_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = compose_config(["dataset=digits"])
+    before = compose(["dataset=digits"])
     wider = dataclasses.make_dataclass(
         "TrainerConfig",
         [("clip_gradient", float, dataclasses.field(default=0.0))],
@@ -108,7 +109,7 @@ values = st.fixed_dictionaries(
         "dataset.std": st.lists(st.floats(0.01, 2), min_size=3, max_size=3),
     }
 )
-BASE = to_dict(compose_config(["dataset=digits"]))
+BASE = to_dict(compose(["dataset=digits"]))
 
 
 def with_values(flat: dict[str, Any], spell: Callable[[Any], Any]) -> Config:
@@ -154,7 +155,7 @@ def test_a_semantic_edit_to_a_users_class_changes_the_id_and_a_comment_does_not(
     code = 'class Square:\n    """Squares."""\n    def forward(self, x):\n        return x * x\n'
     monkeypatch.syspath_prepend(str(tmp_path))
     module = tmp_path / "my_activation.py"
-    config = compose_config(
+    config = compose(
         ["activation._target_=my_activation.Square", "runtime.allowed_packages=[torch,augean,my_activation]"]
     )
     ids = []
@@ -192,13 +193,13 @@ def test_a_semantic_edit_to_a_users_class_changes_the_id_and_a_comment_does_not(
 )
 def test_a_wrong_value_is_refused_with_its_place_and_what_is_valid(overrides: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        compose_config(overrides.split())
+        compose(overrides.split())
     assert message in str(caught.value)
 
 
 def test_all_range_problems_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        compose_config(["trainer.epochs=0", "trainer.batch_size=1", "seed=-1"])
+        compose(["trainer.epochs=0", "trainer.batch_size=1", "seed=-1"])
     assert len(str(caught.value).splitlines()) == 3
 
 
@@ -209,5 +210,5 @@ def test_row_labels_are_the_same_for_numbers_and_their_text() -> None:
 
 
 def test_the_directory_name_reads_like_the_run() -> None:
-    config = compose_config(["dataset=digits", "width=w16", "seed=3"])
+    config = compose(["dataset=digits", "width=w16", "seed=3"])
     assert directory_name(config, "0123456789") == "digits-resnet18-leaky_relu-sgd-c16-s3-0123456789"

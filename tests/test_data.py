@@ -26,8 +26,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import v2 as transforms
 
-import augean.data
-from augean.data import Cifar10, Cifar100, Digits, ImageFolder, Images, Source, Synthetic, split
+from augean.data import Images, Source, split
+from augean.datasets import image_folder
+from augean.datasets.cifar import Cifar10, Cifar100
+from augean.datasets.digits import Digits
+from augean.datasets.image_folder import ImageFolder
+from augean.datasets.synthetic import Synthetic
 from augean.errors import ConfigError, DataError
 
 Labels = NDArray[np.int64]
@@ -36,7 +40,7 @@ Labels = NDArray[np.int64]
 @pytest.fixture(autouse=True)
 def _new_process() -> None:
     """Every test starts without what the process remembers of image folders."""
-    augean.data._digests.clear()
+    image_folder._digests.clear()
 
 
 def source(cls: type[Source], folder: Path, *, image_size: int = 8, name: str = "pets", **arguments: Any) -> Any:
@@ -45,7 +49,7 @@ def source(cls: type[Source], folder: Path, *, image_size: int = 8, name: str = 
 
 def later(cls: type[Source], folder: Path, **arguments: Any) -> Any:
     """A source as a later process would construct it."""
-    augean.data._digests.clear()
+    image_folder._digests.clear()
     return source(cls, folder, **arguments)
 
 
@@ -154,13 +158,16 @@ def test_digests_need_no_slow_import_and_constructors_no_disk(tmp_path: Path) ->
     code = """
 import sys
 from pathlib import Path
-from augean.data import Cifar10, Cifar100, Digits, ImageFolder, Synthetic
+from augean.datasets.cifar import Cifar10, Cifar100
+from augean.datasets.digits import Digits
+from augean.datasets.image_folder import ImageFolder
+from augean.datasets.synthetic import Synthetic
 for cls, size in ((Cifar10, 32), (Cifar100, 32), (Digits, 16), (ImageFolder, 8), (Synthetic, 8)):
     nowhere = cls(name="pets", root=Path("/nowhere"), cache=Path("/nowhere"), image_size=size)
     print(cls(name="pets", root=Path(sys.argv[1]), cache=Path(sys.argv[1], "cache"), image_size=size).digest())
 sys.exit(", ".join({"torch", "torchvision", "PIL", "sklearn", "scipy", "pandas"} & set(sys.modules)) or 0)
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(augean.data.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(image_folder.__file__).parents[2])}
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment, check=False
@@ -328,7 +335,7 @@ def test_decoding_in_processes_gives_the_same_images(tmp_path: Path, monkeypatch
     folder = write_pets(tmp_path, num_images=40)
     here = source(ImageFolder, tmp_path).load()
     shutil.rmtree(tmp_path / "cache")
-    monkeypatch.setattr(augean.data, "POOL_BYTES", 0)
+    monkeypatch.setattr(image_folder, "POOL_BYTES", 0)
     assert equal(source(ImageFolder, tmp_path).load(), here)
     (folder / "test" / "dog" / "7.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"test/dog/7.png: is no image"):

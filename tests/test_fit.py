@@ -72,7 +72,7 @@ def test_each_image_is_visited_once_an_epoch_in_a_new_order(tiny: Make, batch_si
 
 
 def naive_loop(config: Config, train: Split, val: Split) -> tuple[list[float], nn.Module]:
-    """One step after the other as a textbook has it: torch's own scheduler, no accumulation, `loss.item()` each step."""
+    """One step after the other as a textbook has it: torch's own scheduler and `loss.item()` each step."""
     network, optimizer, _, _ = prepare(config, len(train))
     regularization = config.regularization
     smoothing = regularization.label_smoothing

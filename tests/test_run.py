@@ -19,7 +19,8 @@ from augean.build import build_model
 from augean.config import Config
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.run import build_source, execute, find_address
-from conftest import ROOT, TINY, compose_config
+from augean.train import compose
+from conftest import ROOT, TINY
 
 Make = Callable[..., Config]
 
@@ -61,9 +62,18 @@ def test_a_finished_run_has_all_its_files_and_no_others(tiny: Make) -> None:
     outcome = execute(tiny("record.step_loss=true"))
     path, summary = outcome.address.path, outcome.summary
     files = {file.name for file in path.iterdir()}
-    assert files == {
-        "config.yaml", "metrics.csv", "summary.json", "model.json", "confusion.csv", "steps.npy", "best.pt", "train.log",
-    }  # fmt: skip
+    assert files == set(
+        [
+            "config.yaml",
+            "metrics.csv",
+            "summary.json",
+            "model.json",
+            "confusion.csv",
+            "steps.npy",
+            "best.pt",
+            "train.log",
+        ]
+    )
     assert summary["status"] == "finished"
     assert (summary["num_train"], summary["num_val"], summary["num_test"]) == (160, 40, 60)
     assert [row["epoch"] for row in metrics(path)] == ["1", "2", "3"]
@@ -125,7 +135,7 @@ def test_asking_for_a_finished_run_imports_neither_torch_nor_pandas(tiny: Make, 
 def test_a_run_directorys_config_is_the_same_run(tiny: Make, tmp_path: Path) -> None:
     outcome = execute(tiny())
     path = outcome.address.path
-    again = compose_config([f"runtime.outputs={tmp_path}/outputs"], name="config", folder=path.resolve())
+    again = compose([f"runtime.outputs={tmp_path}/outputs"], name="config", folder=path.resolve())
     assert find_address(again) == outcome.address
     done = run_command("-cp", str(path.resolve()), "-cn", "config", f"runtime.outputs={tmp_path}/outputs")
     assert "already finished" in done.stdout, done.stderr
@@ -219,7 +229,7 @@ def start_long_run(outputs: Path, *overrides: str) -> tuple["subprocess.Popen[st
         stderr=subprocess.STDOUT,
         text=True,
     )
-    path = find_address(compose_config(arguments)).path
+    path = find_address(compose(arguments)).path
     wait_for(lambda: (path / rundir.PREVIOUS).exists())
     return process, path
 

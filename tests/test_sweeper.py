@@ -146,10 +146,15 @@ def test_the_same_command_in_two_terminals_trains_each_run_once(tmp_path: Path) 
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
-    sweep = subprocess.Popen(
-        command("-m", "seed=range(0,4)", *TINY, "trainer.epochs=12", f"runtime.outputs={tmp_path}", "runtime.workers=2"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
+    arguments = [
+        "-m",
+        "seed=range(0,4)",
+        *TINY,
+        "trainer.epochs=12",
+        f"runtime.outputs={tmp_path}",
+        "runtime.workers=2",
+    ]
+    sweep = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("runs/*/checkpoint.pt")):
         assert time.monotonic() < deadline

@@ -33,9 +33,16 @@ def main() -> None:
             command.add_argument("sweep", nargs="?", help="only sweeps whose name begins with this")
         else:
             command.add_argument("--select", help="only runs with these values, such as optimizer.name=sgd,adam")
+    text = "images per second of the training core, and the share of this machine's measured matrix rate"
+    command = commands.add_parser("bench", help=text, description=text)
+    command.add_argument("overrides", nargs="*", help="config overrides such as model=vgg_a trainer.precision=fp32")
+    command.add_argument("--channels", type=int, nargs="+", default=[16, 64], help="widths (default: 16 64)")
+    command.add_argument("--steps", type=int, default=10, help="steps of one timed epoch (default: 10)")
+    command.add_argument("--repeats", type=int, default=5, help="timed epochs (default: 5)")
+    command.add_argument("--output", type=Path, help="JSON file for the result")
     arguments = parser.parse_args()
     try:
-        sys.exit({"status": status, "report": report}[arguments.command](arguments))
+        sys.exit({"status": status, "report": report, "bench": bench}[arguments.command](arguments))
     except AugeanError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -73,3 +80,13 @@ def report(arguments: argparse.Namespace) -> int:
         print(f"{problem.path}: {problem.message}", file=sys.stderr)
     print(f"Report on {result.num_runs} runs, {result.num_tables} tables: {result.directory / 'index.html'}")
     return result.exit_code
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Measure the training core."""
+    from augean.bench import bench as measure_all
+    from augean.train import compose
+
+    configs = [compose([*arguments.overrides, f"width.channels={channels}"]) for channels in arguments.channels]
+    measure_all(configs, steps=arguments.steps, repeats=arguments.repeats, output=arguments.output)
+    return 0

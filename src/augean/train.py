@@ -1,16 +1,18 @@
 """The Hydra entry point: composes a config and hands it to `augean.run`. The same as `augean train`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from augean.config import Config, parse
-from augean.errors import AugeanError
+from augean.errors import AugeanError, ConfigError
 from augean.run import Outcome, execute
 
 
@@ -24,9 +26,10 @@ def config_dir() -> Path:
 def register() -> None:
     """Store `augean`, which conf/config.yaml and run directories begin with: the schema and the Hydra settings."""
     store = ConfigStore.instance()
-    store.store(name="augean_schema", node=Config)
+    store.store(name="augean_schema", node=Config, replace=True)
     store.store(
         name="augean",
+        replace=True,
         node={
             "defaults": [
                 "augean_schema",
@@ -43,6 +46,20 @@ def register() -> None:
             },
         },
     )
+
+
+def compose(overrides: Sequence[str] = (), name: str = "config", folder: Path | None = None) -> Config:
+    """A checked config, composed outside a command line.
+
+    Raises:
+        AugeanError: for whatever is wrong with the overrides.
+    """
+    register()
+    try:
+        with hydra.initialize_config_dir(str(folder or config_dir())):
+            return parse(hydra.compose(name, list(overrides)))
+    except HydraException as error:
+        raise ConfigError(str(error)) from error
 
 
 def report_outcome(outcome: Outcome) -> None:

@@ -6,6 +6,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib import rc_context
+
+from augean import rundir
 from augean.errors import AugeanError
 from augean.report import figures, page
 from augean.report.load import Problem, load_metrics, load_runs, read_metrics, scan
@@ -47,10 +50,13 @@ def make_report(outputs: Path, select: str | None = None) -> ReportResult:
     except OSError as error:
         raise AugeanError(f"cannot write the report: {error}; {outputs} must be a writable folder") from error
     tables = [summarise(sweep) for sweep in contents.sweeps]
-    directories = {run["directory"]: None for sweep in contents.sweeps for _, run in sweep.cells if "seconds" in run}
-    metrics = read_metrics(contents, directories)
-    pictures = [figures.draw(contents, table, metrics, folder / "figures") for table in tables]
-    models = figures.draw_models(contents, tables, folder / "figures")
-    (folder / "runs.csv").write_text(contents.frame().to_csv(index=False, lineterminator="\n"), errors="replace")
-    page.write_page(contents, tables, pictures, models, metrics, folder, select)
+    directories = [run["directory"] for table in tables for _, run in table.sweep.cells if "seconds" in run]
+    metrics, place = read_metrics(contents, directories), folder / "figures"
+    with rc_context(fname=figures.STYLE):
+        sections = [page.Section(table, figures.draw(contents, table, metrics, place)) for table in tables]
+        models = figures.draw_models(contents, tables, place)
+    rundir.write(
+        folder / "runs.csv", contents.frame().to_csv(index=False, lineterminator="\n").encode(errors="replace")
+    )
+    page.write_page(contents, sections, models, metrics, folder)
     return ReportResult(folder, len(contents.runs), len(tables), contents.problems)

@@ -27,7 +27,6 @@ Run = dict[str, Any]
 """One run as flat keys: `id`, `directory`, `state`, the summary's scores and the config's dotted keys."""
 
 _NOT_COLUMNS = ("schema", "sha256", "files", "status", "id", "config", "versions", "diverged")
-_HEADER = ",".join(rundir.METRICS).encode()
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Contents:
     """All that a folder of outputs holds, each run once."""
 
     outputs: Path
+    select: str = ""
     runs: dict[str, Run] = field(default_factory=dict)
     """By id."""
     sweeps: list[Sweep] = field(default_factory=list)
@@ -63,16 +63,20 @@ class Contents:
     """sha256 of metrics.csv by directory, from the summaries."""
     problems: list[Problem] = field(default_factory=list)
 
+    def note(self, path: Path, message: object, *, unreadable: bool = True) -> None:
+        """Add a problem with the file at `path`."""
+        text = str(message).removeprefix(f"{path}: ")
+        self.problems.append(Problem(str(path.relative_to(self.outputs)), text, unreadable))
+
     def frame(self) -> pandas.DataFrame:
-        """One row a run, by directory; `tables` names the tables and rows that it belongs to."""
+        """One row a run; `tables` names the tables and rows that it belongs to."""
         places: dict[str, dict[str, None]] = {}
         for sweep in self.sweeps:
             for job, _ in sweep.cells:
                 places.setdefault(job.id, {})[f"{sweep.record.name}/{job.row}"] = None
-        rows = [{**run, "tables": "; ".join(places.get(run["id"], ()))} for run in self.runs.values()]
-        frame = pandas.DataFrame(rows, columns=None if rows else ["id", "directory", "state", "tables"])
-        first = ["id", "directory", "state", "tables"]
-        return frame[[*first, *(name for name in frame.columns if name not in first)]]
+        first = {"id": "", "directory": "", "state": "", "tables": ""}
+        rows = [first | run | {"tables": "; ".join(places.get(id_, ()))} for id_, run in self.runs.items()]
+        return pandas.DataFrame(rows, columns=None if rows else list(first))
 
 
 def load_runs(outputs: str | Path, select: str | None = None) -> pandas.DataFrame:
@@ -108,47 +112,53 @@ def scan(outputs: Path, select: str | None = None) -> Contents:
     """
     if not outputs.is_dir():
         raise AugeanError(f"{outputs}: no such folder; name the one that runtime.outputs named when the runs were made")
-    contents = Contents(outputs)
+    contents = Contents(outputs, (select or "").strip())
     _read_runs(contents)
     _read_records(contents)
-    if select and select.strip():
-        _select(contents, select)
+    if contents.select:
+        _select(contents)
     return contents
 
 
 def _read_runs(contents: Contents) -> None:
-    folder = rundir.runs_dir(contents.outputs)
     displaced = []
-    for path in tqdm(sorted(folder.glob("*")), "reading runs", delay=1, leave=False, disable=None):
-        named, place = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", path.name), f"{folder.name}/{path.name}"
+    folder = rundir.runs_dir(contents.outputs)
+    for path in tqdm(sorted(folder.glob("[!.]*")), "reading runs", delay=1, leave=False, disable=None):
+        named = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", path.name)
         try:
-            summary = rundir.read_summary(path)
-            if summary is not None and summary.get("schema") != SCHEMA:
-                raise AugeanError(f"a summary of schema {summary.get('schema')}; this Augean reads {SCHEMA}")
-            if summary is not None and (summary.get("status") not in ("finished", "diverged") or "id" not in summary):
-                raise AugeanError("not the summary of a run: id or status are absent or unknown")
+            summary = _read_summary(path)
         except AugeanError as error:
-            message = str(error).removeprefix(f"{path / 'summary.json'}: ")
-            contents.problems.append(Problem(f"{place}/summary.json", message))
+            contents.note(path / "summary.json", error)
             summary = None
-        if summary is None:
-            if named and path.is_dir():
-                state = rundir.state(contents.outputs, path, named[1])
-                state = "interrupted" if state in ("finished", "diverged") else state  # of a schema that is not ours
-                contents.runs[named[1]] = {"id": named[1], "directory": path.name, "state": state}
-            elif not path.name.startswith(".") and not (path / "summary.json").exists():
-                contents.problems.append(Problem(place, "not the directory of a run; left out", unreadable=False))
-            continue
-        run = _flatten(path.name, summary)
-        contents.digests[path.name] = str((summary.get("files") or {}).get("metrics.csv", ""))
-        if named and named[1] == run["id"] and run["id"] not in contents.runs:
-            contents.runs[run["id"]] = run
+            if not named:
+                continue
+        if summary is not None:
+            run = _flatten(path.name, summary)
+            contents.digests[path.name] = str((summary.get("files") or {}).get("metrics.csv", ""))
+            if named and named[1] == run["id"] and run["id"] not in contents.runs:
+                contents.runs[run["id"]] = run
+            else:
+                displaced.append(run)
+        elif named and path.is_dir():
+            state = rundir.state(contents.outputs, path, named[1])
+            state = "interrupted" if state in ("finished", "diverged") else state  # of a schema that is not ours
+            contents.runs[named[1]] = {"id": named[1], "directory": path.name, "state": state}
         else:
-            displaced.append(run)
+            contents.note(path, "not the directory of a run; left out", unreadable=False)
     for run in displaced:
         # A copy stands in for its original where that is gone, so that every run counts exactly once.
         if contents.runs.setdefault(run["id"], run) is not run:
             contents.copies.append((run["directory"], run["id"]))
+
+
+def _read_summary(path: Path) -> dict[str, Any] | None:
+    summary = rundir.read_summary(path)
+    if summary is not None:
+        if summary.get("schema") != SCHEMA:
+            raise AugeanError(f"a summary of schema {summary.get('schema')}; this Augean reads {SCHEMA}")
+        if summary.get("status") not in ("finished", "diverged") or "id" not in summary:
+            raise AugeanError("not the summary of a run: id or status are absent or unknown")
+    return summary
 
 
 def _flatten(directory: str, summary: Mapping[str, Any]) -> Run:
@@ -168,67 +178,52 @@ def _read_records(contents: Contents) -> None:
         try:
             contents.sweeps.append(_join(contents, replace(records.read(path), name=path.stem)))
         except AugeanError as error:
-            message = str(error).removeprefix(f"{path}: ")
-            contents.problems.append(Problem(f"sweeps/{path.name}", message))
+            contents.note(path, error)
         except (TypeError, ValueError, AttributeError) as error:
-            message = f"not a sweep record ({type(error).__name__}: {error})"
-            contents.problems.append(Problem(f"sweeps/{path.name}", message))
+            contents.note(path, f"not a sweep record ({type(error).__name__}: {error})")
 
 
 def _join(contents: Contents, record: Record) -> Sweep:
     """Look up each job's run; TypeError, ValueError or AttributeError where the record's values are of wrong types."""
-    text = {name: None if (value := getattr(record, name)) is None else str(value) for name in ("figure", "note")}
     baseline = None if record.baseline is None else row_label(record.baseline)
     reference = {
-        row_label(label): {key: float(value) for key, value in numbers.items()}
-        for label, numbers in record.reference.items()
+        row_label(row): {key: float(value) for key, value in numbers.items()}
+        for row, numbers in record.reference.items()
     }
-    jobs = [Job(id=str(job.id), run=str(job.run), row=str(job.row), seed=int(job.seed)) for job in record.jobs]
-    record = replace(
-        record, title=str(record.title), command=str(record.command), baseline=baseline, reference=reference, jobs=jobs
-    )
-    folder = rundir.runs_dir(contents.outputs)
     cells = []
-    for job in jobs:
-        run = contents.runs.get(job.id)
-        if run is None:
-            state = rundir.state(contents.outputs, folder / job.run, job.id)
-            run = {"id": job.id, "directory": job.run, "state": state if state == "running" else "missing"}
+    for job in record.jobs:
+        job = Job(id=str(job.id), run=str(job.run), row=str(job.row), seed=int(job.seed))
+        run = contents.runs.get(job.id) or {"id": job.id, "directory": job.run}
+        if "state" not in run:
+            state = rundir.state(contents.outputs, rundir.runs_dir(contents.outputs) / job.run, job.id)
+            run["state"] = state if state == "running" else "missing"
         if "seed" not in run:  # what the record knows of a run without a summary
             run.update({"seed": job.seed} | ({record.row_key: job.row} if record.row_key else {}))
         cells.append((job, run))
-    return Sweep(replace(record, **text), cells)
+    return Sweep(replace(record, title=str(record.title), baseline=baseline, reference=reference), cells)
 
 
-def _select(contents: Contents, select: str) -> None:
+def _select(contents: Contents) -> None:
     """Keep only what the terms name."""
-    known = {"table"}.union(*(run for run in contents.runs.values()))
-    known.update(*(run for sweep in contents.sweeps for _, run in sweep.cells))
-    terms: list[tuple[str, list[str]]] = []
-    for term in select.split():
+    known = {"table"}.union(*contents.runs.values(), *(run for sweep in contents.sweeps for _, run in sweep.cells))
+    terms: dict[str, list[str]] = {}
+    for term in contents.select.split():
         key, equals, values = term.partition("=")
-        if not equals:
-            raise AugeanError(f"select {term!r}: not of the form key=value, such as optimizer.name=sgd,adam")
-        if key not in known:
-            key = f"{key}.name" if f"{key}.name" in known else key
-        if key not in known:
+        key = f"{key}.name" if key not in known and f"{key}.name" in known else key
+        if not equals or key not in known:
             close = difflib.get_close_matches(key, sorted(known), 3) or sorted(known)[:12]
-            raise AugeanError(f"select {term!r}: no run has the key {key}; did you mean {', '.join(close)}?")
-        terms.append((key, values.split(",")))
-    tables = [values for key, values in terms if key == "table"]
-    terms = [term for term in terms if term[0] != "table"]
+            raise AugeanError(f"select {term!r}: not key=value with a key of the runs, such as {', '.join(close)}")
+        terms[key] = values.split(",")
+    tables = terms.pop("table", ["*"])
 
     def chosen(run: Run) -> bool:
-        return all(key in run and _matches(row_label(run[key]), values) for key, values in terms)
+        return all(key in run and _matches(row_label(run[key]), values) for key, values in terms.items())
 
-    contents.sweeps = [
-        Sweep(sweep.record, cells)
-        for sweep in contents.sweeps
-        if all(_matches(sweep.record.name, values) for values in tables)
-        and (cells := [cell for cell in sweep.cells if chosen(cell[1])])
-    ]
-    in_tables = {job.id for sweep in contents.sweeps for job, _ in sweep.cells}
-    contents.runs = {key: run for key, run in contents.runs.items() if chosen(run) and (not tables or key in in_tables)}
+    sweeps = [sweep for sweep in contents.sweeps if _matches(sweep.record.name, tables)]
+    sweeps = [Sweep(sweep.record, [cell for cell in sweep.cells if chosen(cell[1])]) for sweep in sweeps]
+    contents.sweeps = [sweep for sweep in sweeps if sweep.cells]
+    kept = {job.id for sweep in contents.sweeps for job, _ in sweep.cells} if tables != ["*"] else contents.runs.keys()
+    contents.runs = {key: run for key, run in contents.runs.items() if key in kept and chosen(run)}
     contents.copies = [copy for copy in contents.copies if copy[1] in contents.runs]
 
 
@@ -242,38 +237,29 @@ def read_metrics(contents: Contents, directories: Iterable[str]) -> pandas.DataF
     A file that has the digest of its summary was written by Augean and is parsed together with all others of its kind;
     only files of unfinished runs are looked at one by one.
     """
-    names, lengths, bodies, frames = [], [], [], []
+    names: list[str] = []
+    bodies: list[bytes] = []
+    frames: list[pandas.DataFrame] = []
+    columns = list(rundir.METRICS)
     for directory in tqdm(list(dict.fromkeys(directories)), "reading metrics", delay=1, leave=False, disable=None):
-        path = rundir.runs_dir(contents.outputs) / directory / "metrics.csv"
+        path, digest = rundir.runs_dir(contents.outputs) / directory / "metrics.csv", contents.digests.get(directory)
         try:
             content = path.read_bytes()
+            head, _, body = content.partition(b"\n")
+            if digest and hashlib.sha256(content).hexdigest() != digest:
+                raise ValueError("truncated or altered after the run")
+            if digest and head.decode() == ",".join(columns):
+                names += [directory] * body.count(b"\n")
+                bodies.append(body)
+            else:
+                frame = pandas.read_csv(io.BytesIO(content), usecols=columns, dtype=float)
+                frames.append(frame.assign(directory=directory))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except OSError as error:
-            contents.problems.append(_metrics_problem(directory, f"cannot be read ({error.strerror})"))
-            continue
-        digest = contents.digests.get(directory)
-        head, _, body = content.partition(b"\n")
-        if digest and hashlib.sha256(content).hexdigest() != digest:
-            contents.problems.append(_metrics_problem(directory, "was truncated or altered after the run; not drawn"))
-        elif digest and head == _HEADER:
-            names.append(directory)
-            lengths.append(body.count(b"\n"))
-            bodies.append(body)
-        else:
-            try:
-                frame = pandas.read_csv(io.BytesIO(content), usecols=list(rundir.METRICS), dtype=float)
-                frames.append(frame.assign(directory=directory))
-            except (ValueError, OverflowError) as error:
-                contents.problems.append(_metrics_problem(directory, f"not the metrics of a run ({error})"))
+        except (OSError, ValueError) as error:
+            contents.note(path, f"not the metrics of a run, so no curve is drawn ({error})")
     if bodies:
-        frame = pandas.read_csv(io.BytesIO(b"".join(bodies)), header=None, names=list(rundir.METRICS), dtype=float)
-        codes = pandas.Series(range(len(names))).repeat(pandas.Series(lengths)).to_numpy()
-        frames.append(frame.assign(directory=pandas.Categorical.from_codes(codes, categories=names)))
-    if not frames:
-        return pandas.DataFrame(columns=["directory", *rundir.METRICS])
-    return pandas.concat(frames, ignore_index=True)[["directory", *rundir.METRICS]]
-
-
-def _metrics_problem(directory: str, message: str) -> Problem:
-    return Problem(f"runs/{directory}/metrics.csv", message)
+        frame = pandas.read_csv(io.BytesIO(b"".join(bodies)), header=None, names=columns, dtype=float)
+        frames.append(frame.assign(directory=pandas.Categorical(names)))
+    frames = frames or [pandas.DataFrame(columns=["directory", *columns])]
+    return pandas.concat(frames, ignore_index=True)[["directory", *columns]]

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
+import pandas
 from scipy import stats
 
 from augean.report.load import Run, Sweep
 
+Array = numpy.ndarray[Any, Any]
 LEVEL = 0.95
 MARGIN = 0.5
 """Percentage points: differences within this margin are called equivalent."""
@@ -50,15 +52,6 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All rows against the baseline, and how it was done."""
-
-    differences: dict[str, Difference]
-    method: str
-    """A sentence for the caption; empty where nothing was compared."""
-
-
-@dataclass(frozen=True)
 class Row:
     label: str
     runs: list[Run]
@@ -90,26 +83,26 @@ class Table:
         """The runs that entered the means."""
         return [run for row in self.rows for run in row.runs]
 
+    @property
+    def states(self) -> "Counter[str]":
+        """How many runs of all rows are in each state."""
+        return sum((row.states for row in self.rows), Counter())
+
 
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean, 95 % t-interval and standard deviation; the last two are NaN for fewer than two values."""
-    n = len(values)
-    if n < 2:
-        return Estimate(n, values[0] if n else math.nan, math.nan, math.nan)
-    sd = float(numpy.std(values, ddof=1))
+    n, mean = len(values), float(numpy.mean(values)) if len(values) else math.nan
     # Seeds that all gave one score say nothing about the spread: no interval rather than one of width 0.
-    half_width = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n) if sd > 0 else math.nan
-    return Estimate(n, float(numpy.mean(values)), half_width, sd)
+    if n < 2 or min(values) == max(values):
+        return Estimate(n, mean, math.nan, 0.0 if n > 1 else math.nan)
+    sd = float(numpy.std(values, ddof=1))
+    return Estimate(n, mean, float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n), sd)
 
 
 def compare(
-    scores: Mapping[str, Sequence[float]],
-    baseline: str,
-    *,
-    diverged: Mapping[str, int] | None = None,
-    margin: float = MARGIN,
-) -> Comparison:
-    """Compare every row with the baseline at a family-wise level of 5 %.
+    scores: Mapping[str, Sequence[float]], baseline: str, diverged: Mapping[str, int], margin: float = MARGIN
+) -> tuple[dict[str, Difference], str]:
+    """Compare every row with the baseline at a family-wise level of 5 %; also says how, in words for the caption.
 
     Dunnett's test, which pools the variances; where Levene's test (mean-centred: the median-centred form never rejects
     with three seeds) finds them unequal, where a row has no spread or where there are very many rows, Welch's t-tests
@@ -122,138 +115,93 @@ def compare(
             never better or equivalent; nor is a row worse than, or equivalent to, a baseline with any.
         margin: the half-width of what counts as equivalent.
     """
-    rows = [label for label in scores if label != baseline and len(scores[label]) > 1]
-    if len(scores[baseline]) < 2 or not rows:
-        bounds, method = {}, ""
-    else:
-        bounds, method = _test([numpy.asarray(scores[label]) for label in (baseline, *rows)], rows)
+    control, bounds, method = scores[baseline], {}, ""
+    rows = [label for label in scores if label != baseline and len(scores[label]) > 1 and len(control) > 1]
+    if rows:
+        found, method = _test([numpy.asarray(scores[label]) for label in (baseline, *rows)])
+        bounds = dict(zip(rows, found.T.tolist(), strict=True))
     differences = {}
     for label, values in scores.items():
-        lost, lost_baseline = (diverged or {}).get(label, 0), (diverged or {}).get(baseline, 0)
-        suffix = f", {lost} diverged" if lost else ""
-        if label == baseline:
-            differences[label] = Difference(verdict="baseline" + suffix)
-        elif not len(values) or not len(scores[baseline]):
-            differences[label] = Difference(verdict=suffix.removeprefix(", ") or "-")
-        else:
-            low, high, p = bounds.get(label, (math.nan, math.nan, math.nan))
-            value = float(numpy.mean(values) - numpy.mean(scores[baseline]))
-            verdict = _verdict(low, high, margin)
-            flattered = (lost and verdict != "worse") or (lost_baseline and verdict != "better")
-            if verdict == "undecided" or flattered:
-                verdict = f"undecided at n={min(len(values), len(scores[baseline]))}"
-            differences[label] = Difference(value, low, high, p, verdict + suffix)
-    return Comparison(differences, method)
+        lost, suffix = diverged.get(label, 0), f", {diverged[label]} diverged" if diverged.get(label) else ""
+        if label == baseline or not values or not control:
+            verdict = "baseline" if label == baseline else "-"
+            differences[label] = Difference(verdict=verdict + suffix)
+            continue
+        low, high, p = bounds.get(label, (math.nan,) * 3)
+        verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
+        if -margin <= low <= 0 <= high <= margin:
+            verdict = f"equivalent (±{margin:g})"
+        flattered = (lost and verdict != "worse") or (diverged.get(baseline) and verdict != "better")
+        if flattered or verdict == "undecided":
+            verdict = f"undecided at n={min(len(values), len(control))}"
+        difference = float(numpy.mean(values) - numpy.mean(control))
+        differences[label] = Difference(difference, low, high, p, verdict + suffix)
+    return differences, method
 
 
-def _verdict(low: float, high: float, margin: float) -> str:
-    """What the interval says, so that a table never contradicts itself; NaN bounds leave it undecided."""
-    if low > 0 or high < 0:
-        return "better" if low > 0 else "worse"
-    return f"equivalent (±{margin:g})" if -margin <= low and high <= margin else "undecided"
-
-
-def _test(
-    groups: list["numpy.ndarray[Any, Any]"], rows: list[str]
-) -> tuple[dict[str, tuple[float, float, float]], str]:
-    """(low, high, adjusted p) per row, and the method; `groups` is the baseline followed by the rows."""
+def _test(groups: Sequence[Array]) -> tuple[Array, str]:
+    """Rows low, high and adjusted p, a column for each group after the first, which is the baseline; and the method."""
     control, others = groups[0], groups[1:]
-    spreads, smallest = [float(numpy.ptp(group)) for group in groups], min(len(group) for group in groups)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # scipy's, for groups without spread: their p stays NaN
         # Two values always lie equally far from their mean, so with n=2 the test would reject whatever the data.
-        levene = float(stats.levene(*groups, center="mean").pvalue) if smallest > 2 else math.nan
-        reason = (
-            "a row has no spread"
-            if min(spreads) == 0
-            else "Levene's test rejects equal variances"
-            if levene < 1 - LEVEL
-            else f"more than {MOST_DUNNETT} rows"
-            if len(others) > MOST_DUNNETT
-            else ""
-        )
-        if not reason:
+        few = min(map(len, groups)) < 3
+        levene = math.nan if few else float(stats.levene(*groups, center="mean").pvalue)
+        reasons = {
+            "a row has no spread": any(numpy.ptp(group) == 0 for group in groups),
+            "Levene's test rejects equal variances": levene < 1 - LEVEL,
+            f"more than {MOST_DUNNETT} rows": len(others) > MOST_DUNNETT,
+        }
+        reason = next((reason for reason, holds in reasons.items() if holds), None)
+        if reason is None:
             result = stats.dunnett(*others, control=control, rng=numpy.random.default_rng(0))
             interval = result.confidence_interval(LEVEL)
-            found = {
-                label: (float(low), float(high), float(p))
-                for label, low, high, p in zip(rows, interval.low, interval.high, result.pvalue, strict=True)
-            }
-            checked = "equal variances are assumed" if math.isnan(levene) else f"Levene's p = {levene:.2g}"
-            return found, f"Dunnett's test with simultaneous 95 % intervals ({checked})"
+            checked = "equal variances are assumed" if few else f"Levene's p = {levene:.2g}"
+            method = f"Dunnett's test with simultaneous 95 % intervals ({checked})"
+            return numpy.array([interval.low, interval.high, result.pvalue]), method
         tests = [stats.ttest_ind(other, control, equal_var=False) for other in others]
         intervals = [test.confidence_interval(1 - (1 - LEVEL) / len(tests)) for test in tests]
-    adjusted = _holm([float(test.pvalue) for test in tests])
-    found = {
-        label: (float(interval.low), float(interval.high), p)
-        for label, interval, p in zip(rows, intervals, adjusted, strict=True)
-    }
-    return found, f"Welch's t-tests (p after Holm) with Bonferroni's simultaneous 95 % intervals ({reason})"
-
-
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment; NaN stays NaN and still counts as a comparison."""
-    adjusted, highest = [math.nan] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: (math.isnan(p_values[i]), p_values[i]))):
-        if not math.isnan(p_values[index]):
-            highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
-            adjusted[index] = highest
-    return adjusted
+    p = numpy.array([test.pvalue for test in tests])
+    order = p.argsort()  # Holm's steps; NaN comes last and still counts as a comparison
+    p[order] = numpy.minimum(1, numpy.maximum.accumulate(p[order] * numpy.arange(len(p), 0, -1)))
+    method = f"Welch's t-tests (p after Holm) with Bonferroni's simultaneous 95 % intervals ({reason})"
+    return numpy.array([[item.low for item in intervals], [item.high for item in intervals], p]), method
 
 
 def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
     """The table of one sweep record; rows in the order of their first job."""
-    record = sweep.record
-    labels = list(dict.fromkeys(job.row for job, _ in sweep.cells))
-    counted: dict[str, dict[int, Run]] = {label: {} for label in labels}
-    runs: dict[str, dict[str, Run]] = {label: {} for label in labels}
+    counted: dict[str, dict[int, Run]] = {}
+    states: dict[str, Counter[str]] = {}
     remarks = []
-    for job, run in sweep.cells:
-        runs[job.row][job.id] = run
+    for job, run in {(job.row, job.id): (job, run) for job, run in sweep.cells}.values():
+        row = counted.setdefault(job.row, {})
+        states.setdefault(job.row, Counter())[run["state"]] += 1
         if run["state"] == "finished" and run.get("test_accuracy") is not None:
-            first = counted[job.row].setdefault(job.seed, run)
-            if first["id"] != run["id"]:
+            first = row.setdefault(job.seed, run)
+            if first is not run:
                 remarks.append(f"Row {job.row}, seed {job.seed}: several runs; only {first['id']} counts.")
-    scores = {label: [100 * run["test_accuracy"] for run in counted[label].values()] for label in labels}
-    states = {label: Counter(run["state"] for run in runs[label].values()) for label in labels}
-    lost = {label: states[label]["diverged"] for label in labels}
-    baseline = record.baseline if record.baseline in scores else None
-    comparison = Comparison({}, "")
-    if baseline is not None:
-        comparison = compare(scores, baseline, diverged=lost, margin=margin)
-    elif record.baseline is not None:
-        remarks.append(f"The baseline {record.baseline} is not among the rows: nothing is compared.")
-    for label in (label for label in labels if lost[label]):
-        remarks.append(f"Row {label}: {lost[label]} of {states[label].total()} runs diverged; the mean is of the rest.")
-    flat = [label for label, values in scores.items() if len(values) > 1 and len(set(values)) == 1]
-    if flat:
+    scores = {label: [100 * run["test_accuracy"] for run in row.values()] for label, row in counted.items()}
+    lost = {label: count["diverged"] for label, count in states.items() if count["diverged"]}
+    baseline, differences, method = sweep.record.baseline, dict[str, Difference](), ""
+    if baseline in scores:
+        differences, method = compare(scores, baseline, lost, margin)
+    elif baseline is not None:
+        remarks.append(f"The baseline {baseline} is not among the rows: nothing is compared.")
+    for label, number in lost.items():
+        remarks.append(f"Row {label}: {number} of {states[label].total()} runs diverged; the mean is of the rest.")
+    if flat := [label for label, values in scores.items() if len(values) > 1 and min(values) == max(values)]:
         remarks.append(f"All seeds gave one and the same score, so there is no interval: {', '.join(flat)}.")
     smallest = min((len(values) for values in scores.values() if len(values) > 1), default=FEW_SEEDS)
-    if comparison.method.startswith("Dunnett") and smallest < FEW_SEEDS:
+    if method.startswith("Dunnett") and smallest < FEW_SEEDS:
         remarks.append(
-            f"With n={smallest} unequal variances can go unnoticed; then more than 5 % of such tables hold a false verdict."
+            f"With n={smallest} unequal variances can go unnoticed, and false verdicts exceed 5 % of tables."
         )
-    rows = [
-        Row(
-            label=label,
-            runs=list(counted[label].values()),
-            accuracy=estimate(scores[label]),
-            val_accuracy=_mean([run.get("val_accuracy") for run in counted[label].values()]),
-            seconds=_median([run.get("seconds") for run in counted[label].values()]),
-            difference=comparison.differences.get(label, Difference()),
-            published=record.reference.get(label, {}),
-            states=states[label],
-        )
-        for label in labels
-    ]
-    return Table(sweep, rows, baseline, comparison.method, remarks)
-
-
-def _mean(fractions: Sequence[float | None]) -> float:
-    values = [100 * value for value in fractions if value is not None]
-    return float(numpy.mean(values)) if values else math.nan
-
-
-def _median(seconds: Sequence[float | None]) -> float:
-    values = [value for value in seconds if value is not None]
-    return float(numpy.median(values)) if values else math.nan
+    rows = []
+    for label, row in counted.items():
+        runs, difference = list(row.values()), differences.get(label, Difference())
+        numbers = pandas.DataFrame(runs, columns=["val_accuracy", "seconds"], dtype=float)
+        val_accuracy, seconds = 100 * float(numbers.val_accuracy.mean()), float(numbers.seconds.median())
+        published = sweep.record.reference.get(label, {})
+        estimated = estimate(scores[label])
+        rows.append(Row(label, runs, estimated, val_accuracy, seconds, difference, published, states[label]))
+    return Table(sweep, rows, baseline if baseline in scores else None, method, remarks)

@@ -1,10 +1,10 @@
-"""A table's columns, its caption and what it lacks, as text and as CSV; page.py sets them in HTML, Markdown and LaTeX."""
+"""A table's columns, what flaws it and what it lacks, as text and as CSV; the templates set them into files."""
 
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas
@@ -12,8 +12,14 @@ import pandas
 from augean.report.load import Run
 from augean.report.statistics import MARGIN, STATES, Row, Table
 
-UNFINISHED = STATES[1:]
-"""States that a row's cell names; a diverged run is a result, but not one that enters the mean."""
+__all__ = ["MARGIN"]
+SWEPT = {
+    "data": "dataset.",
+    "epochs": "trainer.epochs",
+    "batches": "trainer.batch_size",
+    "precisions": "trainer.precision",
+}
+"""The keys behind a caption's facts: a table that sweeps one is not blamed for mixing it."""
 
 
 @dataclass(frozen=True)
@@ -33,193 +39,141 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str
     return f"{rounded:{'+' if signed and rounded else ''},.{digits}f}".replace("-", "\u2212")
 
 
+def percent(fraction: float | None) -> str:
+    return number(None if fraction is None else 100 * fraction)
+
+
 def seconds(value: float | None) -> str:
     return number(value, 1 if value is not None and value < 100 else 0)
 
 
-def plus_minus(half_width: float) -> str:
-    return "-" if math.isnan(half_width) else f"± {number(half_width)}"
-
-
 def columns(table: Table) -> list[Column]:
     """What the table shows; columns that would be empty are left out."""
-    rows, record = table.rows, table.sweep.record
+    rows, baseline = table.rows, table.baseline
 
-    def numbers(
-        heading: str, value: Callable[[Row], float], text: Callable[[float], str] = number, **more: Any
-    ) -> Column:
-        return Column(heading, [text(value(row)) for row in rows], **more)
+    def texts(heading: str, text: Callable[[Row], str], *, numeric: bool = True, joined: bool = False) -> Column:
+        return Column(heading, [text(row) for row in rows], numeric, joined)
 
-    def signed(value: float) -> str:
-        return number(value, signed=True)
+    def signed(heading: str, value: Callable[[Row], float]) -> Column:
+        return texts(heading, lambda row: number(value(row), signed=True))
+
+    def interval(heading: str, value: Callable[[Row], float]) -> Column:
+        return texts(heading, lambda row: "-" if math.isnan(value(row)) else f"± {number(value(row))}", joined=True)
 
     result = [
-        Column((record.row_key or "row").removesuffix(".name"), [row.label for row in rows], numeric=False),
-        numbers("n", lambda row: row.accuracy.n, lambda n: f"{n:.0f}"),
-        numbers("test, %", lambda row: row.accuracy.mean),
-        numbers("95 % interval", lambda row: row.accuracy.half_width, plus_minus, joined=True),
-        numbers("sd", lambda row: row.accuracy.sd),
+        texts((table.sweep.record.row_key or "row").removesuffix(".name"), lambda row: row.label, numeric=False),
+        texts("n", lambda row: str(row.accuracy.n)),
+        texts("test, %", lambda row: number(row.accuracy.mean)),
+        interval("95 % interval", lambda row: row.accuracy.half_width),
+        texts("sd", lambda row: number(row.accuracy.sd)),
     ]
-    if table.baseline is not None and len(rows) > 1:
+    if baseline is not None and len(rows) > 1:
         result += [
-            numbers(f"to {table.baseline}", lambda row: row.difference.value, signed),
-            numbers(
-                "its interval", lambda row: (row.difference.high - row.difference.low) / 2, plus_minus, joined=True
-            ),
-            Column("verdict", [row.difference.verdict for row in rows], numeric=False),
+            signed(f"to {baseline}", lambda row: row.difference.value),
+            interval("its interval", lambda row: (row.difference.high - row.difference.low) / 2),
+            texts("verdict", lambda row: row.difference.verdict, numeric=False),
         ]
     result += [
-        numbers("validation, %", lambda row: row.val_accuracy),
-        numbers("seconds", lambda row: row.seconds, seconds),
+        texts("validation, %", lambda row: number(row.val_accuracy)),
+        texts("seconds", lambda row: seconds(row.seconds)),
     ]
     if any(row.published for row in rows):
         result += [
-            numbers("published, %", lambda row: published(row, "test_accuracy")),
-            numbers("ours\u00a0− published", lambda row: row.accuracy.mean - published(row, "test_accuracy"), signed),
-            numbers("published seconds", lambda row: published(row, "seconds"), seconds),
+            texts("published, %", lambda row: number(row.published.get("test_accuracy"))),
+            signed(
+                "ours\u00a0− published", lambda row: row.accuracy.mean - row.published.get("test_accuracy", math.nan)
+            ),
+            texts("published seconds", lambda row: seconds(row.published.get("seconds"))),
         ]
-    lacking = [", ".join(f"{row.states[state]} {state}" for state in UNFINISHED if row.states[state]) for row in rows]
-    if any(lacking):
-        result.append(Column("without a score", lacking, numeric=False))
+    if any(row.states.total() > row.states["finished"] for row in rows):
+        result.append(texts("without a score", lambda row: _listed(row.states, STATES[1:]), numeric=False))
     return result
-
-
-def published(row: Row, key: str) -> float:
-    """The reference report's number for a row: test_accuracy in percent, or seconds."""
-    return row.published.get(key, math.nan)
 
 
 def csv(table: Table) -> str:
     """All numbers of the table in full; an empty cell is a number that does not exist."""
-    values: dict[str, Callable[[Row], Any]] = {
-        "row": lambda row: row.label,
-        "n": lambda row: row.accuracy.n,
-        "test_accuracy": lambda row: row.accuracy.mean,
-        "test_accuracy_low": lambda row: row.accuracy.mean - row.accuracy.half_width,
-        "test_accuracy_high": lambda row: row.accuracy.mean + row.accuracy.half_width,
-        "sd": lambda row: row.accuracy.sd,
-        "difference": lambda row: row.difference.value,
-        "difference_low": lambda row: row.difference.low,
-        "difference_high": lambda row: row.difference.high,
-        "difference_p": lambda row: row.difference.p,
-        "verdict": lambda row: row.difference.verdict,
-        "val_accuracy": lambda row: row.val_accuracy,
-        "seconds": lambda row: row.seconds,
-        "published_test_accuracy": lambda row: published(row, "test_accuracy"),
-        "published_difference": lambda row: row.accuracy.mean - published(row, "test_accuracy"),
-        "published_seconds": lambda row: published(row, "seconds"),
-    }
-    frame = pandas.DataFrame({name: [value(row) for row in table.rows] for name, value in values.items()})
-    for state in STATES:
-        frame[state] = [row.states[state] for row in table.rows]
+    lines: list[dict[str, Any]] = []
+    for row in table.rows:
+        mean, published = row.accuracy.mean, row.published.get("test_accuracy", math.nan)
+        lines.append(
+            {"row": row.label, "n": row.accuracy.n, "test_accuracy": mean}
+            | {
+                "test_accuracy_low": mean - row.accuracy.half_width,
+                "test_accuracy_high": mean + row.accuracy.half_width,
+            }
+            | {"sd": row.accuracy.sd}
+            | {f"difference_{key}".removesuffix("_value"): value for key, value in asdict(row.difference).items()}
+            | {"val_accuracy": row.val_accuracy, "seconds": row.seconds, "published_test_accuracy": published}
+            | {"published_difference": mean - published, "published_seconds": row.published.get("seconds", math.nan)}
+            | {state: row.states[state] for state in STATES}
+        )
+    frame = pandas.DataFrame(lines, columns=None if lines else ["row", "n", "test_accuracy"])
     return frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
-def _facts(run: Run) -> dict[str, str]:
-    """What a caption states of a run."""
-    device, versions = str(run.get("device")), [key for key in run if key.startswith("versions.")]
-    sizes = [f"{run.get(key) or 0:,}" for key in ("num_train", "num_val", "num_test")]
+def facts(table: Table) -> dict[str, "Counter[str]"]:
+    """What the caption states of the runs: per fact its values and how many runs have each."""
+    found: dict[str, Counter[str]] = {}
+    for run in table.runs:
+        for name, value in _facts(run).items():
+            found.setdefault(name, Counter())[value] += 1
+    return found
+
+
+def _facts(run: Run) -> Mapping[str, str]:
+    device, sizes = str(run.get("device")), [f"{run.get(key) or 0:,}" for key in ("num_train", "num_val", "num_test")]
+    split = f"{sizes[0]} + {sizes[1]} training and validation images, {sizes[2]} test images"
+    versions = [key.removeprefix("versions.") for key in run if key.startswith("versions.")]
     return {
-        "data": f"{run.get('dataset_title')} ({sizes[0]} + {sizes[1]} training and validation images, {sizes[2]} test images)",
+        "data": f"{run.get('dataset_title')} ({split})",
         "epochs": f"{run.get('trainer.epochs')} epochs",
-        "batch sizes": f"batch size {run.get('trainer.batch_size')}",
+        "batches": f"batch size {run.get('trainer.batch_size')}",
         "devices": f"{device}, {run.get('threads')} threads" if device.startswith("cpu") else device,
         "precisions": str(run.get("precision")),
-        "versions": ", ".join(f"{key.removeprefix('versions.')} {run[key]}" for key in versions),
+        "versions": ", ".join(f"{name} {run[f'versions.{name}']}" for name in versions),
     }
-
-
-_KEYS = {
-    "data": "dataset.",
-    "epochs": "trainer.epochs",
-    "batch sizes": "trainer.batch_size",
-    "precisions": "trainer.precision",
-}
-
-
-def caption(table: Table) -> list[str]:
-    """The caption's sentences after the title."""
-    record, runs = table.sweep.record, table.runs
-    note = [record.note] if record.note else []
-    if not runs:
-        return ["No run of this table is finished yet.", *note] if table.rows else note
-    facts = [_facts(run) for run in runs]
-    stated = [" / ".join(dict.fromkeys(fact[name] for fact in facts)) for name in facts[0]]
-    counts = sorted({row.accuracy.n for row in table.rows})
-    n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
-    chosen = "of the epoch with the best validation accuracy" if runs[0].get("num_val") else "of the last epoch"
-    spread = "mean and 95 % t-interval over seeds" if counts[-1] > 1 else "one seed, so without an interval"
-    sentences = [
-        f"Data: {stated[0]}; {stated[1]}, {stated[2]}; {stated[3]}, {stated[4]}; {stated[5]}.",
-        f"{n} seed{'s' if counts[-1] > 1 else ''}{' a row' if len(table.rows) > 1 else ''}; "
-        f"test accuracy with the weights {chosen}: {spread}.",
-    ]
-    if table.method:
-        sentences.append(
-            f"Differences to {table.baseline} in percentage points by {table.method}; "
-            f"equivalent: the interval lies within ±{MARGIN:g}."
-        )
-    elif table.baseline is not None and len(table.rows) > 1:
-        sentences.append(f"Too few seeds to judge differences to {table.baseline}.")
-    sentences.append("Seconds: median over seeds, training and evaluation.")
-    return [*sentences, *note]
 
 
 def warnings(table: Table) -> list[str]:
     """What a reader must know before comparing the rows."""
-    facts, mixed = [_facts(run) for run in table.runs], []
-    for name in facts[0] if facts else ():
-        values = Counter(fact[name] for fact in facts)
-        swept = (table.sweep.record.row_key or "").startswith(_KEYS.get(name, "\0"))
-        if len(values) > 1 and not swept:
-            listed = "; ".join(f"{value} ({runs_text(number)})" for value, number in values.most_common())
+    mixed = []
+    for name, values in facts(table).items():
+        if len(values) > 1 and not (table.sweep.record.row_key or "").startswith(SWEPT.get(name, "\0")):
+            listed = "; ".join(f"{value} ({runs_text(count)})" for value, count in values.most_common())
             mixed.append(f"Mixed {name}: {listed}.")
     return [*mixed, *table.warnings]
 
 
-def bare_title(table: Table) -> str:
-    """The title without "Table 1:", for LaTeX, which numbers tables itself."""
-    return re.sub(r"^Table\s+\d+\s*[:.]\s*(?=\S)", "", table.sweep.record.title)
+def gap(table: Table) -> str:
+    """What is not finished, such as "1 failed, 2 missing"; "" where nothing is left to do."""
+    return _listed(table.states, STATES[2:])
 
 
-def runs_text(number: int) -> str:
-    return f"{number} run{'' if number == 1 else 's'}"
+def _listed(states: "Counter[str]", names: tuple[str, ...]) -> str:
+    return ", ".join(f"{states[name]} {name}" for name in names if states[name])
 
 
-def gap(table: Table) -> tuple[str, bool]:
-    """What is not finished, as a sentence or "", and whether the record's command would fill it."""
-    states: Counter[str] = Counter()
-    for row in table.rows:
-        states.update(row.states)
-    open_states = [state for state in UNFINISHED if state != "diverged" and states[state]]
-    if not open_states:
-        return "", False
-    listed = ", ".join(f"{states[state]} {state}" for state in open_states)
-    return f"Not finished: {listed}, of {runs_text(states.total())}.", open_states != ["running"]
+def bare(title: str) -> str:
+    """A title without "Table 1:", for LaTeX, which numbers tables itself."""
+    return re.sub(r"^Table\s+\d+\s*[:.]\s*(?=\S)", "", title)
 
 
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{character: "\\" + character for character in "&%$#_{}"},
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    # After the end of a table's row these would be read as its options.
-    "[": "{[}",
-    "*": "{*}",
-    "±": r"$\pm$",
-    "\u2212": "$-$",
-    "\u00a0": "~",
-    "\n": " ",
-}
+def runs_text(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
+
+
+_TEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
+_TEX = str.maketrans(
+    {character: f"\\text{name}{{}}" for character, name in _TEX_NAMES.items()}
+    | {character: f"\\{character}" for character in "&%$#_{}"}
+    | {character: f"{{{character}}}" for character in "[]*"}  # after the end of a row these would be its options
+    | {"±": r"$\pm$", "\u2212": "$-$", "\u00a0": "~", "\n": " ", '"': "''"}
+)
 
 
 def tex(text: str) -> str:
     """Plain text for LaTeX."""
-    return "".join(_TEX.get(character, character) for character in text)
+    return text.translate(_TEX)
 
 
 def markdown(text: str) -> str:

@@ -71,7 +71,7 @@ def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
         if not override.is_sweep_override():
             axes[key] = [str(override.input_line)]
         elif override.is_discrete_sweep():
-            axes[key] = [f"{key}={value}" for value in map(str, override.sweep_string_iterator())]
+            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
             raise AugeanError(f"{override.input_line}: a grid needs a list of values such as {key}=a,b,c")
     return list(product(*axes.values()))
@@ -79,7 +79,7 @@ def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
 
 class AugeanSweeper(Sweeper):
     def __init__(self, params: DictConfig | None = None) -> None:
-        self.params = dict(params or {})
+        self.params = {str(key): value for key, value in (params or {}).items()}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.master = hydra_context, config
