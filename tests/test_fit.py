@@ -11,11 +11,12 @@ from torch.nn import functional
 from augean.augment import crop_and_flip, cutout, mixup, normalize, pad
 from augean.build import build_model, build_optimizer
 from augean.config import Config
-from augean.fit import DivergedError, Epoch, Split, evaluate, fit, seed_all
+from augean.fit import DivergedError, Epoch, Split, choose_layout, evaluate, fit, seed_all
 from augean.schedule import Schedule
 
 Make = Callable[..., Config]
 CLASSES = 4
+CPU = torch.device("cpu")
 
 
 def make_split(count: int, seed: int = 0, size: int = 16) -> Split:
@@ -28,7 +29,8 @@ def make_split(count: int, seed: int = 0, size: int = 16) -> Split:
 
 def prepare(config: Config, count: int) -> tuple[nn.Module, torch.optim.Optimizer, Schedule, torch.amp.GradScaler]:
     seed_all(config.seed, 0)
-    network = build_model(config, CLASSES).to(memory_format=torch.channels_last)
+    network = build_model(config, CLASSES)
+    network = network.to(memory_format=choose_layout(network, CPU))
     num_steps = math.ceil(count / config.trainer.batch_size) * config.trainer.epochs
     schedule = Schedule(config.schedule, config.optimizer.lr, num_steps)
     return network, build_optimizer(config, network), schedule, torch.amp.GradScaler("cpu", enabled=False)
@@ -97,7 +99,7 @@ def naive_loop(config: Config, train: Split, val: Split) -> tuple[list[float], n
             labels = train.labels[index]
             if regularization.mixup:
                 images, partner, weight = mixup(images, regularization.mixup)
-            logits = network(images)
+            logits = network(images.contiguous(memory_format=choose_layout(network, CPU)))
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
             if regularization.mixup:
                 other = functional.cross_entropy(logits, labels[partner], label_smoothing=smoothing)
@@ -201,6 +203,15 @@ def test_fit_asks_its_tracker_for_every_step(tiny: Make) -> None:
     network, optimizer, schedule, scaler = prepare(config, len(train))
     list(fit(network, optimizer, schedule, scaler, train, None, config, track=track))
     assert steps == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(("channels", "layout"), [(8, torch.contiguous_format), (16, torch.channels_last)])
+def test_the_layout_that_corrupts_the_heap_of_cpus_is_not_used(
+    tiny: Make, channels: int, layout: torch.memory_format
+) -> None:
+    network = build_model(tiny(f"width.channels={channels}"), CLASSES)
+    assert choose_layout(network, CPU) == layout
+    assert choose_layout(network, torch.device("cuda")) == torch.channels_last
 
 
 def test_bf16_stays_near_fp32(tiny: Make) -> None:

@@ -99,7 +99,7 @@ def test_the_selected_epoch_is_the_earliest_of_highest_validation_accuracy(tiny:
 def test_the_test_score_is_that_of_the_saved_weights(tiny: Make) -> None:
     config = tiny("trainer.epochs=5")
     outcome = execute(config)
-    network = build_model(config, 4).to(memory_format=torch.channels_last)
+    network = build_model(config, 4)
     network.load_state_dict(weights(outcome.address.path))
     node = config.dataset
     data = training.load_data(build_source(config), node.num_val, node.num_train, node.split_seed, torch.device("cpu"))

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import augean
 from augean.build import build_model, build_optimizer
 from augean.config import Config
-from augean.fit import DTYPES, Split, batch_loss, channel_statistics, fit
+from augean.fit import DTYPES, Inputs, Split, batch_loss, choose_layout, fit
 from augean.schedule import Schedule
 from augean.training import device_title, find_device
 
@@ -77,11 +77,12 @@ def measure(config: Config, *, steps: int, repeats: int) -> Measurement:
     count = steps * batch_size
     images = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, device=device)
     train = Split(images, torch.randint(0, NUM_CLASSES, (count,), device=device))
-    network = build_model(config, NUM_CLASSES).to(device).to(memory_format=torch.channels_last)
-    statistics_ = channel_statistics(config, device)
+    network = build_model(config, NUM_CLASSES).to(device)
+    network = network.to(memory_format=choose_layout(network, device))
+    make_inputs = Inputs(network, config, device)
     with FlopCounterMode(display=False) as counter:
         batch = images[:batch_size].permute(0, 3, 1, 2)
-        batch_loss(network, batch, train.labels[:batch_size], statistics_, config)[0].backward()  # type: ignore[no-untyped-call]
+        batch_loss(network, batch, train.labels[:batch_size], make_inputs, config)[0].backward()  # type: ignore[no-untyped-call]
     if config.runtime.compile:
         network.compile()
     rates = [

@@ -21,7 +21,7 @@ from augean.errors import AugeanError, RunLocked
 METRICS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second")
 """Columns of metrics.csv: accuracies are fractions, seconds and rate are of training only."""
 CHECKPOINT, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.prev.pt", "checkpoint.pt.sha256"
-FORGERY_PROOF = ("config.yaml", "metrics.csv", "model.json", "confusion.csv", "steps.npy", "best.pt")
+DIGESTED = ("config.yaml", "metrics.csv", "model.json", "confusion.csv", "steps.npy", "best.pt")
 """Files whose sha256 the summary holds."""
 
 
@@ -102,7 +102,7 @@ def is_locked(outputs: Path, identity: str) -> bool:
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Write summary.json with the digests of the run's other files and, last, of the summary itself."""
-    files = {name: sha256(path / name) for name in FORGERY_PROOF if (path / name).exists()}
+    files = {name: sha256(path / name) for name in DIGESTED if (path / name).exists()}
     content = {**summary, "files": files}
     content["sha256"] = _own_digest(content)
     write(path / "summary.json", json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -36,7 +36,7 @@ from augean.config import CORE, SCHEMA, Config, flatten, to_dict
 from augean.data import Source, split
 from augean.display import Display
 from augean.errors import AugeanError, ConfigError
-from augean.fit import DivergedError, Epoch, Score, Split, evaluate, fit, seed_all
+from augean.fit import DivergedError, Epoch, Score, Split, choose_layout, evaluate, fit, seed_all
 from augean.schedule import Schedule
 
 Array = numpy.ndarray[Any, Any]
@@ -284,7 +284,8 @@ class _Session:
         self.threads = config.runtime.threads or torch.get_num_threads()
         self.start = self.last_checkpoint = time.perf_counter()
         seed_all(config.seed, 0)
-        self.network = build_model(config, len(data.classes)).to(device).to(memory_format=torch.channels_last)
+        network = build_model(config, len(data.classes)).to(device)
+        self.network = network.to(memory_format=choose_layout(network, device))
         self.optimizer = build_optimizer(config, self.network)
         num_steps = math.ceil(len(data.train) / config.trainer.batch_size) * config.trainer.epochs
         self.schedule = Schedule(config.schedule, config.optimizer.lr, num_steps)

@@ -53,10 +53,9 @@ def make_report(outputs: Path, select: str | None = None) -> ReportResult:
     directories = [run["directory"] for table in tables for _, run in table.sweep.cells if "seconds" in run]
     metrics, place = read_metrics(contents, directories), folder / "figures"
     with rc_context(fname=figures.STYLE):
-        sections = [page.Section(table, figures.draw(contents, table, metrics, place)) for table in tables]
+        sections = [(table, figures.draw(contents, table, metrics, place)) for table in tables]
         models = figures.draw_models(contents, tables, place)
-    rundir.write(
-        folder / "runs.csv", contents.frame().to_csv(index=False, lineterminator="\n").encode(errors="replace")
-    )
+    runs = contents.frame().to_csv(index=False, lineterminator="\n")
+    rundir.write(folder / "runs.csv", runs.encode(errors="replace"))
     page.write_page(contents, sections, models, metrics, folder)
     return ReportResult(folder, len(contents.runs), len(tables), contents.problems)

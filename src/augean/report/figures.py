@@ -85,8 +85,6 @@ def draw(contents: Contents, table: Table, metrics: pandas.DataFrame, folder: Pa
 def _legend_text(table: Table, num_others: int) -> str:
     most = max(row.accuracy.n for row in table.rows)
     text = "Line: mean over seeds; band: smallest to largest of the validation." if most > 1 else "One seed."
-    if empty := [row.label for row in table.rows if not row.runs]:
-        text += f" Without a finished run: {', '.join(empty[: len(MARKERS)])}{' ...' * (len(empty) > len(MARKERS))}."
     return text + (f" Grey: {num_others} further rows of lower validation accuracy." if num_others else "")
 
 
@@ -222,16 +220,12 @@ def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> li
             continue
         try:
             model = json.loads(path.read_text(encoding="utf-8"))
-            figure, title = (
-                _structure(model["input"], _blocks(model["modules"])),
-                f"{model['name']} with C = {channels}",
-            )
-            caption = (
-                f"Figure 1. {title}: {model['parameters']:,} parameters. Output shapes: channels × height × width."
-            )
+            title, parameters = f"{model['name']} with C = {channels}", f"{int(model['parameters']):,} parameters"
+            figure = _structure(model["input"], _blocks(model["modules"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             contents.note(path, f"not the description of a network ({type(error).__name__}: {error})")
             continue
+        caption = f"Figure 1. {title}: {parameters}. Output shapes: channels × height × width."
         pictures[name] = _save(figure, folder, name, caption, f"Structure of {title} from input to output")
     return list(pictures.values())
 

@@ -68,14 +68,19 @@ class Contents:
         text = str(message).removeprefix(f"{path}: ")
         self.problems.append(Problem(str(path.relative_to(self.outputs)), text, unreadable))
 
+    def places(self) -> dict[str, list[tuple[str, str]]]:
+        """By run id the tables and rows that the run belongs to."""
+        pairs = [(job.id, (sweep.record.name, job.row)) for sweep in self.sweeps for job, _ in sweep.cells]
+        found: dict[str, list[tuple[str, str]]] = {}
+        for id_, place in dict.fromkeys(pairs):
+            found.setdefault(id_, []).append(place)
+        return found
+
     def frame(self) -> pandas.DataFrame:
-        """One row a run; `tables` names the tables and rows that it belongs to."""
-        places: dict[str, dict[str, None]] = {}
-        for sweep in self.sweeps:
-            for job, _ in sweep.cells:
-                places.setdefault(job.id, {})[f"{sweep.record.name}/{job.row}"] = None
-        first = {"id": "", "directory": "", "state": "", "tables": ""}
-        rows = [first | run | {"tables": "; ".join(places.get(id_, ()))} for id_, run in self.runs.items()]
+        """One row a run; `tables` names the tables and rows that it belongs to, such as "table1_activation/elu"."""
+        places, first = self.places(), {"id": "", "directory": "", "state": "", "tables": ""}
+        tables = {id_: "; ".join("/".join(place) for place in places.get(id_, ())) for id_ in self.runs}
+        rows = [first | run | {"tables": tables[id_]} for id_, run in self.runs.items()]
         return pandas.DataFrame(rows, columns=None if rows else list(first))
 
 
@@ -130,8 +135,6 @@ def _read_runs(contents: Contents) -> None:
         except AugeanError as error:
             contents.note(path / "summary.json", error)
             summary = None
-            if not named:
-                continue
         if summary is not None:
             run = _flatten(path.name, summary)
             contents.digests[path.name] = str((summary.get("files") or {}).get("metrics.csv", ""))
@@ -143,7 +146,7 @@ def _read_runs(contents: Contents) -> None:
             state = rundir.state(contents.outputs, path, named[1])
             state = "interrupted" if state in ("finished", "diverged") else state  # of a schema that is not ours
             contents.runs[named[1]] = {"id": named[1], "directory": path.name, "state": state}
-        else:
+        elif not (path / "summary.json").exists():
             contents.note(path, "not the directory of a run; left out", unreadable=False)
     for run in displaced:
         # A copy stands in for its original where that is gone, so that every run counts exactly once.
@@ -186,10 +189,8 @@ def _read_records(contents: Contents) -> None:
 def _join(contents: Contents, record: Record) -> Sweep:
     """Look up each job's run; TypeError, ValueError or AttributeError where the record's values are of wrong types."""
     baseline = None if record.baseline is None else row_label(record.baseline)
-    reference = {
-        row_label(row): {key: float(value) for key, value in numbers.items()}
-        for row, numbers in record.reference.items()
-    }
+    published = record.reference.items()
+    reference = {row_label(row): {key: float(value) for key, value in item.items()} for row, item in published}
     cells = []
     for job in record.jobs:
         job = Job(id=str(job.id), run=str(job.run), row=str(job.row), seed=int(job.seed))

@@ -6,7 +6,6 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,45 +19,35 @@ from augean import rundir
 from augean.report import tables
 from augean.report.figures import Picture
 from augean.report.load import Contents, Run
-from augean.report.statistics import STATES, Table
+from augean.report.statistics import Table
 
+STARTS = {"block_start_string": "<%", "variable_start_string": "<<", "comment_start_string": "<#"}
+ENDS = {"block_end_string": "%>", "variable_end_string": ">>", "comment_end_string": "#>"}
+"""Of template commands in LaTeX, which needs the usual ones itself."""
 LARGEST_SVG = 300_000
 """Bytes: a figure of more is set into the page as PNG."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """One table with its place in the page and its figures."""
-
-    table: Table
-    pictures: Sequence[Picture]
-
-    @property
-    def anchor(self) -> str:
-        return "table-" + re.sub(r"[^A-Za-z0-9]+", "-", self.table.sweep.record.name)
-
-
 def write_page(
-    contents: Contents, sections: Sequence[Section], models: Sequence[Picture], metrics: pandas.DataFrame, folder: Path
+    contents: Contents,
+    sections: Sequence[tuple[Table, Sequence[Picture]]],
+    models: Sequence[Picture],
+    metrics: pandas.DataFrame,
+    folder: Path,
 ) -> None:
     """Write index.html, report.md and tables/*.{csv,md,tex} into `folder`, where figures/ lies already.
 
     Args:
+        sections: every table with its figures.
         models: the figures of the networks.
         metrics: of the runs in tables, for the small curves.
     """
-    places: dict[str, dict[tuple[str, str, str], None]] = {}
-    listed: dict[str, Run] = {}
-    baselines: dict[str, float] = {}
-    for section in sections:
-        means = {row.label: row.accuracy.mean for row in section.table.rows}
-        for job, run in section.table.sweep.cells:
-            listed[job.id] = run
-            places.setdefault(job.id, {})[section.table.sweep.record.name, section.anchor, job.row] = None
-            if section.table.baseline is not None:
-                baselines.setdefault(job.id, means[section.table.baseline])
+    listed = {job.id: run for table, _ in sections for job, run in table.sweep.cells}
     loose = [run for key, run in contents.runs.items() if key not in listed]
-    states = Counter(run["state"] for run in (*listed.values(), *loose))
+    baselines: dict[str, float] = {}
+    for table, _ in reversed(sections):  # the first table that a run belongs to has the last word
+        for row in (row for row in table.rows if row.label == table.baseline):
+            baselines |= dict.fromkeys((job.id for job, _ in table.sweep.cells), row.accuracy.mean)
 
     def to_baseline(run: Run) -> str:
         test, baseline = run.get("test_accuracy"), baselines.get(run["id"])
@@ -76,9 +65,9 @@ def write_page(
         "models": models,
         "listed": list(listed.values()),
         "loose": loose,
-        "places": places,
+        "places": contents.places(),
         "curves": _sparks(metrics),
-        "counts": [(state, states[state]) for state in STATES if states[state]],
+        "states": Counter(run["state"] for run in (*listed.values(), *loose)),
         "outputs": _shown(contents.outputs),
         "version": augean.__version__,
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -86,21 +75,20 @@ def write_page(
         "to_baseline": to_baseline,
         "source": source,
     }
-    pages, latex = _environment(), _environment("<%", "%>", "<<", ">>", "<#", "#>")
-    latex.finalize = lambda value: tables.tex(str(value))
-    for section in sections:
-        stem = folder / "tables" / section.table.sweep.record.name
-        _write(stem, ".csv", tables.csv(section.table))
-        _write(stem, ".md", pages.get_template("table.md").render(section=section))
-        _write(stem, ".tex", latex.get_template("table.tex").render(section=section))
+    pages, latex = _environment(), _environment(finalize=lambda value: tables.tex(str(value)), **STARTS, **ENDS)
+    for table, _ in sections:
+        stem = folder / "tables" / table.sweep.record.name
+        _write(stem, ".csv", tables.csv(table))
+        _write(stem, ".md", pages.get_template("table.md").render(table=table))
+        _write(stem, ".tex", latex.get_template("table.tex").render(table=table))
     _write(folder / "report", ".md", pages.get_template("report.md").render(shared))
     _write(folder / "index", ".html", pages.get_template("page.html").render(shared))
 
 
-def _environment(*delimiters: str) -> Environment:
+def _environment(**options: Any) -> Environment:
     """Templates with the module `tables` and its filters; only HTML is escaped by itself."""
     loader, escape = FileSystemLoader(Path(__file__).parent / "templates"), select_autoescape(["html"])
-    environment = Environment(*delimiters, loader=loader, autoescape=escape)
+    environment = Environment(loader=loader, autoescape=escape, **options)
     environment.globals.update(tables=tables, caption=_caption)
     environment.filters.update(md=tables.markdown, percent=tables.percent, seconds=tables.seconds)
     return environment
@@ -136,12 +124,8 @@ def _sparks(metrics: pandas.DataFrame) -> dict[str, str]:
     known = metrics[metrics.val_accuracy.notna()]
     if known.empty:
         return {}
-    values, places = known.val_accuracy.to_numpy(float), known.directory.astype(str).to_numpy()
-    heights = (18.5 - 17 * (values - values.min()) / (numpy.ptp(values) or 1.0)).round(1).tolist()
-    starts = numpy.flatnonzero(numpy.r_[True, places[1:] != places[:-1]]).tolist()
-    curves: dict[str, Any] = {}
-    for start, end in zip(starts, [*starts[1:], len(places)], strict=True):
-        step = 88 / max(1, end - start - 1)
-        points = (f"{1 + step * index:.0f},{height:g}" for index, height in enumerate(heights[start:end]))
-        curves[places[start]] = " ".join(points)
-    return curves
+    epochs, values = known.epoch.to_numpy(float), known.val_accuracy.to_numpy(float)
+    x = 1 + 88 * (epochs - 1) / max(1.0, epochs.max() - 1)
+    y = 18.5 - 17 * (values - values.min()) / (numpy.ptp(values) or 1.0)
+    points = pandas.Series([f"{a:.0f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True)])
+    return dict(points.groupby(known.directory.astype(str).to_numpy(), sort=False).agg(" ".join))

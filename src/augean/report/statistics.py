@@ -193,9 +193,7 @@ def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
         remarks.append(f"All seeds gave one and the same score, so there is no interval: {', '.join(flat)}.")
     smallest = min((len(values) for values in scores.values() if len(values) > 1), default=FEW_SEEDS)
     if method.startswith("Dunnett") and smallest < FEW_SEEDS:
-        remarks.append(
-            f"With n={smallest} unequal variances can go unnoticed, and false verdicts exceed 5 % of tables."
-        )
+        remarks.append(f"With n={smallest} unequal variances can go unnoticed; false verdicts can then exceed 5 %.")
     rows = []
     for label, row in counted.items():
         runs, difference = list(row.values()), differences.get(label, Difference())

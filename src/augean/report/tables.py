@@ -3,23 +3,14 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import pandas
 
-from augean.report.load import Run
 from augean.report.statistics import MARGIN, STATES, Row, Table
 
-__all__ = ["MARGIN"]
-SWEPT = {
-    "data": "dataset.",
-    "epochs": "trainer.epochs",
-    "batches": "trainer.batch_size",
-    "precisions": "trainer.precision",
-}
-"""The keys behind a caption's facts: a table that sweeps one is not blamed for mixing it."""
+__all__ = ["MARGIN"]  # for the caption's template
 
 
 @dataclass(frozen=True)
@@ -79,11 +70,9 @@ def columns(table: Table) -> list[Column]:
     ]
     if any(row.published for row in rows):
         result += [
-            texts("published, %", lambda row: number(row.published.get("test_accuracy"))),
-            signed(
-                "ours\u00a0− published", lambda row: row.accuracy.mean - row.published.get("test_accuracy", math.nan)
-            ),
-            texts("published seconds", lambda row: seconds(row.published.get("seconds"))),
+            texts("published, %", lambda row: number(published(row))),
+            signed("ours\u00a0− published", lambda row: row.accuracy.mean - published(row)),
+            texts("published seconds", lambda row: seconds(published(row, "seconds"))),
         ]
     if any(row.states.total() > row.states["finished"] for row in rows):
         result.append(texts("without a score", lambda row: _listed(row.states, STATES[1:]), numeric=False))
@@ -92,55 +81,53 @@ def columns(table: Table) -> list[Column]:
 
 def csv(table: Table) -> str:
     """All numbers of the table in full; an empty cell is a number that does not exist."""
-    lines: list[dict[str, Any]] = []
-    for row in table.rows:
-        mean, published = row.accuracy.mean, row.published.get("test_accuracy", math.nan)
-        lines.append(
-            {"row": row.label, "n": row.accuracy.n, "test_accuracy": mean}
-            | {
-                "test_accuracy_low": mean - row.accuracy.half_width,
-                "test_accuracy_high": mean + row.accuracy.half_width,
-            }
-            | {"sd": row.accuracy.sd}
-            | {f"difference_{key}".removesuffix("_value"): value for key, value in asdict(row.difference).items()}
-            | {"val_accuracy": row.val_accuracy, "seconds": row.seconds, "published_test_accuracy": published}
-            | {"published_difference": mean - published, "published_seconds": row.published.get("seconds", math.nan)}
-            | {state: row.states[state] for state in STATES}
-        )
+    lines = [
+        {"row": row.label, "n": row.accuracy.n, "test_accuracy": row.accuracy.mean}
+        | {"half_width_95": row.accuracy.half_width, "sd": row.accuracy.sd}
+        | {f"difference_{key}".removesuffix("_value"): value for key, value in asdict(row.difference).items()}
+        | {"val_accuracy": row.val_accuracy, "seconds": row.seconds, "published_test_accuracy": published(row)}
+        | {"published_difference": row.accuracy.mean - published(row), "published_seconds": published(row, "seconds")}
+        | {state: row.states[state] for state in STATES}
+        for row in table.rows
+    ]
     frame = pandas.DataFrame(lines, columns=None if lines else ["row", "n", "test_accuracy"])
     return frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
+def published(row: Row, key: str = "test_accuracy") -> float:
+    return row.published.get(key, math.nan)
+
+
 def facts(table: Table) -> dict[str, "Counter[str]"]:
-    """What the caption states of the runs: per fact its values and how many runs have each."""
+    """What the caption states of the runs: by config key its values and how many runs have each."""
     found: dict[str, Counter[str]] = {}
     for run in table.runs:
-        for name, value in _facts(run).items():
-            found.setdefault(name, Counter())[value] += 1
+        device, sizes = (
+            str(run.get("device")),
+            [f"{run.get(f'num_{part}') or 0:,}" for part in ("train", "val", "test")],
+        )
+        split = f"{sizes[0]} + {sizes[1]} training and validation images, {sizes[2]} test images"
+        versions = [f"{key.removeprefix('versions.')} {run[key]}" for key in run if key.startswith("versions.")]
+        values = {
+            "dataset": f"{run.get('dataset_title')} ({split})",
+            "trainer.epochs": f"{run.get('trainer.epochs')} epochs",
+            "trainer.batch_size": f"batch size {run.get('trainer.batch_size')}",
+            "device": f"{device}, {run.get('threads')} threads" if device.startswith("cpu") else device,
+            "trainer.precision": str(run.get("precision")),
+            "versions": ", ".join(versions),
+        }
+        for key, value in values.items():
+            found.setdefault(key, Counter())[value] += 1
     return found
 
 
-def _facts(run: Run) -> Mapping[str, str]:
-    device, sizes = str(run.get("device")), [f"{run.get(key) or 0:,}" for key in ("num_train", "num_val", "num_test")]
-    split = f"{sizes[0]} + {sizes[1]} training and validation images, {sizes[2]} test images"
-    versions = [key.removeprefix("versions.") for key in run if key.startswith("versions.")]
-    return {
-        "data": f"{run.get('dataset_title')} ({split})",
-        "epochs": f"{run.get('trainer.epochs')} epochs",
-        "batches": f"batch size {run.get('trainer.batch_size')}",
-        "devices": f"{device}, {run.get('threads')} threads" if device.startswith("cpu") else device,
-        "precisions": str(run.get("precision")),
-        "versions": ", ".join(f"{name} {run[f'versions.{name}']}" for name in versions),
-    }
-
-
 def warnings(table: Table) -> list[str]:
-    """What a reader must know before comparing the rows."""
+    """What a reader must know before comparing the rows; a table that sweeps a key is not blamed for mixing it."""
     mixed = []
-    for name, values in facts(table).items():
-        if len(values) > 1 and not (table.sweep.record.row_key or "").startswith(SWEPT.get(name, "\0")):
+    for key, values in facts(table).items():
+        if len(values) > 1 and not (table.sweep.record.row_key or "").startswith(key):
             listed = "; ".join(f"{value} ({runs_text(count)})" for value, count in values.most_common())
-            mixed.append(f"Mixed {name}: {listed}.")
+            mixed.append(f"Mixed {key}: {listed}.")
     return [*mixed, *table.warnings]
 
 
@@ -158,22 +145,25 @@ def bare(title: str) -> str:
     return re.sub(r"^Table\s+\d+\s*[:.]\s*(?=\S)", "", title)
 
 
+def anchor(name: str) -> str:
+    """Where a page or a document refers to the table of that record."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"table-{name}")
+
+
 def runs_text(count: int) -> str:
     return f"{count} run{'' if count == 1 else 's'}"
 
 
 _TEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
-_TEX = str.maketrans(
-    {character: f"\\text{name}{{}}" for character, name in _TEX_NAMES.items()}
-    | {character: f"\\{character}" for character in "&%$#_{}"}
-    | {character: f"{{{character}}}" for character in "[]*"}  # after the end of a row these would be its options
-    | {"±": r"$\pm$", "\u2212": "$-$", "\u00a0": "~", "\n": " ", '"': "''"}
-)
+_TEX = {character: f"\\text{name}{{}}" for character, name in _TEX_NAMES.items()}
+_TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+_TEX |= {character: f"{{{character}}}" for character in "[]*"}  # after the end of a row these would be its options
+_TEX |= {"±": r"$\pm$", "\u2212": "$-$", "\u00a0": "~", "\n": " ", '"': "''"}
 
 
 def tex(text: str) -> str:
     """Plain text for LaTeX."""
-    return text.translate(_TEX)
+    return "".join(_TEX.get(character, character) for character in text)
 
 
 def markdown(text: str) -> str:
