@@ -55,7 +55,7 @@ def test_every_key_outside_runtime_changes_the_id() -> None:
     base = compose(["dataset=digits"])
     seen = {run_id(base, "d"): "the base"}
     changed: dict[str, Any] = {
-        "model.stem": "imagenet", "optimizer.momentum": None, "schedule.name": "cosine", "trainer.precision": "fp32",
+        "model.stem": "imagenet", "model.init": "xavier_normal", "optimizer.momentum": None, "schedule.name": "cosine", "trainer.precision": "fp32",
         "trainer.reset_optimizer": "epoch", "dataset.num_train": 500,
     }  # fmt: skip
     for key, value in flatten(base).items():

@@ -218,7 +218,7 @@ def test_bf16_stays_near_fp32(tiny: Make) -> None:
     train, val = make_split(150), make_split(100, seed=1)
     curves = []
     for precision in ("fp32", "bf16"):
-        results, _ = run_fit(tiny(f"trainer.precision={precision}", "optimizer.lr=0.01"), train, val)
+        results, _ = run_fit(tiny(f"trainer.precision={precision}", "optimizer.lr=0.002"), train, val)
         curves.append([loss for result in results for loss in result.step_losses])
     assert curves[1] == pytest.approx(curves[0], abs=0.1)
     assert curves[1] != curves[0]

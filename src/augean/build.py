@@ -44,7 +44,10 @@ def build_activation(config: Config) -> Callable[[], nn.Module]:
 
 
 def build_model(config: Config, num_classes: int) -> nn.Module:
-    """The network, initialised from torch's default generator."""
+    """The network, initialised from torch's default generator.
+
+    `model.init=xavier_normal` (Glorot and Bengio 2010) applies to the weights of all convolutions and linear layers.
+    """
     node = config.model
     cls = find_class("model._target_", node._target_, nn.Module)
     arguments = dict(node.arguments)
@@ -52,7 +55,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
         _check_arguments("model", cls, {"stem": node.stem})
         arguments["stem"] = node.stem
     _check_arguments("model.arguments", cls, arguments)
-    return _construct(
+    network = _construct(
         "model",
         cls,
         num_classes=num_classes,
@@ -61,6 +64,13 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
         dropout=config.regularization.dropout,
         **arguments,
     )
+    if node.init == "xavier_normal":
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_normal_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+    return network
 
 
 def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:

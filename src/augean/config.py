@@ -57,6 +57,8 @@ class ModelConfig:
     _target_: str = REQUIRED
     stem: str | None = one_of(None, "cifar", "imagenet")
     """ResNets only: 3x3 stride 1 without pooling, or 7x7 stride 2 with max-pooling."""
+    init: str = one_of("default", "default", "xavier_normal")
+    """default: PyTorch's; xavier_normal: weights of convolutions and linear layers, with biases 0."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the class."""
 
@@ -163,6 +165,12 @@ class RecordConfig:
 
     step_loss: bool = False
     """`steps.npy`: the training loss of every step."""
+    probe_every: int = bounded(0, low=0)
+    """`probe.csv`: the loss landscape along the gradient, every so many steps (see augean.landscape); 0 is never."""
+    probe_range: list[float] = field(default_factory=lambda: [0.5, 4.0])
+    """Smallest and largest step along the gradient, as multiples of the step's learning rate."""
+    probe_points: int = bounded(8, low=2, high=100)
+    """Steps in that range, evenly spaced on a logarithmic scale."""
 
 
 @dataclass
@@ -173,7 +181,9 @@ class TableConfig:
     figure: str | None = None
     """Name of the figure in the reference report, such as "Figure 2"."""
     row: str | None = None
-    """Dotted key whose value is the row, such as activation.name."""
+    """Dotted key whose value is the row, such as activation.name; several, with commas between, for a joint label."""
+    band: str | None = None
+    """Dotted key: runs that agree in it form one band of step losses, between their smallest and largest."""
     baseline: str | None = None
     """The row that the others are compared with."""
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -307,6 +317,9 @@ def _cross_problems(config: Config) -> Iterator[str]:
         )
     if "weight_decay" in config.optimizer.arguments:
         yield "optimizer.arguments.weight_decay: use regularization.weight_decay, the only source of weight decay"
+    probed = config.record.probe_range
+    if len(probed) != 2 or not 0 < probed[0] < probed[1] < math.inf:
+        yield f"record.probe_range={probed}: must be two numbers, 0 < smallest < largest"
     device = config.runtime.device
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         yield f"runtime.device={device}: must be auto, cpu, cuda, cuda:<n> or mps"

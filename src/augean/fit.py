@@ -6,7 +6,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from augean.augment import crop_and_flip, cutout, mixup, normalize, pad
 from augean.config import Config
+from augean.landscape import Row, probe
 from augean.schedule import Schedule
 
 EVALUATION_BATCH = 1000
@@ -58,6 +59,8 @@ class Epoch:
     """Of training only."""
     images_per_second: float
     step_losses: list[float]
+    probes: list[Row]
+    """Rows of `landscape.probe` with their `step` (from 0, of the run) and `lr`."""
 
 
 class DivergedError(Exception):
@@ -138,6 +141,20 @@ def batch_loss(
     return loss, num_right
 
 
+def probe_step(
+    network: nn.Module, images: Tensor, labels: Tensor, make_inputs: Inputs, config: Config, rate: float
+) -> list[Row]:
+    """Probe the loss landscape around the weights before a step of learning rate `rate`; arguments as `batch_loss`.
+
+    In fp32 whatever the run's precision: at bf16 the change of the gradient over the smallest step drowns in rounding.
+    """
+    low, high = config.record.probe_range
+    last = config.record.probe_points - 1
+    step_sizes = [rate * low * (high / low) ** (index / last) for index in range(last + 1)]
+    exact = replace(config, trainer=replace(config.trainer, precision="fp32"))
+    return probe(network, lambda: batch_loss(network, images, labels, make_inputs, exact)[0], step_sizes, images.device)
+
+
 def fit(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -174,6 +191,7 @@ def fit(
         start = time.perf_counter()
         order = torch.randperm(num_images, device=device)
         losses, num_right = torch.zeros(num_steps, device=device), torch.zeros((), device=device)
+        probes: list[Row] = []
         first_rate = schedule.rate((epoch - 1) * num_steps)
         for step in track(range(num_steps)):
             index = order[step * batch_size : (step + 1) * batch_size]
@@ -181,7 +199,11 @@ def fit(
             rate = schedule.rate((epoch - 1) * num_steps + step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss, right = batch_loss(network, images, train.labels[index], make_inputs, config)
+            labels, number = train.labels[index], (epoch - 1) * num_steps + step
+            if config.record.probe_every and number % config.record.probe_every == 0:
+                rows = probe_step(network, images, labels, make_inputs, config, rate)
+                probes += [{"step": number, "lr": rate, **row} for row in rows]
+            loss, right = batch_loss(network, images, labels, make_inputs, config)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)
@@ -205,6 +227,7 @@ def fit(
             seconds=seconds,
             images_per_second=num_images / seconds,
             step_losses=step_losses.tolist(),
+            probes=probes,
         )
 
 

@@ -40,6 +40,8 @@ class Record:
     note: str | None = None
     overrides: list[str] = field(default_factory=list)
     row_key: str | None = None
+    band: str | None = None
+    """Dotted key: runs that agree in it form one band of step losses."""
     baseline: str | None = None
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
     """Per row the published numbers: test_accuracy in percent, seconds."""

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from augean.errors import AugeanError, RunLocked
 METRICS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second")
 """Columns of metrics.csv: accuracies are fractions, seconds and rate are of training only."""
 CHECKPOINT, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.prev.pt", "checkpoint.pt.sha256"
-DIGESTED = ("config.yaml", "metrics.csv", "model.json", "confusion.csv", "steps.npy", "best.pt")
+DIGESTED = ("config.yaml", "metrics.csv", "model.json", "confusion.csv", "steps.npy", "probe.csv", "best.pt")
 """Files whose sha256 the summary holds."""
 
 
@@ -154,11 +154,13 @@ def state(outputs: Path, path: Path, identity: str) -> str:
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write metrics.csv whole; None and missing values become empty cells, floats keep all digits."""
+    write_csv(path / "metrics.csv", [METRICS, *([row[name] for name in METRICS] for row in rows)], sync=False)
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[Any]], *, sync: bool = True) -> None:
     text = io.StringIO()
-    writer = csv.DictWriter(text, METRICS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    write(path / "metrics.csv", text.getvalue(), sync=False)
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write(path, text.getvalue(), sync=sync)
 
 
 def save_checkpoint(path: Path, content: bytes) -> None:

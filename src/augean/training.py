@@ -1,6 +1,5 @@
 """Train one run into its directory: load, seed, build, resume, fit, select, test, write."""
 
-import csv
 import importlib.metadata
 import io
 import json
@@ -199,6 +198,7 @@ class Progress:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     step_losses: list[float] = field(default_factory=list)
+    probes: list[dict[str, float]] = field(default_factory=list)
     best_accuracy: float = -1.0
     best_epoch: int = 0
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -226,6 +226,12 @@ def train(config: Config, source: Source, path: Path, identity: str) -> dict[str
         raise ConfigError(
             f"trainer.batch_size={config.trainer.batch_size}: {len(data.train)} training images leave a last batch of "
             f"one image, which batch norm cannot use; choose another size"
+        )
+    num_steps = math.ceil(len(data.train) / config.trainer.batch_size) * config.trainer.epochs
+    if config.record.probe_every > num_steps:
+        raise ConfigError(
+            f"record.probe_every={config.record.probe_every}: the run has only {num_steps} steps; "
+            f"probe more often, for example record.probe_every={max(1, num_steps // 50)}"
         )
     description = describe_model(config, len(data.classes))
     session = _Session(config, data, device, path, identity)
@@ -385,6 +391,7 @@ class _Session:
         progress.rows.append({name: getattr(result, name) for name in rundir.METRICS})
         if config.record.step_loss:
             progress.step_losses.extend(result.step_losses)
+        progress.probes.extend(result.probes)
         accuracy = result.val_accuracy
         # Without a validation split the last epoch is taken: its weights are simply those at the end.
         if accuracy is None or accuracy > progress.best_accuracy:
@@ -403,11 +410,10 @@ class _Session:
         buffer = io.BytesIO()
         torch.save(weights, buffer)
         rundir.write(self.path / "best.pt", buffer.getvalue())
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["true", *self.data.classes])
-        writer.writerows([name, *row] for name, row in zip(self.data.classes, score.confusion.tolist(), strict=True))
-        rundir.write(self.path / "confusion.csv", text.getvalue())
+        counts = zip(self.data.classes, score.confusion.tolist(), strict=True)
+        rundir.write_csv(
+            self.path / "confusion.csv", [["true", *self.data.classes], *([name, *row] for name, row in counts)]
+        )
         return score
 
     def _finish(self, score: Score | None, diverged: dict[str, Any] | None, num_parameters: int) -> dict[str, Any]:
@@ -417,6 +423,9 @@ class _Session:
             buffer = io.BytesIO()
             numpy.save(buffer, numpy.asarray(progress.step_losses, dtype=numpy.float32))
             rundir.write(self.path / "steps.npy", buffer.getvalue())
+        if progress.probes:
+            rows: list[list[Any]] = [list(progress.probes[0]), *(list(row.values()) for row in progress.probes)]
+            rundir.write_csv(self.path / "probe.csv", rows)
         selected = progress.rows[progress.best_epoch - 1] if progress.best_epoch else {}
         cuda = self.device.type == "cuda"
         rundir.write_summary(

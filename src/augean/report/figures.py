@@ -124,6 +124,7 @@ def _curves(own: pandas.DataFrame, looks: Looks, others: Sequence[str], parts: S
         axes.set_title("accuracy, %" if part == "accuracy" else f"cross-entropy loss{', log scale' if log else ''}")
         if log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
         elif part == "loss":
             axes.set_ylim(bottom=0)
     _finish(figure, looks, {"training": "--", "validation": "-"} if own.val_loss.notna().any() else {"training": "--"})
@@ -154,12 +155,10 @@ def _grey(axes: Axes, lines: Sequence[Array], dash: str) -> None:
 
 def _finish(figure: Figure, looks: Looks, dashes: Mapping[str, str]) -> None:
     """Set margins in inches and a legend below the axes, in a strip that grows with it."""
-    handles = [Line2D([], [], color=colour, marker=marker, markersize=5) for colour, marker in looks.values()]
-    labels = [_short(row) for row in looks]
-    if len(looks) == 1:
-        handles, labels = [], []
+    named = looks if len(looks) > 1 else {}
+    handles = [Line2D([], [], color=colour, marker=marker, markersize=5) for colour, marker in named.values()]
     handles += [Line2D([], [], color=MUTED, ls=dash) for dash in dashes.values()]
-    labels += list(dashes)
+    labels = [*(_short(row) for row in named), *dashes]
     width, longest = figure.get_figwidth(), max(map(len, labels), default=1)
     lines = math.ceil(len(labels) / max(1, int(width * 11 / (longest + 6))))
     height = figure.get_figheight() + 0.2 * lines
@@ -202,7 +201,6 @@ def _confusion(counts: pandas.DataFrame) -> Figure:
     numbers = {"annot": counts, "fmt": "d", "annot_kws": {"size": 8 if len(counts) <= 12 else 6}}
     numbers = numbers if len(counts) <= 20 else {}
     seaborn.heatmap(share, cmap="Blues", vmin=0, vmax=100, square=True, cbar_kws=bar, ax=axes, **numbers)
-    axes.grid(False)
     axes.tick_params(length=0)
     axes.tick_params(axis="y", rotation=0)
     axes.set(xlabel="predicted", ylabel="true")

@@ -189,6 +189,7 @@ def _read_records(contents: Contents) -> None:
 def _join(contents: Contents, record: Record) -> Sweep:
     """Look up each job's run; TypeError, ValueError or AttributeError where the record's values are of wrong types."""
     baseline = None if record.baseline is None else row_label(record.baseline)
+    row_key = None if record.row_key is None else str(record.row_key)
     published = record.reference.items()
     reference = {row_label(row): {key: float(value) for key, value in item.items()} for row, item in published}
     cells = []
@@ -199,9 +200,10 @@ def _join(contents: Contents, record: Record) -> Sweep:
             state = rundir.state(contents.outputs, rundir.runs_dir(contents.outputs) / job.run, job.id)
             run["state"] = state if state == "running" else "missing"
         if "seed" not in run:  # what the record knows of a run without a summary
-            run.update({"seed": job.seed} | ({record.row_key: job.row} if record.row_key else {}))
+            run.update({"seed": job.seed} | ({row_key: job.row} if row_key else {}))
         cells.append((job, run))
-    return Sweep(replace(record, title=str(record.title), baseline=baseline, reference=reference), cells)
+    texts: dict[str, Any] = {"title": str(record.title), "command": str(record.command)}
+    return Sweep(replace(record, **texts, row_key=row_key, baseline=baseline, reference=reference), cells)
 
 
 def _select(contents: Contents) -> None:

@@ -165,7 +165,10 @@ def _test(groups: Sequence[Array]) -> tuple[Array, str]:
     order = p.argsort()  # Holm's steps; NaN comes last and still counts as a comparison
     p[order] = numpy.minimum(1, numpy.maximum.accumulate(p[order] * numpy.arange(len(p), 0, -1)))
     method = f"Welch's t-tests (p after Holm) with Bonferroni's simultaneous 95 % intervals ({reason})"
-    return numpy.array([[item.low for item in intervals], [item.high for item in intervals], p]), method
+    found = numpy.array([[item.low for item in intervals], [item.high for item in intervals], p])
+    # Two rows without spread say nothing about chance, though scipy gives an interval of width 0.
+    found[:, [numpy.ptp(group) + numpy.ptp(control) == 0 for group in others]] = math.nan
+    return found, method
 
 
 def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
@@ -199,7 +202,6 @@ def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
         runs, difference = list(row.values()), differences.get(label, Difference())
         numbers = pandas.DataFrame(runs, columns=["val_accuracy", "seconds"], dtype=float)
         val_accuracy, seconds = 100 * float(numbers.val_accuracy.mean()), float(numbers.seconds.median())
-        published = sweep.record.reference.get(label, {})
-        estimated = estimate(scores[label])
-        rows.append(Row(label, runs, estimated, val_accuracy, seconds, difference, published, states[label]))
+        known = (difference, sweep.record.reference.get(label, {}), states[label])
+        rows.append(Row(label, runs, estimate(scores[label]), val_accuracy, seconds, *known))
     return Table(sweep, rows, baseline if baseline in scores else None, method, remarks)

@@ -112,7 +112,7 @@ def facts(table: Table) -> dict[str, "Counter[str]"]:
             "dataset": f"{run.get('dataset_title')} ({split})",
             "trainer.epochs": f"{run.get('trainer.epochs')} epochs",
             "trainer.batch_size": f"batch size {run.get('trainer.batch_size')}",
-            "device": f"{device}, {run.get('threads')} threads" if device.startswith("cpu") else device,
+            "device": f"{device}, threads: {run.get('threads')}" if device.startswith("cpu") else device,
             "trainer.precision": str(run.get("precision")),
             "versions": ", ".join(versions),
         }

@@ -183,14 +183,13 @@ class AugeanSweeper(Sweeper):
         for point in expand(overrides):
             composed = loader.load_sweep_config(self.master, list(point))
             config = parse(OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]))
-            key = config.runtime.table.row
-            if key is None:
-                values = dict(item.split("=", 1) for item in point if "=" in item)
-                row = ", ".join(values[axis] for axis in axes) or "all"
-            elif key in (flat := flatten(config)):
-                row = row_label(flat[key])
-            else:
-                raise ConfigError(f"runtime.table.row={key}: no key of the config; for example activation.name")
+            table, flat = config.runtime.table, flatten(config)
+            keys = [key.strip() for key in table.row.split(",")] if table.row is not None else []
+            for key in filter(None, [*keys, table.band]):
+                if key not in flat:
+                    raise ConfigError(f"runtime.table: {key} is no key of the config; for example activation.name")
+            values = dict(item.split("=", 1) for item in point if "=" in item)
+            row = ", ".join([row_label(flat[key]) for key in keys] or [values[axis] for axis in axes]) or "all"
             jobs.append(Planned(point, row, config, find_address(config)))
         table = jobs[0].config.runtime.table
         rows = list(dict.fromkeys(job.row for job in jobs))
@@ -223,6 +222,7 @@ class AugeanSweeper(Sweeper):
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             overrides=extra,
             row_key=table.row,
+            band=table.band,
             baseline=row_label(table.baseline) if table.baseline is not None else None,
             reference={row_label(row): dict(numbers) for row, numbers in table.reference.items()},
             jobs=[Job(job.address.id, job.address.path.name, job.row, job.config.seed) for job in jobs],
