@@ -114,6 +114,8 @@ def lines_by_budget() -> dict[str, int]:
     totals = dict.fromkeys(BUDGET, 0)
     for path in sources():
         name = part(path)
+        if path.name == "landscape.py":  # Part 2 is not of the report's budget
+            name = "landscape"
         group = "report" if name == "report" else "core" if name in (*CORE, "sweeper") else "rest"
         totals[group] += code_lines(path)
     return totals

@@ -55,9 +55,14 @@ def test_every_key_outside_runtime_changes_the_id() -> None:
     base = compose(["dataset=digits"])
     seen = {run_id(base, "d"): "the base"}
     changed: dict[str, Any] = {
-        "model.stem": "imagenet", "model.init": "xavier_normal", "optimizer.momentum": None, "schedule.name": "cosine", "trainer.precision": "fp32",
-        "trainer.reset_optimizer": "epoch", "dataset.num_train": 500,
-    }  # fmt: skip
+        "model.stem": "imagenet",
+        "model.init": "xavier_normal",
+        "optimizer.momentum": None,
+        "schedule.name": "cosine",
+        "trainer.precision": "fp32",
+        "trainer.reset_optimizer": "epoch",
+        "dataset.num_train": 500,
+    }
     for key, value in flatten(base).items():
         name = key.partition(".")[2]
         if name.startswith(("name", "_target_")) and key != "schedule.name":

@@ -10,7 +10,7 @@ from matplotlib import rc_context
 
 from augean import rundir
 from augean.errors import AugeanError
-from augean.report import figures, page
+from augean.report import figures, landscape, page
 from augean.report.load import Problem, load_metrics, load_runs, read_metrics, scan
 from augean.report.statistics import summarise
 
@@ -53,7 +53,10 @@ def make_report(outputs: Path, select: str | None = None) -> ReportResult:
     directories = [run["directory"] for table in tables for _, run in table.sweep.cells if "seconds" in run]
     metrics, place = read_metrics(contents, directories), folder / "figures"
     with rc_context(fname=figures.STYLE):
-        sections = [(table, figures.draw(contents, table, metrics, place)) for table in tables]
+        sections = [
+            (table, [*figures.draw(contents, table, metrics, place), *landscape.draw(contents, table, folder)])
+            for table in tables
+        ]
         models = figures.draw_models(contents, tables, place)
     runs = contents.frame().to_csv(index=False, lineterminator="\n")
     rundir.write(folder / "runs.csv", runs.encode(errors="replace"))

@@ -63,14 +63,14 @@ def draw(contents: Contents, table: Table, metrics: pandas.DataFrame, folder: Pa
     def keep(figure: Figure, kind: str, what: str, details: str, label: str | None = None) -> None:
         caption = f"{label}. {what}. {details}" if label else f"{what}. {details}"
         alt = f"{record.title}: {what[0].lower()}{what[1:]}"
-        pictures.append(_save(figure, folder, f"{record.name}_{kind}", caption.strip(), alt))
+        pictures.append(save(figure, folder, f"{record.name}_{kind}", caption.strip(), alt))
 
     if len(own):
         details = f"Training dashed, validation solid. {_legend_text(table, len(others))}"
         for kind in ("accuracy", "loss") if single else ("curves",):
             parts = [kind] if single else ["accuracy", "loss"]
             what = f"{' and '.join(parts).capitalize()} per epoch"
-            keep(_curves(own, looks, others, parts), kind, what, details, record.figure)
+            keep(_curves(own, looks, others, parts), kind, what, details, record.figure if not record.band else None)
         if own.val_accuracy.notna().any():
             what = "Best validation accuracy so far against training time"
             keep(_against_time(own, looks, others), "time", what, "Mean over seeds; the marker is the end.")
@@ -127,7 +127,7 @@ def _curves(own: pandas.DataFrame, looks: Looks, others: Sequence[str], parts: S
             axes.yaxis.set_major_formatter("{x:g}")
         elif part == "loss":
             axes.set_ylim(bottom=0)
-    _finish(figure, looks, {"training": "--", "validation": "-"} if own.val_loss.notna().any() else {"training": "--"})
+    finish(figure, looks, {"training": "--", "validation": "-"} if own.val_loss.notna().any() else {"training": "--"})
     return figure
 
 
@@ -143,7 +143,7 @@ def _against_time(own: pandas.DataFrame, looks: Looks, others: Sequence[str]) ->
     axes.set_xlim(left=0)
     axes.set_xlabel("training time, seconds")
     axes.set_title("best validation accuracy so far, %")
-    _finish(figure, looks, {})
+    finish(figure, looks, {})
     return figure
 
 
@@ -153,12 +153,12 @@ def _grey(axes: Axes, lines: Sequence[Array], dash: str) -> None:
     axes.autoscale_view()
 
 
-def _finish(figure: Figure, looks: Looks, dashes: Mapping[str, str]) -> None:
+def finish(figure: Figure, looks: Looks, dashes: Mapping[str, str]) -> None:
     """Set margins in inches and a legend below the axes, in a strip that grows with it."""
     named = looks if len(looks) > 1 else {}
     handles = [Line2D([], [], color=colour, marker=marker, markersize=5) for colour, marker in named.values()]
     handles += [Line2D([], [], color=MUTED, ls=dash) for dash in dashes.values()]
-    labels = [*(_short(row) for row in named), *dashes]
+    labels = [*(short(row) for row in named), *dashes]
     width, longest = figure.get_figwidth(), max(map(len, labels), default=1)
     lines = math.ceil(len(labels) / max(1, int(width * 11 / (longest + 6))))
     height = figure.get_figheight() + 0.2 * lines
@@ -169,7 +169,7 @@ def _finish(figure: Figure, looks: Looks, dashes: Mapping[str, str]) -> None:
         figure.legend(handles, labels, loc="lower center", ncols=math.ceil(len(labels) / lines))
 
 
-def _short(label: str) -> str:
+def short(label: str) -> str:
     """A label that fits; a leading underscore would hide it from the legend."""
     text = " ".join(label.split())
     text = text if len(text) <= 36 else text[:35] + "…"
@@ -188,7 +188,7 @@ def _read_confusion(contents: Contents, directory: str) -> pandas.DataFrame | No
     except (OSError, ValueError) as error:
         contents.note(path, f"not a confusion matrix ({error})")
         return None
-    return counts.rename(index=_short, columns=_short)
+    return counts.rename(index=short, columns=short)
 
 
 def _confusion(counts: pandas.DataFrame) -> Figure:
@@ -224,7 +224,7 @@ def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> li
             contents.note(path, f"not the description of a network ({type(error).__name__}: {error})")
             continue
         caption = f"Figure 1. {title}: {parameters}. Output shapes: channels × height × width."
-        pictures[name] = _save(figure, folder, name, caption, f"Structure of {title} from input to output")
+        pictures[name] = save(figure, folder, name, caption, f"Structure of {title} from input to output")
     return list(pictures.values())
 
 
@@ -272,7 +272,7 @@ def _structure(image: Sequence[int], blocks: Sequence[_Block]) -> Figure:
         shape = {"boxstyle": "round,pad=0,rounding_size=0.05", "facecolor": shade, "edgecolor": MUTED, "linewidth": 0.7}
         axes.add_patch(FancyBboxPatch(corner, 2.7, 0.25, **shape))
         output, parameters = " × ".join(map(str, block.output)), f"{block.parameters:,}" if block.parameters else ""
-        lines.append((_short(block.name), _short(block.text), output, parameters))
+        lines.append((short(block.name), short(block.text), output, parameters))
     for index, texts in enumerate(lines):
         for x, align, text in zip((1.25, 2.75, 5.05, 6.25), ("right", "center", "right", "right"), texts, strict=True):
             colour = MUTED if index == 0 or x < 2 else "black"
@@ -280,7 +280,7 @@ def _structure(image: Sequence[int], blocks: Sequence[_Block]) -> Figure:
     return figure
 
 
-def _save(figure: Figure, folder: Path, name: str, caption: str, alt: str) -> Picture:
+def save(figure: Figure, folder: Path, name: str, caption: str, alt: str) -> Picture:
     for kind in ("png", "svg"):
         content = io.BytesIO()
         with warnings.catch_warnings():
