@@ -7,12 +7,12 @@ OUTPUTS ?= outputs
 # Further overrides for every sweep target: make table1 ARGS="dataset=digits width=w16"
 ARGS ?=
 SWEEP = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.workers=$(WORKERS)
-DEMO = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.workers=2 experiment=demo seed=0,1
+DEMO = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.workers=2
 PARALLEL ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check format test test-integration test-slow test-cuda bench report status \
-	table1 table2 table3 table4 final stem reproduce clean
+	table1 table2 table3 table4 final stem part2 reproduce clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,11 +25,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-demo: setup ## Tables 1-4 on real digits, small enough for two CPU cores, and their report (under 5 minutes)
-	$(DEMO) -cn table1_activation
-	$(DEMO) -cn table2_weight_decay
-	$(DEMO) -cn table3_width width=w8,w16,w32 runtime.table.baseline=16
-	$(DEMO) -cn table4_optimizer
+demo: setup ## Tables 1-4 and Part 2 on real digits, small enough for two CPU cores, and their report (under 5 minutes)
+	$(DEMO) -cn table1_activation experiment=demo seed=0,1
+	$(DEMO) -cn table2_weight_decay experiment=demo seed=0,1
+	$(DEMO) -cn table3_width experiment=demo seed=0,1 width=w8,w16,w32 runtime.table.baseline=16
+	$(DEMO) -cn table4_optimizer experiment=demo seed=0,1
+	$(DEMO) -cn batchnorm experiment=starter_demo seed=0,1
+	$(DEMO) -cn landscape experiment=starter_demo optimizer.lr=1e-3,1e-4
+	$(DEMO) -cn probe experiment=starter_demo record.probe_every=5
 	$(BIN)/augean report --outputs $(OUTPUTS)
 
 table1: setup ## Table 1: activation (WORKERS=n, ARGS="overrides")
@@ -50,7 +53,13 @@ final: setup ## the final model
 stem: setup ## 3x3 against 7x7 stem
 	$(SWEEP) -cn stem $(ARGS)
 
-reproduce: table1 table2 table3 table4 final stem report ## everything above, then the report
+part2: setup ## VGG-A with and without batch norm, and both loss landscapes
+	$(SWEEP) -cn batchnorm $(ARGS)
+	$(SWEEP) -cn batchnorm_sgd $(ARGS)
+	$(SWEEP) -cn landscape $(ARGS)
+	$(SWEEP) -cn probe $(ARGS)
+
+reproduce: table1 table2 table3 table4 final stem part2 report ## everything above, then the report
 
 report: setup ## tables, figures and index.html from OUTPUTS=dir
 	$(BIN)/augean report --outputs $(OUTPUTS)
