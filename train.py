@@ -1,4 +1,4 @@
-"""Train one run, a grid or a sweep file: `python train.py model=resnet18 activation=elu`, the same as `augean train`."""
+"""Train one run, a grid or a sweep file: `python train.py model=resnet18 activation=elu`, or `augean train` alike."""
 
 from augean.train import main
 

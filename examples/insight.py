@@ -3,7 +3,7 @@
     python examples/insight.py outputs/runs/<run> [--points 21] [--images 512] [--span 1.0] [--to insight]
 
 The surface follows Li, Xu, Taylor, Studer and Goldstein 2018, "Visualizing the Loss Landscape of Neural Nets": two
-random directions, each filter of a direction scaled to the norm of the network's own filter, biases and batch norm left out.
+random directions, each filter of a direction scaled to the norm of the network's own filter; biases and norms stay.
 Batch norm uses its running statistics, so that the surface is that of the network as it is evaluated.
 """
 
@@ -104,9 +104,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="directory of a finished run")
     parser.add_argument("--data", default="data", help="folder of the data sets (default: data)")
     parser.add_argument("--points", type=int, default=21, help="points along each direction (default: 21)")
-    parser.add_argument(
-        "--images", type=int, default=512, help="test images for the loss (default: 512)"
-    )
+    parser.add_argument("--images", type=int, default=512, help="test images for the loss (default: 512)")
     parser.add_argument("--span", type=float, default=1.0, help="farthest step along a direction (default: 1)")
     parser.add_argument("--to", type=Path, default=Path("insight"), help="folder for the pictures (default: insight)")
     arguments = parser.parse_args()

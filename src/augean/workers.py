@@ -12,6 +12,8 @@ from augean.config import RuntimeConfig
 
 MAX_RESTARTS = 100
 """Killed workers that one sweep replaces before it gives up."""
+STAGGER_SECONDS = 0.5
+"""Between the starts of two workers, so that they do not all reach for the same run first."""
 WORKER = "AUGEAN_WORKER"
 """Environment variable that makes a process a worker of a sweep; its value is when the sweep began."""
 
@@ -46,7 +48,9 @@ def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None
     handled = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
     before = {number: signal.signal(number, pass_on) for number in handled}
     try:
-        workers.update({index: start(index) for index in range(num_workers)})
+        for index in range(num_workers):
+            workers[index] = start(index)
+            time.sleep(STAGGER_SECONDS)
         restarts = 0
         while any(worker.poll() is None for worker in workers.values()):
             time.sleep(0.2)
