@@ -5,14 +5,16 @@ from collections.abc import Iterator
 import hydra
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from augean.build import build_activation, build_model, build_optimizer
-from augean.config import TableConfig
+from augean.config import TableConfig, flatten, parse, row_label
 from augean.run import build_source
 from augean.train import compose
 from augean.training import describe_model
 from conftest import ROOT
+from hydra_plugins.augean_sweeper.augean_sweeper import expand
 
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 
@@ -59,6 +61,28 @@ def test_every_sweep_file_composes_names_its_rows_and_says_what_it_is(name: str)
     assert table.title
     for key in str(table.row).split(","):
         assert OmegaConf.select(raw, key.strip()) is not None
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_row_of_a_sweep_file_builds_and_its_baseline_and_references_are_rows(name: str) -> None:
+    body = OmegaConf.load(ROOT / "sweeps" / f"{name}.yaml")
+    params = body.hydra.sweeper.params
+    lines = [f"{key}={'null' if value is None else value}" for key, value in params.items()]
+    overrides = OverridesParser.create().parse_overrides(lines)
+    table = body.runtime.table
+    rows = set()
+    for point in expand(overrides):
+        with hydra.initialize_config_dir(str(ROOT / "sweeps")):
+            raw = hydra.compose(name, [f"hydra.searchpath=[file://{ROOT / 'conf'}]", *point, "width.channels=4"])
+        config = parse(raw)
+        build_optimizer(config, build_model(config, 10))
+        flat = flatten(compose([item for item in point if item.startswith("width=")])) | flatten(config)
+        if "width" in params:
+            flat["width.channels"] = int(next(item for item in point if item.startswith("width=")).split("=w")[1])
+        rows.add(", ".join(row_label(flat[key.strip()]) for key in table.row.split(",")))
+    assert {row_label(row) for row in table.get("reference", {})} <= rows
+    if table.get("baseline") is not None:
+        assert row_label(table.baseline) in rows
 
 
 def test_one_learning_rate_for_all_in_the_report_and_a_sensible_one_each_otherwise() -> None:

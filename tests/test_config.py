@@ -217,3 +217,12 @@ def test_row_labels_are_the_same_for_numbers_and_their_text() -> None:
 def test_the_directory_name_reads_like_the_run() -> None:
     config = compose(["dataset=digits", "width=w16", "seed=3"])
     assert directory_name(config, "0123456789") == "digits-resnet18-leaky_relu-sgd-c16-s3-0123456789"
+
+
+def test_the_digest_of_a_source_is_the_same_on_every_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "golden_module.py").write_text(
+        "import torch\n\n\nclass Square(torch.nn.Module):\n    def forward(self, x, *, power: int = 2):\n"
+        "        return [y ** power for y in x if y is not None]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert source_digest("golden_module") == "9894af6eee43f572"

@@ -17,7 +17,7 @@ import torch
 from augean import rundir, training
 from augean.build import build_model
 from augean.config import Config
-from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.errors import AugeanError, ConfigError, DeviceError, RunLocked
 from augean.run import build_source, execute, find_address
 from augean.train import compose
 from conftest import ROOT, TINY
@@ -235,26 +235,62 @@ def test_a_run_killed_by_sigkill_resumes_by_the_same_command_bit_equal(tmp_path:
     assert json.loads((path / "summary.json").read_text())["num_resumes"] == 1
 
 
+NEVER = "runtime.checkpoint_seconds=1e9"
+"""No checkpoint but the one that a stop signal causes."""
+
+
+def start_slow_run(outputs: Path, *overrides: str) -> tuple["subprocess.Popen[str]", Path]:
+    """Start a run whose epochs take about a second; returns in the middle of the first."""
+    slow = ["dataset.arguments.num_train_images=4000", "width.channels=16", "trainer.epochs=20"]
+    arguments = [*TINY, *slow, f"runtime.outputs={outputs}", "runtime.progress=plain", NEVER, *overrides]
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    path = find_address(compose(arguments)).path
+    log = path / "train.log"
+    wait_for(lambda: log.exists() and "started on" in log.read_text())
+    return process, path
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)])
 def test_a_stop_signal_ends_the_epoch_and_leaves_a_checkpoint(tmp_path: Path, number: int, code: int) -> None:
-    process, path = start_long_run(tmp_path, "runtime.checkpoint_seconds=0.01")
+    process, path = start_slow_run(tmp_path)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in output
+    assert "Stopping after this epoch" in output
     content, remark = rundir.load_checkpoint(path)
     assert content is not None
     assert remark == ""
-    log = (path / "train.log").read_text()
-    assert f"stopped by signal {int(number)} after epoch" in log
+    assert f"stopped by signal {int(number)} after epoch 1" in (path / "train.log").read_text()
 
 
 def test_past_the_grace_time_the_epoch_is_abandoned(tmp_path: Path) -> None:
-    process, path = start_long_run(tmp_path, "runtime.grace_seconds=0")
+    process, path = start_slow_run(tmp_path, "runtime.grace_seconds=0.01")
     process.terminate()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143, output
-    assert rundir.load_checkpoint(path)[0] is not None
+    assert "after epoch 0" in (path / "train.log").read_text()
+    assert rundir.load_checkpoint(path)[0] is None
+
+
+def test_a_second_interrupt_stops_at_once(tmp_path: Path) -> None:
+    process, path = start_slow_run(tmp_path)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "after epoch 0" in (path / "train.log").read_text()
+
+
+def test_a_stop_signal_in_the_last_epoch_finishes_the_run_and_still_stops_the_process(tmp_path: Path) -> None:
+    process, path = start_slow_run(tmp_path, "trainer.epochs=1")
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert rundir.state(tmp_path, path, path.name[-10:]) == "finished"
+    assert not list(path.glob("*checkpoint*"))
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
@@ -315,6 +351,57 @@ def test_a_diverged_run_is_a_result(tiny: Make) -> None:
     assert execute(config).skipped
 
 
+def test_a_loss_that_explodes_in_the_last_step_is_a_diverged_run_too(tiny: Make) -> None:
+    # One step: its own loss is finite, what it does to the weights shows in the evaluation alone.
+    setting = ["trainer.batch_size=160", "trainer.epochs=1", "optimizer.lr=1e18", "model=vgg_a", "schedule=constant"]
+    for extra in ([], ["dataset.num_val=0", "trainer.batch_size=200"]):
+        outcome = execute(tiny(*setting, *extra))
+        assert outcome.summary["status"] == "diverged"
+        assert outcome.summary["test_accuracy"] is None
+        assert outcome.summary["diverged"]["epoch"] == 1
+
+
+def test_a_run_that_diverges_late_is_worth_nothing_to_a_sweeper_and_keeps_its_losses(tiny: Make) -> None:
+    setting = ["optimizer.lr=1e6", "model=vgg_a", "schedule=constant", "record.step_loss=true"]
+    outcome = execute(tiny(*setting))
+    assert outcome.summary["status"] == "diverged"
+    assert outcome.objective == 0.0
+    what = outcome.summary["diverged"]
+    steps = numpy.load(outcome.address.path / "steps.npy")
+    assert len(steps) == 5 * (what["epoch"] - 1) + what["step"] - 1
+    assert numpy.isfinite(steps).all()
+    assert steps[-1] == pytest.approx(what["last_loss"])
+
+
+def test_equal_accuracies_of_zero_select_the_first_epoch(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    score = training.Score(loss=1.0, accuracy=0.0, confusion=torch.zeros(4, 4, dtype=torch.int64))
+    monkeypatch.setattr("augean.fit.evaluate", lambda *_: score)
+    assert execute(tiny()).summary["selected_epoch"] == 1
+
+
+def test_a_resumed_runs_threads_do_not_bind_the_next_run(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    resume = training._Session.resume
+
+    def resume_with_three_threads(self: training._Session) -> None:
+        resume(self)
+        self.threads = 3
+
+    monkeypatch.setattr(training._Session, "resume", resume_with_three_threads)
+    assert execute(tiny()).summary["threads"] == 3
+    assert torch.get_num_threads() == before
+
+
+def test_leftovers_of_an_earlier_try_are_cleared(tiny: Make) -> None:
+    path = find_address(tiny()).path
+    path.mkdir(parents=True)
+    (path / "failure.txt").write_text("an old story")
+    (path / ".best.pt.123.tmp").write_text("torn")
+    execute(tiny())
+    assert not (path / "failure.txt").exists()
+    assert not list(path.glob(".*.tmp"))
+
+
 def test_without_a_validation_split_the_last_epoch_is_taken(tiny: Make) -> None:
     outcome = execute(tiny("dataset.num_val=0", "schedule=cosine"))
     assert outcome.summary["selected_epoch"] == 3
@@ -338,7 +425,6 @@ def test_without_a_validation_split_the_last_epoch_is_taken(tiny: Make) -> None:
         ("dataset.num_val=200", "dataset.num_val=200"),
         ("dataset.num_train=500", "dataset.num_train=500"),
         ("trainer.batch_size=53", "trainer.batch_size=53: 160 training images leave a last batch of one"),
-        ("runtime.device=cuda:99", "runtime.device=cuda:99: not available here"),
     ],
 )
 def test_a_config_that_cannot_be_built_is_refused_and_leaves_no_directory(
@@ -349,6 +435,11 @@ def test_a_config_that_cannot_be_built_is_refused_and_leaves_no_directory(
         execute(config)
     assert message in str(caught.value)
     assert not list((Path(config.runtime.outputs) / "runs").glob("*"))
+
+
+def test_a_device_that_is_not_there_is_named(tiny: Make) -> None:
+    with pytest.raises(DeviceError, match="cuda:99: not available here"):
+        execute(tiny("runtime.device=cuda:99"))
 
 
 def test_missing_data_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:

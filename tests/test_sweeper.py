@@ -103,17 +103,53 @@ def test_a_baseline_that_is_no_row_is_refused_before_any_work(tmp_path: Path) ->
         (["-m", "optimizer.lr=interval(0.1,1)"], "a grid needs a list of values"),
         (["-m", "activation=relu,rellu"], "Could not find 'activation/rellu'"),
         (["-cd", "sweeps", "-cn", "table9"], "Cannot find primary config 'table9'"),
+        (["-m", "seed=range(0,0)"], "the sweep is empty"),
+        (["-m", "width=16,32"], "a group takes the name of an option, such as width=w64"),
+        (["width=64"], "a group takes the name of an option, such as width=w64"),
+        (["-m", "seed=0,1", "runtime.device=cuda:99"], "runtime.device=cuda:99: not available here"),
+        (["-m", "seed=0,1", "dataset=image_folder", "dataset.name=photos"], "dataset.name=photos: cannot read"),
         (["-m", "seed=0,1", "runtime.table.row=optimizer.speed"], "optimizer.speed is no key of the config"),
     ],
 )
 def test_a_sweep_with_a_wrong_point_is_refused_before_any_work(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = run(*arguments, "dataset=digits", f"runtime.outputs={tmp_path}")
+    done = run("dataset=digits", *arguments, f"runtime.outputs={tmp_path}")
     assert done.returncode != 0
-    assert message in done.stderr
+    assert done.stderr.count(message) == 1
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for arguments in ([], ["-m", "seed=0,1"]):
+        done = run(*arguments, *GRID, f"runtime.outputs={tmp_path}/file")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert f"{tmp_path}/file" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_supervisor_stops_all_its_workers(tmp_path: Path, number: signal.Signals) -> None:
+    arguments = [
+        "-m",
+        "seed=range(0,6)",
+        *TINY,
+        "trainer.epochs=200",
+        f"runtime.outputs={tmp_path}",
+        "runtime.workers=3",
+    ]
+    sweep = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children")
+    deadline = time.monotonic() + 60
+    while not children.read_text().split():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    sweep.send_signal(number)
+    _, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 128 + number, stderr
+    assert only_record(tmp_path).states(tmp_path)["finished"] == 0
 
 
 def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 
 from omegaconf import MISSING as REQUIRED
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from augean.errors import ConfigError
 
@@ -256,6 +256,8 @@ def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
         config = cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain)))
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
+        if isinstance(error, MissingMandatoryValue):
+            raise ConfigError(f"{error.full_key}: has no value yet; give it one, {error.full_key}=...") from error
         raise ConfigError(where + str(error).split("\n")[0]) from error
     problems = [*_range_problems(config, ""), *_cross_problems(config)]
     if problems:
@@ -313,7 +315,7 @@ def _cross_problems(config: Config) -> Iterator[str]:
     if dataset.num_val == 0 and config.schedule.name == "plateau":
         yield (
             "schedule=plateau needs a validation loss and dataset.num_val=0 leaves none: "
-            "use schedule=cosine, onecycle or constant, or hold out images with dataset.num_val=5000"
+            "use schedule=cosine, onecycle or constant, or hold out images with dataset.num_val=<how many>"
         )
     if "weight_decay" in config.optimizer.arguments:
         yield "optimizer.arguments.weight_decay: use regularization.weight_decay, the only source of weight decay"
@@ -476,7 +478,15 @@ def source_digest(module: str) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
             del body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return hashlib.sha256(_dump(tree).encode()).hexdigest()[:16]
+
+
+def _dump(node: Any) -> str:
+    """Like `ast.dump`, but the same on every Python: that one changes with the fields that releases add."""
+    if isinstance(node, ast.AST):
+        parts = [f"{name}={_dump(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return f"{type(node).__name__}({','.join(parts)})"
+    return f"[{','.join(map(_dump, node))}]" if isinstance(node, list) else repr(node)
 
 
 def _is_docstring(node: ast.AST) -> bool:

@@ -9,9 +9,21 @@ class ConfigError(AugeanError):
     """The config is wrong: unknown key, wrong type, value out of range, class not allowed."""
 
 
-class DataError(AugeanError):
+class SetupError(AugeanError):
+    """Something that every run of a sweep needs is not there: the sweep stops at the first one."""
+
+
+class DataError(SetupError):
     """The data set is missing, incomplete or broken."""
+
+
+class DeviceError(SetupError):
+    """The device that the config names is not on this machine."""
 
 
 class RunLocked(AugeanError):
     """Another live process is training this run."""
+
+
+class Pruned(AugeanError):
+    """A study gave the run up; it is interrupted, with its checkpoint."""

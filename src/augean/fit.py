@@ -64,11 +64,14 @@ class Epoch:
 
 
 class DivergedError(Exception):
-    """The training loss became NaN or infinite."""
+    """The training loss, or the validation loss after an epoch, became NaN or infinite."""
 
-    def __init__(self, epoch: int, step: int, last_loss: float | None) -> None:
-        super().__init__(f"loss not finite in epoch {epoch}, step {step}; last finite loss {last_loss}")
-        self.epoch, self.step, self.last_loss = epoch, step, last_loss
+    def __init__(self, epoch: int, step_losses: list[float], probes: list[Row]) -> None:
+        """Args: the epoch's finite losses up to the first that is not, and its probes."""
+        self.epoch, self.step = epoch, len(step_losses) + 1
+        self.last_loss = step_losses[-1] if step_losses else None
+        self.step_losses, self.probes = step_losses, probes
+        super().__init__(f"loss not finite in epoch {epoch}, step {self.step}; last finite loss {self.last_loss}")
 
 
 def seed_all(seed: int, epoch: int) -> None:
@@ -175,7 +178,7 @@ def fit(
         track: wraps the range of an epoch's steps, for a progress bar.
 
     Raises:
-        DivergedError: after an epoch in which a loss was NaN or infinite.
+        DivergedError: after an epoch with a loss, in training or validation, that is NaN or infinite.
     """
     device, batch_size = train.images.device, config.trainer.batch_size
     padded = pad(train.images, config.augmentation.crop_padding)
@@ -214,8 +217,10 @@ def fit(
         seconds = time.perf_counter() - start
         if not step_losses.isfinite().all():
             bad = int((~step_losses.isfinite()).nonzero()[0])
-            raise DivergedError(epoch, bad + 1, step_losses[bad - 1].item() if bad else None)
+            raise DivergedError(epoch, step_losses[:bad].tolist(), probes)
         score = evaluate(network, val, config) if val is not None else None
+        if score is not None and not math.isfinite(score.loss):  # the last step's blow shows only here
+            raise DivergedError(epoch, step_losses.tolist(), probes)
         schedule.end_epoch(score.loss if score else None)
         yield Epoch(
             epoch=epoch,

@@ -20,15 +20,16 @@ def undisturbed(network: nn.Module, device: torch.device) -> Iterator[None]:
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
     gradients = [parameter.grad for parameter in network.parameters()]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for tensor, value in zip(tensors, values, strict=True):
-                    tensor.copy_(value)
-            for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-                parameter.grad = gradient
+    streams = _random_state(device)
+    try:
+        yield
+    finally:
+        _set_random_state(streams, device)
+        with torch.no_grad():
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.copy_(value)
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+            parameter.grad = gradient
 
 
 def probe(
@@ -86,10 +87,13 @@ def _compare(step_size: float, loss: Tensor, gradient: list[Tensor], origin: lis
 
 
 def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
-    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    own = {"cuda": lambda: torch.cuda.get_rng_state(device), "mps": torch.mps.get_rng_state}.get(device.type)
+    return torch.get_rng_state(), own() if own else None
 
 
 def _set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
     torch.set_rng_state(state[0])
-    if state[1] is not None:
+    if state[1] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state[1], device)
+    elif state[1] is not None:
+        torch.mps.set_rng_state(state[1])

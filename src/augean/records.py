@@ -25,6 +25,14 @@ class Job:
     """Name of the run's directory."""
     row: str
     seed: int
+    trial: int | None = None
+    """Number of the trial in a study; None for a run of a grid, or of a study's winner."""
+    state: str | None = None
+    """Of the trial: running, complete, pruned or fail. Pruning is a fact of the study: its run is interrupted."""
+    score: float | None = None
+    """The trial's validation accuracy."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """The trial's point in the search space."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,15 @@ class Record:
     created: str
     jobs: list[Job]
     kind: str = "grid"
+    """grid or study."""
+    experiment: str | None = None
+    """The experiment that the sweep starts from."""
+    space: dict[str, str] = field(default_factory=dict)
+    """Of a study: what is searched, as people read it."""
+    winner: list[str] = field(default_factory=list)
+    """Of a study that is over: the overrides of its best trial."""
+    num_trials: int | None = None
+    """Of a study: its budget."""
     figure: str | None = None
     note: str | None = None
     overrides: list[str] = field(default_factory=list)
@@ -49,7 +66,10 @@ class Record:
 
     def write(self, outputs: Path) -> Path:
         folder = outputs / "sweeps"
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AugeanError(f"runtime.outputs={outputs}: cannot make {folder} ({error.strerror})") from error
         path = folder / f"{self.name}.json"
         rundir.write(path, json.dumps(asdict(self), indent=1) + "\n")
         return path

@@ -4,7 +4,7 @@ Imports no torch until a run is known to be needed.
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,10 @@ from typing import Any
 from augean import rundir
 from augean.config import Config, directory_name, find_class, run_id
 from augean.data import Source
-from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.errors import AugeanError, ConfigError, Pruned, RunLocked
+
+TRIAL = "AUGEAN_TRIAL"
+"""Environment variable that tells a job which trial of which study it is, see `augean.study.Reporter`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Outcome:
     @property
     def objective(self) -> float:
         """What a sweeper may see: the selected validation accuracy, 0 for a diverged run; never a test score."""
-        return float(self.summary["val_accuracy"] or 0.0)
+        return 0.0 if self.summary["status"] == "diverged" else float(self.summary["val_accuracy"] or 0.0)
 
 
 def build_source(config: Config) -> Source:
@@ -65,14 +68,17 @@ def finished(address: Address) -> Outcome | None:
     return Outcome(address, summary, skipped=True) if summary else None
 
 
-def execute(config: Config, *, wait: bool = True) -> Outcome:
+def execute(
+    config: Config, *, wait: bool = True, should_stop: Callable[[int, float | None], bool] | None = None
+) -> Outcome:
     """Make sure that a run is over: at once if it is already, else by training or resuming it.
 
     Args:
         wait: for another process that trains the same run; otherwise that is an error.
+        should_stop: asked after each epoch, with its number and validation accuracy, whether to prune the run.
 
     Raises:
-        AugeanError: for whatever the user can mend, RunLocked included.
+        AugeanError: for whatever the user can mend, RunLocked included; Pruned when `should_stop` said so.
         SystemExit: 128 + signal number after a stop signal, with the run's checkpoint written.
     """
     address = find_address(config)
@@ -86,8 +92,10 @@ def execute(config: Config, *, wait: bool = True) -> Outcome:
         from augean.training import train
 
         try:
-            return Outcome(address, train(config, build_source(config), address.path, address.id), skipped=False)
-        except RunLocked:
+            return Outcome(
+                address, train(config, build_source(config), address.path, address.id, should_stop), skipped=False
+            )
+        except (RunLocked, Pruned):
             raise
         except Exception as error:
             note_failure(address.path, error)

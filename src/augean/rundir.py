@@ -197,6 +197,12 @@ def load_checkpoint(path: Path) -> tuple[bytes | None, str]:
     return None, "; ".join(remarks)
 
 
+def clear_leftovers(path: Path) -> None:
+    """Remove what an earlier try left: its failure note, and temporary files of a process that died while writing."""
+    for leftover in [path / "failure.txt", *path.glob(".*.tmp")]:
+        leftover.unlink(missing_ok=True)
+
+
 def remove_checkpoints(path: Path) -> None:
     for name in (CHECKPOINT, PREVIOUS, CHECKSUMS, ".checkpoint.new.pt"):
         (path / name).unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """The Hydra entry point: composes a config and hands it to `augean.run`. The same as `augean train`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from augean.config import Config, parse
-from augean.errors import AugeanError, ConfigError
-from augean.run import Outcome, execute
+from augean.errors import AugeanError, ConfigError, Pruned
+from augean.run import TRIAL, Outcome, execute
 
 
 def config_dir() -> Path:
@@ -80,14 +82,28 @@ def report_outcome(outcome: Outcome) -> None:
 def task(raw: DictConfig) -> float:
     """One job: returns the validation accuracy, which is all that a sweeper sees."""
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    reporter = None
+    if TRIAL in os.environ:
+        from augean.study import Reporter
+
+        reporter = Reporter.from_environment()
     try:
-        # In a sweep a run that another worker trains is left to it for now: there is other work.
-        outcome = execute(parse(raw), wait=not in_sweep)
-    except AugeanError as error:
-        if in_sweep:
+        # In a grid a run that another worker trains is left to it for now: there is other work. A trial has to wait.
+        wait = not in_sweep or reporter is not None
+        outcome = execute(parse(raw), wait=wait, should_stop=reporter.should_stop if reporter else None)
+    except Exception as error:
+        if reporter is not None and isinstance(error, Pruned):
+            reporter.tell_pruned()
+            print(error)
+            return 0.0
+        if reporter is not None:
+            reporter.tell_failed(error)
+        if in_sweep or not isinstance(error, AugeanError):
             raise
         print(f"{error}", file=sys.stderr)
         raise SystemExit(1) from error
+    if reporter is not None:
+        reporter.tell(outcome.objective)
     report_outcome(outcome)
     return outcome.objective
 
@@ -95,11 +111,29 @@ def task(raw: DictConfig) -> float:
 def main() -> None:
     """Run the command line `sys.argv`."""
     register()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     try:
         hydra.main(config_path=str(config_dir()), config_name="config")(task)()
-    except AugeanError as error:
-        raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except (AugeanError, HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+        if _in_task(error):
+            raise
+        text = str(error)
+        if isinstance(error.__cause__, OmegaConfBaseException):
+            text += f"\n{str(error.__cause__).splitlines()[0]}"
+        if "Config group override must be a string" in text:
+            text = "a group takes the name of an option, such as width=w64; a number goes to its key: width.channels=64"
+        raise SystemExit(text) from None
     finally:
         sys.stdout.flush()
+
+
+def _in_task(error: BaseException) -> bool:
+    """Whether an exception comes out of a run, where it is a fault of the program and wants its traceback."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code is task.__code__:
+            return True
+        traceback = traceback.tb_next
+    return False

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from augean.build import build_model, build_optimizer
 from augean.config import CORE, SCHEMA, Config, flatten, to_dict
 from augean.data import Source, split
 from augean.display import Display
-from augean.errors import AugeanError, ConfigError
+from augean.errors import AugeanError, ConfigError, DeviceError, Pruned
 from augean.fit import DivergedError, Epoch, Score, Split, choose_layout, evaluate, fit, seed_all
 from augean.schedule import Schedule
 
@@ -56,16 +56,26 @@ class Stop:
         self.grace_seconds = grace_seconds
         self.signal: int | None = None
         self.before: dict[int, Any] = {}
+        self.disarmed = False
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
+        if self.disarmed:
+            self.signal = self.signal or number
+        elif self.signal is not None and number == signal.SIGINT:
             raise Interrupted
-        if self.signal is None:
+        elif self.signal is None:
             self.signal = number
             signal.setitimer(signal.ITIMER_REAL, max(self.grace_seconds, 1e-3))
+            text = f"\nStopping after this epoch, in {self.grace_seconds:g} s at the latest; Ctrl-C again stops now.\n"
+            os.write(2, text.encode())  # print is not safe in a signal handler
 
     def _on_grace_over(self, number: int, frame: FrameType | None) -> None:
-        raise Interrupted
+        if not self.disarmed:
+            raise Interrupted
+
+    def disarm(self) -> None:
+        """From here on a signal is only noted."""
+        self.disarmed = True
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():  # signals reach the main thread alone
@@ -85,7 +95,7 @@ def find_device(name: str) -> torch.device:
     """The device that `runtime.device` means on this machine.
 
     Raises:
-        ConfigError: when it is not there.
+        DeviceError: when it is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -96,7 +106,7 @@ def find_device(name: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not there[device.type]:
-        raise ConfigError(f"runtime.device={name}: not available here; use runtime.device=auto")
+        raise DeviceError(f"runtime.device={name}: not available here; use runtime.device=auto")
     return device
 
 
@@ -113,6 +123,21 @@ def _processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def precision_hint(precision: str, device: torch.device) -> str | None:
+    """What to set instead, where a precision is slow on a device."""
+    if device.type == "cpu":
+        # Without these instructions bf16 is emulated. The queries are private, so their absence is no answer.
+        checks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+        emulated = precision == "bf16" and all(checks) and not any(check() for check in checks if check)
+        if precision == "fp16" or emulated:
+            return f"trainer.precision={precision} is slow on this CPU: trainer.precision=fp32 is faster"
+    if device.type == "cuda" and precision == "fp32":
+        return "trainer.precision=fp32 is slow on this GPU: trainer.precision=bf16 is several times faster"
+    if device.type == "cuda" and precision == "bf16" and torch.cuda.get_device_capability(device) < (8, 0):
+        return "trainer.precision=bf16 is slow on this GPU: trainer.precision=fp16 is faster"
+    return None
 
 
 @lru_cache
@@ -209,11 +234,14 @@ class Progress:
     note: str = ""
 
 
-def train(config: Config, source: Source, path: Path, identity: str) -> dict[str, Any]:
+def train(
+    config: Config, source: Source, path: Path, identity: str, should_stop: Callable[[int, float | None], bool] | None
+) -> dict[str, Any]:
     """Train or resume one run whose lock is held; returns its summary.
 
     Args:
         path: the run's directory; made here, once everything is known to be in order.
+        should_stop: as for `augean.run.execute`.
 
     Raises:
         AugeanError: for whatever the user can mend.
@@ -236,16 +264,25 @@ def train(config: Config, source: Source, path: Path, identity: str) -> dict[str
     description = describe_model(config, len(data.classes))
     session = _Session(config, data, device, path, identity)
     path.mkdir(parents=True, exist_ok=True)
+    rundir.clear_leftovers(path)
+    threads = torch.get_num_threads()
     with _logging_to(path / "train.log"), Stop(config.runtime.grace_seconds) as stop:
         rundir.write(path / "config.yaml", config_yaml(config))
         rundir.write(path / "model.json", json.dumps(description, indent=1) + "\n")
-        session.resume()
-        with _deterministic(config.trainer.deterministic):
-            try:
-                return session.train(stop, description["parameters"])
-            except Interrupted:
-                log.info("stopped by signal %s after epoch %d", stop.signal, len(session.progress.rows))
-                raise SystemExit(128 + (stop.signal or signal.SIGINT)) from None
+        try:
+            with _deterministic(config.trainer.deterministic):
+                session.resume()
+                session.fit(stop, should_stop)
+                stop.disarm()  # the little that is left is not worth abandoning
+                summary = session.finish(description["parameters"])
+        except Interrupted:
+            log.info("stopped by signal %s after epoch %d", stop.signal, len(session.progress.rows))
+            raise SystemExit(128 + (stop.signal or signal.SIGINT)) from None
+        finally:
+            torch.set_num_threads(threads)  # the next run of this process is not bound by this one's checkpoint
+        if stop.signal is not None:
+            raise SystemExit(128 + stop.signal)
+        return summary
 
 
 def config_yaml(config: Config) -> str:
@@ -289,6 +326,7 @@ class _Session:
         self.config, self.data, self.device, self.path, self.identity = config, data, device, path, identity
         self.threads = config.runtime.threads or torch.get_num_threads()
         self.start = self.last_checkpoint = time.perf_counter()
+        self.diverged: dict[str, Any] | None = None
         seed_all(config.seed, 0)
         network = build_model(config, len(data.classes)).to(device)
         self.network = network.to(memory_format=choose_layout(network, device))
@@ -309,7 +347,7 @@ class _Session:
             self._note(remark)
         if content is None:
             return
-        state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # load_state_dict moves it
         if self.device.type == "cpu":
             self.threads = state["environment"]["threads"]  # another number of threads gives other bits
         self.network.load_state_dict(state["network"])
@@ -346,14 +384,23 @@ class _Session:
         rundir.save_checkpoint(self.path, buffer.getvalue())
         self.last_checkpoint = time.perf_counter()
 
-    def train(self, stop: Stop, num_parameters: int) -> dict[str, Any]:
+    def fit(self, stop: Stop, should_stop: Callable[[int, float | None], bool] | None) -> None:
+        """Train to the last epoch or to divergence, with checkpoints on the way.
+
+        Raises:
+            Interrupted: after a stop signal, with a checkpoint.
+            Pruned: when `should_stop` said so, with a checkpoint.
+        """
         config, progress = self.config, self.progress
         torch.set_num_threads(self.threads)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         log.info("started on %s, %s, %d threads", device_title(self.device), config.trainer.precision, self.threads)
+        if hint := precision_hint(config.trainer.precision, self.device):
+            log.info(hint)
+            if config.runtime.progress != "none":
+                print(hint, file=sys.stderr)
         display = Display(config, self.identity, on_cpu=self.device.type == "cpu", first_epoch=len(progress.rows) + 1)
-        diverged: dict[str, Any] | None = None
         # `compile` in place, so that names in the state dict stay.
         if config.runtime.compile:
             self.network.compile()
@@ -372,40 +419,53 @@ class _Session:
             for result in results:
                 self._take(result)
                 display.show(result)
+                if should_stop is not None and should_stop(result.epoch, result.val_accuracy):
+                    self.checkpoint()
+                    raise Pruned(f"pruned after epoch {result.epoch}")
                 if stop.signal is not None and result.epoch < config.trainer.epochs:
                     self.checkpoint()
                     raise Interrupted
                 if time.perf_counter() - self.last_checkpoint >= config.runtime.checkpoint_seconds:
                     self.checkpoint()
         except DivergedError as error:
-            diverged = {"epoch": error.epoch, "step": error.step, "last_loss": error.last_loss}
+            self.diverged = {"epoch": error.epoch, "step": error.step, "last_loss": error.last_loss}
+            self._record(error.step_losses, error.probes)
             log.info(str(error))
         finally:
             display.close()
-        score = None if diverged else self._test()
-        return self._finish(score, diverged, num_parameters)
 
     def _take(self, result: Epoch) -> None:
         """Note an epoch's numbers and keep its weights if they are the best so far."""
-        config, progress = self.config, self.progress
+        progress = self.progress
         progress.rows.append({name: getattr(result, name) for name in rundir.METRICS})
-        if config.record.step_loss:
-            progress.step_losses.extend(result.step_losses)
-        progress.probes.extend(result.probes)
+        self._record(result.step_losses, result.probes)
         accuracy = result.val_accuracy
         # Without a validation split the last epoch is taken: its weights are simply those at the end.
         if accuracy is None or accuracy > progress.best_accuracy:
-            progress.best_epoch, progress.best_accuracy = result.epoch, accuracy or -1.0
+            progress.best_epoch, progress.best_accuracy = result.epoch, -1.0 if accuracy is None else accuracy
         if accuracy is not None and progress.best_epoch == result.epoch:
             progress.best_weights = {name: value.clone() for name, value in self.network.state_dict().items()}
         rundir.write_metrics(self.path, progress.rows)
         log.info(" ".join(f"{name}={getattr(result, name)}" for name in rundir.METRICS))
 
-    def _test(self) -> Score:
-        """Read the test set, once, with the selected weights, and write what belongs to them."""
+    def _record(self, step_losses: list[float], probes: list[dict[str, float]]) -> None:
+        if self.config.record.step_loss:
+            self.progress.step_losses.extend(step_losses)
+        self.progress.probes.extend(probes)
+
+    def _test(self) -> Score | None:
+        """Read the test set, once, with the selected weights, and write what belongs to them.
+
+        Returns None, for a diverged run, when the loss is NaN or infinite, which the last step of a run without
+        validation split may cause.
+        """
         if self.progress.best_weights:
             self.network.load_state_dict(self.progress.best_weights)
         score = evaluate(self.network, self.data.test, self.config)
+        if not math.isfinite(score.loss):
+            last = self.progress.rows[-1]
+            self.diverged = {"epoch": last["epoch"], "step": None, "last_loss": last["train_loss"]}
+            return None
         weights = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
         buffer = io.BytesIO()
         torch.save(weights, buffer)
@@ -416,8 +476,10 @@ class _Session:
         )
         return score
 
-    def _finish(self, score: Score | None, diverged: dict[str, Any] | None, num_parameters: int) -> dict[str, Any]:
+    def finish(self, num_parameters: int) -> dict[str, Any]:
+        """Test, write everything that a finished or diverged run has, the summary last, and drop the checkpoints."""
         config, data, progress = self.config, self.data, self.progress
+        score = None if self.diverged else self._test()
         rundir.write_metrics(self.path, progress.rows)
         if config.record.step_loss:
             buffer = io.BytesIO()
@@ -434,8 +496,8 @@ class _Session:
                 "schema": SCHEMA,
                 "core": CORE,
                 "id": self.identity,
-                "status": "diverged" if diverged else "finished",
-                "diverged": diverged,
+                "status": "diverged" if self.diverged else "finished",
+                "diverged": self.diverged,
                 "config": flatten(config),
                 "dataset_title": config.runtime.dataset_title or config.dataset.name,
                 "num_train": len(data.train),
@@ -471,7 +533,6 @@ class _Session:
             },
         )
         rundir.remove_checkpoints(self.path)
-        (self.path / "failure.txt").unlink(missing_ok=True)
         summary = rundir.read_summary(self.path)
         if summary is None:
             raise AugeanError(f"{self.path}/summary.json vanished while the run ended")

@@ -27,7 +27,7 @@ def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None
         SystemExit: 128 + signal number after a stop signal, when all workers have ended.
     """
     threads = runtime.threads or max(1, (os.cpu_count() or 1) // num_workers)
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(str(index) for index in range(count_nvidia_devices()))
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(str(index) for index in range(count_nvidia_devices())))
     dealt = [device for device in devices.split(",") if device]
     stopped: list[int] = []
 
@@ -35,13 +35,14 @@ def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None
         environment = {**os.environ, WORKER: str(since), "OMP_NUM_THREADS": str(threads)}
         if dealt and runtime.device in ("auto", "cuda"):
             environment["CUDA_VISIBLE_DEVICES"] = dealt[index % len(dealt)]
-        return subprocess.Popen([*program(), *sys.argv[1:], "runtime.progress=none"], env=environment)
+        # A group of its own, so that a terminal's Ctrl-C reaches the worker once: through us.
+        command = [*program(), *sys.argv[1:], "runtime.progress=none"]
+        return subprocess.Popen(command, env=environment, process_group=0)
 
     def pass_on(number: int, _frame: Any) -> None:
         stopped.append(number)
         for worker in workers.values():
-            # A terminal's Ctrl-C reaches the workers without us.
-            if worker.poll() is None and number != signal.SIGINT:
+            if worker.poll() is None:
                 worker.send_signal(number)
 
     workers: dict[int, subprocess.Popen[bytes]] = {}
@@ -49,8 +50,11 @@ def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None
     before = {number: signal.signal(number, pass_on) for number in handled}
     try:
         for index in range(num_workers):
-            workers[index] = start(index)
-            time.sleep(STAGGER_SECONDS)
+            if not stopped:
+                workers[index] = start(index)
+                time.sleep(STAGGER_SECONDS)
+        for number in stopped[-1:]:  # a worker may have started between the signal and its being passed on
+            pass_on(number, None)
         restarts = 0
         while any(worker.poll() is None for worker in workers.values()):
             time.sleep(0.2)

@@ -9,10 +9,12 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -20,26 +22,57 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from hydra.utils import instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from augean import rundir
-from augean.config import Config, flatten, parse, row_label
-from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.config import CORE, SCHEMA, Config, flatten, parse, row_label
+from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
 from augean.records import Job, Record
-from augean.run import Address, find_address, finished, note_failure
+from augean.records import read as read_record
+from augean.run import TRIAL, Address, build_source, find_address, finished, note_failure
 from augean.workers import WORKER, supervise
 
 
 @dataclass
 class AugeanSweeperConfig:
+    """A grid; with `n_trials`, a study. Search spaces, samplers and their options are hydra-optuna-sweeper's."""
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"sampler": "tpe"}, {"pruner": "none"}])
     _target_: str = "hydra_plugins.augean_sweeper.augean_sweeper.AugeanSweeper"
     params: dict[str, Any] = field(default_factory=dict)
-    """Overrides, some with several values: the grid is their product."""
+    """Overrides, some with several values: the grid is their product; in a study, the search space."""
+    rows: Any = None
+    """Rows without a product: {label: [overrides]}; `study:<sweep>` stands for that study's winner."""
+    ablate: Any = None
+    """{key: [values]}: after the base run one row per value, which differs in that key alone."""
+    n_trials: int | None = None
+    """Trials of the whole study, whoever ran them; null: a grid."""
+    final_seeds: int = 0
+    """Seeds that a study's winner is trained with, as rows of its table."""
+    max_failures: int = 10
+    """Trials that may raise before a study stops."""
+    sampler: Any = MISSING
+    pruner: Any = MISSING
+    direction: str = "maximize"
+    storage: str | None = None
+    """SQLAlchemy URL; null: a journal file in <outputs>/studies."""
+    study_name: str | None = None
+    """null: the name of the sweep's record."""
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="augean", node=AugeanSweeperConfig, provider="augean")
+for pruner, options in {
+    "none": {"_target_": "optuna.pruners.NopPruner"},
+    "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 0},
+    "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0, "n_startup_trials": 5},
+    "halving": {"_target_": "optuna.pruners.SuccessiveHalvingPruner", "reduction_factor": 4},
+    "hyperband": {"_target_": "optuna.pruners.HyperbandPruner", "min_resource": 1, "reduction_factor": 3},
+}.items():
+    ConfigStore.instance().store(group="hydra/sweeper/pruner", name=pruner, node=options, provider="augean")
 
 POLL_SECONDS = 0.5
 """Wait before asking again for runs that other workers are training."""
@@ -53,6 +86,10 @@ class Planned:
     row: str
     config: Config
     address: Address
+
+    def as_cell(self) -> Job:
+        """The job as the sweep's record has it."""
+        return Job(self.address.id, self.address.path.name, self.row, self.config.seed)
 
 
 def swept_keys(overrides: Sequence[Override]) -> list[str]:
@@ -78,8 +115,9 @@ def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
 
 
 class AugeanSweeper(Sweeper):
-    def __init__(self, params: DictConfig | None = None) -> None:
+    def __init__(self, params: DictConfig | None = None, **options: Any) -> None:
         self.params = {str(key): value for key, value in (params or {}).items()}
+        self.options = AugeanSweeperConfig(**options)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.master = hydra_context, config
@@ -99,27 +137,135 @@ class AugeanSweeper(Sweeper):
             raise SystemExit(str(error)) from error
 
     def _sweep(self, arguments: list[str]) -> list[float]:
-        parser = OverridesParser.create(config_loader=self.context.config_loader)
-        overrides = parser.parse_overrides([f"{key}={value}" for key, value in self.params.items()] + arguments)
-        jobs = self._plan(overrides)
-        runtime, runs = jobs[0].config.runtime, {job.address.id: job for job in jobs}
+        own = [f"{key}={'null' if value is None else value}" for key, value in self.params.items()]
+        lines = own + arguments
+        overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(lines)
+        if self.options.n_trials is not None:
+            return self._sweep_study(lines, overrides, arguments)
+        jobs = self._plan(self._points(overrides, self._suffix(arguments)), swept_keys(overrides))
+        if not jobs:
+            raise ConfigError("the sweep is empty: one of its keys has no values")
         if WORKER in os.environ:
-            self._work(runs, since=float(os.environ[WORKER]))
+            self._work(jobs, since=float(os.environ[WORKER]))
             raise SystemExit(0)
-        record = self._write_record(jobs, overrides, arguments)
-        before = {identity for identity, job in runs.items() if finished(job.address)}
-        print(f"Sweep {record}: {len(runs)} runs, {len(before)} of them there already.", flush=True)
-        start = time.time()
-        if len(before) < len(runs):
-            if runtime.workers > 1:
-                supervise(min(runtime.workers, len(runs) - len(before)), runtime, since=start)
-            else:
-                self._work(runs, since=start)
-        return self._account(record, jobs, num_before=len(before))
+        record = self._draft_record(jobs[0].config, overrides, arguments)
+        _check_baseline(record, [job.row for job in jobs])
+        record = replace(record, jobs=[job.as_cell() for job in jobs])
+        record.write(jobs[0].address.outputs)
+        before = {job.address.id for job in jobs if finished(job.address)}
+        left = len({job.address.id for job in jobs} - before)
+        print(f"Sweep {record.name}: {left + len(before)} runs, {len(before)} of them there already.", flush=True)
+        if left:
+            self._share(jobs[0].config, left, lambda since: self._work(jobs, since=since))
+        return self._account(record.name, jobs, num_before=len(before))
 
-    def _work(self, runs: dict[str, Planned], *, since: float) -> None:
+    def _share(self, config: Config, most: int, work: Callable[[float], None]) -> None:
+        """Do the sweep's work, here or in `runtime.workers` processes of this command, `most` at the most."""
+        start = time.time()
+        if config.runtime.workers > 1 and most > 1:
+            supervise(min(config.runtime.workers, most), config.runtime, since=start)
+        else:
+            work(start)
+
+    def _sweep_study(self, lines: list[str], overrides: Sequence[Override], arguments: list[str]) -> list[float]:
+        """Run a study to its number of trials, then its winner on the final seeds."""
+        from augean.study import Setup, Study
+        from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+
+        options = self.options
+        if options.rows or options.ablate:
+            raise ConfigError("hydra.sweeper.rows and ablate make a grid: leave hydra.sweeper.n_trials out")
+        space, fixed, deletions = create_params_from_overrides(lines)
+        if not space:
+            raise ConfigError(
+                "hydra.sweeper.n_trials makes a study, which needs something to search: "
+                "for example optimizer.lr='tag(log,interval(1e-4,1))' or activation=relu,elu"
+            )
+        point = (*(f"{key}={value}" for key, value in fixed.items()), *deletions)
+        base = self._plan([(point, "base")], [])[0]
+        if base.config.dataset.num_val == 0:
+            raise ConfigError("dataset.num_val=0: a study chooses by validation accuracy, hold out images for it")
+        outputs, record = base.address.outputs, self._draft_record(base.config, overrides, arguments)
+        texts = dict(line.split("=", 1) for line in lines if "=" in line)
+        record = replace(record, kind="study", num_trials=options.n_trials, space={key: texts[key] for key in space})
+        name = options.study_name or record.name
+        facts = {key: value for key, value in flatten(base.config).items() if key not in space}
+        setup = Setup(
+            name=name,
+            storage=options.storage or str((outputs / "studies" / f"{name}.journal").absolute()),
+            space=space,
+            direction="minimize" if options.direction == "minimize" else "maximize",
+            base={**facts, "data": build_source(base.config).digest(), "schema": SCHEMA, "core": CORE},
+            num_trials=options.n_trials or 0,
+            max_failures=options.max_failures,
+            pruner=dict(options.pruner),
+        )
+        study = Study(setup, outputs, self._make_sampler)
+
+        def work(since: float) -> None:
+            with study.working():
+                self._work_on_study(study, point, record)
+            if options.final_seeds:
+                self._work(self._winners(study, point, record), since=since)
+
+        if WORKER in os.environ:
+            work(float(os.environ[WORKER]))
+            raise SystemExit(0)
+        print(f"Study {name}: {setup.num_trials} trials, {study.num_over()} of them over already.", flush=True)
+        self._update_record(record, study, [])
+        self._share(base.config, setup.num_trials + options.final_seeds, work)
+        winners = self._winners(study, point, record) if options.final_seeds else []
+        best = study.best()
+        print(f"Study {name}: {study.count()}; best {best.value:.2%} in trial {best.number}:")
+        for key, value in best.params.items():
+            print(f"  {key}={value}")
+        self._update_record(replace(record, winner=[*point, *assignments(best.params)]), study, winners)
+        return self._account(record.name, winners, num_before=0) if winners else [best.value or 0.0]
+
+    def _make_sampler(self, num_trials: int) -> Any:
+        """The configured sampler; a seed is shifted by the trials seen, so that none of their points comes again."""
+        options = OmegaConf.create(self.options.sampler)
+        if options.get("seed") is not None:
+            options.seed += num_trials
+        return instantiate(options, _execution_whitelist_=("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*"))
+
+    def _work_on_study(self, study: Any, point: tuple[str, ...], record: Record) -> None:
+        """Ask for trials and run them until the study has all of its own."""
+        while True:
+            try:
+                trial = study.next()
+            except RunLocked:
+                time.sleep(POLL_SECONDS)
+                continue
+            if trial is None:
+                return
+            try:
+                job = self._plan([((*point, *assignments(trial.params)), f"trial {trial.number}")], [])[0]
+                study.note_run(trial, job.address.id, job.address.path.name, job.config.seed)
+                self._update_record(record, study, [])
+                print(f"[trial {trial.number}] {' '.join(assignments(trial.params))}", flush=True)
+                error = self._launch(job, study.environment(trial))
+            except (AugeanError, HydraException) as refused:
+                error = refused
+            if error is not None:
+                print(f"[trial {trial.number}] failed: {error}", file=sys.stderr)
+                study.give_up(trial, error)
+            self._update_record(record, study, [])
+
+    def _winners(self, study: Any, point: tuple[str, ...], record: Record) -> list[Planned]:
+        best = (*point, *assignments(study.best().params))
+        without_seed = tuple(item for item in best if not item.startswith("seed="))
+        seeds = range(self.options.final_seeds)
+        return self._plan([((*without_seed, f"seed={seed}"), "winner") for seed in seeds], [])
+
+    def _update_record(self, record: Record, study: Any, winners: list[Planned]) -> None:
+        with study.locked():
+            jobs = [*study.jobs(), *(job.as_cell() for job in winners)]
+            replace(record, jobs=jobs).write(study.outputs)
+
+    def _work(self, jobs: list[Planned], *, since: float) -> None:
         """Run what is not over yet; runs that another worker holds are asked for again until they are over."""
-        pending = dict(runs)
+        pending = {job.address.id: job for job in jobs}
         while pending:
             held_elsewhere = 0
             for identity, job in list(pending.items()):
@@ -134,6 +280,8 @@ class AugeanSweeper(Sweeper):
                 if isinstance(error, RunLocked):
                     held_elsewhere += 1
                     continue
+                if isinstance(error, SetupError):
+                    raise error  # no other run can have it better
                 if error is not None and failure(job.address, since) is None:
                     # It failed before it had a directory; other workers would try it again in vain.
                     job.address.path.mkdir(parents=True, exist_ok=True)
@@ -142,9 +290,14 @@ class AugeanSweeper(Sweeper):
             if held_elsewhere == len(pending):
                 time.sleep(POLL_SECONDS)
 
-    def _launch(self, job: Planned) -> Exception | None:
-        """Run one job through Hydra's launcher; returns the exception that ended it."""
-        result: JobReturn = self.jobs_launcher.launch([list(job.overrides)], initial_job_idx=0)[0]
+    def _launch(self, job: Planned, trial: str | None = None) -> Exception | None:
+        """Run one job through Hydra's launcher; returns the exception that ended it.
+
+        Args:
+            trial: of a study, the value of the environment variable `TRIAL` in the job.
+        """
+        environment = [f"+hydra.job.env_set.{TRIAL}='{trial}'"] if trial else []
+        result: JobReturn = self.jobs_launcher.launch([[*job.overrides, *environment]], initial_job_idx=0)[0]
         return result._return_value if result.status == JobStatus.FAILED else None
 
     def _account(self, record: str, jobs: list[Planned], *, num_before: int) -> list[float]:
@@ -156,32 +309,60 @@ class AugeanSweeper(Sweeper):
         outcomes = {job.address.id: finished(job.address) for job in jobs}
         diverged = [o for o in outcomes.values() if o is not None and o.summary["status"] == "diverged"]
         failed = {job.address.id: job for job in jobs if outcomes[job.address.id] is None}
+        states = Counter(rundir.state(job.address.outputs, job.address.path, id_) for id_, job in failed.items())
         num_finished = len(outcomes) - len(diverged) - len(failed)
+        others = "".join(
+            f", {states[state]} {state}" for state in ("running", "interrupted", "missing") if states[state]
+        )
         print(
-            f"Sweep {record}: {num_finished} finished, {len(diverged)} diverged, {len(failed)} failed"
+            f"Sweep {record}: {num_finished} finished, {len(diverged)} diverged, {states['failed']} failed{others}"
             f" ({num_before} were there before)."
         )
         for over in diverged:
             print(f"  diverged: {over.address.path}")
         for job in failed.values():
-            reason = (failure(job.address, since=0) or "ended without a word").splitlines()[-1]
-            print(f"  failed: {' '.join(job.overrides)}: {reason}", file=sys.stderr)
-            print(f"    see {job.address.path}", file=sys.stderr)
+            if reason := failure(job.address, since=0):
+                print(f"  failed: {' '.join(job.overrides)}: {reason.splitlines()[-1]}", file=sys.stderr)
+                print(f"    see {job.address.path}", file=sys.stderr)
         if failed:
             raise SystemExit(1)
         return [outcome.objective for job in jobs if (outcome := outcomes[job.address.id]) is not None]
 
-    def _plan(self, overrides: Sequence[Override]) -> list[Planned]:
+    def _points(self, overrides: Sequence[Override], suffix: str) -> list[tuple[tuple[str, ...], str | None]]:
+        """Overrides of every job of a grid, and its row's label where that is given."""
+        rows: dict[str | None, list[str]] = {}
+        for label, items in (self.options.rows or {}).items():
+            rows[label] = [part for item in items for part in self._winner_of(item, suffix)]
+        if self.options.ablate:
+            rows["base"] = []
+            rows |= {
+                f"{key}={value}": [f"{key}={value}"] for key, items in self.options.ablate.items() for value in items
+            }
+        return [
+            ((*point, *extra), label) for point in expand(overrides) for label, extra in (rows or {None: []}).items()
+        ]
+
+    def _winner_of(self, item: str, suffix: str) -> list[str]:
+        """The overrides that `study:<name>` stands for; any other item is an override itself."""
+        if not item.startswith("study:"):
+            return [item]
+        path = Path(self.master.runtime.outputs) / "sweeps" / f"{item.removeprefix('study:')}{suffix}.json"
+        if not path.exists():
+            raise ConfigError(f"hydra.sweeper.rows: {item} has no record {path}; run that study first")
+        record = read_record(path)
+        if not record.winner:
+            raise ConfigError(f"hydra.sweeper.rows: {item} is not over yet; to go on: {record.command}")
+        return [part for part in record.winner if not part.startswith("seed=")]
+
+    def _plan(self, points: Sequence[tuple[tuple[str, ...], str | None]], axes: Sequence[str]) -> list[Planned]:
         """Compose, check and address every job before any work.
 
         Raises:
-            AugeanError: for the first config that is wrong, or a baseline that is not among the rows.
+            AugeanError: for the first config that is wrong.
         """
-        loader = self.context.config_loader
-        axes = [key for key in swept_keys(overrides) if key != "seed"]
         jobs = []
-        for point in expand(overrides):
-            composed = loader.load_sweep_config(self.master, list(point))
+        for point, label in points:
+            composed = self.context.config_loader.load_sweep_config(self.master, list(point))
             config = parse(OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]))
             table, flat = config.runtime.table, flatten(config)
             keys = [key.strip() for key in table.row.split(",")] if table.row is not None else []
@@ -189,46 +370,56 @@ class AugeanSweeper(Sweeper):
                 if key not in flat:
                     raise ConfigError(f"runtime.table: {key} is no key of the config; for example activation.name")
             values = dict(item.split("=", 1) for item in point if "=" in item)
-            row = ", ".join([row_label(flat[key]) for key in keys] or [values[axis] for axis in axes]) or "all"
-            jobs.append(Planned(point, row, config, find_address(config)))
-        table = jobs[0].config.runtime.table
-        rows = list(dict.fromkeys(job.row for job in jobs))
-        if table.baseline is not None and row_label(table.baseline) not in rows:
-            raise ConfigError(
-                f"runtime.table.baseline={table.baseline}: not among the rows {', '.join(rows)}; "
-                f"choose one of them with runtime.table.baseline=..., or none with runtime.table.baseline=null"
-            )
+            parts = [row_label(flat[key]) for key in keys] or [values[axis] for axis in axes if axis != "seed"]
+            jobs.append(Planned(point, label or ", ".join(parts) or "all", config, find_address(config)))
         return jobs
 
-    def _write_record(self, jobs: list[Planned], overrides: Sequence[Override], arguments: list[str]) -> str:
-        """Write the sweep's record and return its name."""
-        table = jobs[0].config.runtime.table
-        swept_by_hydra = [item for item in self.master.hydra.overrides.hydra if "sweeper.params" in item]
-        extra = sorted(
+    def _extra(self, arguments: list[str]) -> list[str]:
+        """The overrides of the command line that change a run or the set of rows."""
+        swept_by_hydra = [
+            item for item in self.master.hydra.overrides.hydra if re.search(r"sweeper\.(params|rows|ablate)", item)
+        ]
+        return sorted(
             item for item in [*arguments, *swept_by_hydra] if not re.match(r"[+~]*(runtime\.|launcher=)", item)
         )
+
+    def _suffix(self, arguments: list[str]) -> str:
+        extra = self._extra(arguments)
+        return "--" + hashlib.sha256("\n".join(extra).encode()).hexdigest()[:8] if extra else ""
+
+    def _draft_record(self, config: Config, overrides: Sequence[Override], arguments: list[str]) -> Record:
+        """The sweep's record, still without jobs."""
+        table, axes = config.runtime.table, swept_keys(overrides)
         file = str(self.master.hydra.job.config_name)
-        axes = swept_keys(overrides)
         name = file if file != "config" else "+".join(key for key in axes if key != "seed") or "runs"
-        title = table.title or ("Sweep of " + ", ".join(axes) if axes else "Runs")
-        if extra:
-            name += "--" + hashlib.sha256("\n".join(extra).encode()).hexdigest()[:8]
-        record = Record(
-            name=re.sub(r"[^A-Za-z0-9_.+-]", "_", name),
-            title=title,
+        return Record(
+            name=re.sub(r"[^A-Za-z0-9_.+-]", "_", name + self._suffix(arguments)),
+            title=table.title or ("Sweep of " + ", ".join(axes) if axes else "Runs"),
             figure=table.figure,
             note=table.note,
             command=command_line(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            overrides=extra,
+            experiment=self.master.hydra.runtime.choices.get("experiment"),
+            overrides=self._extra(arguments),
             row_key=table.row,
             band=table.band,
             baseline=row_label(table.baseline) if table.baseline is not None else None,
             reference={row_label(row): dict(numbers) for row, numbers in table.reference.items()},
-            jobs=[Job(job.address.id, job.address.path.name, job.row, job.config.seed) for job in jobs],
+            jobs=[],
         )
-        record.write(jobs[0].address.outputs)
-        return record.name
+
+
+def _check_baseline(record: Record, rows: Sequence[str]) -> None:
+    if record.baseline is not None and record.baseline not in rows:
+        raise ConfigError(
+            f"runtime.table.baseline={record.baseline}: not among the rows {', '.join(dict.fromkeys(rows))}; "
+            f"choose one of them with runtime.table.baseline=..., or none with runtime.table.baseline=null"
+        )
+
+
+def assignments(params: Mapping[str, Any]) -> list[str]:
+    """A trial's point as overrides."""
+    return [f"{key}={value}" for key, value in params.items()]
 
 
 def failure(address: Address, since: float) -> str | None:

@@ -1,0 +1,244 @@
+"""A tuning study: an Optuna study that several workers share, that outlives them, and that pays for each trial once.
+
+Optuna has heartbeats for its own loop on SQL storages only. Here a worker holds a file lock named by a uuid that it
+writes on its trials, so a running trial whose owner's lock can be taken is dead, on any storage.
+"""
+
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from filelock import FileLock
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from augean import rundir
+from augean.config import find_class
+from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.records import Job
+from augean.run import TRIAL
+
+IDENTITY, OWNER, ERROR, RUN = "augean:identity", "augean:owner", "augean:error", "augean:run"
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """An Optuna storage: a journal file for a path ending in .journal, else a database for an SQLAlchemy URL.
+
+    Raises:
+        AugeanError: when the database cannot be reached or its driver is missing.
+    """
+    if url.endswith(".journal"):
+        # Optuna's own lock is a marker file, which a killed holder leaves behind.
+        lock = FileLock(f"{url}.lock", fallback_to_soft=False)
+        backend = JournalFileBackend(url, lock_obj=lock)  # type: ignore[arg-type]
+        return optuna.storages.JournalStorage(backend)
+    try:
+        return optuna.storages.RDBStorage(url)
+    except Exception as error:  # SQLAlchemy, its drivers and databases raise whatever they like
+        raise AugeanError(f"hydra.sweeper.storage: cannot open the study's storage: {error}") from error
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a study is: all of it but the storage and the number of trials is fixed once it has begun."""
+
+    name: str
+    storage: str
+    space: Mapping[str, BaseDistribution]
+    direction: Literal["maximize", "minimize"]
+    base: Mapping[str, Any]
+    """What all trials have in common: the config without the searched keys, flat."""
+    num_trials: int
+    pruner: Mapping[str, Any]
+    """Class and arguments of an Optuna pruner."""
+    max_failures: int
+    """Trials that may end with an exception before the study stops."""
+
+    def identity(self) -> dict[str, str]:
+        space = {f"space of {key}": distribution_to_json(value) for key, value in sorted(self.space.items())}
+        base = {key: json.dumps(value, sort_keys=True) for key, value in self.base.items()}
+        return {"direction": self.direction, **space, **base}
+
+
+class Study:
+    """One worker's view of a study; counting and asking happen under the study's lock."""
+
+    def __init__(self, setup: Setup, outputs: Path, make_sampler: Callable[[int], optuna.samplers.BaseSampler]) -> None:
+        """Open or create the study.
+
+        Args:
+            make_sampler: called with the number of trials so far before each one, so that a seeded sampler, shifted by
+                it, never replays old points.
+
+        Raises:
+            ConfigError: when the study exists with another space, direction or base config.
+        """
+        self.setup, self.outputs, self.make_sampler = setup, outputs, make_sampler
+        self.owner = uuid.uuid4().hex
+        if setup.storage.endswith(".journal"):
+            Path(setup.storage).parent.mkdir(parents=True, exist_ok=True)
+        with self.locked():
+            self.study = optuna.create_study(
+                storage=open_storage(setup.storage),
+                study_name=setup.name,
+                direction=setup.direction,
+                load_if_exists=True,
+            )
+            known = self.study.user_attrs.get(IDENTITY)
+            if known is None:
+                self.study.set_user_attr(IDENTITY, setup.identity())
+            else:
+                self._refuse_difference(known)
+
+    def _refuse_difference(self, known: Mapping[str, str]) -> None:
+        wanted = self.setup.identity()
+        lines = [
+            f"  {key}: was {known.get(key, 'absent')}, is {wanted.get(key, 'absent')}"
+            for key in sorted({*known, *wanted})
+            if known.get(key) != wanted.get(key)
+        ]
+        if lines:
+            raise ConfigError(
+                f"study {self.setup.name} has begun with another setting:\n" + "\n".join(lines) + "\n"
+                "Give the old setting again, or start another study with hydra.sweeper.study_name=<a new name>"
+            )
+
+    @contextmanager
+    def locked(self) -> Any:
+        with rundir.lock(self.outputs, f"study-{self.setup.name}", wait=True):
+            yield
+
+    def working(self) -> Any:
+        """Hold this worker's lock, the sign that it lives, for as long as it works on the study."""
+        return rundir.lock(self.outputs, f"worker-{self.owner}", wait=False)
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def _requeue_dead(self) -> None:
+        for trial in self.trials(TrialState.RUNNING):
+            if not rundir.is_locked(self.outputs, f"worker-{trial.user_attrs.get(OWNER)}"):
+                self.study.tell(trial.number, state=TrialState.FAIL)
+                self.study.enqueue_trial(trial.params)
+
+    def next(self) -> Trial | None:
+        """The next trial, which is this worker's own now; None when the study's trials are all over.
+
+        Raises:
+            RunLocked: when the rest of the study is being worked on by others.
+            AugeanError: when too many trials have failed.
+        """
+        with self.locked():
+            self._requeue_dead()
+            failures = [trial for trial in self.trials(TrialState.FAIL) if ERROR in trial.user_attrs]
+            if len(failures) > self.setup.max_failures:
+                raise AugeanError(
+                    f"study {self.setup.name}: {len(failures)} trials failed, more than "
+                    f"hydra.sweeper.max_failures={self.setup.max_failures}; the last: {failures[-1].user_attrs[ERROR]}"
+                )
+            num_over = self.num_over()
+            if num_over >= self.setup.num_trials:
+                return None
+            if num_over + len(self.trials(TrialState.RUNNING)) >= self.setup.num_trials:
+                raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
+            self.study.sampler = self.make_sampler(len(self.trials()))
+            trial = self.study.ask(dict(self.setup.space))
+            trial.set_user_attr(OWNER, self.owner)
+            return trial
+
+    def note_run(self, trial: Trial, identity: str, run: str, seed: int) -> None:
+        trial.set_user_attr(RUN, {"id": identity, "run": run, "seed": seed})
+
+    def give_up(self, trial: Trial, error: Exception) -> None:
+        """Tell a trial that never became a job, for example because its config is refused."""
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # when the job has told it itself
+            trial.set_user_attr(ERROR, str(error) or type(error).__name__)
+            self.study.tell(trial, state=TrialState.FAIL)
+
+    def environment(self, trial: Trial) -> str:
+        """The value of the environment variable `TRIAL` for the trial's job."""
+        return json.dumps(
+            {
+                "storage": self.setup.storage,
+                "study": self.setup.name,
+                "trial": trial._trial_id,
+                "pruner": self.setup.pruner,
+            }
+        )
+
+    def num_over(self) -> int:
+        """Trials that count towards the study's number: finished and pruned ones."""
+        return len(self.trials(TrialState.COMPLETE, TrialState.PRUNED))
+
+    def count(self) -> str:
+        """How many trials are in which state, for people."""
+        states = Counter(trial.state.name.lower() for trial in self.trials())
+        return ", ".join(f"{count} {state}" for state, count in states.items())
+
+    def best(self) -> FrozenTrial:
+        """The winner: of equal scores the earliest.
+
+        Raises:
+            AugeanError: when no trial was finished.
+        """
+        complete = self.trials(TrialState.COMPLETE)
+        if not complete:
+            raise AugeanError(f"study {self.setup.name}: no trial was finished, so there is no winner")
+        sign = 1 if self.setup.direction == "maximize" else -1
+        return max(complete, key=lambda trial: (sign * (trial.value or 0.0), -trial.number))
+
+    def jobs(self) -> list[Job]:
+        """The trials that became runs, for the sweep's record."""
+        return [
+            Job(
+                **trial.user_attrs[RUN],
+                row=f"trial {trial.number}",
+                trial=trial.number,
+                state=trial.state.name.lower(),
+                score=trial.value,
+                values=dict(trial.params),
+            )
+            for trial in self.trials()
+            if RUN in trial.user_attrs
+        ]
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """A job's connection to its own trial: reports each epoch, learns whether to stop, tells the result."""
+
+    study: optuna.Study
+    trial: Trial
+
+    @classmethod
+    def from_environment(cls) -> "Reporter":
+        """The reporter of the trial that this process is."""
+        told = json.loads(os.environ[TRIAL])
+        make_pruner = find_class("hydra.sweeper.pruner", told["pruner"].pop("_target_"), optuna.pruners.BasePruner)  # type: ignore[type-abstract]
+        study = optuna.load_study(
+            study_name=told["study"], storage=open_storage(told["storage"]), pruner=make_pruner(**told["pruner"])
+        )
+        return cls(study, Trial(study, told["trial"]))
+
+    def should_stop(self, epoch: int, val_accuracy: float | None) -> bool:
+        self.trial.report(val_accuracy or 0.0, epoch)
+        return self.trial.should_prune()
+
+    def tell(self, score: float) -> None:
+        self.study.tell(self.trial, score, skip_if_finished=True)
+
+    def tell_pruned(self) -> None:
+        self.study.tell(self.trial, state=TrialState.PRUNED, skip_if_finished=True)
+
+    def tell_failed(self, error: Exception) -> None:
+        self.trial.set_user_attr(ERROR, str(error) or type(error).__name__)
+        self.study.tell(self.trial, state=TrialState.FAIL, skip_if_finished=True)

@@ -1,0 +1,220 @@
+"""Studies: exact budgets, continued by the same command, survived by their trials, chosen without the test set."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from augean import records
+from augean.study import RUN, open_storage
+from conftest import ROOT, TINY
+
+SPACE = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "activation=relu,elu"]
+STUDY = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=2"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, cwd=ROOT)
+
+
+def only_record(outputs: Path) -> records.Record:
+    found, problems = records.read_all(outputs)
+    assert not problems
+    assert len(found) == 1
+    return found[0]
+
+
+def load_study(outputs: Path) -> optuna.Study:
+    (path,) = (outputs / "studies").glob("*.journal")
+    return optuna.load_study(study_name=None, storage=open_storage(str(path)))
+
+
+def trial_states(outputs: Path) -> Counter[str]:
+    return Counter(trial.state.name for trial in load_study(outputs).trials)
+
+
+def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path: Path) -> None:
+    arguments = [*STUDY, "hydra.sweeper.n_trials=4", "hydra.sweeper.final_seeds=2", f"runtime.outputs={tmp_path}"]
+    first = run(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert trial_states(tmp_path) == Counter(COMPLETE=4)
+    record = only_record(tmp_path)
+    assert (record.kind, record.num_trials) == ("study", 4)
+    assert record.space == {"optimizer.lr": "tag(log,interval(1e-3,1))", "activation": "relu,elu"}
+    trials = [job for job in record.jobs if job.trial is not None]
+    winners = [job for job in record.jobs if job.trial is None]
+    assert [job.trial for job in trials] == [0, 1, 2, 3]
+    assert [(job.row, job.seed) for job in winners] == [("winner", 0), ("winner", 1)]
+    best = max(trials, key=lambda job: (job.score or 0.0, -(job.trial or 0)))
+    assert record.winner[-2:] == [f"{key}={value}" for key, value in best.values.items()]
+    # The winner's first seed is the trial's own run: not trained again.
+    assert winners[0].id == best.id
+    for job in trials:
+        summary = json.loads((tmp_path / "runs" / job.run / "summary.json").read_text())
+        assert job.score == summary["val_accuracy"]
+    second = run(*arguments)
+    assert second.returncode == 0, second.stderr
+    assert "4 trials, 4 of them over already" in second.stdout
+    assert trial_states(tmp_path) == Counter(COMPLETE=4)
+    more = run(*[item.replace("n_trials=4", "n_trials=6") for item in arguments])
+    assert more.returncode == 0, more.stderr
+    assert trial_states(tmp_path) == Counter(COMPLETE=6)
+    assert only_record(tmp_path).num_trials == 6
+
+
+def test_a_seeded_sampler_never_replays_old_points(tmp_path: Path) -> None:
+    for number in (2, 4):
+        done = run(
+            *STUDY, f"hydra.sweeper.n_trials={number}", "hydra.sweeper.sampler.seed=1", f"runtime.outputs={tmp_path}"
+        )
+        assert done.returncode == 0, done.stderr
+    points = [tuple(trial.params.values()) for trial in load_study(tmp_path).trials]
+    assert len(set(points)) == 4
+
+
+def test_a_study_with_another_space_direction_or_base_is_refused_with_the_difference(tmp_path: Path) -> None:
+    common = ["hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=mine", f"runtime.outputs={tmp_path}"]
+    assert run(*STUDY, *common).returncode == 0
+    for change, message in (
+        ("optimizer.lr=tag(log,interval(1e-2,1))", "space of optimizer.lr: was"),
+        ("width.channels=8", "width.channels: was 4, is 8"),
+        ("hydra.sweeper.direction=minimize", "direction: was maximize, is minimize"),
+    ):
+        done = run(*STUDY, change, *common)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["hydra.sweeper.n_trials=3", "seed=0"], "needs something to search"),
+        ([*SPACE[1:], "hydra.sweeper.n_trials=3", "dataset.num_val=0", "schedule=cosine"], "chooses by validation"),
+        ([*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.rows={a:[]}"], "leave hydra.sweeper.n_trials out"),
+        (SPACE[1:], "a grid needs a list of values"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = run("-m", "dataset=digits", *arguments, f"runtime.outputs={tmp_path}")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_trials_are_pruned_and_their_runs_can_be_resumed(tmp_path: Path) -> None:
+    done = run(
+        "-m", "optimizer.lr=tag(log,interval(1e-9,0.1))", *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=4",
+        "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
+        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=3", f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    states = trial_states(tmp_path)
+    assert states["PRUNED"] >= 1
+    assert states["COMPLETE"] + states["PRUNED"] == 8
+    record = only_record(tmp_path)
+    assert record.states(tmp_path)["interrupted"] == states["PRUNED"]
+    pruned = next(job for job in record.jobs if job.state == "pruned")
+    path = tmp_path / "runs" / pruned.run
+    assert (path / "checkpoint.pt").exists()
+    assert not (path / "failure.txt").exists()
+    again = run("-cp", str(path), "-cn", "config", f"runtime.outputs={tmp_path}")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((path / "summary.json").read_text())["num_resumes"] == 1
+
+
+def test_a_diverged_trial_has_the_worst_score_and_a_failed_one_does_not_count(tmp_path: Path) -> None:
+    done = run(
+        "-m", "optimizer.lr=1e18,0.01", "optimizer=sgd,adam", "optimizer.momentum=0.5", "model=vgg_a",
+        "schedule=constant", *[item for item in TINY if "optimizer.lr" not in item], "hydra.sweeper.n_trials=3",
+        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=0", "hydra.sweeper.max_failures=50",
+        f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trials = load_study(tmp_path).trials
+    assert sum(trial.state.name == "COMPLETE" for trial in trials) == 3
+    failed = [trial for trial in trials if trial.state.name == "FAIL"]
+    assert failed
+    assert all(trial.params["optimizer"] == "adam" for trial in failed)
+    diverged = [trial for trial in trials if trial.params["optimizer.lr"] == "1e18" and trial.state.name == "COMPLETE"]
+    assert all(trial.value == 0.0 for trial in diverged)
+
+
+def test_too_many_failures_stop_a_study(tmp_path: Path) -> None:
+    done = run(
+        "-m", "optimizer.lr=0.1,0.01", "optimizer=adam", "optimizer.momentum=0.5",
+        *[item for item in TINY if "optimizer.lr" not in item], "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.max_failures=2", f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "3 trials failed, more than hydra.sweeper.max_failures=2" in done.stderr
+    assert "Adam takes no such argument" in done.stderr
+
+
+def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:
+    done = run(*STUDY, "hydra.sweeper.n_trials=7", "runtime.workers=2", f"runtime.outputs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    trials = load_study(tmp_path).trials
+    assert Counter(trial.state.name for trial in trials) == Counter(COMPLETE=7)
+    for job in only_record(tmp_path).jobs:
+        assert (tmp_path / "runs" / job.run / "train.log").read_text().count("started on") == 1
+
+
+def wait_for(condition: Any, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_trial_of_a_dead_worker_is_queued_again_and_resumed(tmp_path: Path, number: signal.Signals) -> None:
+    long = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=30"]
+    arguments = [*long, "hydra.sweeper.n_trials=2", f"runtime.outputs={tmp_path}"]
+    process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.prev.pt")))
+    process.send_signal(number)
+    process.wait(timeout=60)
+    assert trial_states(tmp_path)["RUNNING"] == 1
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    states = trial_states(tmp_path)
+    assert states["RUNNING"] == states["WAITING"] == 0
+    assert states["COMPLETE"] == 2
+    first = next(trial for trial in load_study(tmp_path).trials if trial.state.name == "FAIL")
+    summary = json.loads((tmp_path / "runs" / first.user_attrs[RUN]["run"] / "summary.json").read_text())
+    assert summary["num_resumes"] == 1
+
+
+def test_rows_and_ablations_need_no_product(tmp_path: Path) -> None:
+    setting = [*TINY, "trainer.epochs=1", f"runtime.outputs={tmp_path}"]
+    done = run("-m", 'hydra.sweeper.rows={plain:[],both:["activation=elu","optimizer=adam"]}', "seed=0,1", *setting)
+    assert done.returncode == 0, done.stderr
+    record = only_record(tmp_path)
+    assert [(job.row, job.seed) for job in record.jobs] == [("plain", 0), ("both", 0), ("plain", 1), ("both", 1)]
+    done = run("-m", "hydra.sweeper.ablate={activation:[relu,elu],optimizer:[adam]}", *setting)
+    assert done.returncode == 0, done.stderr
+    assert "4 runs, 1 of them there already" in done.stdout
+    other = next(item for item in records.read_all(tmp_path)[0] if item.name != record.name)
+    assert [job.row for job in other.jobs] == ["base", "activation=relu", "activation=elu", "optimizer=adam"]
+
+
+def test_a_row_can_be_the_winner_of_a_study(tmp_path: Path) -> None:
+    study = run(*STUDY, "hydra.sweeper.n_trials=2", f"runtime.outputs={tmp_path}")
+    assert study.returncode == 0, study.stderr
+    name, winner = only_record(tmp_path).name, only_record(tmp_path).winner
+    rows = "hydra.sweeper.rows={tuned:[study:" + name + "],plain:[]}"
+    done = run("-m", rows, *TINY[:-2], "optimizer.lr=0.05", "trainer.epochs=2", f"runtime.outputs={tmp_path}")
+    assert "has no record" in done.stderr or done.returncode == 0
+    assert winner[-1].startswith("activation=")
