@@ -12,7 +12,7 @@ PARALLEL ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check format test test-integration test-slow test-cuda bench report status \
-	table1 table2 table3 table4 final stem part2 reproduce clean
+	table1 table2 table3 table4 table4-tuned tune final stem part2 reproduce clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,13 @@ table3: setup ## Table 3: channels
 table4: setup ## Table 4: optimizer
 	$(SWEEP) -cn table4_optimizer $(ARGS)
 
+table4-tuned: setup ## Table 4 with equal tuning budgets: four studies, then their winners
+	for optimizer in sgd adam adagrad rmsprop; do $(SWEEP) -cn tune_$$optimizer $(ARGS) || exit; done
+	$(SWEEP) -cn table4_tuned $(ARGS)
+
+tune: setup ## tune the final model (then: augean promote tune_final)
+	$(SWEEP) -cn tune_final $(ARGS)
+
 final: setup ## the final model
 	$(SWEEP) -cn final $(ARGS)
 
@@ -59,7 +66,7 @@ part2: setup ## VGG-A with and without batch norm, and both loss landscapes
 	$(SWEEP) -cn landscape $(ARGS)
 	$(SWEEP) -cn probe $(ARGS)
 
-reproduce: table1 table2 table3 table4 final stem part2 report ## everything above, then the report
+reproduce: table1 table2 table3 table4 table4-tuned tune final stem part2 report ## everything above, then the report
 
 report: setup ## tables, figures and index.html from OUTPUTS=dir
 	$(BIN)/augean report --outputs $(OUTPUTS)

@@ -59,13 +59,15 @@ def test_every_sweep_file_composes_names_its_rows_and_says_what_it_is(name: str)
     assert raw.hydra.mode.name == "MULTIRUN"
     table: TableConfig = raw.runtime.table
     assert table.title
-    for key in str(table.row).split(","):
+    for key in str(table.row).split(",") if table.row is not None else []:
         assert OmegaConf.select(raw, key.strip()) is not None
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_row_of_a_sweep_file_builds_and_its_baseline_and_references_are_rows(name: str) -> None:
     body = OmegaConf.load(ROOT / "sweeps" / f"{name}.yaml")
+    if "n_trials" in body.hydra.sweeper or "rows" in body.hydra.sweeper:
+        pytest.skip("a study's points, and its winners, are known when it runs: see test_study.py")
     params = body.hydra.sweeper.params
     lines = [f"{key}={'null' if value is None else value}" for key, value in params.items()]
     overrides = OverridesParser.create().parse_overrides(lines)

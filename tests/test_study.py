@@ -115,7 +115,8 @@ def test_a_study_that_makes_no_sense_is_refused(tmp_path: Path, arguments: list[
 
 def test_bad_trials_are_pruned_and_their_runs_can_be_resumed(tmp_path: Path) -> None:
     done = run(
-        "-m", "optimizer.lr=tag(log,interval(1e-9,0.1))", *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=4",
+        "-m", "optimizer.lr=tag(log,interval(1e-9,0.1))", "trainer.epochs=4",
+        *[item for item in TINY if not item.startswith(("optimizer.lr", "trainer.epochs"))],
         "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
         "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=3", f"runtime.outputs={tmp_path}",
     )  # fmt: skip
@@ -210,11 +211,43 @@ def test_rows_and_ablations_need_no_product(tmp_path: Path) -> None:
     assert [job.row for job in other.jobs] == ["base", "activation=relu", "activation=elu", "optimizer=adam"]
 
 
-def test_a_row_can_be_the_winner_of_a_study(tmp_path: Path) -> None:
-    study = run(*STUDY, "hydra.sweeper.n_trials=2", f"runtime.outputs={tmp_path}")
+def test_a_table_of_winners_names_every_rows_budget_and_space(tmp_path: Path) -> None:
+    setting = [*[item for item in TINY if "optimizer.lr" not in item], f"runtime.outputs={tmp_path}"]
+    early = run("-cd", "sweeps", "-cn", "table4_tuned", *setting)
+    assert early.returncode == 1
+    assert "study:tune_sgd has no record" in early.stderr
+    for name in ("sgd", "adam", "adagrad", "rmsprop"):
+        done = run("-cd", "sweeps", "-cn", f"tune_{name}", "hydra.sweeper.n_trials=2", *setting)
+        assert done.returncode == 0, done.stderr
+    done = run("-cd", "sweeps", "-cn", "table4_tuned", *setting)
+    assert done.returncode == 0, done.stderr
+    table = next(item for item in records.read_all(tmp_path)[0] if item.name.startswith("table4_tuned"))
+    assert [job.row for job in table.jobs[:4]] == ["sgd", "adam", "adagrad", "rmsprop"]
+    assert "Tuning of adam: 2 trials over optimizer.lr tag(log, interval(1e-5, 1e-1))" in str(table.note)
+    assert table.states(tmp_path) == Counter(finished=12)
+
+
+def test_a_promoted_winner_is_the_same_run_as_an_experiment(tmp_path: Path) -> None:
+    study = run(*STUDY, "hydra.sweeper.n_trials=2", "schedule=cosine", f"runtime.outputs={tmp_path}/out")
     assert study.returncode == 0, study.stderr
-    name, winner = only_record(tmp_path).name, only_record(tmp_path).winner
-    rows = "hydra.sweeper.rows={tuned:[study:" + name + "],plain:[]}"
-    done = run("-m", rows, *TINY[:-2], "optimizer.lr=0.05", "trainer.epochs=2", f"runtime.outputs={tmp_path}")
-    assert "has no record" in done.stderr or done.returncode == 0
-    assert winner[-1].startswith("activation=")
+    record = only_record(tmp_path / "out")
+    target = tmp_path / "conf" / "experiment" / "mine.yaml"
+    promote = [
+        sys.executable,
+        "-m",
+        "augean",
+        "promote",
+        record.name,
+        "--outputs",
+        f"{tmp_path}/out",
+        "--to",
+        str(target),
+    ]
+    done = subprocess.run(promote, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"of {record.num_trials}" in target.read_text()
+    again = run("experiment=mine", "--config-dir", str(tmp_path / "conf"), f"runtime.outputs={tmp_path}/out")
+    assert "already finished" in again.stdout, again.stderr
+    refused = subprocess.run(promote, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "exists" in refused.stderr

@@ -33,6 +33,11 @@ def main() -> None:
             command.add_argument("sweep", nargs="?", help="only sweeps whose name begins with this")
         else:
             command.add_argument("--select", help="only runs with these values, such as optimizer.name=sgd,adam")
+    text = "write the winner of a study as an experiment file"
+    command = commands.add_parser("promote", help=text, description=text)
+    command.add_argument("study", help="name of the study, such as tune_final")
+    command.add_argument("--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)")
+    command.add_argument("--to", type=Path, help="file to write (default: conf/experiment/tuned.yaml)")
     text = "images per second of the training core, and the share of this machine's measured matrix rate"
     command = commands.add_parser("bench", help=text, description=text)
     command.add_argument("overrides", nargs="*", help="config overrides such as model=vgg_a trainer.precision=fp32")
@@ -42,7 +47,7 @@ def main() -> None:
     command.add_argument("--output", type=Path, help="JSON file for the result")
     arguments = parser.parse_args()
     try:
-        sys.exit({"status": status, "report": report, "bench": bench}[arguments.command](arguments))
+        sys.exit({"status": status, "report": report, "promote": promote, "bench": bench}[arguments.command](arguments))
     except AugeanError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -80,6 +85,18 @@ def report(arguments: argparse.Namespace) -> int:
         print(f"{problem.path}: {problem.message}", file=sys.stderr)
     print(f"Report on {result.num_runs} runs, {result.num_tables} tables: {result.directory / 'index.html'}")
     return result.exit_code
+
+
+def promote(arguments: argparse.Namespace) -> int:
+    """Write a study's winner and say how to use it."""
+    from augean.promote import promote as write
+    from augean.train import config_dir
+
+    groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
+    target = arguments.to or config_dir() / "experiment" / "tuned.yaml"
+    path = write(arguments.outputs, arguments.study, groups, target)
+    print(f"Written: {path}; use it with experiment={path.stem}")
+    return 0
 
 
 def bench(arguments: argparse.Namespace) -> int:

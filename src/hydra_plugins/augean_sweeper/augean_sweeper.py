@@ -118,6 +118,8 @@ class AugeanSweeper(Sweeper):
     def __init__(self, params: DictConfig | None = None, **options: Any) -> None:
         self.params = {str(key): value for key, value in (params or {}).items()}
         self.options = AugeanSweeperConfig(**options)
+        self.budgets: list[str] = []
+        """What the studies of the rows were given, for the table's caption."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.master = hydra_context, config
@@ -352,6 +354,8 @@ class AugeanSweeper(Sweeper):
         record = read_record(path)
         if not record.winner:
             raise ConfigError(f"hydra.sweeper.rows: {item} is not over yet; to go on: {record.command}")
+        space = ", ".join(f"{key} {text}" for key, text in record.space.items())
+        self.budgets.append(f"{record.title}: {record.num_trials} trials over {space}.")
         return [part for part in record.winner if not part.startswith("seed=")]
 
     def _plan(self, points: Sequence[tuple[tuple[str, ...], str | None]], axes: Sequence[str]) -> list[Planned]:
@@ -396,7 +400,7 @@ class AugeanSweeper(Sweeper):
             name=re.sub(r"[^A-Za-z0-9_.+-]", "_", name + self._suffix(arguments)),
             title=table.title or ("Sweep of " + ", ".join(axes) if axes else "Runs"),
             figure=table.figure,
-            note=table.note,
+            note=" ".join(filter(None, [table.note, *self.budgets])) or None,
             command=command_line(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             experiment=self.master.hydra.runtime.choices.get("experiment"),
