@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augean import config as config_module
-from augean.config import Config, canonical, directory_name, flatten, parse, row_label, run_id, source_digest, to_dict
+from augean.config import Config, canonical, directory_name, flatten, parse, row_label, run_id, source_digest
 from augean.errors import ConfigError
 from augean.run import build_source
 from augean.train import compose
@@ -67,7 +67,7 @@ def test_every_key_outside_runtime_changes_the_id() -> None:
         name = key.partition(".")[2]
         if name.startswith(("name", "_target_")) and key != "schedule.name":
             continue
-        raw = to_dict(base)
+        raw = dataclasses.asdict(base)
         *path, last = key.split(".")
         node = raw
         for part in path:
@@ -114,7 +114,7 @@ values = st.fixed_dictionaries(
         "dataset.std": st.lists(st.floats(0.01, 2), min_size=3, max_size=3),
     }
 )
-BASE = to_dict(compose(["dataset=digits"]))
+BASE = dataclasses.asdict(compose(["dataset=digits"]))
 
 
 def with_values(flat: dict[str, Any], spell: Callable[[Any], Any]) -> Config:
@@ -142,7 +142,7 @@ def test_values_spelled_as_text_or_as_numbers_have_one_id(flat: dict[str, Any]) 
 def test_different_values_have_different_ids_and_equal_ones_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
     first, second = with_values(one, lambda value: value), with_values(other, lambda value: value)
     assert (run_id(first, "d") == run_id(second, "d")) == (canonical(first) == canonical(second))
-    assert run_id(parse(to_dict(first)), "d") == run_id(first, "d")
+    assert run_id(parse(dataclasses.asdict(first)), "d") == run_id(first, "d")
 
 
 @pytest.mark.parametrize(

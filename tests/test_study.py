@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 import pytest
 
-from augean import records
+from augean import records, rundir
 from augean.study import RUN, open_storage
 from conftest import ROOT, TINY
 
@@ -63,6 +63,10 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
     for job in trials:
         summary = json.loads((tmp_path / "runs" / job.run / "summary.json").read_text())
         assert job.score == summary["val_accuracy"]
+    status = subprocess.run(
+        [sys.executable, "-m", "augean", "status", "--outputs", str(tmp_path)], capture_output=True, text=True
+    )
+    assert f"4 of 4 trials over, best {best.score:.2%}, 2 finished" in status.stdout
     second = run(*arguments)
     assert second.returncode == 0, second.stderr
     assert "4 trials, 4 of them over already" in second.stdout
@@ -125,9 +129,9 @@ def test_bad_trials_are_pruned_and_their_runs_can_be_resumed(tmp_path: Path) -> 
     assert states["PRUNED"] >= 1
     assert states["COMPLETE"] + states["PRUNED"] == 8
     record = only_record(tmp_path)
-    assert record.states(tmp_path)["interrupted"] == states["PRUNED"]
     pruned = next(job for job in record.jobs if job.state == "pruned")
     path = tmp_path / "runs" / pruned.run
+    assert rundir.state(tmp_path, path, pruned.id) == "interrupted"
     assert (path / "checkpoint.pt").exists()
     assert not (path / "failure.txt").exists()
     again = run("-cp", str(path), "-cn", "config", f"runtime.outputs={tmp_path}")

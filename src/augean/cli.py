@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 import augean
@@ -67,9 +68,16 @@ def status(arguments: argparse.Namespace) -> int:
         print(f"No sweep was launched into {arguments.outputs} yet. For example: make demo")
     for record in found:
         states = record.states(arguments.outputs)
-        counts = ", ".join(f"{states[state]} {state}" for state in records.STATES if states[state])
-        print(f"{record.name} ({record.title}): {counts}")
-        if sum(states.values()) > states["finished"] + states["diverged"]:
+        counts = [f"{states[state]} {state}" for state in records.STATES if states[state]]
+        going_on = sum(states.values()) > states["finished"] + states["diverged"]
+        if record.kind == "study":
+            tried = Counter(job.state for job in record.trials)
+            over = tried["complete"] + tried["pruned"]
+            going_on |= over < (record.num_trials or 0)
+            best = max((job.score for job in record.trials if job.score is not None), default=None)
+            counts.insert(0, f"{over} of {record.num_trials} trials over" + (f", best {best:.2%}" if best else ""))
+        print(f"{record.name} ({record.title}): {', '.join(counts)}")
+        if going_on:
             print(f"  to go on: {record.command}")
     for problem in problems:
         print(problem, file=sys.stderr)

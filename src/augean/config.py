@@ -392,15 +392,6 @@ def flatten(config: Config) -> dict[str, Any]:
     return flat
 
 
-def to_dict(node: Any) -> dict[str, Any]:
-    """A dataclass node as nested plain dictionaries, complete."""
-    return {
-        item.name: to_dict(value) if is_dataclass(value) else value
-        for item in fields(node)
-        for value in [getattr(node, item.name)]
-    }
-
-
 def _neutral(item: "Field[Any]") -> Any:
     if item.default is not MISSING:
         return item.default

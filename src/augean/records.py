@@ -74,9 +74,14 @@ class Record:
         rundir.write(path, json.dumps(asdict(self), indent=1) + "\n")
         return path
 
+    @property
+    def trials(self) -> list[Job]:
+        """Of a study: the jobs that were tried, without the winner's further seeds."""
+        return [job for job in self.jobs if job.trial is not None]
+
     def states(self, outputs: Path) -> "Counter[str]":
-        """How many of the record's runs are in each state of `STATES`."""
-        runs = {job.id: job.run for job in self.jobs}
+        """How many of the record's runs are in each state of `STATES`; without trials, as a pruned one stays interrupted."""
+        runs = {job.id: job.run for job in self.jobs if job.trial is None}
         return Counter(rundir.state(outputs, rundir.runs_dir(outputs) / run, id_) for id_, run in runs.items())
 
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +31,7 @@ from torch import nn
 import augean
 from augean import rundir
 from augean.build import build_model, build_optimizer
-from augean.config import CORE, SCHEMA, Config, flatten, to_dict
+from augean.config import CORE, SCHEMA, Config, flatten
 from augean.data import Source, split
 from augean.display import Display
 from augean.errors import AugeanError, ConfigError, DeviceError, Pruned
@@ -287,7 +287,7 @@ def train(
 
 def config_yaml(config: Config) -> str:
     """The run's config.yaml: `python train.py -cp <absolute run directory> -cn config` is the same run."""
-    body = {key: value for key, value in to_dict(config).items() if key != "runtime"}
+    body = {key: value for key, value in asdict(config).items() if key != "runtime"}
     return OmegaConf.to_yaml(OmegaConf.create({"defaults": ["augean", "_self_"], **body}))
 
 
