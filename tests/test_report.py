@@ -12,6 +12,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pandas
 import pytest
@@ -23,6 +24,7 @@ from augean.report import ReportResult, load_metrics, load_runs, make_report
 from augean.report.load import scan
 from augean.report.statistics import MOST_DUNNETT, compare, estimate, summarise
 from augean.report.tables import markdown, number, tex
+from conftest import ROOT
 from fake_runs import write_examples, write_record, write_run
 
 
@@ -201,7 +203,7 @@ def test_a_copied_directory_is_listed_and_counted_once(tmp_path: Path) -> None:
     write_record(tmp_path, "one", jobs)
     result = make_report(tmp_path)
     assert (result.num_runs, result.exit_code) == (2, 0)
-    assert f"a copy of run <code>{jobs[0]['id']}</code>" in page(result)
+    assert f"<code>runs/my favourite</code>: a copy of run {jobs[0]['id']}, which is counted once" in page(result)
     shutil.rmtree(runs / jobs[0]["run"])  # now the copy is all there is, and counts
     assert table(make_report(tmp_path), "one")["a"]["n"] == "2"
 
@@ -255,7 +257,7 @@ def test_every_promised_file_is_there_and_no_other_figure(example: ReportResult)
         for name in ("table1_activation", "table3_width", "table4_optimizer")
         for kind in ("curves", "time")
     ]
-    stems += [f"figure1_resnet18-c{channels}" for channels in (8, 16, 32)]
+    stems += [f"figure1_digits-resnet18-cifar-c{channels}" for channels in (8, 16, 32)]
     assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     for record in ("empty", "final", "table1_activation", "table3_width", "table4_optimizer"):
         assert all((example.directory / "tables" / f"{record}.{kind}").stat().st_size for kind in ("csv", "md", "tex"))
@@ -495,16 +497,97 @@ def test_a_foreign_folder_is_remarked_on_and_is_no_failure(tmp_path: Path) -> No
     assert result.exit_code == 0
 
 
-def test_names_that_no_shell_or_url_likes_survive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["50 % off & #more", "x" * 220, "-rf", "a\nb", "ünï=1,2", "con:?*", "\udcff"])
+def test_names_that_no_shell_or_url_likes_give_safe_names_of_files(tmp_path: Path, name: str) -> None:
     jobs = seeds(tmp_path, [80.0], "$HOME; rm -rf ~")
-    write_record(tmp_path, "50 % off & #more", jobs, row_key="activation.name")
+    write_record(tmp_path, name, jobs, row_key="activation.name", title="odd")
     result = make_report(tmp_path)
     assert result.problems == []
-    assert (result.directory / "tables" / "50 % off & #more.tex").exists()
-    assert "50%20%25%20off%20%26%20%23more_accuracy.png" in (result.directory / "report.md").read_text()
-    assert (
-        "&#39;" in page(result).split('class="command">python train.py -cp')[1].split("</code>")[0]
-    )  # quoted for the shell
+    files = [path.name for folder in ("tables", "figures") for path in (result.directory / folder).iterdir()]
+    assert len(files) == 9
+    assert all(re.fullmatch(r"\w[\w.+=,-]{3,130}", file) for file in files)
+    links = re.findall(r'href="([^#"]+)"', page(result))
+    assert len(links) == 11  # three of the table, two of each figure, runs.csv and report.md
+    assert all((result.directory / unquote(link)).exists() for link in links)
+    # quoted for the shell
+    assert "&#39;" in page(result).split('class="command">python train.py -cp')[1].split("</code>")[0]
+
+
+def test_names_that_differ_only_in_odd_letters_stay_apart(tmp_path: Path) -> None:
+    for name in ("a b", "a&b"):
+        write_record(tmp_path, name, seeds(tmp_path, [80.0]))
+    assert len(list((make_report(tmp_path).directory / "tables").glob("*.csv"))) == 2
+
+
+def test_files_of_a_record_that_is_gone_are_removed_and_those_of_others_stay(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_record(tmp_path, name, seeds(tmp_path, [80.0, 81.0]))
+    folder = make_report(tmp_path).directory
+    (folder / "tables" / "one_notes.md").write_text("mine")
+    (folder / "figures" / "mine.png").write_text("mine")
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    with (folder / ".files").open("a") as file:
+        file.write("tables/../../outside\n")
+    (tmp_path / "sweeps" / "one.json").unlink()
+    make_report(tmp_path)
+    left = sorted(path.name for name in ("tables", "figures") for path in (folder / name).iterdir())
+    assert left == sorted(
+        [f"two.{kind}" for kind in ("csv", "md", "tex")]
+        + [f"two_{what}.{kind}" for what in ("accuracy", "loss", "time") for kind in ("png", "svg")]
+        + ["mine.png", "one_notes.md"]
+    )
+    assert outside.exists()
+
+
+def test_a_row_that_diverged_is_drawn_as_far_as_it_came(tmp_path: Path) -> None:
+    good = seeds(tmp_path, [80.0, 81.0], "good")
+    lost = [write_run(tmp_path, seed=seed, state="diverged", row="lost", activation__name="lost") for seed in (0, 1)]
+    early = write_run(tmp_path, seed=0, state="diverged", row="early", activation__name="early")
+    path = rundir.runs_dir(tmp_path) / early["run"]
+    rundir.write_metrics(path, [])  # broke off in its first epoch
+    resign(path)
+    write_record(tmp_path, "one", [*good, *lost, early], row_key="activation.name", baseline="good")
+    result = make_report(tmp_path)
+    assert result.problems == []
+    assert "All runs diverged and are drawn up to where they broke off: lost." in page(result)
+    assert "Row lost: 2 of 2 runs diverged and are not in the mean." in page(result)
+    legend = re.findall("<!-- (.*) -->", (result.directory / "figures/one_curves.svg").read_text())
+    assert {"good", "lost"} <= set(legend)
+    assert "early" not in legend
+    assert table(result, "one")["lost"]["test_accuracy"] == ""
+
+
+def test_a_row_without_curves_leaves_the_others_theirs(tmp_path: Path) -> None:
+    jobs = [*seeds(tmp_path, [80.0], "a"), *seeds(tmp_path, [81.0], "b")]
+    (rundir.runs_dir(tmp_path) / jobs[1]["run"] / "metrics.csv").unlink()
+    write_record(tmp_path, "one", jobs)
+    result = make_report(tmp_path)
+    assert result.problems == []
+    assert (result.directory / "figures/one_curves.svg").exists()
+
+
+def test_networks_that_differ_in_data_or_stem_are_drawn_apart(tmp_path: Path) -> None:
+    more = [{}, {"model__stem": "imagenet"}, {"dataset__name": "cifar10"}, {"activation__name": "elu"}]
+    write_record(tmp_path, "one", [write_run(tmp_path, row=str(changes), **changes) for changes in more])
+    found = sorted(path.stem for path in (make_report(tmp_path).directory / "figures").glob("figure1_*.png"))
+    assert found == [
+        f"figure1_{name}-c16"
+        for name in ("cifar10-resnet18-cifar", "digits-resnet18-cifar", "digits-resnet18-imagenet")
+    ]
+
+
+def test_a_report_drawn_by_several_processes_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        write_record(tmp_path, name, seeds(tmp_path, [80.0, 81.0], f"row {name}"))
+    broken = rundir.runs_dir(tmp_path) / seeds(tmp_path, [80.0], "row a")[0]["run"] / "confusion.csv"
+    broken.write_text("no numbers\n")
+    alone = make_report(tmp_path)
+    before = {path.name: path.read_bytes() for path in (alone.directory / "figures").iterdir()}
+    monkeypatch.setattr("augean.report.FEWEST_SHARED", 2)
+    shared = make_report(tmp_path)
+    assert {path.name: path.read_bytes() for path in (shared.directory / "figures").iterdir()} == before
+    assert shared.problems == alone.problems
 
 
 # For notebooks and the command line
@@ -595,6 +678,19 @@ def test_the_same_runs_give_the_same_figures(tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in figures.iterdir()}
     make_report(tmp_path)
     assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
+
+
+def test_the_examples_for_notebooks_run_as_they_stand(example: ReportResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(example.directory.parent.parent)
+    (example.directory.parent.parent / "outputs").symlink_to(example.directory.parent)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "report.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 3
+    assert names["scores"].loc["sgd", "count"] > 3
+    assert {"row", "val_accuracy"} <= set(names["curves"].columns)
+    assert names["few"].state.unique().tolist() == ["finished"]
 
 
 def test_the_report_loads_neither_torch_nor_hydra() -> None:

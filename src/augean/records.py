@@ -53,6 +53,8 @@ class Record:
     """Of a study that is over: the overrides of its best trial."""
     num_trials: int | None = None
     """Of a study: its budget."""
+    studies: list[str] = field(default_factory=list)
+    """Records of the studies whose winners are rows of this one."""
     figure: str | None = None
     note: str | None = None
     overrides: list[str] = field(default_factory=list)
@@ -76,11 +78,11 @@ class Record:
 
     @property
     def trials(self) -> list[Job]:
-        """Of a study: the jobs that were tried, without the winner's further seeds."""
+        """Of a study: what was tried, without the winner's seeds. A pruned one's run stays interrupted for good."""
         return [job for job in self.jobs if job.trial is not None]
 
     def states(self, outputs: Path) -> "Counter[str]":
-        """How many of the record's runs are in each state of `STATES`; without trials, as a pruned one stays interrupted."""
+        """How many of the record's runs are in each state of `STATES`; trials are left out, see `trials`."""
         runs = {job.id: job.run for job in self.jobs if job.trial is None}
         return Counter(rundir.state(outputs, rundir.runs_dir(outputs) / run, id_) for id_, run in runs.items())
 

@@ -3,22 +3,33 @@
 `make_report` writes everything; `load_runs` and `load_metrics` give the same data to a notebook.
 """
 
-from dataclasses import dataclass
+import os
+import re
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib import rc_context
+from pandas import DataFrame
+from tqdm import tqdm
 
 from augean import rundir
 from augean.errors import AugeanError
-from augean.report import figures, landscape, page
-from augean.report.load import Problem, load_metrics, load_runs, read_metrics, scan
-from augean.report.statistics import summarise
+from augean.report import figures, landscape, page, study
+from augean.report.figures import Picture
+from augean.report.load import Contents, Problem, Sweep, load_metrics, load_runs, read_metrics, scan
+from augean.report.statistics import Table, summarise
 
 __all__ = ["Problem", "ReportResult", "load_metrics", "load_runs", "make_report"]
+FEWEST_SHARED = 8
+"""Tables from which on several processes draw: below it they cost more than they save."""
 
 
-@dataclass(frozen=True)
-class ReportResult:
+class ReportResult(NamedTuple):
     """Where the report lies and what it had to leave out."""
 
     directory: Path
@@ -51,14 +62,46 @@ def make_report(outputs: Path, select: str | None = None) -> ReportResult:
         raise AugeanError(f"cannot write the report: {error}; {outputs} must be a writable folder") from error
     tables = [summarise(sweep) for sweep in contents.sweeps]
     directories = [run["directory"] for table in tables for _, run in table.sweep.cells if "seconds" in run]
-    metrics, place = read_metrics(contents, directories), folder / "figures"
+    metrics = read_metrics(contents, directories)
+    sections = [(table, pictures) for table, pictures in zip(tables, _draw_all(contents, tables, metrics), strict=True)]
     with rc_context(fname=figures.STYLE):
-        sections = [
-            (table, [*figures.draw(contents, table, metrics, place), *landscape.draw(contents, table, folder)])
-            for table in tables
-        ]
-        models = figures.draw_models(contents, tables, place)
+        models = figures.draw_models(contents, tables, folder / "figures")
     runs = contents.frame().to_csv(index=False, lineterminator="\n")
     rundir.write(folder / "runs.csv", runs.encode(errors="replace"))
     page.write_page(contents, sections, models, metrics, folder)
+    _tidy(folder, tables, [picture for pictures in (*dict(sections).values(), models) for picture in pictures])
     return ReportResult(folder, len(contents.runs), len(tables), contents.problems)
+
+
+def _draw_all(contents: Contents, tables: Sequence[Table], metrics: DataFrame) -> list[list[Picture]]:
+    """Each table's figures; those of a large report in several processes, as half of its time goes into drawing."""
+    own = [metrics[metrics.directory.isin([run["directory"] for _, run in table.sweep.cells])] for table in tables]
+    # What drawing needs of the whole: no runs, and of the jobs only the trials of studies.
+    small = Contents(contents.outputs)
+    small.sweeps = [Sweep(replace(sweep.record, jobs=sweep.record.trials), []) for sweep in contents.sweeps]
+    # Only Linux forks safely, and another start would import the caller's script once more.
+    forks = len(tables) >= FEWEST_SHARED and sys.platform == "linux"
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), get_context("fork" if forks else None)) as pool:
+        drawing = (pool.map if forks else map)(_draw, [small] * len(tables), tables, own)
+        done = list(tqdm(drawing, "drawing", len(tables), delay=1, leave=False, disable=None))
+    contents.problems += [problem for _, problems in done for problem in problems]
+    return [pictures for pictures, _ in done]
+
+
+def _draw(contents: Contents, table: Table, metrics: DataFrame) -> tuple[list[Picture], list[Problem]]:
+    contents, folder = replace(contents, problems=[]), contents.outputs / "report"
+    with rc_context(fname=figures.STYLE):
+        further = landscape.draw(contents, table, folder) + study.draw(contents, table, folder)
+        return figures.draw(contents, table, metrics, folder / "figures") + further, contents.problems
+
+
+def _tidy(folder: Path, tables: Sequence[Table], pictures: Sequence[Picture]) -> None:
+    """Remove what an earlier report made and this one did not; files of others stay."""
+    endings = (".csv", ".md", ".tex", "_band.csv", "_probe.csv")
+    made = {f"tables/{table.sweep.record.name}{ending}" for table in tables for ending in endings}
+    made |= {f"figures/{picture.name}.{kind}" for picture in pictures for kind in ("png", "svg")}
+    listed = folder / ".files"
+    before = listed.read_text(errors="replace") if listed.exists() else ""
+    for name in set(re.findall(r"^(?:tables|figures)/\w[^/\n]*$", before, re.MULTILINE)) - made:
+        (folder / name).unlink(missing_ok=True)
+    rundir.write(listed, "\n".join(sorted(made)) + "\n")

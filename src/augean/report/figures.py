@@ -8,10 +8,10 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import pandas
@@ -21,7 +21,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import MaxNLocator
 
 from augean import rundir
 from augean.report.load import Contents
@@ -32,14 +31,14 @@ COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#D55E00", "#5
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 """As many rows get a colour and a name; the others of a larger table are drawn in grey."""
 GREY, MUTED = "#C4C8CC", "#57606A"
+SAVED: dict[str, Any] = {"png": {"pil_kwargs": {"compress_level": 3}}, "svg": {"metadata": {"Date": None}}}
 STYLE = Path(__file__).parent / "templates" / "figures.mplstyle"
 
 Looks = Mapping[str, tuple[str, str]]
 """Colour and marker of each named row."""
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """One figure on disk: `name`.png and `name`.svg."""
 
     name: str
@@ -55,10 +54,9 @@ def draw(contents: Contents, table: Table, metrics: pandas.DataFrame, folder: Pa
         folder: where the files go.
     """
     record, single, pictures = table.sweep.record, len(table.rows) == 1, []
-    rows = {run["directory"]: row.label for row in table.rows for run in row.runs}
-    own = metrics[metrics.directory.isin(list(rows))]
-    own = own.assign(row=own.directory.map(rows).astype(object))
-    looks, others = _looks(table)
+    rows = {run["directory"]: row.label for row in table.rows for run in row.runs or row.diverged}
+    own = metrics.assign(row=metrics.directory.map(rows).astype(object)).dropna(subset="row")
+    looks, others = _looks(table, set(own.row))
 
     def keep(figure: Figure, kind: str, what: str, details: str, label: str | None = None) -> None:
         caption = f"{label}. {what}. {details}" if label else f"{what}. {details}"
@@ -66,7 +64,7 @@ def draw(contents: Contents, table: Table, metrics: pandas.DataFrame, folder: Pa
         pictures.append(save(figure, folder, f"{record.name}_{kind}", caption.strip(), alt))
 
     if len(own):
-        details = f"Training dashed, validation solid. {_legend_text(table, len(others))}"
+        details = f"Training dashed, validation solid. {_legend_text(table, set(own.row), len(others))}"
         for kind in ("accuracy", "loss") if single else ("curves",):
             parts = [kind] if single else ["accuracy", "loss"]
             what = f"{' and '.join(parts).capitalize()} per epoch"
@@ -82,19 +80,21 @@ def draw(contents: Contents, table: Table, metrics: pandas.DataFrame, folder: Pa
     return pictures
 
 
-def _legend_text(table: Table, num_others: int) -> str:
+def _legend_text(table: Table, drawn: Set[str], num_others: int) -> str:
     most = max(row.accuracy.n for row in table.rows)
     text = "Line: mean over seeds; band: smallest to largest of the validation." if most > 1 else "One seed."
+    broken = [row.label for row in table.rows if row.label in drawn and not row.runs]
+    text += f" All runs diverged and are drawn up to where they broke off: {', '.join(broken)}." if broken else ""
     return text + (f" Grey: {num_others} further rows of lower validation accuracy." if num_others else "")
 
 
-def _looks(table: Table) -> tuple[Looks, list[str]]:
-    """The rows that are named, in the table's order, and the labels of the rest."""
-    drawn = [row for row in table.rows if row.runs]
+def _looks(table: Table, labels: Set[str]) -> tuple[Looks, list[str]]:
+    """Of the rows with these labels those that are named, in the table's order, and the labels of the rest."""
+    drawn = [row for row in table.rows if row.label in labels]
     best = sorted(drawn, key=lambda row: math.inf if math.isnan(row.val_accuracy) else -row.val_accuracy)
     named = {row.label for row in best[: len(MARKERS)]}
-    labels = [row.label for row in drawn if row.label in named]
-    looks = {label: (COLOURS[i % len(COLOURS)], MARKERS[i]) for i, label in enumerate(labels)}
+    kept = [row.label for row in drawn if row.label in named]
+    looks = {label: (COLOURS[i % len(COLOURS)], MARKERS[i]) for i, label in enumerate(kept)}
     return looks, [row.label for row in drawn if row.label not in named]
 
 
@@ -107,7 +107,6 @@ def _curves(own: pandas.DataFrame, looks: Looks, others: Sequence[str], parts: S
         for kind, dash, size in (("train", "--", 3.2), ("val", "-", 4.5)):
             wide = {key: grouped[f"{kind}_{part}", key].unstack("row") * scale for key in ("mean", "min", "max")}
             epochs = wide["mean"].index.to_numpy(float)
-            _grey(axes, [numpy.column_stack((epochs, wide["mean"][row])) for row in others], dash)
             for index, (row, (colour, marker)) in enumerate(looks.items()):
                 # Rows take turns with their markers, so that a line below another one still shows.
                 every = max(len(looks), len(epochs) // 6)
@@ -115,8 +114,9 @@ def _curves(own: pandas.DataFrame, looks: Looks, others: Sequence[str], parts: S
                 axes.plot(epochs, wide["mean"][row], dash, color=colour, **(turns if len(looks) > 1 else {}))
                 if kind == "val" and (wide["max"][row] > wide["min"][row]).any():
                     axes.fill_between(epochs, wide["min"][row], wide["max"][row], color=colour, alpha=0.13, lw=0)
+        _grey(axes, [numpy.column_stack((epochs, wide["mean"][row])) for row in others])  # validation
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.locator_params(axis="x", integer=True, nbins=7)
         losses = own[["train_loss", "val_loss"]].to_numpy(float)
         losses = losses[numpy.isfinite(losses) & (losses > 0)]
         # A loss that starts in the hundreds, or ends near 0, hides everything else on a linear axis.
@@ -137,7 +137,7 @@ def _against_time(own: pandas.DataFrame, looks: Looks, others: Sequence[str]) ->
     lines = elapsed.groupby(["row", "epoch"])[["elapsed", "best"]].mean()
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
-    _grey(axes, [lines.loc[row].to_numpy() for row in others], "-")
+    _grey(axes, [lines.loc[row].to_numpy() for row in others])
     for row, (colour, marker) in looks.items():
         axes.plot(*lines.loc[row].to_numpy().T, color=colour, marker=marker, markevery=[-1], markersize=7)
     axes.set_xlim(left=0)
@@ -147,9 +147,9 @@ def _against_time(own: pandas.DataFrame, looks: Looks, others: Sequence[str]) ->
     return figure
 
 
-def _grey(axes: Axes, lines: Sequence[Array], dash: str) -> None:
+def _grey(axes: Axes, lines: Sequence[Array]) -> None:
     """The rows without a name: one object, and pixels even in the SVG, however many they are."""
-    axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.6, linestyles=dash, rasterized=True))
+    axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.6, rasterized=True, zorder=1))
     axes.autoscale_view()
 
 
@@ -188,7 +188,7 @@ def _read_confusion(contents: Contents, directory: str) -> pandas.DataFrame | No
     except (OSError, ValueError) as error:
         contents.note(path, f"not a confusion matrix ({error})")
         return None
-    return counts.rename(index=short, columns=short)
+    return counts.rename(index=short, columns=short).rename_axis(index="true", columns="predicted")
 
 
 def _confusion(counts: pandas.DataFrame) -> Figure:
@@ -203,27 +203,26 @@ def _confusion(counts: pandas.DataFrame) -> Figure:
     seaborn.heatmap(share, cmap="Blues", vmin=0, vmax=100, square=True, cbar_kws=bar, ax=axes, **numbers)
     axes.tick_params(length=0)
     axes.tick_params(axis="y", rotation=0)
-    axes.set(xlabel="predicted", ylabel="true")
     return figure
 
 
 def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> list[Picture]:
-    """Figure 1: the structure of every network among the tables' runs, once per model and width."""
+    """Figure 1: the structure of every network among the tables' runs, once per data set, model, stem and width."""
     pictures: dict[str, Picture] = {}
     for run in (run for table in tables for run in table.runs):
-        channels = run.get("width.channels")
-        name = re.sub(r"[^\w.-]", "_", f"figure1_{run.get('model.name')}-c{channels}")
+        data, stem, channels = run.get("dataset.name"), run.get("model.stem"), run.get("width.channels")
+        name = re.sub(r"[^\w.-]", "_", f"figure1_{data}-{run.get('model.name')}-{stem}-c{channels}")[:120]
         path = rundir.runs_dir(contents.outputs) / run["directory"] / "model.json"
         if name in pictures or not path.exists():
             continue
         try:
             model = json.loads(path.read_text(encoding="utf-8"))
-            title, parameters = f"{model['name']} with C = {channels}", f"{int(model['parameters']):,} parameters"
+            title, size = f"{model['name']}, C = {channels}, on {data}", f"{int(model['parameters']):,} parameters"
             figure = _structure(model["input"], _blocks(model["modules"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             contents.note(path, f"not the description of a network ({type(error).__name__}: {error})")
             continue
-        caption = f"Figure 1. {title}: {parameters}. Output shapes: channels × height × width."
+        caption = f"Figure 1. {title}: {size}. Output shapes: channels × height × width."
         pictures[name] = save(figure, folder, name, caption, f"Structure of {title} from input to output")
     return list(pictures.values())
 
@@ -285,7 +284,7 @@ def save(figure: Figure, folder: Path, name: str, caption: str, alt: str) -> Pic
         content = io.BytesIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a letter that the font lacks is drawn as a box
-            figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else None)
+            figure.savefig(content, format=kind, **SAVED[kind])
         data = content.getvalue()
         if kind == "svg":  # a hundredth of a point is enough for a path, and a third smaller
             data = re.sub(rb'(?<= d=")[^"]+', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), data)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas
 from tqdm import tqdm
@@ -29,8 +29,7 @@ Run = dict[str, Any]
 _NOT_COLUMNS = ("schema", "sha256", "files", "status", "id", "config", "versions", "diverged")
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Something in the folder that the report could not use, or used with a remark."""
 
     path: str
@@ -40,8 +39,7 @@ class Problem:
     """False for a remark, such as a foreign folder: all of the project's own files were read."""
 
 
-@dataclass(frozen=True)
-class Sweep:
+class Sweep(NamedTuple):
     """A sweep record and, for each of its jobs, the run as it stands now."""
 
     record: Record
@@ -57,8 +55,6 @@ class Contents:
     runs: dict[str, Run] = field(default_factory=dict)
     """By id."""
     sweeps: list[Sweep] = field(default_factory=list)
-    copies: list[tuple[str, str]] = field(default_factory=list)
-    """(directory, id) of further directories that hold a run which is here already."""
     digests: dict[str, str] = field(default_factory=dict)
     """sha256 of metrics.csv by directory, from the summaries."""
     problems: list[Problem] = field(default_factory=list)
@@ -126,8 +122,7 @@ def scan(outputs: Path, select: str | None = None) -> Contents:
 
 
 def _read_runs(contents: Contents) -> None:
-    displaced = []
-    folder = rundir.runs_dir(contents.outputs)
+    displaced, folder = list[Run](), rundir.runs_dir(contents.outputs)
     for path in tqdm(sorted(folder.glob("[!.]*")), "reading runs", delay=1, leave=False, disable=None):
         named = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", path.name)
         try:
@@ -151,39 +146,40 @@ def _read_runs(contents: Contents) -> None:
     for run in displaced:
         # A copy stands in for its original where that is gone, so that every run counts exactly once.
         if contents.runs.setdefault(run["id"], run) is not run:
-            contents.copies.append((run["directory"], run["id"]))
+            copy = folder / run["directory"]
+            contents.note(copy, f"a copy of run {run['id']}, which is counted once", unreadable=False)
 
 
 def _read_summary(path: Path) -> dict[str, Any] | None:
     summary = rundir.read_summary(path)
-    if summary is not None:
-        if summary.get("schema") != SCHEMA:
-            raise AugeanError(f"a summary of schema {summary.get('schema')}; this Augean reads {SCHEMA}")
-        if summary.get("status") not in ("finished", "diverged") or "id" not in summary:
-            raise AugeanError("not the summary of a run: id or status are absent or unknown")
+    if summary is not None and summary.get("schema") != SCHEMA:
+        raise AugeanError(f"a summary of schema {summary.get('schema')}; this Augean reads {SCHEMA}")
+    if summary is not None and (summary.get("status") not in ("finished", "diverged") or "id" not in summary):
+        raise AugeanError("not the summary of a run: id or status are absent or unknown")
     return summary
 
 
 def _flatten(directory: str, summary: Mapping[str, Any]) -> Run:
-    return {
-        "id": str(summary["id"]),
-        "directory": directory,
-        "state": str(summary["status"]),
-        **{key: value for key, value in summary.items() if key not in _NOT_COLUMNS},
-        "diverged_epoch": (summary.get("diverged") or {}).get("epoch"),
-        **{str(key): value for key, value in summary["config"].items()},
-        **{f"versions.{name}": value for name, value in (summary.get("versions") or {}).items()},
-    }
+    first = {"id": str(summary["id"]), "directory": directory, "state": str(summary["status"])}
+    scores = {key: value for key, value in summary.items() if key not in _NOT_COLUMNS}
+    scores["diverged_epoch"] = (summary.get("diverged") or {}).get("epoch")
+    versions = {f"versions.{name}": value for name, value in (summary.get("versions") or {}).items()}
+    return first | scores | {str(key): value for key, value in summary["config"].items()} | versions
 
 
 def _read_records(contents: Contents) -> None:
     for path in sorted((contents.outputs / "sweeps").glob("*.json")):
         try:
-            contents.sweeps.append(_join(contents, replace(records.read(path), name=path.stem)))
-        except AugeanError as error:
-            contents.note(path, error)
-        except (TypeError, ValueError, AttributeError) as error:
-            contents.note(path, f"not a sweep record ({type(error).__name__}: {error})")
+            contents.sweeps.append(_join(contents, replace(records.read(path), name=_safe(path.stem))))
+        except (AugeanError, TypeError, ValueError, AttributeError) as error:
+            contents.note(path, error if isinstance(error, AugeanError) else f"not a sweep record ({error!r})")
+
+
+def _safe(name: str) -> str:
+    """The name for files, links and `table=`: itself where that is harmless, else a part of it with a digest."""
+    if re.fullmatch(r"(?a:\w)[\w.+=,-]{0,99}", name):
+        return name
+    return re.sub(r"^\W+|[^\w.+=,-]+", "_", name)[:80] + f"--{hashlib.sha256(ascii(name).encode()).hexdigest()[:8]}"
 
 
 def _join(contents: Contents, record: Record) -> Sweep:
@@ -193,7 +189,7 @@ def _join(contents: Contents, record: Record) -> Sweep:
     published = record.reference.items()
     reference = {row_label(row): {key: float(value) for key, value in item.items()} for row, item in published}
     cells = []
-    for job in record.jobs:
+    for job in (job for job in record.jobs if job.trial is None):  # trials are no rows
         job = Job(id=str(job.id), run=str(job.run), row=str(job.row), seed=int(job.seed))
         run = contents.runs.get(job.id) or {"id": job.id, "directory": job.run}
         if "state" not in run:
@@ -227,7 +223,6 @@ def _select(contents: Contents) -> None:
     contents.sweeps = [sweep for sweep in sweeps if sweep.cells]
     kept = {job.id for sweep in contents.sweeps for job, _ in sweep.cells} if tables != ["*"] else contents.runs.keys()
     contents.runs = {key: run for key, run in contents.runs.items() if key in kept and chosen(run)}
-    contents.copies = [copy for copy in contents.copies if copy[1] in contents.runs]
 
 
 def _matches(value: str, patterns: Iterable[str]) -> bool:
@@ -240,10 +235,7 @@ def read_metrics(contents: Contents, directories: Iterable[str]) -> pandas.DataF
     A file that has the digest of its summary was written by Augean and is parsed together with all others of its kind;
     only files of unfinished runs are looked at one by one.
     """
-    names: list[str] = []
-    bodies: list[bytes] = []
-    frames: list[pandas.DataFrame] = []
-    columns = list(rundir.METRICS)
+    names, bodies, frames, columns = list[str](), list[bytes](), list[pandas.DataFrame](), list(rundir.METRICS)
     for directory in tqdm(list(dict.fromkeys(directories)), "reading metrics", delay=1, leave=False, disable=None):
         path, digest = rundir.runs_dir(contents.outputs) / directory / "metrics.csv", contents.digests.get(directory)
         try:

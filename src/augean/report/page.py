@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,9 @@ def write_page(
     """
     listed = {job.id: run for table, _ in sections for job, run in table.sweep.cells}
     loose = [run for key, run in contents.runs.items() if key not in listed]
-    baselines: dict[str, float] = {}
-    for table, _ in reversed(sections):  # the first table that a run belongs to has the last word
-        for row in (row for row in table.rows if row.label == table.baseline):
-            baselines |= dict.fromkeys((job.id for job, _ in table.sweep.cells), row.accuracy.mean)
+    rows = [(table, row) for table, _ in sections for row in table.rows if row.label == table.baseline]
+    # The first table that a run belongs to has the last word.
+    baselines = {job.id: row.accuracy.mean for table, row in reversed(rows) for job, _ in table.sweep.cells}
 
     def to_baseline(run: Run) -> str:
         test, baseline = run.get("test_accuracy"), baselines.get(run["id"])
@@ -59,37 +59,27 @@ def write_page(
             content, kind = (folder / "figures" / f"{picture.name}.png").read_bytes(), "png"
         return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
-    shared = {
-        "contents": contents,
-        "sections": sections,
-        "models": models,
-        "listed": list(listed.values()),
-        "loose": loose,
-        "places": contents.places(),
-        "curves": _sparks(metrics),
-        "states": Counter(run["state"] for run in (*listed.values(), *loose)),
-        "outputs": _shown(contents.outputs),
-        "version": augean.__version__,
-        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "again": lambda run: _command(contents, run),
-        "to_baseline": to_baseline,
-        "source": source,
-    }
-    pages, latex = _environment(), _environment(finalize=lambda value: tables.tex(str(value)), **STARTS, **ENDS)
+    shown = {"contents": contents, "sections": sections, "models": models, "listed": [*listed.values()], "loose": loose}
+    facts = {"outputs": _shown(contents.outputs), "places": contents.places(), "made": datetime.now(UTC)}
+    facts |= {"states": Counter(run["state"] for run in (*listed.values(), *loose)), "curves": _sparks(metrics)}
+    asked = {"again": partial(_command, contents), "to_baseline": to_baseline, "source": source}
+    pages, latex = _environment(), _environment(latex=True)
     for table, _ in sections:
         stem = folder / "tables" / table.sweep.record.name
         _write(stem, ".csv", tables.csv(table))
         _write(stem, ".md", pages.get_template("table.md").render(table=table))
         _write(stem, ".tex", latex.get_template("table.tex").render(table=table))
-    _write(folder / "report", ".md", pages.get_template("report.md").render(shared))
-    _write(folder / "index", ".html", pages.get_template("page.html").render(shared))
+    _write(folder / "report", ".md", pages.get_template("report.md").render(shown | facts | asked))
+    _write(folder / "index", ".html", pages.get_template("page.html").render(shown | facts | asked))
 
 
-def _environment(**options: Any) -> Environment:
-    """Templates with the module `tables` and its filters; only HTML is escaped by itself."""
+@cache
+def _environment(*, latex: bool = False) -> Environment:
+    """Templates with the module `tables` and its filters; only HTML is escaped by itself, and LaTeX by `finalize`."""
     loader, escape = FileSystemLoader(Path(__file__).parent / "templates"), select_autoescape(["html"])
+    options: dict[str, Any] = {"finalize": lambda value: tables.tex(str(value)), **STARTS, **ENDS} if latex else {}
     environment = Environment(loader=loader, autoescape=escape, **options)
-    environment.globals.update(tables=tables, caption=_caption)
+    environment.globals.update(tables=tables, caption=_caption, version=augean.__version__)
     environment.filters.update(md=tables.markdown, percent=tables.percent, seconds=tables.seconds)
     return environment
 
@@ -127,5 +117,5 @@ def _sparks(metrics: pandas.DataFrame) -> dict[str, str]:
     epochs, values = known.epoch.to_numpy(float), known.val_accuracy.to_numpy(float)
     x = 1 + 88 * (epochs - 1) / max(1.0, epochs.max() - 1)
     y = 18.5 - 17 * (values - values.min()) / (numpy.ptp(values) or 1.0)
-    points = pandas.Series([f"{a:.0f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True)])
-    return dict(points.groupby(known.directory.astype(str).to_numpy(), sort=False).agg(" ".join))
+    points = pandas.Series([f"{a:.0f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True)], known.index)
+    return dict(points.groupby(known.directory, sort=False, observed=True).agg(" ".join))

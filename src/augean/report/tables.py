@@ -4,22 +4,23 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import pandas
 
 from augean.report.statistics import MARGIN, STATES, Row, Table
 
 __all__ = ["MARGIN"]  # for the caption's template
+FACTS = ("dataset", "trainer.epochs", "device", "trainer.batch_size", "trainer.precision", "versions")
+OURS = "ours\u00a0− published"
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     heading: str
+    kind: str
+    """text, number, or joined: a number that belongs to the column before it, as an interval to its mean."""
     cells: list[str]
-    numeric: bool = True
-    joined: bool = False
-    """Belongs to the column before it, as an interval to its mean."""
 
 
 def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str:
@@ -28,6 +29,10 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str
         return "-"
     rounded = round(value, digits) + 0.0
     return f"{rounded:{'+' if signed and rounded else ''},.{digits}f}".replace("-", "\u2212")
+
+
+def around(half_width: float) -> str:
+    return "-" if math.isnan(half_width) else f"± {number(half_width)}"
 
 
 def percent(fraction: float | None) -> str:
@@ -40,43 +45,27 @@ def seconds(value: float | None) -> str:
 
 def columns(table: Table) -> list[Column]:
     """What the table shows; columns that would be empty are left out."""
-    rows, baseline = table.rows, table.baseline
-
-    def texts(heading: str, text: Callable[[Row], str], *, numeric: bool = True, joined: bool = False) -> Column:
-        return Column(heading, [text(row) for row in rows], numeric, joined)
-
-    def signed(heading: str, value: Callable[[Row], float]) -> Column:
-        return texts(heading, lambda row: number(value(row), signed=True))
-
-    def interval(heading: str, value: Callable[[Row], float]) -> Column:
-        return texts(heading, lambda row: "-" if math.isnan(value(row)) else f"± {number(value(row))}", joined=True)
-
-    result = [
-        texts((table.sweep.record.row_key or "row").removesuffix(".name"), lambda row: row.label, numeric=False),
-        texts("n", lambda row: str(row.accuracy.n)),
-        texts("test, %", lambda row: number(row.accuracy.mean)),
-        interval("95 % interval", lambda row: row.accuracy.half_width),
-        texts("sd", lambda row: number(row.accuracy.sd)),
+    compared = table.baseline is not None and len(table.rows) > 1
+    cited = any(row.published for row in table.rows)
+    gaps = any(row.states.total() > row.states["finished"] for row in table.rows)
+    key = (table.sweep.record.row_key or "row").removesuffix(".name")
+    shown: list[tuple[bool, str, str, Callable[[Row], str]]] = [
+        (True, key, "text", lambda row: row.label),
+        (True, "n", "number", lambda row: str(row.accuracy.n)),
+        (True, "test, %", "number", lambda row: number(row.accuracy.mean)),
+        (True, "95 % interval", "joined", lambda row: around(row.accuracy.half_width)),
+        (True, "sd", "number", lambda row: number(row.accuracy.sd)),
+        (compared, f"to {table.baseline}", "number", lambda row: number(row.difference.value, signed=True)),
+        (compared, "its interval", "joined", lambda row: around((row.difference.high - row.difference.low) / 2)),
+        (compared, "verdict", "text", lambda row: row.difference.verdict),
+        (True, "validation, %", "number", lambda row: number(row.val_accuracy)),
+        (True, "seconds", "number", lambda row: seconds(row.seconds)),
+        (cited, "published, %", "number", lambda row: number(published(row))),
+        (cited, OURS, "number", lambda row: number(row.accuracy.mean - published(row), signed=True)),
+        (cited, "published seconds", "number", lambda row: seconds(published(row, "seconds"))),
+        (gaps, "without a score", "text", lambda row: _listed(row.states, STATES[1:])),
     ]
-    if baseline is not None and len(rows) > 1:
-        result += [
-            signed(f"to {baseline}", lambda row: row.difference.value),
-            interval("its interval", lambda row: (row.difference.high - row.difference.low) / 2),
-            texts("verdict", lambda row: row.difference.verdict, numeric=False),
-        ]
-    result += [
-        texts("validation, %", lambda row: number(row.val_accuracy)),
-        texts("seconds", lambda row: seconds(row.seconds)),
-    ]
-    if any(row.published for row in rows):
-        result += [
-            texts("published, %", lambda row: number(published(row))),
-            signed("ours\u00a0− published", lambda row: row.accuracy.mean - published(row)),
-            texts("published seconds", lambda row: seconds(published(row, "seconds"))),
-        ]
-    if any(row.states.total() > row.states["finished"] for row in rows):
-        result.append(texts("without a score", lambda row: _listed(row.states, STATES[1:]), numeric=False))
-    return result
+    return [Column(name, kind, [text(row) for row in table.rows]) for wanted, name, kind, text in shown if wanted]
 
 
 def csv(table: Table) -> str:
@@ -84,7 +73,7 @@ def csv(table: Table) -> str:
     lines = [
         {"row": row.label, "n": row.accuracy.n, "test_accuracy": row.accuracy.mean}
         | {"half_width_95": row.accuracy.half_width, "sd": row.accuracy.sd}
-        | {f"difference_{key}".removesuffix("_value"): value for key, value in asdict(row.difference).items()}
+        | {f"difference_{key}".removesuffix("_value"): value for key, value in row.difference._asdict().items()}
         | {"val_accuracy": row.val_accuracy, "seconds": row.seconds, "published_test_accuracy": published(row)}
         | {"published_difference": row.accuracy.mean - published(row), "published_seconds": published(row, "seconds")}
         | {state: row.states[state] for state in STATES}
@@ -98,25 +87,18 @@ def published(row: Row, key: str = "test_accuracy") -> float:
     return row.published.get(key, math.nan)
 
 
+@lru_cache(maxsize=64)  # the table's files, report.md and the page all ask for them, each more than once
 def facts(table: Table) -> dict[str, "Counter[str]"]:
     """What the caption states of the runs: by config key its values and how many runs have each."""
     found: dict[str, Counter[str]] = {}
     for run in table.runs:
-        device, sizes = (
-            str(run.get("device")),
-            [f"{run.get(f'num_{part}') or 0:,}" for part in ("train", "val", "test")],
-        )
-        split = f"{sizes[0]} + {sizes[1]} training and validation images, {sizes[2]} test images"
+        device, sizes = str(run.get("device")), [run.get(f"num_{part}") or 0 for part in ("train", "val", "test")]
+        split = f"{sizes[0]:,} + {sizes[1]:,} training and validation images, {sizes[2]:,} test images"
         versions = [f"{key.removeprefix('versions.')} {run[key]}" for key in run if key.startswith("versions.")]
-        values = {
-            "dataset": f"{run.get('dataset_title')} ({split})",
-            "trainer.epochs": f"{run.get('trainer.epochs')} epochs",
-            "trainer.batch_size": f"batch size {run.get('trainer.batch_size')}",
-            "device": f"{device}, threads: {run.get('threads')}" if device.startswith("cpu") else device,
-            "trainer.precision": str(run.get("precision")),
-            "versions": ", ".join(versions),
-        }
-        for key, value in values.items():
+        values = [f"{run.get('dataset_title')} ({split})", f"{run.get('trainer.epochs')} epochs"]
+        values += [f"{device}, threads: {run.get('threads')}" if device.startswith("cpu") else device]
+        values += [f"batch size {run.get('trainer.batch_size')}", str(run.get("precision")), ", ".join(versions)]
+        for key, value in zip(FACTS, values, strict=True):
             found.setdefault(key, Counter())[value] += 1
     return found
 
@@ -138,11 +120,6 @@ def gap(table: Table) -> str:
 
 def _listed(states: "Counter[str]", names: tuple[str, ...]) -> str:
     return ", ".join(f"{states[name]} {name}" for name in names if states[name])
-
-
-def bare(title: str) -> str:
-    """A title without "Table 1:", for LaTeX, which numbers tables itself."""
-    return re.sub(r"^Table\s+\d+\s*[:.]\s*(?=\S)", "", title)
 
 
 def anchor(name: str) -> str:

@@ -118,6 +118,7 @@ class AugeanSweeper(Sweeper):
     def __init__(self, params: DictConfig | None = None, **options: Any) -> None:
         self.params = {str(key): value for key, value in (params or {}).items()}
         self.options = AugeanSweeperConfig(**options)
+        self.studies: list[str] = []
         self.budgets: list[str] = []
         """What the studies of the rows were given, for the table's caption."""
 
@@ -355,6 +356,7 @@ class AugeanSweeper(Sweeper):
         if not record.winner:
             raise ConfigError(f"hydra.sweeper.rows: {item} is not over yet; to go on: {record.command}")
         space = ", ".join(f"{key} {text}" for key, text in record.space.items())
+        self.studies.append(record.name)
         self.budgets.append(f"{record.title}: {record.num_trials} trials over {space}.")
         return [part for part in record.winner if not part.startswith("seed=")]
 
@@ -405,6 +407,7 @@ class AugeanSweeper(Sweeper):
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             experiment=self.master.hydra.runtime.choices.get("experiment"),
             overrides=self._extra(arguments),
+            studies=self.studies,
             row_key=table.row,
             band=table.band,
             baseline=row_label(table.baseline) if table.baseline is not None else None,
