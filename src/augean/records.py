@@ -4,6 +4,8 @@ A record is a question about runs. Whether they are finished is read from their 
 """
 
 import json
+import math
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -75,6 +77,12 @@ class Record:
         path = folder / f"{self.name}.json"
         rundir.write(path, json.dumps(asdict(self), indent=1) + "\n")
         return path
+
+    @property
+    def place(self) -> tuple[float, str]:
+        """Where a report shows the record: by the number of its figure, then by name."""
+        number = re.search(r"\d+", str(self.figure or ""))
+        return float(number[0]) if number else math.inf, self.name
 
     @property
     def trials(self) -> list[Job]:

@@ -60,7 +60,7 @@ def make_report(outputs: Path, select: str | None = None) -> ReportResult:
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AugeanError(f"cannot write the report: {error}; {outputs} must be a writable folder") from error
-    tables = [summarise(sweep) for sweep in contents.sweeps]
+    tables = [summarise(sweep) for sweep in sorted(contents.sweeps, key=lambda sweep: sweep.record.place)]
     directories = [run["directory"] for table in tables for _, run in table.sweep.cells if "seconds" in run]
     metrics = read_metrics(contents, directories)
     sections = [(table, pictures) for table, pictures in zip(tables, _draw_all(contents, tables, metrics), strict=True)]

@@ -110,7 +110,7 @@ def _curves(own: pandas.DataFrame, looks: Looks, others: Sequence[str], parts: S
             for index, (row, (colour, marker)) in enumerate(looks.items()):
                 # Rows take turns with their markers, so that a line below another one still shows.
                 every = max(len(looks), len(epochs) // 6)
-                turns = {"marker": marker, "markersize": size, "markevery": (index * every // len(looks), every)}
+                turns = {"marker": marker, "ms": size, "markevery": (index * every // len(looks) % len(epochs), every)}
                 axes.plot(epochs, wide["mean"][row], dash, color=colour, **(turns if len(looks) > 1 else {}))
                 if kind == "val" and (wide["max"][row] > wide["min"][row]).any():
                     axes.fill_between(epochs, wide["min"][row], wide["max"][row], color=colour, alpha=0.13, lw=0)

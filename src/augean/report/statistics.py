@@ -22,7 +22,7 @@ MARGIN = 0.5
 MOST_DUNNETT = 30
 """Rows beyond which Dunnett's integral takes seconds; above it Welch and Holm are used."""
 FEW_SEEDS = 5
-FEW_TEXT = "Measured with 3 seeds: 95 % intervals cover 88 to 96 %, and up to 7 % of tables have a false verdict."
+FEW_TEXT = "Measured with 3 seeds: 95 % intervals cover 87 to 96 %, and 4 to 9 % of tables have a false verdict."
 """Said below that number: Levene's test then misses unequal variances. From tests/test_statistics.py."""
 SCATTERED = 10.0
 SCATTERED_TEXT = "Where seeds collapse, the mean describes none of them, and with few seeds its interval is too narrow."
