@@ -107,6 +107,7 @@ def test_a_study_with_another_space_direction_or_base_is_refused_with_the_differ
         (["hydra.sweeper.n_trials=3", "seed=0"], "needs something to search"),
         ([*SPACE[1:], "hydra.sweeper.n_trials=3", "dataset.num_val=0", "schedule=cosine"], "chooses by validation"),
         ([*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.rows={a:[]}"], "leave hydra.sweeper.n_trials out"),
+        ([*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.direction=up"], "must be maximize or minimize"),
         (SPACE[1:], "a grid needs a list of values"),
     ],
 )

@@ -178,6 +178,8 @@ class AugeanSweeper(Sweeper):
         options = self.options
         if options.rows or options.ablate:
             raise ConfigError("hydra.sweeper.rows and ablate make a grid: leave hydra.sweeper.n_trials out")
+        if options.direction not in ("maximize", "minimize"):
+            raise ConfigError(f"hydra.sweeper.direction={options.direction}: must be maximize or minimize")
         space, fixed, deletions = create_params_from_overrides(lines)
         if not space:
             raise ConfigError(
@@ -299,7 +301,8 @@ class AugeanSweeper(Sweeper):
         Args:
             trial: of a study, the value of the environment variable `TRIAL` in the job.
         """
-        environment = [f"+hydra.job.env_set.{TRIAL}='{trial}'"] if trial else []
+        quoted = (trial or "").replace("\\", "\\\\").replace("'", "\\'")
+        environment = [f"+hydra.job.env_set.{TRIAL}='{quoted}'"] if trial else []
         result: JobReturn = self.jobs_launcher.launch([[*job.overrides, *environment]], initial_job_idx=0)[0]
         return result._return_value if result.status == JobStatus.FAILED else None
 
