@@ -210,8 +210,8 @@ def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> li
     """Figure 1: the structure of every network among the tables' runs, once per data set, model, stem and width."""
     pictures: dict[str, Picture] = {}
     for run in (run for table in tables for run in table.runs):
-        data, stem, channels = run.get("dataset.name"), run.get("model.stem"), run.get("width.channels")
-        name = re.sub(r"[^\w.-]", "_", f"figure1_{data}-{run.get('model.name')}-{stem}-c{channels}")[:120]
+        data, model, channels = run.get("dataset.name"), run.get("model.name"), run.get("width.channels")
+        name = re.sub(r"[^\w.-]", "_", f"figure1_{data}-{model}-{run.get('model.stem') or 'plain'}-c{channels}")[:120]
         path = rundir.runs_dir(contents.outputs) / run["directory"] / "model.json"
         if name in pictures or not path.exists():
             continue
