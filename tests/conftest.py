@@ -33,6 +33,33 @@ TINY = (
 register()
 
 
+class KilledError(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
+@pytest.fixture
+def train_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[Config, int], None]:
+    """Train a run and end as if killed after the given epoch."""
+
+    def train(config: Config, last: int) -> None:
+        from augean import training
+        from augean.run import execute
+
+        show = training.Display.show
+
+        def die(self: training.Display, result: training.Epoch) -> None:
+            show(self, result)
+            if result.epoch == last:
+                raise KilledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training.Display, "show", die)
+            with pytest.raises(KilledError):
+                execute(config)
+
+    return train
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., Config]:
     """Compose a tiny run below tmp_path; further overrides win."""

@@ -41,23 +41,11 @@ def test_without_random_augmentation_the_gpu_starts_as_the_cpu_does(tiny: Make, 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad"])
 def test_a_run_resumed_on_the_gpu_is_bit_equal(
-    tiny: Make, tmp_path: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
+    tiny: Make, tmp_path: Path, optimizer: str, train_until: Callable[[Config, int], None]
 ) -> None:
-    from augean import training
-
     setting = [f"optimizer={optimizer}", "trainer.deterministic=true", "runtime.device=cuda", "trainer.epochs=4"]
     whole = execute(tiny(*setting, f"runtime.outputs={tmp_path}/whole"))
-    show = training.Display.show
-
-    def die(self: training.Display, result: training.Epoch) -> None:
-        show(self, result)
-        if result.epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.Display, "show", die)
-        with pytest.raises(KeyboardInterrupt):
-            execute(tiny(*setting))
+    train_until(tiny(*setting), 2)
     resumed = execute(tiny(*setting))
     one, other = (torch.load(run.address.path / "best.pt", weights_only=True) for run in (whole, resumed))
     assert all(torch.equal(value, other[name]) for name, value in one.items())

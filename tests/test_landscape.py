@@ -160,21 +160,11 @@ def test_the_probes_file_has_every_point_of_every_probed_step(tiny: Make) -> Non
     assert float(rows[0]["gradient_cosine"]) == pytest.approx(1.0)
 
 
-def test_a_resumed_run_keeps_its_earlier_probes(tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from augean import training
-
+def test_a_resumed_run_keeps_its_earlier_probes(
+    tiny: Make, tmp_path: Path, train_until: Callable[[Config, int], None]
+) -> None:
     whole = execute(tiny("record.probe_every=4", f"runtime.outputs={tmp_path}/whole"))
-    show = training.Display.show
-
-    def die(self: training.Display, result: Any) -> None:
-        show(self, result)
-        if result.epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.Display, "show", die)
-        with pytest.raises(KeyboardInterrupt):
-            execute(tiny("record.probe_every=4"))
+    train_until(tiny("record.probe_every=4"), 2)
     resumed = execute(tiny("record.probe_every=4"))
     assert resumed.summary["num_resumes"] == 1
     assert (resumed.address.path / "probe.csv").read_text() == (whole.address.path / "probe.csv").read_text()

@@ -20,7 +20,7 @@ from augean.config import Config
 from augean.errors import AugeanError, ConfigError, DeviceError, RunLocked
 from augean.run import build_source, execute, find_address
 from augean.train import compose
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, KilledError
 
 Make = Callable[..., Config]
 
@@ -172,27 +172,13 @@ KILLED = [
 ]
 
 
-class KilledError(BaseException):
-    """Stands for the end of the process: nothing catches it."""
-
-
 @pytest.mark.parametrize("overrides", KILLED)
 def test_a_run_killed_between_epochs_resumes_bit_equal(
-    tiny: Make, tmp_path: Path, overrides: str, monkeypatch: pytest.MonkeyPatch
+    tiny: Make, tmp_path: Path, overrides: str, train_until: Callable[[Config, int], None]
 ) -> None:
     lines = overrides.split()
     whole = execute(tiny("trainer.epochs=6", *lines, f"runtime.outputs={tmp_path}/whole"))
-    show = training.Display.show
-
-    def die_after_epoch_three(self: training.Display, result: Any) -> None:
-        show(self, result)
-        if result.epoch == 3:
-            raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.Display, "show", die_after_epoch_three)
-        with pytest.raises(KilledError):
-            execute(tiny("trainer.epochs=6", *lines))
+    train_until(tiny("trainer.epochs=6", *lines), 3)
     address = find_address(tiny("trainer.epochs=6", *lines))
     assert rundir.state(address.outputs, address.path, address.id) == "interrupted"
     resumed = execute(tiny("trainer.epochs=6", *lines))
@@ -483,3 +469,10 @@ def test_deterministic_runs_are_bit_equal(tiny: Make, tmp_path: Path) -> None:
         execute(tiny("trainer.deterministic=true", f"runtime.outputs={tmp_path}/{name}")) for name in ("one", "other")
     )
     assert same_result(one.address.path, other.address.path)
+
+
+def test_a_precision_that_is_slow_on_the_device_gets_a_hint() -> None:
+    cpu = torch.device("cpu")
+    assert "trainer.precision=fp32 is faster" in str(training.precision_hint("fp16", cpu))
+    assert training.precision_hint("fp32", cpu) is None
+    assert "trainer.precision=bf16" in str(training.precision_hint("fp32", torch.device("cuda")))

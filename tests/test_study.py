@@ -256,3 +256,12 @@ def test_a_promoted_winner_is_the_same_run_as_an_experiment(tmp_path: Path) -> N
     refused = subprocess.run(promote, capture_output=True, text=True)
     assert refused.returncode == 1
     assert "exists" in refused.stderr
+
+
+def test_missing_data_ends_a_study_at_once_and_costs_no_trial(tmp_path: Path) -> None:
+    done = run(
+        *SPACE, "runtime.device=cuda:99", "dataset=digits", "hydra.sweeper.n_trials=3", f"runtime.outputs={tmp_path}"
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("runtime.device=cuda:99: not available here") == 1
+    assert trial_states(tmp_path) == Counter(RUNNING=1)  # queued again by the next command

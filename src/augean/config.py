@@ -259,7 +259,7 @@ def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
         if isinstance(error, MissingMandatoryValue):
             raise ConfigError(f"{error.full_key}: has no value yet; give it one, {error.full_key}=...") from error
         raise ConfigError(where + str(error).split("\n")[0]) from error
-    problems = [*_range_problems(config, ""), *_cross_problems(config)]
+    problems = [*_range_problems(config), *_cross_problems(config)]
     if problems:
         raise ConfigError("\n".join(problems))
     return config
@@ -275,8 +275,8 @@ def _walk(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any]]:
             yield f"{prefix}{item.name}", item, value
 
 
-def _range_problems(config: Config, prefix: str) -> Iterator[str]:
-    for key, item, value in _walk(config, prefix):
+def _range_problems(config: Config) -> Iterator[str]:
+    for key, item, value in _walk(config, ""):
         meta = item.metadata
         if value is None:
             continue

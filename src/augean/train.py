@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from augean.config import Config, parse
-from augean.errors import AugeanError, ConfigError, Pruned
+from augean.errors import AugeanError, ConfigError, Pruned, SetupError
 from augean.run import TRIAL, Outcome, execute
 
 
@@ -69,7 +69,8 @@ def report_outcome(outcome: Outcome) -> None:
     summary, title = outcome.summary, "already finished, not trained again" if outcome.skipped else "finished"
     if summary["status"] == "diverged":
         what = summary["diverged"]
-        title = f"diverged in epoch {what['epoch']}, step {what['step']}" + (" (earlier)" if outcome.skipped else "")
+        step = f", step {what['step']}" if what["step"] else ""  # none where only the test loss showed it
+        title = f"diverged in epoch {what['epoch']}{step}" + (" (earlier)" if outcome.skipped else "")
     print(f"Run {outcome.address.id} {title}: {outcome.address.path}")
     if summary["status"] == "finished":
         val = f"validation {summary['val_accuracy']:.2%}, " if summary["val_accuracy"] is not None else ""
@@ -96,7 +97,7 @@ def task(raw: DictConfig) -> float:
             reporter.tell_pruned()
             print(error)
             return 0.0
-        if reporter is not None:
+        if reporter is not None and not isinstance(error, SetupError):  # which says nothing of the trial
             reporter.tell_failed(error)
         if in_sweep or not isinstance(error, AugeanError):
             raise

@@ -255,14 +255,14 @@ def train(
             f"trainer.batch_size={config.trainer.batch_size}: {len(data.train)} training images leave a last batch of "
             f"one image, which batch norm cannot use; choose another size"
         )
-    num_steps = math.ceil(len(data.train) / config.trainer.batch_size) * config.trainer.epochs
+    description = describe_model(config, len(data.classes))
+    session = _Session(config, data, device, path, identity)
+    num_steps = session.schedule.num_steps
     if config.record.probe_every > num_steps:
         raise ConfigError(
             f"record.probe_every={config.record.probe_every}: the run has only {num_steps} steps; "
             f"probe more often, for example record.probe_every={max(1, num_steps // 50)}"
         )
-    description = describe_model(config, len(data.classes))
-    session = _Session(config, data, device, path, identity)
     path.mkdir(parents=True, exist_ok=True)
     rundir.clear_leftovers(path)
     threads = torch.get_num_threads()

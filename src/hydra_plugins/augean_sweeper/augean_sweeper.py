@@ -250,6 +250,8 @@ class AugeanSweeper(Sweeper):
                 self._update_record(record, study, [])
                 print(f"[trial {trial.number}] {' '.join(assignments(trial.params))}", flush=True)
                 error = self._launch(job, study.environment(trial))
+            except SetupError:
+                raise
             except (AugeanError, HydraException) as refused:
                 error = refused
             if error is not None:
@@ -285,8 +287,6 @@ class AugeanSweeper(Sweeper):
                 if isinstance(error, RunLocked):
                     held_elsewhere += 1
                     continue
-                if isinstance(error, SetupError):
-                    raise error  # no other run can have it better
                 if error is not None and failure(job.address, since) is None:
                     # It failed before it had a directory; other workers would try it again in vain.
                     job.address.path.mkdir(parents=True, exist_ok=True)
@@ -298,13 +298,19 @@ class AugeanSweeper(Sweeper):
     def _launch(self, job: Planned, trial: str | None = None) -> Exception | None:
         """Run one job through Hydra's launcher; returns the exception that ended it.
 
+        Raises:
+            SetupError: when that was one, which ends the sweep: no other job can do better.
+
         Args:
             trial: of a study, the value of the environment variable `TRIAL` in the job.
         """
         quoted = (trial or "").replace("\\", "\\\\").replace("'", "\\'")
         environment = [f"+hydra.job.env_set.{TRIAL}='{quoted}'"] if trial else []
         result: JobReturn = self.jobs_launcher.launch([[*job.overrides, *environment]], initial_job_idx=0)[0]
-        return result._return_value if result.status == JobStatus.FAILED else None
+        error = result._return_value if result.status == JobStatus.FAILED else None
+        if isinstance(error, SetupError):
+            raise error  # no other run can have it better
+        return error
 
     def _account(self, record: str, jobs: list[Planned], *, num_before: int) -> list[float]:
         """Print how the sweep ended; returns the objectives of its jobs.
