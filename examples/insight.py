@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from augean.build import build_model
 from augean.config import Config
+from augean.execute import build_source
 from augean.fit import Split, evaluate
-from augean.run import build_source
 from augean.train import compose
 from augean.training import load_data
 

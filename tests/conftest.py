@@ -43,7 +43,7 @@ def train_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[Config, int], None
 
     def train(config: Config, last: int) -> None:
         from augean import training
-        from augean.run import execute
+        from augean.execute import execute
 
         show = training.Display.show
 

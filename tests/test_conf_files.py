@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from augean.build import build_activation, build_model, build_optimizer
 from augean.config import TableConfig, flatten, parse, row_label
-from augean.run import build_source
+from augean.execute import build_source
 from augean.train import compose
 from augean.training import describe_model
 from conftest import ROOT

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from augean import config as config_module
 from augean.config import Config, canonical, directory_name, flatten, parse, row_label, run_id, source_digest
 from augean.errors import ConfigError
-from augean.run import build_source
+from augean.execute import build_source
 from augean.train import compose
 from conftest import ROOT
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from augean.config import Config
-from augean.run import execute
+from augean.execute import execute
 
 pytestmark = [
     pytest.mark.cuda,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from augean.config import Config
-from augean.run import execute
+from augean.execute import execute
 from conftest import ROOT
 
 

@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 from augean.config import CORE, Config
-from augean.run import execute
+from augean.execute import execute
 from conftest import ROOT
 
 GOLDEN = json.loads((ROOT / "tests" / "golden_curves.json").read_text())

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from augean.config import Config
 from augean.errors import ConfigError
+from augean.execute import execute
 from augean.landscape import probe
-from augean.run import execute
 from augean.train import compose
 
 Make = Callable[..., Config]

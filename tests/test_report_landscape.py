@@ -8,9 +8,9 @@ import pandas
 import pytest
 
 from augean.config import Config
+from augean.execute import Outcome, execute
 from augean.records import Job, Record
 from augean.report import make_report
-from augean.run import Outcome, execute
 
 Make = Callable[..., Config]
 

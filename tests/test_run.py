@@ -18,7 +18,7 @@ from augean import rundir, training
 from augean.build import build_model
 from augean.config import Config
 from augean.errors import AugeanError, ConfigError, DeviceError, RunLocked
-from augean.run import build_source, execute, find_address
+from augean.execute import build_source, execute, find_address
 from augean.train import compose
 from conftest import ROOT, TINY, KilledError
 

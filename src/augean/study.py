@@ -23,8 +23,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from augean import rundir
 from augean.config import find_class
 from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.execute import TRIAL
 from augean.records import Job
-from augean.run import TRIAL
 
 IDENTITY, OWNER, ERROR, RUN = "augean:identity", "augean:owner", "augean:error", "augean:run"
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,4 +1,4 @@
-"""The Hydra entry point: composes a config and hands it to `augean.run`. The same as `augean train`."""
+"""The Hydra entry point: composes a config and hands it to `augean.execute`. The same as `augean train`."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from augean.config import Config, parse
 from augean.errors import AugeanError, ConfigError, Pruned, SetupError
-from augean.run import TRIAL, Outcome, execute
+from augean.execute import TRIAL, Outcome, execute
 
 
 def config_dir() -> Path:

@@ -241,7 +241,7 @@ def train(
 
     Args:
         path: the run's directory; made here, once everything is known to be in order.
-        should_stop: as for `augean.run.execute`.
+        should_stop: as for `augean.execute.execute`.
 
     Raises:
         AugeanError: for whatever the user can mend.

@@ -31,9 +31,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from augean import rundir
 from augean.config import CORE, SCHEMA, Config, flatten, parse, row_label
 from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
+from augean.execute import TRIAL, Address, build_source, find_address, finished, note_failure
 from augean.records import Job, Record
 from augean.records import read as read_record
-from augean.run import TRIAL, Address, build_source, find_address, finished, note_failure
 from augean.workers import WORKER, supervise
 
 
