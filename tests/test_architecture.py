@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "augment": set(),
     "schedule": {"config"},
     "landscape": set(),
-    "fit": {"config", "augment", "schedule", "landscape"},
+    "fit": {"config", "errors", "augment", "schedule", "landscape"},
     "build": {"config", "errors"},
     "training": {"config", "errors", "rundir", "data", "build", "fit", "schedule", "display"},
     "execute": {"config", "errors", "rundir", "data", "training"},

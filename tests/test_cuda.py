@@ -7,8 +7,12 @@ import numpy
 import pytest
 import torch
 
+from augean.build import build_model, build_optimizer
 from augean.config import Config
-from augean.execute import execute
+from augean.errors import ConfigError
+from augean.execute import build_source, execute
+from augean.fit import WARMUP_STEPS, Step
+from augean.training import load_data
 
 pytestmark = [
     pytest.mark.cuda,
@@ -56,3 +60,65 @@ def test_probing_on_the_gpu_does_not_change_the_training(tiny: Make) -> None:
     plain, probed = execute(tiny(*setting)), execute(tiny(*setting, "record.probe_every=2"))
     one, other = (torch.load(run.address.path / "best.pt", weights_only=True) for run in (plain, probed))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "optimizer=sgd",
+        "optimizer=adam",
+        "optimizer=adamw regularization.weight_decay=0.01",
+        "optimizer=rmsprop",
+        "optimizer=adagrad",
+        "trainer.reset_optimizer=epoch",
+        "regularization=mixup",
+        "regularization=dropout model=vgg_a_bn",
+        "regularization=cutout regularization.cutout=4 schedule=cosine",
+        "trainer.precision=bf16",
+        "trainer.precision=fp16",
+    ],
+)
+def test_recorded_steps_equal_eager_ones(tiny: Make, tmp_path: Path, overrides: str) -> None:
+    setting = [*overrides.split(), "trainer.deterministic=true", "runtime.device=cuda", "record.step_loss=true"]
+    # 160 images: three full batches of 48 and a short one
+    setting += ["trainer.batch_size=48", "trainer.epochs=6", "optimizer.lr=0.01"]
+    eager, recorded = (
+        steps(tiny(*setting, f"runtime.cuda_graph={graph}", f"runtime.outputs={tmp_path}/{graph}"))
+        for graph in (False, True)
+    )
+    assert recorded == pytest.approx(eager, rel=1e-4)
+
+
+def test_no_step_waits_for_the_device(tiny: Make) -> None:
+    config = tiny("runtime.device=cuda", "trainer.precision=bf16", "trainer.epochs=3")
+    data = load_data(build_source(config), 40, None, 0, torch.device("cuda"))
+    network = build_model(config, len(data.classes)).cuda()
+    optimizer = build_optimizer(config, network)
+    step = Step(network, optimizer, torch.amp.GradScaler("cuda", enabled=False), data.train, config)
+    index = torch.arange(32, device="cuda")
+    for _ in range(WARMUP_STEPS + 1):
+        step.set_rate(0.1)
+        step(index)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step.set_rate(0.1)
+        step(index)
+        step(index[:16])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_model_that_reads_from_the_device_is_named_with_its_remedy(tiny: Make) -> None:
+    class Reading(torch.nn.Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            mean = images.mean((2, 3))
+            return super().forward(mean) * (1 if mean.sum().item() > 0 else 2)
+
+    config = tiny("runtime.device=cuda")
+    data = load_data(build_source(config), 40, None, 0, torch.device("cuda"))
+    network = Reading(3, 4).cuda()
+    optimizer = build_optimizer(config, network)
+    step = Step(network, optimizer, torch.amp.GradScaler("cuda", enabled=False), data.train, config)
+    with pytest.raises(ConfigError, match=r"runtime\.cuda_graph=false"):
+        for _ in range(WARMUP_STEPS + 1):
+            step(torch.arange(32, device="cuda"))

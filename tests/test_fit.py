@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 from augean.augment import crop_and_flip, cutout, mixup, normalize, pad
 from augean.build import build_model, build_optimizer
 from augean.config import Config
-from augean.fit import DivergedError, Epoch, Split, choose_layout, evaluate, fit, seed_all
+from augean.fit import WARMUP_STEPS, DivergedError, Epoch, Split, Step, choose_layout, evaluate, fit, seed_all
 from augean.schedule import Schedule
 
 Make = Callable[..., Config]
@@ -222,3 +223,97 @@ def test_bf16_stays_near_fp32(tiny: Make) -> None:
         curves.append([loss for result in results for loss in result.step_losses])
     assert curves[1] == pytest.approx(curves[0], abs=0.1)
     assert curves[1] != curves[0]
+
+
+class StandInGraph:
+    """Records a step as the function that makes it, so that what `fit.Step` keeps around a graph runs on the CPU.
+
+    What a real graph does (fixed memory, no host code on replay) is in tests/test_cuda.py.
+    """
+
+    def __init__(self) -> None:
+        self.num_replays = 0
+        self.play: Callable[[], None] = lambda: None
+
+    def replay(self) -> None:
+        self.num_replays += 1
+        self.play()
+
+
+@pytest.mark.parametrize("overrides", ["", "optimizer=adam", "optimizer=adagrad", "trainer.reset_optimizer=epoch"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_replayed_steps_with_short_batches_between_equal_eager_ones(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, overrides: str, whole: bool
+) -> None:
+    config = tiny("trainer.epochs=4", *overrides.split())
+    train, val = make_split(150), make_split(40, seed=1)
+    expected, reference = run_fit(config, train, val)
+    graph = StandInGraph()
+
+    class Replaying(Step):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.records, self.whole = True, whole
+
+        def set_rate(self, rate: float) -> None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+
+        def _aside(self, index: Tensor) -> tuple[Tensor, Tensor]:
+            return self.eager(*self.batch(index))
+
+        def _record(self, index: Tensor) -> None:
+            self.index, self.graph = index.clone(), graph  # type: ignore[assignment]
+            self.gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
+            self.result = torch.zeros(()), torch.zeros(())
+
+            def play() -> None:
+                kept = [parameter.grad for parameter in self.parameters]
+                for target, value in zip(self.result, self.gradient(*self.batch(self.index)), strict=True):
+                    target.copy_(value)
+                if self.whole:
+                    self.update()
+                for parameter, mine, before in zip(self.parameters, self.gradients, kept, strict=True):
+                    mine.copy_(parameter.grad)  # type: ignore[arg-type]
+                    parameter.grad = before  # a graph writes to its own memory alone
+
+            graph.play = play
+
+    monkeypatch.setattr("augean.fit.Step", Replaying)
+    results, network = run_fit(config, train, val)
+    assert graph.num_replays == 4 * 4 - WARMUP_STEPS  # four full batches an epoch, and one of 22 images
+    assert [result.step_losses for result in results] == [result.step_losses for result in expected]
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in reference.state_dict().items())
+
+
+@pytest.mark.parametrize(("name", "makes"), [("cosine", "cosine"), ("onecycle", "linear")])
+def test_schedules_of_the_fast_loop_equal_torchs_own_over_50_steps(tiny: Make, name: str, makes: str) -> None:
+    config = tiny("trainer.epochs=10", f"schedule={name}", "schedule.warmup=0.2")
+    train, val = make_split(150), make_split(40, seed=1)
+    results, _ = run_fit(config, train, val)
+    reference, optimizer, _, _ = prepare(config, len(train))
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / 10, 1.0, 9)  # step 0 has a tenth, step 9 the whole rate
+    decay: torch.optim.lr_scheduler.LRScheduler = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40)
+        if makes == "cosine"
+        else torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, 40)
+    )
+    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, decay], [10])
+    mean, std = torch.tensor(config.dataset.mean), torch.tensor(config.dataset.std)
+    padded, losses, rates = pad(train.images, config.augmentation.crop_padding), [], []
+    for epoch in range(1, 11):
+        seed_all(config.seed, epoch)
+        reference.train()
+        for index in torch.randperm(len(train)).split(config.trainer.batch_size):
+            images = normalize(crop_and_flip(padded, index, 16, config.augmentation.flip), mean, std)
+            logits = reference(images.contiguous(memory_format=choose_layout(reference, CPU)))
+            loss = functional.cross_entropy(logits, train.labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+            losses.append(loss.item())
+        evaluate(reference, val, config)
+    assert [result.lr for result in results] == pytest.approx(rates[::5], rel=1e-6)
+    assert [loss for result in results for loss in result.step_losses] == pytest.approx(losses, rel=1e-5, abs=1e-6)

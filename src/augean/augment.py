@@ -78,5 +78,8 @@ def mixup(images: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     """
     concentration = torch.full((), alpha, device=images.device)
     weight = torch.distributions.Beta(concentration, concentration, validate_args=False).sample()
-    partner = torch.randperm(len(images), device=images.device)
+    if images.device.type == "cuda":  # where a short randperm is made on the host, which no CUDA graph can record
+        partner = torch.rand(len(images), device=images.device).argsort()
+    else:
+        partner = torch.randperm(len(images), device=images.device)
     return torch.lerp(images[partner], images, weight), partner, weight

@@ -216,6 +216,8 @@ class RuntimeConfig:
     """Processes that work on a sweep together; CUDA devices are dealt out."""
     compile: bool = False
     """torch.compile the network."""
+    cuda_graph: bool = True
+    """On CUDA, record a training step once and replay it."""
     checkpoint_seconds: float = bounded(30.0, low=0)
     """Least time between two checkpoints."""
     grace_seconds: float = bounded(25.0, low=0)

@@ -14,10 +14,13 @@ from torch.nn import functional
 
 from augean.augment import crop_and_flip, cutout, mixup, normalize, pad
 from augean.config import Config
+from augean.errors import ConfigError
 from augean.landscape import Row, probe
 from augean.schedule import Schedule
 
 EVALUATION_BATCH = 1000
+WARMUP_STEPS = 3
+"""Steps on CUDA before one is recorded: in them cuDNN chooses its algorithms, and optimizers make their state."""
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -158,6 +161,116 @@ def probe_step(
     return probe(network, lambda: batch_loss(network, images, labels, make_inputs, exact)[0], step_sizes, images.device)
 
 
+class Step:
+    """One training step: batch, loss, gradient, update.
+
+    On CUDA it is recorded as a graph after `WARMUP_STEPS` steps and replayed from then on, so that a step costs the
+    host one launch instead of some hundred. The optimizer is in the graph where it reads its learning rate from the
+    device and keeps its state (see `augean.build.build_optimizer`); else it steps outside. A last, shorter batch is
+    never recorded.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        train: Split,
+        config: Config,
+    ) -> None:
+        self.network, self.optimizer, self.scaler, self.train, self.config = network, optimizer, scaler, train, config
+        self.padded = pad(train.images, config.augmentation.crop_padding)
+        self.make_inputs = Inputs(network, config, train.images.device)
+        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        # A probe looks at a batch before its step, so the two cannot be one recording.
+        cuda = train.images.device.type == "cuda"
+        self.records = cuda and config.runtime.cuda_graph and not config.record.probe_every
+        self.num_eager = WARMUP_STEPS
+        self.graph: torch.cuda.CUDAGraph | None = None
+        capturable = optimizer.defaults.get("capturable", optimizer.defaults.get("fused"))
+        # A cleared state would leave the graph with freed memory; a scaler decides on the host whether to step.
+        resets = config.trainer.reset_optimizer == "epoch"
+        self.whole = self.records and bool(capturable) and not scaler.is_enabled() and not resets
+        self.rate = torch.zeros((), device=train.images.device)
+        if self.whole:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [B, 3, H, W], augmented, and int64 [B]: images `index` with their labels."""
+        size, flip = self.train.images.shape[1], self.config.augmentation.flip
+        return crop_and_flip(self.padded, index, size, flip), self.train.labels[index]
+
+    def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave the gradient on the parameters; returns loss and number of right predictions, see `batch_loss`."""
+        loss, num_right = batch_loss(self.network, images, labels, self.make_inputs, self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), num_right
+
+    def update(self) -> None:
+        """Apply the gradient."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of the next step."""
+        if self.whole:
+            self.rate.fill_(rate)
+        else:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+
+    def eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A step on a given batch, not recorded; returns as `gradient`."""
+        result = self.gradient(images, labels)
+        self.update()
+        return result
+
+    def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """A step on images `index` of the training set, int64 [B]; returns as `gradient`, valid until the next call."""
+        if not self.records or len(index) < self.config.trainer.batch_size:
+            return self.eager(*self.batch(index))
+        if self.num_eager:
+            self.num_eager -= 1
+            return self._aside(index)
+        if self.graph is None:
+            self._record(index)
+        assert self.graph is not None
+        self.index.copy_(index)
+        self.graph.replay()
+        if not self.whole:
+            for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+                parameter.grad = gradient  # a shorter batch left its own
+            self.update()
+        return self.result
+
+    def _aside(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """A step on a stream of its own, as recording needs it before."""
+        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            result = self.eager(*self.batch(index))
+        current.wait_stream(stream)
+        return result
+
+    def _record(self, index: Tensor) -> None:
+        self.index = index.clone()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.result = self.gradient(*self.batch(self.index))
+                if self.whole:
+                    self.update()
+        except RuntimeError as error:
+            raise ConfigError(
+                f"runtime.cuda_graph=true: a step of this model or optimizer cannot be recorded, for example because "
+                f"it reads a number from the device; set runtime.cuda_graph=false\n{error}"
+            ) from error
+        self.gradients = [parameter.grad for parameter in self.parameters]
+        self.graph = graph
+
+
 def fit(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -179,10 +292,10 @@ def fit(
 
     Raises:
         DivergedError: after an epoch with a loss, in training or validation, that is NaN or infinite.
+        ConfigError: when a step cannot be recorded as a CUDA graph.
     """
     device, batch_size = train.images.device, config.trainer.batch_size
-    padded = pad(train.images, config.augmentation.crop_padding)
-    make_inputs, num_images = Inputs(network, config, device), len(train)
+    step, num_images = Step(network, optimizer, scaler, train, config), len(train)
     num_steps = math.ceil(num_images / batch_size)
     sizes = torch.full((num_steps,), batch_size, dtype=torch.float64)
     sizes[-1] = num_images - batch_size * (num_steps - 1)
@@ -196,22 +309,19 @@ def fit(
         losses, num_right = torch.zeros(num_steps, device=device), torch.zeros((), device=device)
         probes: list[Row] = []
         first_rate = schedule.rate((epoch - 1) * num_steps)
-        for step in track(range(num_steps)):
-            index = order[step * batch_size : (step + 1) * batch_size]
-            images = crop_and_flip(padded, index, train.images.shape[1], config.augmentation.flip)
-            rate = schedule.rate((epoch - 1) * num_steps + step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            labels, number = train.labels[index], (epoch - 1) * num_steps + step
-            if config.record.probe_every and number % config.record.probe_every == 0:
-                rows = probe_step(network, images, labels, make_inputs, config, rate)
-                probes += [{"step": number, "lr": rate, **row} for row in rows]
-            loss, right = batch_loss(network, images, labels, make_inputs, config)
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            scaler.step(optimizer)
-            scaler.update()
-            losses[step] = loss.detach()
+        for number in track(range(num_steps)):
+            index = order[number * batch_size : (number + 1) * batch_size]
+            total = (epoch - 1) * num_steps + number
+            rate = schedule.rate(total)
+            step.set_rate(rate)
+            if config.record.probe_every and total % config.record.probe_every == 0:
+                images, labels = step.batch(index)
+                rows = probe_step(network, images, labels, step.make_inputs, config, rate)
+                probes += [{"step": total, "lr": rate, **row} for row in rows]
+                loss, right = step.eager(images, labels)
+            else:
+                loss, right = step(index)
+            losses[number] = loss
             num_right += right
         step_losses = losses.cpu()  # the epoch's only synchronisation
         seconds = time.perf_counter() - start
@@ -250,7 +360,9 @@ def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
             logits = network(make_inputs(images))
         logits, num_classes = logits.float(), logits.shape[1]
         total += functional.cross_entropy(logits, labels, reduction="sum")
-        pairs = torch.bincount(labels * num_classes + logits.argmax(1), minlength=num_classes**2)
-        confusion = confusion + pairs if len(confusion) else pairs
+        if not len(confusion):
+            confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
+        # bincount would wait for the device, to learn the length of its result.
+        confusion.index_add_(0, labels * num_classes + logits.argmax(1), torch.ones_like(labels))
     confusion = confusion.cpu().view(num_classes, num_classes)
     return Score(loss=total.item() / len(split), accuracy=int(confusion.trace()) / len(split), confusion=confusion)

@@ -270,7 +270,7 @@ def train(
         rundir.write(path / "config.yaml", config_yaml(config))
         rundir.write(path / "model.json", json.dumps(description, indent=1) + "\n")
         try:
-            with _deterministic(config.trainer.deterministic):
+            with _algorithms(config.trainer.deterministic):
                 session.resume()
                 session.fit(stop, should_stop)
                 stop.disarm()  # the little that is left is not worth abandoning
@@ -292,16 +292,18 @@ def config_yaml(config: Config) -> str:
 
 
 @contextmanager
-def _deterministic(enabled: bool) -> Iterator[None]:
-    if not enabled:
-        yield
-        return
-    # cuBLAS reads this when its first handle is made.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+def _algorithms(deterministic: bool) -> Iterator[None]:
+    """Let cuDNN choose its fastest algorithms by trial, or torch only deterministic ones."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        # cuBLAS reads this when its first handle is made.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
     try:
         yield
     finally:
+        torch.backends.cudnn.benchmark = before
         torch.use_deterministic_algorithms(False)
 
 
@@ -351,7 +353,9 @@ class _Session:
         if self.device.type == "cpu":
             self.threads = state["environment"]["threads"]  # another number of threads gives other bits
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # Settings come from the config; the checkpoint's may be those of another device.
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
         self.schedule.restore(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
