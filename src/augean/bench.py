@@ -1,46 +1,119 @@
-"""Throughput of the training core on this machine, beside the machine's own measured matrix rate."""
+"""Throughput of the training core beside other loops, and its share of what the device can do.
+
+Each measurement is a process of its own, timed from its start, so that imports, compilation and graph capture count and
+nothing is left over from another one. The loops themselves are scripts: `augean.bench_core` here, the ordinary and the
+expert loop in the folder `benchmarks`. All train the same network on the same number of random images.
+"""
 
 import json
 import os
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import augean
-from augean.build import build_model, build_optimizer
+from augean.build import build_model
 from augean.config import Config
-from augean.fit import DTYPES, Inputs, Split, batch_loss, choose_layout, fit
-from augean.schedule import Schedule
+from augean.errors import AugeanError
+from augean.fit import DTYPES, Inputs, batch_loss
+from augean.train import compose
 from augean.training import device_title, find_device
 
 MATRIX_SIZES = {"cpu": 2048, "cuda": 8192, "mps": 4096}
+COPY_BYTES = {"cpu": 2**28, "cuda": 2**32, "mps": 2**30}
 NUM_CLASSES = 10
+FULL_RUN = (35, 50_000)
+"""Epochs and images of the run whose wall time is the goal: the report's on the whole training set."""
+
+
+@dataclass
+class Entry:
+    """One process's task and clock. A loop takes it from its command line, reports its epochs and steps, and prints."""
+
+    overrides: list[str]
+    images: int
+    epochs: int
+    started: float
+    """time.time() when the process was started."""
+    config: Config = field(init=False)
+    device: torch.device = field(init=False)
+    first_step_seconds: float = 0.0
+    """From the start of the process to the end of the first step."""
+    epoch_seconds: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.config = compose(self.overrides)
+        self.device = find_device(self.config.runtime.device)
+
+    @classmethod
+    def from_command_line(cls) -> "Entry":
+        return cls(**json.loads(sys.argv[1]))
+
+    def build_network(self) -> nn.Module:
+        """The same for every loop, in fp32 on the device."""
+        return build_model(self.config, NUM_CLASSES).to(self.device)
+
+    @contextmanager
+    def epoch(self) -> Iterator[None]:
+        """Time one epoch."""
+        start = time.perf_counter()
+        yield
+        synchronize(self.device)
+        self.epoch_seconds.append(time.perf_counter() - start)
+
+    def end_step(self) -> None:
+        """Note the end of the first step; costs nothing afterwards."""
+        if not self.first_step_seconds:
+            synchronize(self.device)
+            self.first_step_seconds = time.time() - self.started
+
+    def print_result(self) -> None:
+        cuda = self.device.type == "cuda"
+        memory = (
+            torch.cuda.max_memory_allocated() if cuda else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        )
+        result = {
+            "first_step_seconds": self.first_step_seconds,
+            "epoch_seconds": self.epoch_seconds,
+            "wall_seconds": time.time() - self.started,
+            "peak_memory_mb": memory / 1e6,
+        }
+        print(json.dumps(result))
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One configuration on one device: medians over repeats, with the fastest and slowest."""
+    """One loop on one configuration: medians over repeats, with the fastest and slowest."""
 
-    model: str
-    channels: int
-    precision: str
-    batch_size: int
+    loop: str
+    overrides: list[str]
     images_per_second: float
+    """Median over all epochs but each process's first."""
     slowest: float
     fastest: float
-    tflop_per_step: float
-    """Floating-point operations of forward and backward, counted, multiplications and additions apart."""
-    matrix_tflops: float
-    """Measured rate of a large matrix product in this precision, 10^12 operations a second."""
+    first_step_seconds: float
+    wall_seconds: float
+    """From the start of the process to the end of its last epoch."""
+    full_run_seconds: float
+    """Wall time of 35 epochs of 50,000 images: measured where that was the size, else start and rate extrapolated."""
+    peak_memory_mb: float
+    """Of the device on CUDA, else resident memory of the process, its loader processes not counted."""
     share_of_matrix_rate: float
+    epochs: int
+    images: int
     repeats: int
-    steps: int
 
 
 def synchronize(device: torch.device) -> None:
@@ -50,99 +123,190 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def seconds_of(action: Callable[[], object], device: torch.device) -> float:
-    synchronize(device)
-    start = time.perf_counter()
+def peak_resident_bytes() -> int:
+    """Largest resident memory of this process."""
+    status = Path("/proc/self/status")  # Linux's getrusage would give the parent's where that was larger
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def median_seconds(action: Any, device: torch.device, repeats: int = 7) -> float:
     action()
-    synchronize(device)
-    return time.perf_counter() - start
+    seconds = []
+    for _ in range(repeats):
+        synchronize(device)
+        start = time.perf_counter()
+        action()
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int) -> float:
-    """Median operations per second of a large square matrix product."""
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of a large square matrix product, multiplications and additions apart."""
     size = MATRIX_SIZES[device.type]
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    left @ right
-    return 2 * size**3 / statistics.median(seconds_of(lambda: left @ right, device) for _ in range(max(repeats, 5)))
+    return 2 * size**3 / median_seconds(lambda: left @ right, device)
 
 
-def measure(config: Config, *, steps: int, repeats: int) -> Measurement:
-    """Time whole epochs of `steps` steps of the training core on generated images, after one epoch of warm-up.
+def copy_rate(device: torch.device) -> float:
+    """Bytes per second of a large copy on the device, read and written ones apart."""
+    source = torch.zeros(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * len(source) / median_seconds(lambda: target.copy_(source), device)
 
-    Args:
-        config: as for a run; its data set is replaced by noise of the same image size, kept on the device.
-    """
-    device, batch_size, size = find_device(config.runtime.device), config.trainer.batch_size, config.dataset.image_size
-    config.trainer.epochs = repeats + 1
-    count = steps * batch_size
-    images = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, device=device)
-    train = Split(images, torch.randint(0, NUM_CLASSES, (count,), device=device))
-    network = build_model(config, NUM_CLASSES).to(device)
-    network = network.to(memory_format=choose_layout(network, device))
-    make_inputs = Inputs(network, config, device)
+
+def count_flops(config: Config, device: torch.device) -> int:
+    """Operations of one step's forward and backward pass, multiplications and additions apart."""
+    network, size = build_model(config, NUM_CLASSES).to(device), config.dataset.image_size
+    images = torch.zeros(config.trainer.batch_size, 3, size, size, dtype=torch.uint8, device=device)
+    labels = torch.zeros(config.trainer.batch_size, dtype=torch.int64, device=device)
     with FlopCounterMode(display=False) as counter:
-        batch = images[:batch_size].permute(0, 3, 1, 2)
-        batch_loss(network, batch, train.labels[:batch_size], make_inputs, config)[0].backward()  # type: ignore[no-untyped-call]
-    if config.runtime.compile:
-        network.compile()
-    rates = [
-        result.images_per_second
-        for result in fit(
-            network,
-            build_optimizer(config, network),
-            Schedule(config.schedule, config.optimizer.lr, steps * config.trainer.epochs),
-            torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16"),
-            train,
-            None,
-            config,
-        )
-    ][1:]
-    ceiling = matrix_rate(device, DTYPES[config.trainer.precision], repeats)
-    median = statistics.median(rates)
+        batch_loss(network, images, labels, Inputs(network, config, device), config)[0].backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops())
+
+
+def command_of(loop: str) -> list[str]:
+    """The command of a loop.
+
+    Raises:
+        AugeanError: for a loop that an installed package does not bring.
+    """
+    if loop == "core":
+        return [sys.executable, "-m", "augean.bench_core"]
+    script = Path(__file__).parents[2] / "benchmarks" / f"{loop}_loop.py"
+    if not script.is_file():
+        raise AugeanError(f"--loops {loop}: {script} is not there; it comes with a checkout. Use --loops core")
+    return [sys.executable, str(script)]
+
+
+def run_loop(loop: str, overrides: Sequence[str], images: int, epochs: int) -> dict[str, Any]:
+    """One process of one loop; returns what `Entry.print_result` printed.
+
+    Raises:
+        AugeanError: when the process failed.
+    """
+    entry = {"overrides": list(overrides), "images": images, "epochs": epochs, "started": time.time()}
+    done = subprocess.run([*command_of(loop), json.dumps(entry)], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise AugeanError(f"the {loop} loop ended with exit code {done.returncode}; its message is above")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def summarize(
+    loop: str, overrides: list[str], results: list[dict[str, Any]], images: int, flops_an_image: float, ceiling: float
+) -> Measurement:
+    """Medians over the processes of one loop."""
+    epochs = len(results[0]["epoch_seconds"])
+    rates = [images / seconds for result in results for seconds in result["epoch_seconds"][1:]]
+    rate, wall = statistics.median(rates), statistics.median(result["wall_seconds"] for result in results)
+    # What is not steady training: imports, data, compilation, capture, the slow first epoch.
+    start = statistics.median(r["wall_seconds"] - sum(r["epoch_seconds"][1:]) - images / rate for r in results)
+    full = wall if (epochs, images) == FULL_RUN else max(start, 0.0) + FULL_RUN[0] * FULL_RUN[1] / rate
     return Measurement(
-        model=config.model.name,
-        channels=config.width.channels,
-        precision=config.trainer.precision,
-        batch_size=batch_size,
-        images_per_second=median,
+        loop=loop,
+        overrides=overrides,
+        images_per_second=rate,
         slowest=min(rates),
         fastest=max(rates),
-        tflop_per_step=counter.get_total_flops() / 1e12,
-        matrix_tflops=ceiling / 1e12,
-        share_of_matrix_rate=counter.get_total_flops() * median / batch_size / ceiling,
-        repeats=repeats,
-        steps=steps,
+        first_step_seconds=statistics.median(result["first_step_seconds"] for result in results),
+        wall_seconds=wall,
+        full_run_seconds=full,
+        peak_memory_mb=statistics.median(result["peak_memory_mb"] for result in results),
+        share_of_matrix_rate=flops_an_image * rate / ceiling,
+        epochs=epochs,
+        images=images,
+        repeats=len(results),
     )
 
 
-def bench(configs: list[Config], *, steps: int, repeats: int, output: Path | None) -> None:
-    """Measure each config, print a table, and write it as JSON where `output` is given."""
+def bench(
+    settings: Sequence[Sequence[str]],
+    loops: Sequence[str],
+    *,
+    images: int,
+    epochs: int,
+    repeats: int,
+    output: Path | None,
+) -> None:
+    """Measure each loop on each setting, print a table, and write it as JSON where `output` is given.
+
+    The loops of one setting take turns, so that a machine that others slow down slows all of them.
+
+    Args:
+        settings: config overrides; "core+compile" among `loops` is the core with `runtime.compile=true`.
+        images: of one epoch.
+        epochs: of one process, at least 2; the first is not counted in the rate.
+        repeats: processes of each loop.
+    """
+    configs = [compose(list(overrides)) for overrides in settings]
     device = find_device(configs[0].runtime.device)
+    copy = copy_rate(device)
     print(f"{device_title(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    head = f"{'model':<12}{'C':>5}{'precision':>11}{'images/s (median, range)':>34}"
-    print(f"{head}{'GFLOP/step':>12}{'matrix rate':>16}")
-    measurements = []
-    for config in configs:
-        one = measure(config, steps=steps, repeats=repeats)
-        spread = f"{one.images_per_second:,.0f} ({one.slowest:,.0f}-{one.fastest:,.0f})"
+    print(f"Large copy: {copy / 1e9:,.0f} GB/s. {epochs} epochs of {images:,} images, {repeats} processes a line.")
+    written = []
+    for config, overrides in zip(configs, settings, strict=True):
+        ceiling = matrix_rate(device, DTYPES[config.trainer.precision])
+        flops, batch_size = count_flops(config, device), config.trainer.batch_size
         print(
-            f"{one.model:<12}{one.channels:>5}{one.precision:>11}{spread:>34}{one.tflop_per_step * 1000:>12.1f}"
-            f"{one.share_of_matrix_rate:>7.1%} of {one.matrix_tflops:.2f}T",
-            flush=True,
+            f"\n{config.model.name}, C={config.width.channels}, {config.trainer.precision}, batch {batch_size}: "
+            f"{flops / 1e9:,.1f} GFLOP a step; matrix product {ceiling / 1e12:,.2f} TFLOP/s"
         )
-        measurements.append(asdict(one))
+        collected: dict[str, list[dict[str, Any]]] = {loop: [] for loop in loops}
+        for _ in range(repeats):
+            for loop in loops:
+                name, _, compiled = loop.partition("+")
+                more = ["runtime.compile=true"] if compiled else []
+                collected[loop].append(run_loop(name, [*overrides, *more], images, epochs))
+        lines = [
+            summarize(loop, list(overrides), results, images, flops / batch_size, ceiling)
+            for loop, results in collected.items()
+        ]
+        print_table(lines)
+        written.append(
+            {
+                "model": config.model.name,
+                "channels": config.width.channels,
+                "precision": config.trainer.precision,
+                "batch_size": batch_size,
+                "gflop_per_step": flops / 1e9,
+                "matrix_tflops": ceiling / 1e12,
+                "loops": [asdict(line) for line in lines],
+            }
+        )
     if output is not None:
         content = {
             "device": device_title(device),
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
+            "copy_gb_per_second": copy / 1e9,
             "versions": {
                 "augean": augean.__version__,
                 "torch": str(torch.__version__),
                 "python": platform.python_version(),
+                "cuda": torch.version.cuda if device.type == "cuda" else None,
             },
-            "measurements": measurements,
+            "measurements": written,
         }
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps(content, indent=1) + "\n")
         print(f"Written: {output}")
+
+
+def print_table(lines: Sequence[Measurement]) -> None:
+    """Ratios are to the first line."""
+    print(
+        f"{'loop':<14}{'images/s (range)':>28}{'ratio':>8}{'of matrix rate':>16}{'first step':>12}"
+        f"{'35 x 50,000':>13}{'ratio':>8}{'memory':>11}"
+    )
+    for line in lines:
+        spread = f"{line.images_per_second:,.0f} ({line.slowest:,.0f}-{line.fastest:,.0f})"
+        print(
+            f"{line.loop:<14}{spread:>28}{line.images_per_second / lines[0].images_per_second:>7.2f}x"
+            f"{line.share_of_matrix_rate:>16.1%}{line.first_step_seconds:>10.1f} s{line.full_run_seconds:>11,.0f} s"
+            f"{lines[0].full_run_seconds / line.full_run_seconds:>7.2f}x{line.peak_memory_mb:>8,.0f} MB",
+            flush=True,
+        )

@@ -39,12 +39,22 @@ def main() -> None:
     command.add_argument("study", help="name of the study, such as tune_final")
     command.add_argument("--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)")
     command.add_argument("--to", type=Path, help="file to write (default: conf/experiment/tuned.yaml)")
-    text = "images per second of the training core, and the share of this machine's measured matrix rate"
+    text = "images per second of the training core beside other loops, and its share of the device's matrix rate"
     command = commands.add_parser("bench", help=text, description=text)
     command.add_argument("overrides", nargs="*", help="config overrides such as model=vgg_a trainer.precision=fp32")
     command.add_argument("--channels", type=int, nargs="+", default=[16, 64], help="widths (default: 16 64)")
-    command.add_argument("--steps", type=int, default=10, help="steps of one timed epoch (default: 10)")
-    command.add_argument("--repeats", type=int, default=5, help="timed epochs (default: 5)")
+    command.add_argument(
+        "--loops",
+        nargs="+",
+        default=["ordinary", "expert", "core"],
+        choices=["ordinary", "expert", "core", "core+compile"],
+        help="what to measure (default: ordinary expert core); ratios are to the first",
+    )
+    command.add_argument("--images", type=int, default=1280, help="images of one epoch (default: 1280)")
+    command.add_argument(
+        "--epochs", type=int, default=3, help="epochs of one process; the first is not counted (default: 3)"
+    )
+    command.add_argument("--repeats", type=int, default=3, help="processes of each loop (default: 3)")
     command.add_argument("--output", type=Path, help="JSON file for the result")
     arguments = parser.parse_args()
     try:
@@ -109,9 +119,17 @@ def promote(arguments: argparse.Namespace) -> int:
 
 def bench(arguments: argparse.Namespace) -> int:
     """Measure the training core."""
-    from augean.bench import bench as measure_all
-    from augean.train import compose
+    from augean.bench import bench as measure
 
-    configs = [compose([*arguments.overrides, f"width.channels={channels}"]) for channels in arguments.channels]
-    measure_all(configs, steps=arguments.steps, repeats=arguments.repeats, output=arguments.output)
+    if arguments.epochs < 2:
+        raise AugeanError(f"--epochs {arguments.epochs}: at least 2, for the first is not counted")
+    settings = [[*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels]
+    measure(
+        settings,
+        arguments.loops,
+        images=arguments.images,
+        epochs=arguments.epochs,
+        repeats=arguments.repeats,
+        output=arguments.output,
+    )
     return 0

@@ -270,7 +270,7 @@ def train(
         rundir.write(path / "config.yaml", config_yaml(config))
         rundir.write(path / "model.json", json.dumps(description, indent=1) + "\n")
         try:
-            with _algorithms(config.trainer.deterministic):
+            with algorithms(config.trainer.deterministic):
                 session.resume()
                 session.fit(stop, should_stop)
                 stop.disarm()  # the little that is left is not worth abandoning
@@ -292,7 +292,7 @@ def config_yaml(config: Config) -> str:
 
 
 @contextmanager
-def _algorithms(deterministic: bool) -> Iterator[None]:
+def algorithms(deterministic: bool) -> Iterator[None]:
     """Let cuDNN choose its fastest algorithms by trial, or torch only deterministic ones."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = not deterministic
