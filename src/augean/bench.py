@@ -81,9 +81,7 @@ class Entry:
 
     def print_result(self) -> None:
         cuda = self.device.type == "cuda"
-        memory = (
-            torch.cuda.max_memory_allocated() if cuda else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        )
+        memory = torch.cuda.max_memory_allocated() if cuda else peak_resident_bytes()
         result = {
             "first_step_seconds": self.first_step_seconds,
             "epoch_seconds": self.epoch_seconds,
