@@ -1,0 +1,153 @@
+"""What the README and docs/ tell people to type: every fenced block of bash, python and yaml.
+
+A yaml or python block after a line with a file's name is written there; other python blocks are run, in their page's
+order, and so is each line of bash, in a folder that stands for a checkout with outputs of its own. Training commands
+get settings that make them small. A page's blocks are run in `make test-slow`; `make test` looks whether every command,
+target and script is there.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
+SMALL = ["trainer.epochs=1"]
+SMALL_DATA = [
+    "dataset=synthetic", "dataset.image_size=16", "dataset.num_val=40", "dataset.arguments.num_train_images=200",
+    "dataset.arguments.num_test_images=60",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Block:
+    page: Path
+    line: int
+    language: str
+    text: str
+    file: str | None
+    skip: str | None
+    """Why it is not run: a comment `<!-- not run: reason -->` before it."""
+
+    @property
+    def commands(self) -> list[str]:
+        joined = self.text.replace("\\\n", " ")
+        return [line for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+
+
+def blocks(page: Path) -> list[Block]:
+    found, lines = [], page.read_text().splitlines()
+    number = 0
+    while number < len(lines):
+        fence = re.fullmatch(r"```(\w*)", lines[number])
+        if fence is None:
+            number += 1
+            continue
+        end = lines.index("```", number + 1)
+        before = [line for line in lines[:number] if line.strip()][-1:]
+        file = re.fullmatch(r"`([\w./-]+)`:", before[0]) if before else None
+        skip = re.fullmatch(r"<!-- not run: (.+) -->", before[0]) if before else None
+        text = "\n".join(lines[number + 1 : end]) + "\n"
+        found.append(Block(page, number + 1, fence[1], text, file and file[1], skip and skip[1]))
+        number = end + 1
+    return found
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+
+
+def test_every_block_says_what_it_is() -> None:
+    assert len(ALL) > 20
+    for block in ALL:
+        known = block.language in ("bash", "python", "yaml", "text", "")
+        assert known, f"{block.page.name}:{block.line}: a block of {block.language!r}"
+
+
+def words(command: str) -> list[str]:
+    return shlex.split(command, comments=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_one_that_there_is(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    help_text = subprocess.run([sys.executable, "-m", "augean", "--help"], capture_output=True, text=True).stdout
+    for block in blocks(page):
+        for command in block.commands if block.language == "bash" else []:
+            first, *rest = words(command)
+            if first == "make":
+                assert {word for word in rest if "=" not in word} <= targets, command
+            elif first == "augean":
+                assert f"{rest[0]} " in help_text or rest[0].startswith("-"), command
+            elif first == "python" and not rest[0].startswith("-"):
+                assert (ROOT / rest[0]).is_file() or any(other.file == rest[0] for other in blocks(page)), command
+
+
+def small(arguments: list[str]) -> list[str]:
+    """A training command's arguments with what makes it small."""
+    if {"--cfg", "--help", "-h", "--info"} & set(arguments):
+        return arguments
+    text = " ".join(arguments)
+    # A list of a sweep file is replaced by giving it again; studies get few trials.
+    more = [] if re.search(r"trainer\.epochs=", text) else SMALL
+    if not re.search(r"\bdataset=|experiment=demo|starter_demo|-cn config|-cd (mine|conf)\b", text):
+        more = [*more, *SMALL_DATA]
+    if re.search(r"-cn tune|n_trials", text):
+        more = [*more, "hydra.sweeper.n_trials=2", "hydra.sweeper.final_seeds=1"]
+    if not re.search(r"width|-cn table3|-cd (mine|conf)\b", text):
+        more = [*more, "width=w8"]
+    return [*arguments, *more]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that looks like a checkout: everything but the outputs is the real one."""
+    for path in ROOT.iterdir():
+        if path.name not in (".git", "outputs", ".pytest_cache"):
+            (tmp_path / path.name).symlink_to(path)
+    return tmp_path
+
+
+def run_line(command: str, folder: Path) -> None:
+    first, *rest = words(command)
+    if first == "make":
+        done = subprocess.run(["make", "-n", *rest], cwd=folder, capture_output=True, text=True)
+    elif first == "source":
+        return  # this process's Python is the one of the environment
+    else:
+        if first == "python":
+            program, *rest = [sys.executable, *rest]
+            if rest[0] == "train.py":
+                rest = small(rest)
+        elif first == "augean":
+            program, rest = sys.executable, ["-m", "augean", *(small(rest) if rest[0] == "train" else rest)]
+        else:
+            program = first
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+        done = subprocess.run([program, *rest], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_everything_that_a_page_says_can_be_done(page: Path, checkout: Path) -> None:
+    for block in blocks(page):
+        if block.skip:
+            continue
+        if block.file:
+            target = checkout / block.file
+            assert not (checkout / Path(block.file).parts[0]).is_symlink(), block.file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(block.text)
+        elif block.language == "python":
+            done = subprocess.run([sys.executable, "-c", block.text], cwd=checkout, capture_output=True, text=True)
+            assert done.returncode == 0, f"{page.name}:{block.line}\n{done.stderr[-2000:]}"
+        elif block.language == "bash":
+            for command in block.commands:
+                run_line(command, checkout)
