@@ -16,11 +16,20 @@ PARALLEL ?= 2
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables: WORKERS=4 processes, OUTPUTS=folder, ARGS=\"overrides\", PYTHON=python3.12 (of setup). Examples:"
+	@echo '  make demo OUTPUTS=/tmp/demo'
+	@echo '  make table1 WORKERS=4 ARGS="dataset=digits width=w16 trainer.epochs=10"'
+
+.DEFAULT:
+	@echo "make: there is no target $@; these there are:" >&2; $(MAKE) --silent help >&2; exit 2
 
 setup: $(VENV)/.ready ## .venv with everything, at the exact versions of constraints.txt
 
 # Two steps, the second only where the first went through: a half-made .venv is made again.
 $(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Augean needs Python 3.11 or newer, $(PYTHON) is " + \
+		sys.version.split()[0] + ": make setup PYTHON=python3.11" or 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@

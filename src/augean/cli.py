@@ -1,27 +1,74 @@
-"""`augean <command>`: train, status, report, bench."""
+"""`augean <command>`: train, status, report, promote, bench."""
 
 import argparse
+import os
+import re
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any, NoReturn
 
 import augean
 from augean.errors import AugeanError
 
+EXAMPLES = {
+    "": """
+augean train model=resnet18 activation=elu                one run
+augean train -m optimizer=sgd,adam seed=0,1,2             a grid
+augean train -cn table1_activation experiment=demo        a sweep file, small
+augean status                                             what is finished, what is missing
+augean report                                             tables, figures and a page
+""",
+    "status": """
+augean status                                             all sweeps of ./outputs
+augean status table1                                      those whose name begins so
+""",
+    "report": """
+augean report --outputs outputs                           outputs/report/index.html
+augean report --select optimizer.name=sgd,adam            some of the runs
+""",
+    "promote": """
+augean promote tune_final                                 writes conf/experiment/tuned.yaml
+augean train experiment=tuned seed=7                      a run with the winner's values
+""",
+    "bench": """
+augean bench dataset=synthetic --channels 16 --steps 3    on generated images
+""",
+}
+EXIT_CODES = """
+exit codes: 0 done; 1 a mistake that can be mended, or a run that failed; 2 wrong usage, or damaged files that were
+passed over; 130 after Ctrl-C, 143 after SIGTERM, 138 after SIGUSR1 (the same command goes on from the checkpoint)
+"""
 
-def main() -> None:
-    """The console entry point; exit code 1 and one message for what the user can mend."""
-    if sys.argv[1:2] == ["train"]:
-        # Hydra reads the rest of the command line itself, `augean train --help` included.
-        from augean.train import main as train
 
-        sys.argv = ["augean train", *sys.argv[2:]]
-        train()
-        return
-    parser = argparse.ArgumentParser(prog="augean", description=augean.__doc__)
+class Parser(argparse.ArgumentParser):
+    """Answers a mistyped command or option with the one that was meant instead of a page of usage."""
+
+    def __init__(self, **options: Any) -> None:
+        command = options["prog"].partition(" ")[2]
+        text = f"examples:{EXAMPLES.get(command, '')}{EXIT_CODES}".replace("\n", "\n  ")
+        super().__init__(
+            **options, epilog=text, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        from augean.messages import close, did_you_mean
+
+        wrong = re.search(r"invalid choice: '(.*?)'|unrecognized arguments: (\S+)", message)
+        commands = {name: parser for item in self._actions for name, parser in dict(item.choices or {}).items()}
+        names = [*commands, *(option for parser in commands.values() for option in parser._option_string_actions)]
+        hint = did_you_mean(close(wrong[1] or wrong[2], names)) if wrong else ""
+        self.exit(2, f"{self.prog}: {message}{hint}\n{self.prog} --help shows what there is\n")
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="augean", description=augean.__doc__)
     parser.add_argument("--version", action="version", version=f"augean {augean.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("train", help="train a run, a grid or a sweep file: the same as python train.py")
+    text = "train a run, a grid or a sweep file: the same as python train.py"
+    commands.add_parser("train", help=text).add_argument("overrides", nargs="*").completer = complete_overrides  # type: ignore[attr-defined]
     for name, text in (
         ("status", "finished, running, interrupted, failed and missing runs of each sweep"),
         ("report", "tables, figures and a page from an output directory"),
@@ -56,11 +103,41 @@ def main() -> None:
     )
     command.add_argument("--repeats", type=int, default=3, help="processes of each loop (default: 3)")
     command.add_argument("--output", type=Path, help="JSON file for the result")
-    arguments = parser.parse_args()
+    return parser
+
+
+def complete_overrides(prefix: str, **_: object) -> list[str]:
+    """What Hydra would complete after `augean train`, in the shell of a user who has argcomplete."""
+    command = [sys.executable, "-m", "augean", "train", "-sc", "query=bash"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("_ARGCOMPLETE")}
+    environment["COMP_LINE"] = f"augean {prefix}"
+    return subprocess.run(command, env=environment, capture_output=True, text=True).stdout.split()
+
+
+def main() -> None:
+    """The console entry point; exit code 1 and one message for what the user can mend."""
     try:
+        if sys.argv[1:2] == ["train"]:
+            # Hydra reads the rest of the command line itself, `augean train --help` included.
+            from augean.train import main as train
+
+            sys.argv = ["augean train", *sys.argv[2:]]
+            return train()
+        parser = build_parser()
+        if "_ARGCOMPLETE" in os.environ:
+            import argcomplete
+
+            argcomplete.autocomplete(parser)
+        arguments = parser.parse_args()
         sys.exit({"status": status, "report": report, "promote": promote, "bench": bench}[arguments.command](arguments))
-    except AugeanError as error:
-        sys.exit(str(error))
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error} in {sys.executable}: run `make setup`, then `source .venv/bin/activate`")
+    except (AugeanError, OSError) as error:
+        from augean.messages import explain, pipe_closed
+
+        if isinstance(error, BrokenPipeError):
+            pipe_closed()
+        sys.exit(explain(error, sys.argv[2:]) or str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -68,12 +145,16 @@ def main() -> None:
 def status(arguments: argparse.Namespace) -> int:
     """Print the state of each sweep's runs and what fills the gaps."""
     from augean import records
+    from augean.messages import among
 
+    if not arguments.outputs.is_dir() and arguments.outputs != Path("outputs"):
+        raise AugeanError(f"--outputs {arguments.outputs}: no such folder; name the runs' own runtime.outputs")
     found, problems = records.read_all(arguments.outputs)
     if arguments.sweep:
+        names = [record.name for record in found]
         found = [record for record in found if record.name.startswith(arguments.sweep)]
         if not found:
-            raise AugeanError(f"no sweep {arguments.sweep} in {arguments.outputs}; `augean status` lists them")
+            raise AugeanError(f"{arguments.sweep}: no sweep in {arguments.outputs}{among(arguments.sweep, names, '')}")
     if not found:
         print(f"No sweep was launched into {arguments.outputs} yet. For example: make demo")
     for record in found:
@@ -107,8 +188,8 @@ def report(arguments: argparse.Namespace) -> int:
 
 def promote(arguments: argparse.Namespace) -> int:
     """Write a study's winner and say how to use it."""
+    from augean.config import config_dir
     from augean.promote import promote as write
-    from augean.train import config_dir
 
     groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
     target = arguments.to or config_dir() / "experiment" / "tuned.yaml"

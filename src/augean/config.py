@@ -246,6 +246,17 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
 
+def config_dir() -> Path:
+    """The folder `conf`: beside the sources in a checkout, inside the package in an installed wheel."""
+    package = Path(__file__).parent
+    return package / "conf" if (package / "conf").is_dir() else package.parents[1] / "conf"
+
+
+def sweeps_dir() -> Path:
+    """The folder `sweeps`, beside `conf`."""
+    return config_dir().with_name("sweeps")
+
+
 def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
     """A checked `Config` from a composed config or from plain nested dictionaries.
 
@@ -267,18 +278,18 @@ def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
     return config
 
 
-def _walk(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any]]:
+def walk(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any]]:
     """Yield (dotted key, field, value) of every leaf field below a dataclass node."""
     for item in fields(node):
         value = getattr(node, item.name)
         if is_dataclass(value):
-            yield from _walk(value, f"{prefix}{item.name}.")
+            yield from walk(value, f"{prefix}{item.name}.")
         else:
             yield f"{prefix}{item.name}", item, value
 
 
 def _range_problems(config: Config) -> Iterator[str]:
-    for key, item, value in _walk(config, ""):
+    for key, item, value in walk(config, ""):
         meta = item.metadata
         if value is None:
             continue
@@ -286,10 +297,10 @@ def _range_problems(config: Config) -> Iterator[str]:
             yield f"{key}={value}: must be one of {', '.join(meta['choices'])}"
         if "pattern" in meta and not re.fullmatch(meta["pattern"], value):
             yield f"{key}={value!r}: letters, digits, '_', '-' and '.' only (at most 64), as it names a folder"
-        if "low" in meta and not (meta["low"] <= value <= meta["high"] and value > meta["above"]):
-            yield f"{key}={value}: must be {_range_text(meta)}"
         if isinstance(value, float) and not math.isfinite(value):
             yield f"{key}={value}: must be a finite number"
+        elif "low" in meta and not (meta["low"] <= value <= meta["high"] and value > meta["above"]):
+            yield f"{key}={value}: must be {_range_text(meta)}"
 
 
 def _range_text(meta: Mapping[str, float]) -> str:
@@ -299,7 +310,7 @@ def _range_text(meta: Mapping[str, float]) -> str:
     if meta["low"] > -math.inf:
         parts.append(f"at least {meta['low']:g}")
     if meta["high"] < math.inf:
-        parts.append(f"at most {meta['high']:g}")
+        parts.append(f"at most {meta['high']:.12g}")
     return " and ".join(parts) or "a finite number"
 
 
@@ -324,6 +335,8 @@ def _cross_problems(config: Config) -> Iterator[str]:
     probed = config.record.probe_range
     if len(probed) != 2 or not 0 < probed[0] < probed[1] < math.inf:
         yield f"record.probe_range={probed}: must be two numbers, 0 < smallest < largest"
+    if not config.runtime.outputs or not config.runtime.data:
+        yield "runtime.outputs and runtime.data: must name a folder; '.' is the one you are in"
     device = config.runtime.device
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         yield f"runtime.device={device}: must be auto, cpu, cuda, cuda:<n> or mps"
@@ -384,7 +397,7 @@ def find_class(key: str, target: str, base: type[T]) -> type[T]:
 def flatten(config: Config) -> dict[str, Any]:
     """Every key of the run's address as `{dotted key: value}`; `arguments` are spread too."""
     flat: dict[str, Any] = {}
-    for key, _, value in _walk(config, ""):
+    for key, _, value in walk(config, ""):
         if key.startswith("runtime."):
             continue
         if isinstance(value, dict):

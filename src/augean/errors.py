@@ -5,6 +5,10 @@ class AugeanError(Exception):
     """Something a user can mend. Shown as its message alone, without a traceback."""
 
 
+class UsageError(AugeanError):
+    """A command line that cannot be understood; exit code 2 instead of 1."""
+
+
 class ConfigError(AugeanError):
     """The config is wrong: unknown key, wrong type, value out of range, class not allowed."""
 

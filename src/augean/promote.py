@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from augean import records
 from augean.errors import AugeanError
+from augean.messages import among
 
 
 def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
@@ -18,13 +19,12 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
     Raises:
         AugeanError: when there is no such study, it is not over, or `target` exists.
     """
-    found = [
-        record for record in records.read_all(outputs)[0] if record.kind == "study" and record.name.startswith(name)
-    ]
+    studies = [record for record in records.read_all(outputs)[0] if record.kind == "study"]
+    found = [record for record in studies if record.name.startswith(name)]
     exact = [record for record in found if record.name == name]
     if len(exact or found) != 1:
-        names = ", ".join(record.name for record in found) or "none"
-        raise AugeanError(f"{name}: names no single study in {outputs}; those that begin with it: {names}")
+        names = among(name, [record.name for record in found or studies], "")
+        raise AugeanError(f"{name}: names {'several studies' if found else 'no study'} in {outputs}{names}")
     record = (exact or found)[0]
     if not record.winner:
         raise AugeanError(f"{record.name}: is not over yet; to go on: {record.command}")

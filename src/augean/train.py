@@ -10,24 +10,24 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from augean.config import Config, parse
-from augean.errors import AugeanError, ConfigError, Pruned, SetupError
+from augean.config import Config, config_dir, parse, sweeps_dir
+from augean.errors import AugeanError, ConfigError, Pruned, SetupError, UsageError
 from augean.execute import TRIAL, Outcome, execute
+from augean.messages import check, explain, pipe_closed, stems
 
 
-def config_dir() -> Path:
-    """The folder `conf`: beside the sources in a checkout, inside the package in an installed wheel."""
-    package = Path(__file__).parent
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
+def register(sweep: str | None = None) -> None:
+    """Store `augean`, which conf/config.yaml and run directories begin with: the schema and the Hydra settings.
 
-
-def register() -> None:
-    """Store `augean`, which conf/config.yaml and run directories begin with: the schema and the Hydra settings."""
+    Args:
+        sweep: name of one of Augean's own sweep files, which then needs no `-cd`; one of that name there wins.
+    """
     store = ConfigStore.instance()
+    if sweep in stems(sweeps_dir()):
+        store.store(name=sweep, node=OmegaConf.load(sweeps_dir() / f"{sweep}.yaml"))
     store.store(name="augean_schema", node=Config, replace=True)
     store.store(
         name="augean",
@@ -60,8 +60,8 @@ def compose(overrides: Sequence[str] = (), name: str = "config", folder: Path | 
     try:
         with hydra.initialize_config_dir(str(folder or config_dir())):
             return parse(hydra.compose(name, list(overrides)))
-    except HydraException as error:
-        raise ConfigError(str(error)) from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(explain(error, overrides)) from error
 
 
 def report_outcome(outcome: Outcome) -> None:
@@ -101,7 +101,7 @@ def task(raw: DictConfig) -> float:
             reporter.tell_failed(error)
         if in_sweep or not isinstance(error, AugeanError):
             raise
-        print(f"{error}", file=sys.stderr)
+        print(explain(error, sys.argv[1:]), file=sys.stderr)
         raise SystemExit(1) from error
     if reporter is not None:
         reporter.tell(outcome.objective)
@@ -110,21 +110,26 @@ def task(raw: DictConfig) -> float:
 
 
 def main() -> None:
-    """Run the command line `sys.argv`."""
-    register()
+    """Run the command line `sys.argv`.
+
+    Raises:
+        SystemExit: with a message, and status 1, for a mistake of the user; with 2 for one in the options.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     try:
+        register(check(sys.argv[1:]).config_name)
         hydra.main(config_path=str(config_dir()), config_name="config")(task)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except (AugeanError, HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-        if _in_task(error):
+    except BrokenPipeError:
+        pipe_closed()
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    except Exception as error:
+        text = explain(error, sys.argv[1:])
+        if text is None or (_in_task(error) and not isinstance(error, AugeanError)):
             raise
-        text = str(error)
-        if isinstance(error.__cause__, OmegaConfBaseException):
-            text += f"\n{str(error.__cause__).splitlines()[0]}"
-        if "Config group override must be a string" in text:
-            text = "a group takes the name of an option, such as width=w64; a number goes to its key: width.channels=64"
         raise SystemExit(text) from None
     finally:
         sys.stdout.flush()

@@ -36,6 +36,7 @@ from augean.data import Source, split
 from augean.display import Display
 from augean.errors import AugeanError, ConfigError, DeviceError, Pruned
 from augean.fit import DivergedError, Epoch, Score, Split, choose_layout, evaluate, fit, seed_all
+from augean.messages import mendable
 from augean.schedule import Schedule
 
 Array = numpy.ndarray[Any, Any]
@@ -234,6 +235,7 @@ class Progress:
     note: str = ""
 
 
+@mendable()
 def train(
     config: Config, source: Source, path: Path, identity: str, should_stop: Callable[[int, float | None], bool] | None
 ) -> dict[str, Any]:

@@ -132,14 +132,9 @@ class AugeanSweeper(Sweeper):
         """Run the grid of `params` and `arguments`; returns the objectives of its jobs, in order.
 
         Raises:
+            AugeanError: for a sweep that cannot be planned, and for what no run can do without.
             SystemExit: with status 1 when a job failed, after all others have run.
         """
-        try:
-            return self._sweep(arguments)
-        except AugeanError as error:
-            raise SystemExit(str(error)) from error
-
-    def _sweep(self, arguments: list[str]) -> list[float]:
         own = [f"{key}={'null' if value is None else value}" for key, value in self.params.items()]
         lines = own + arguments
         overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(lines)

@@ -1,0 +1,290 @@
+"""What is wrong with a command line, or missing on the machine, in words that say what to type instead.
+
+Hydra's messages name its own machinery; those here name what was typed, what is wrong with it and what is right.
+"""
+
+import difflib
+import errno
+import os
+import re
+import signal
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING
+from pathlib import Path
+from typing import NoReturn
+
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+
+from augean.config import Config, config_dir, sweeps_dir, walk
+from augean.errors import AugeanError, ConfigError, UsageError
+
+KINDS = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "list": "a list",
+    "dict": "keys with values",
+    "str": "text",
+}
+"""How the types of the schema are called, the first that an annotation begins with."""
+EXAMPLES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
+"""Values for keys whose default shows nothing."""
+CLASS_NODES = ("model", "activation", "optimizer", "dataset")
+ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
+"""What an operating system refuses and only its user can mend."""
+WRITABLE = "choose a folder that you can write to, with room: runtime.outputs=<folder>"
+
+
+def check(words: Sequence[str]) -> Namespace:
+    """Refuse what Hydra would misunderstand without a word, or answer with a page of usage.
+
+    Args:
+        words: of the command line, after the program.
+
+    Returns:
+        What Hydra's own parser makes of them.
+
+    Raises:
+        UsageError: for an option that there is not, or one without its value.
+        AugeanError: for a folder without effect, and for a list of options where a sweep is meant.
+    """
+    told = _options(words)
+    conf, folder, name = config_dir(), Path(told.config_dir or "."), str(told.config_name or "")
+    if told.config_dir and not folder.is_dir():
+        folders = [path.name for path in Path.cwd().iterdir() if path.is_dir()]
+        raise AugeanError(
+            f"-cd {folder}: no such folder{did_you_mean([f'-cd {near}' for near in close(told.config_dir, folders)])}"
+        )
+    if told.config_dir and not name and not any(folder.glob("*/*.yaml")):
+        raise AugeanError(f"-cd {folder}: names a folder and no sweep; add -cn <name>{among('', stems(folder), '')}")
+    if told.config_dir and name in stems(folder) and name in stems(conf):
+        raise AugeanError(
+            f"-cd {folder} -cn {name}: would start the default run, as {conf}/{name}.yaml comes first; "
+            f"the config of a run starts by -cp {folder.absolute()} -cn {name}"
+        )
+    for word in told.overrides:
+        key, _, value = word.partition("=")
+        if key in _groups() and value.startswith("[") and "," in value:
+            raise AugeanError(f"{word}: a list mixes options in one run; a sweep over them is -m {key}={value[1:-1]}")
+        if key == "hydra/sweeper" and value != "augean":
+            raise AugeanError(
+                f"{word}: grids and studies have one sweeper, Augean's own; leave this out "
+                "(a study: -m hydra.sweeper.n_trials=40 and a search space)"
+            )
+    return told
+
+
+def explain(error: BaseException, words: Sequence[str]) -> str | None:
+    """The message for an exception that a command line caused; None for one that is no user's fault."""
+    from hydra.errors import HydraException  # here, as who trains needs no Hydra
+
+    cause = error.__cause__
+    if isinstance(error, ConfigError) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
+        return _unknown_key(cause, words)
+    if isinstance(error, AugeanError):
+        return str(error)
+    if isinstance(error, HydraException):
+        return _hydra(error, words)
+    if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
+        return _no_option(words)
+    if isinstance(error, ValueError | OmegaConfBaseException):
+        return str(error).split("\n")[0]
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; {WRITABLE}"
+    return _machine(error)
+
+
+@contextmanager
+def mendable() -> Iterator[None]:
+    """Give Augean's words to exceptions of libraries that a user can mend: memory, disk, a missing package."""
+    try:
+        yield
+    except AugeanError:
+        raise
+    except Exception as error:
+        if text := _machine(error):
+            raise AugeanError(text) from error
+        raise
+
+
+def pipe_closed() -> NoReturn:
+    """End as `head` and the like expect it of who writes to them: silently, with the status of SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered
+    raise SystemExit(128 + signal.SIGPIPE)
+
+
+def stems(folder: Path) -> list[str]:
+    """Names of the YAML files in a folder: options of a group, or sweeps."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _machine(error: BaseException) -> str | None:
+    text = str(error).split("\n")[0]
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search(r"out of mem|allocate mem", text)
+    ):
+        asked = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
+        return (
+            f"out of memory{f' ({asked[0]})' if asked else ''}: make the run smaller with trainer.batch_size or "
+            "width.channels, or free the device; nvidia-smi shows who uses a GPU, runtime.device=cuda:1 takes another"
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return f"{text}: this Python lacks a package of Augean; run `make setup`, or pip install augean again"
+    if isinstance(error, OSError) and error.errno in ENVIRONMENT and error.filename:
+        return f"{error.filename}: {error.strerror}; {WRITABLE}"
+    return None
+
+
+def _options(words: Sequence[str]) -> Namespace:
+    """What Hydra's own parser makes of the words; its page of usage becomes a sentence."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def refuse(message: str) -> None:
+        raise UsageError(f"{message}; `python train.py --hydra-help` lists the options")
+
+    parser.error = refuse  # type: ignore[assignment, method-assign]
+    told, unknown = parser.parse_known_intermixed_args(list(words))
+    if unknown:
+        name, _, value = unknown[0].lstrip("-").partition("=")
+        known = [text for text in parser._option_string_actions if text.startswith("--")]
+        meant = [f"{key}={value or '<value>'}" for key in _similar_keys(name)] + close(unknown[0], known)
+        raise UsageError(f"{unknown[0]}: no such option{did_you_mean(meant) or '.'} Settings are written key=value")
+    return told
+
+
+def _hydra(error: BaseException, words: Sequence[str]) -> str:
+    text, cause = str(error), error.__cause__
+    missing, options = getattr(error, "missing_cfg_file", None), getattr(error, "options", None)
+    if missing and options:
+        group, _, option = missing.rpartition("/")
+        return f"{group}={option}: no such option{among(option, options, f'{group}=')}"
+    if hasattr(error, "missing_cfg_file"):
+        return _no_primary(missing, words)
+    if hasattr(error, "override"):
+        return _unreadable(str(error.override))
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError):
+        return _unknown_key(cause, words)
+    if (
+        isinstance(cause, ValidationError)
+        and (key := str(cause.full_key).split("[")[0])
+        and not key.startswith("hydra.")
+    ):
+        return _wrong_type(_typed(key, words), key)
+    if found := re.match(r"Ambiguous value for argument '(.*)'", text):
+        return f"{found[1]}: several values are a sweep: add -m, as in -m {found[1]}; one list is written key=[a,b]"
+    if found := re.match(r"(\S+) appears more than once", text):
+        word = _typed(found[1], words)
+        return f"{word}: the config has a {found[1]} already; to choose another leave the + out: {word.lstrip('+')}"
+    if found := re.match(r"Could not delete from config. '(.*)' does not exist", text):
+        return f"~{found[1]}: there is no key {found[1]}{did_you_mean(_similar_keys(found[1]))}"
+    lines = [line for line in text.split("Config search path")[0].splitlines() if line and "To append" not in line]
+    return "\n".join([*lines, *str(cause or "").splitlines()[:1]])
+
+
+def _no_primary(missing: str | None, words: Sequence[str]) -> str:
+    told = _options(words)
+    if told.config_path:
+        return (
+            f"-cp {told.config_path}: {f'holds no {missing}.yaml' if missing else 'is no folder with a config'}; it "
+            "takes the absolute path of a run's directory; sweep files of your own start by -cd <folder> -cn <name>"
+        )
+    if told.config_name != missing:
+        return f"{missing}: no such config file; the defaults of -cn {told.config_name} name it"
+    names = sorted({*stems(sweeps_dir()), *(stems(Path(told.config_dir)) if told.config_dir else [])})
+    return f"-cn {missing}: no such sweep{among(str(missing), names, '-cn ')}"
+
+
+def _no_option(words: Sequence[str]) -> str:
+    """A number, null or the like where a group takes the name of an option."""
+    for key, value in (word.partition("=")[::2] for word in words):
+        if key in _groups() and re.fullmatch(r"[\d.e+-]+|null|true|false|", value, re.IGNORECASE):
+            names = among(value, stems(config_dir() / key), f"{key}=")
+            keys = [name for name, item, _ in walk(Config(), "") if name.startswith(f"{key}.") if _is_number(item.type)]
+            number = f". A number goes to its key: {keys[0]}={value}" if keys and value[:1].isdigit() else ""
+            return f"{key}={value}: takes the name of an option{names}{number}"
+    return "a group takes the name of an option, such as width=w64"
+
+
+def _is_number(annotation: object) -> bool:
+    return annotation in (int, float, int | None, float | None)
+
+
+def _unreadable(word: str) -> str:
+    """An override that Hydra's grammar refuses."""
+    key, sign, value = word.partition("=")
+    if sign and key.strip() != key:
+        return f"{word}: no blanks around =: {key.strip()}={value.strip()}"
+    if sign and key:
+        return f"""{word}: cannot be read; a value with blanks or signs takes two pairs of quotes: '{key}="{value}"'"""
+    meant = [f"{group}={word}" for group in _groups() if word in stems(config_dir() / group)]
+    meant += [f"-cn {word}"] if word in stems(sweeps_dir()) else []
+    if not meant and word.rstrip(":") in [*_groups(), *(name for name, *_ in walk(Config(), ""))]:
+        meant = [f"{word.rstrip(':')}=<value>"]
+    hint = "" if meant else """; a value with blanks takes two pairs of quotes: 'key="two words"'"""
+    return f"{word}: is not key=value (no blanks around =){did_you_mean(meant)}{hint}"
+
+
+def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
+    key = str(cause.full_key)
+    word = _typed(key, words)
+    value = word.partition("=")[2]
+    hint = re.search(r"Did you mean: '(\w+)'", str(cause))
+    near = [key.removesuffix(str(cause.key)) + hint[1]] if hint else []
+    meant = [f"{name}={value}" for name in (near if key.startswith("hydra") else _similar_keys(key))]
+    node, _, rest = key.partition(".")
+    if not meant and node in CLASS_NODES and rest:
+        meant.append(f"++{node}.arguments.{rest.removeprefix('arguments.')}={value} (an argument of its class)")
+    return f"{word}: there is no key {key}{did_you_mean(meant) or '; `python train.py --cfg job` prints all keys'}"
+
+
+def _wrong_type(word: str, key: str) -> str:
+    for name, item, _ in walk(Config(), ""):
+        if name == key:
+            kind = re.split(r"\W", str(getattr(item.type, "__name__", item.type)))[0]
+            default = item.default_factory() if item.default_factory is not MISSING else item.default
+            shown = EXAMPLES.get(kind, "") if default in (None, "???", {}) else str(default).replace(" ", "").lower()
+            return f"{word}: must be {KINDS.get(kind, kind)}{f', such as {key}={shown}' if shown else ''}"
+    keys = [name for name, *_ in walk(Config(), "") if name.startswith(f"{key}.")]
+    return f"{word}: {key} takes no value itself; its keys are {', '.join(keys)}"
+
+
+def _typed(key: str, words: Sequence[str]) -> str:
+    """The word of the command line that sets a key, or the key where none does."""
+    return next((word for word in reversed(words) if word.lstrip("+~").partition("=")[0] == key), key)
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in config_dir().iterdir() if path.is_dir())
+
+
+def _similar_keys(key: str) -> list[str]:
+    """Keys and groups that someone may have meant: of the same last name, else of a similar one."""
+    node, _, last = key.lower().rpartition(".")
+    keys = [*_groups(), *(name for name, *_ in walk(Config(), ""))]
+    inside = {name.rpartition(".")[2]: name for name in keys if name.startswith(f"{node}.")} if node else {}
+    same = [name for name in keys if name.rpartition(".")[2] == last and not inside]
+    leaves = inside or {name.rpartition(".")[2]: name for name in keys}
+    near = [] if same and node else [leaves[leaf] for leaf in close(last, list(leaves))]
+    return list(dict.fromkeys([*same, *near]))[:3]
+
+
+def close(word: str, choices: Sequence[str]) -> list[str]:
+    """The choice that begins with the word or is most like it, whatever its case; empty where none is."""
+    lower = {choice.lower(): choice for choice in choices}
+    begins = [choice for choice in lower if word and choice.startswith(word.lower())]
+    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    return [lower[choice] for choice in (begins[:1] or near)]
+
+
+def among(word: str, choices: Sequence[str], prefix: str) -> str:
+    """What someone may have meant of the choices, and all of them."""
+    meant = did_you_mean([prefix + choice for choice in close(word, choices)])
+    return f"{meant or '.'} There are {', '.join(choices) or 'none'}"
+
+
+def did_you_mean(texts: Sequence[str]) -> str:
+    return f"; did you mean {' or '.join(texts)}?" if texts else ""
