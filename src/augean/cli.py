@@ -145,6 +145,7 @@ def main() -> None:
 def status(arguments: argparse.Namespace) -> int:
     """Print the state of each sweep's runs and what fills the gaps."""
     from augean import records
+    from augean.display import coloured
     from augean.messages import among
 
     if not arguments.outputs.is_dir() and arguments.outputs != Path("outputs"):
@@ -159,7 +160,7 @@ def status(arguments: argparse.Namespace) -> int:
         print(f"No sweep was launched into {arguments.outputs} yet. For example: make demo")
     for record in found:
         states = record.states(arguments.outputs)
-        counts = [f"{states[state]} {state}" for state in records.STATES if states[state]]
+        counts = [coloured(f"{states[state]} {state}", state) for state in records.STATES if states[state]]
         going_on = sum(states.values()) > states["finished"] + states["diverged"]
         if record.kind == "study":
             tried = Counter(job.state for job in record.trials)

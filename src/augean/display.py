@@ -1,13 +1,20 @@
 """What a run shows while it trains: a bar on a terminal, a plain line per epoch elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from augean.config import Config
-from augean.fit import Epoch
+
+if TYPE_CHECKING:
+    from augean.fit import Epoch  # which imports torch, and a sweep says what is left without it
+
+COLOURS = {"finished": 32, "running": 36, "interrupted": 33, "failed": 31, "diverged": 35}
+"""ANSI codes of the states of runs."""
 
 ESTIMATE_AFTER = 3
 """Steps after which a run on a CPU says how long it will take; the first is a warm-up."""
@@ -56,7 +63,7 @@ class Display:
             )
         self._line(text)
 
-    def show(self, result: Epoch) -> None:
+    def show(self, result: "Epoch") -> None:
         val = f"val {result.val_accuracy:.2%} (loss {result.val_loss:.4f})  " if result.val_accuracy is not None else ""
         text = f"train {result.train_accuracy:.2%} (loss {result.train_loss:.4f})  {val}"
         if self.bar is not None:
@@ -77,6 +84,12 @@ class Display:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def coloured(text: str, state: str) -> str:
+    """The text in the colour of a state, on a terminal whose user has not set NO_COLOR (https://no-color.org)."""
+    plain = state not in COLOURS or os.environ.get("NO_COLOR") or not sys.stdout.isatty()
+    return text if plain else f"\033[{COLOURS[state]}m{text}\033[0m"
 
 
 def readable_seconds(seconds: float) -> str:

@@ -30,6 +30,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from augean import rundir
 from augean.config import CORE, SCHEMA, Config, flatten, parse, row_label
+from augean.display import readable_seconds
 from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
 from augean.execute import TRIAL, Address, build_source, find_address, finished, note_failure
 from augean.records import Job, Record
@@ -267,7 +268,8 @@ class AugeanSweeper(Sweeper):
 
     def _work(self, jobs: list[Planned], *, since: float) -> None:
         """Run what is not over yet; runs that another worker holds are asked for again until they are over."""
-        pending = {job.address.id: job for job in jobs}
+        pending = {job.address.id: job for job in jobs if not finished(job.address)}
+        num_jobs, start = len(pending), time.monotonic()
         while pending:
             held_elsewhere = 0
             for identity, job in list(pending.items()):
@@ -277,7 +279,9 @@ class AugeanSweeper(Sweeper):
                 if rundir.is_locked(job.address.outputs, identity):
                     held_elsewhere += 1
                     continue
-                print(f"[{len(pending)} left] {job.row}, seed {job.config.seed}", flush=True)
+                seconds = (time.monotonic() - start) / max(num_jobs - len(pending), 1) * len(pending)
+                left = f", about {readable_seconds(seconds)}" if len(pending) < num_jobs else ""
+                print(f"[{len(pending)} left{left}] {job.row}, seed {job.config.seed}", flush=True)
                 error = self._launch(job)
                 if isinstance(error, RunLocked):
                     held_elsewhere += 1
