@@ -13,6 +13,8 @@ from augean.config import Config
 if TYPE_CHECKING:
     from augean.fit import Epoch  # which imports torch, and a sweep says what is left without it
 
+BAR = "{desc} {percentage:3.0f}% |{bar:16}| {remaining} left{postfix}"
+"""Fits into 80 columns; what is left is that of the whole run."""
 COLOURS = {"finished": 32, "running": 36, "interrupted": 33, "failed": 31, "diverged": 35}
 """ANSI codes of the states of runs."""
 
@@ -38,8 +40,8 @@ class Display:
         if self.mode == "bar":
             if self.bar is None:
                 remaining = (epochs - self.epoch + 1) * total
-                self.bar = tqdm(total=remaining, unit="step", dynamic_ncols=True, smoothing=0.05)
-            self.bar.set_description(f"epoch {self.epoch}/{epochs}")
+                self.bar = tqdm(total=remaining, bar_format=BAR, dynamic_ncols=True, smoothing=0.05)
+            self.bar.set_description_str(f"epoch {self.epoch}/{epochs}")
         start = 0.0
         for step in steps:
             if not self.estimated and step == 1:
@@ -64,11 +66,13 @@ class Display:
         self._line(text)
 
     def show(self, result: "Epoch") -> None:
-        val = f"val {result.val_accuracy:.2%} (loss {result.val_loss:.4f})  " if result.val_accuracy is not None else ""
-        text = f"train {result.train_accuracy:.2%} (loss {result.train_loss:.4f})  {val}"
+        held_out = result.val_accuracy is not None
         if self.bar is not None:
-            self.bar.set_postfix_str(text.strip())
+            val = f", val {result.val_accuracy:.2%}" if held_out else ""
+            self.bar.set_postfix_str(f"train {result.train_accuracy:.2%}{val}")
         elif self.mode == "plain":
+            val = f"val {result.val_accuracy:.2%} (loss {result.val_loss:.4f})  " if held_out else ""
+            text = f"train {result.train_accuracy:.2%} (loss {result.train_loss:.4f})  {val}"
             left = (self.config.trainer.epochs - result.epoch) * result.seconds
             self._line(
                 f"epoch {result.epoch:>3}/{self.config.trainer.epochs}  lr {result.lr:.4g}  {text}"
