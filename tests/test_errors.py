@@ -123,7 +123,8 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("augean report --select modle=resnet18 --outputs {here}/outputs", 1, ["select 'modle=resnet18': not key=value"]),
     ("augean promote tune_final --outputs {here}/outputs", 1, ["tune_final: names no study in", "There are none"]),
     ("augean promote", 2, ["the following arguments are required: study"]),
-    ("augean bench --steps ten", 2, ["argument --steps: invalid int value: 'ten'"]),
+    ("augean bench --repeats ten", 2, ["argument --repeats: invalid int value: 'ten'"]),
+    ("augean bench --loops cor", 2, ["invalid choice: 'cor'", "did you mean core?"]),
     ("augean bench modle=resnet18", 1, ["modle=resnet18: there is no key modle; did you mean model=resnet18?"]),
     ("augean bench width=64", 1, ["did you mean width=w64?"]),
 ]  # fmt: skip

@@ -33,7 +33,7 @@ augean promote tune_final                                 writes conf/experiment
 augean train experiment=tuned seed=7                      a run with the winner's values
 """,
     "bench": """
-augean bench dataset=synthetic --channels 16 --steps 3    on generated images
+augean bench dataset=synthetic --channels 16 --images 256 on generated images
 """,
 }
 EXIT_CODES = """
@@ -57,8 +57,9 @@ class Parser(argparse.ArgumentParser):
         from augean.messages import close, did_you_mean
 
         wrong = re.search(r"invalid choice: '(.*?)'|unrecognized arguments: (\S+)", message)
-        commands = {name: parser for item in self._actions for name, parser in dict(item.choices or {}).items()}
-        names = [*commands, *(option for parser in commands.values() for option in parser._option_string_actions)]
+        names = [name for item in self._actions for name in item.choices or ()]
+        for parsers in (item.choices for item in self._actions if isinstance(item.choices, dict)):
+            names += [option for parser in parsers.values() for option in parser._option_string_actions]
         hint = did_you_mean(close(wrong[1] or wrong[2], names)) if wrong else ""
         self.exit(2, f"{self.prog}: {message}{hint}\n{self.prog} --help shows what there is\n")
 
