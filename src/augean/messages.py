@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import signal
+import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ KINDS = {
 EXAMPLES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
 """Values for keys whose default shows nothing."""
 CLASS_NODES = ("model", "activation", "optimizer", "dataset")
+"""Nodes whose `arguments` are those of a class, which the schema does not know."""
 ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
 """What an operating system refuses and only its user can mend."""
 WRITABLE = "choose a folder that you can write to, with room: runtime.outputs=<folder>"
@@ -54,12 +56,11 @@ def check(words: Sequence[str]) -> Namespace:
     conf, folder, name = config_dir(), Path(told.config_dir or "."), str(told.config_name or "")
     if told.config_dir and not folder.is_dir():
         folders = [path.name for path in Path.cwd().iterdir() if path.is_dir()]
-        raise AugeanError(
-            f"-cd {folder}: no such folder{did_you_mean([f'-cd {near}' for near in close(told.config_dir, folders)])}"
-        )
+        meant = [f"-cd {near}" for near in close(told.config_dir, folders)]
+        raise AugeanError(f"-cd {folder}: no such folder{did_you_mean(meant)}")
     if told.config_dir and not name and not any(folder.glob("*/*.yaml")):
         raise AugeanError(f"-cd {folder}: names a folder and no sweep; add -cn <name>{among('', stems(folder), '')}")
-    if told.config_dir and name in stems(folder) and name in stems(conf):
+    if told.config_dir and folder.resolve() != conf and name in stems(folder) and name in stems(conf):
         raise AugeanError(
             f"-cd {folder} -cn {name}: would start the default run, as {conf}/{name}.yaml comes first; "
             f"the config of a run starts by -cp {folder.absolute()} -cn {name}"
@@ -122,16 +123,15 @@ def stems(folder: Path) -> list[str]:
 
 def _machine(error: BaseException) -> str | None:
     text = str(error).split("\n")[0]
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and re.search(r"out of mem|allocate mem", text)
-    ):
+    full = re.search(r"out of memory|allocate memory", text)
+    if isinstance(error, MemoryError) or (full and isinstance(error, RuntimeError)):
         asked = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
         return (
             f"out of memory{f' ({asked[0]})' if asked else ''}: make the run smaller with trainer.batch_size or "
             "width.channels, or free the device; nvidia-smi shows who uses a GPU, runtime.device=cuda:1 takes another"
         )
     if isinstance(error, ModuleNotFoundError):
-        return f"{text}: this Python lacks a package of Augean; run `make setup`, or pip install augean again"
+        return f"{text} in {sys.executable}: pip install {error.name}, or `make setup` for all that Augean needs"
     if isinstance(error, OSError) and error.errno in ENVIRONMENT and error.filename:
         return f"{error.filename}: {error.strerror}; {WRITABLE}"
     return None
@@ -168,11 +168,8 @@ def _hydra(error: BaseException, words: Sequence[str]) -> str:
         return _unreadable(str(error.override))
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
-    if (
-        isinstance(cause, ValidationError)
-        and (key := str(cause.full_key).split("[")[0])
-        and not key.startswith("hydra.")
-    ):
+    if isinstance(cause, ValidationError) and not str(cause.full_key).startswith("hydra."):
+        key = str(cause.full_key).split("[")[0]
         return _wrong_type(_typed(key, words), key)
     if found := re.match(r"Ambiguous value for argument '(.*)'", text):
         return f"{found[1]}: several values are a sweep: add -m, as in -m {found[1]}; one list is written key=[a,b]"
