@@ -197,7 +197,7 @@ def _no_primary(missing: str | None, words: Sequence[str]) -> str:
 
 def _no_option(words: Sequence[str]) -> str:
     """A number, null or the like where a group takes the name of an option."""
-    for key, value in (word.partition("=")[::2] for word in words):
+    for key, value in (word.split(",")[0].partition("=")[::2] for word in words):
         if key in _groups() and re.fullmatch(r"[\d.e+-]+|null|true|false|", value, re.IGNORECASE):
             names = among(value, stems(config_dir() / key), f"{key}=")
             keys = [name for name, item, _ in walk(Config(), "") if name.startswith(f"{key}.") if _is_number(item.type)]
