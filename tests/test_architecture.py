@@ -17,10 +17,12 @@ CORE = (
     "__init__", "__main__", "errors", "config", "rundir", "records", "data", "augment", "schedule", "fit", "build",
     "execute", "training", "train", "models", "study",
 )  # fmt: skip
-BUDGET = {"core": 2300, "datasets": 330, "report": 800, "rest": 1500}
+BUDGET = {"core": 2350, "datasets": 330, "report": 805, "rest": 1700}
 """The design gave the core 1,800 lines, the data sets among them. What it promises of those (content digests, caches
 that notice damage, one process that decodes, messages with the remedy) takes 300 alone; signals, exact resume,
-studies that outlive their workers and the CUDA graph take the rest of the difference."""
+studies that outlive their workers and the CUDA graph take the rest of the difference, and the last 40 follow a user's
+imports, so that an edit of any file of own code gives another id. The report's last 5 leave what is unknown of own
+loops out of captions. The rest had 1,500 before own loops, loggers and what follows training took 600."""
 
 # Direct imports of `augean` modules, at any depth of a file. What is not listed may not be imported.
 MAY_IMPORT = {
@@ -37,8 +39,14 @@ MAY_IMPORT = {
     "landscape": set(),
     "fit": {"config", "errors", "augment", "schedule", "landscape"},
     "build": {"config", "errors"},
-    "training": {"config", "errors", "rundir", "data", "build", "fit", "messages", "schedule", "display"},
+    "extras": {"errors"},
+    "loggers": {"config", "extras"},
+    "training": {"config", "errors", "rundir", "data", "build", "fit", "messages", "schedule", "display", "loggers"},
     "execute": {"config", "errors", "rundir", "data", "training"},
+    "own_loop": {"config", "errors", "rundir", "records", "execute", "training", "loggers"},
+    "evaluation": set(),
+    "trained": {"config", "errors", "rundir", "records", "execute", "build", "fit", "training", "datasets"},
+    "export": {"augment", "errors", "extras", "trained"},
     "study": {"config", "errors", "records", "rundir", "execute"},
     "train": {"config", "errors", "execute", "messages", "study"},
     "report": {"errors", "config", "rundir", "records", "report"},
@@ -53,6 +61,8 @@ WITHOUT = {
     "data": {"torch", "hydra", "pandas"},
     "datasets.image_folder": {"torch", "hydra", "pandas", "PIL"},
     "report": {"torch", "hydra"},
+    "own_loop": {"torch", "hydra", "pandas"},
+    "loggers": {"torch", "hydra", "pandas", "tensorboard", "wandb"},
     "train": {"torch", "pandas"},
     "fit": {"hydra", "pandas"},
     "training": {"hydra", "pandas"},

@@ -238,8 +238,8 @@ def test_a_caption_names_data_setting_device_versions_and_n(example: ReportResul
     text = (example.directory / "tables/table1_activation.md").read_text()
     for part in (
         "digits (1,197 + 300",
-        "10 epochs, batch size 64",
-        "cpu (AMD EPYC), threads: 2, fp32",
+        "10 epochs; batch size 64",
+        "cpu (AMD EPYC), threads: 2; fp32",
         "torch 2.14.1",
         "n = 5",
     ):

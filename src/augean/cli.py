@@ -1,4 +1,4 @@
-"""`augean <command>`: train, status, report, promote, bench."""
+"""`augean <command>`: train, status, report, evaluate, predict, export, promote, bench."""
 
 import argparse
 import os
@@ -7,10 +7,13 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import augean
 from augean.errors import AugeanError
+
+if TYPE_CHECKING:
+    from augean.trained import Trained
 
 EXAMPLES = {
     "": """
@@ -31,6 +34,16 @@ augean report --select optimizer.name=sgd,adam            some of the runs
     "promote": """
 augean promote tune_final                                 writes conf/experiment/tuned.yaml
 augean train experiment=tuned seed=7                      a run with the winner's values
+""",
+    "evaluate": """
+augean evaluate best:table1_activation                    its run of best validation accuracy, on the test set
+augean evaluate 3f2a --images photos                      on photos/<class>/<image>, by the run whose id begins so
+""",
+    "predict": """
+augean predict best:table1_activation cat.jpg dog.jpg     the three likeliest classes of each
+""",
+    "export": """
+augean export best:table1_activation --to onnx            <run directory's name>.onnx
 """,
     "bench": """
 augean bench dataset=synthetic --channels 16 --images 256 on generated images
@@ -87,6 +100,30 @@ def build_parser() -> Parser:
     command.add_argument("study", help="name of the study, such as tune_final")
     command.add_argument("--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)")
     command.add_argument("--to", type=Path, help="file to write (default: conf/experiment/tuned.yaml)")
+    for name, text in (
+        ("evaluate", "accuracy per class and calibration of a trained run, on its test set or on a folder of images"),
+        ("predict", "the likeliest classes of images, by a trained run"),
+        ("export", "a trained run's network as ONNX or safetensors, checked against the network itself"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("run", help="beginning of a run's id, path of its directory, or best:<sweep>")
+        command.add_argument(
+            "--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)"
+        )
+        command.add_argument("--data", default="data", help="folder of the data sets (default: data)")
+        command.add_argument("--allow", nargs="+", default=[], metavar="PACKAGE", help="packages of own code to trust")
+        if name != "export":
+            command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:<n> or mps (default: auto)")
+        if name == "evaluate":
+            command.add_argument("--images", type=Path, help="folder <class>/<image> (default: the run's test set)")
+            command.add_argument("--output", type=Path, help="JSON file for the result")
+        elif name == "predict":
+            command.add_argument("images", nargs="+", help="image files")
+            command.add_argument("--top", type=int, default=3, help="classes for each image (default: 3)")
+        else:
+            command.set_defaults(device="cpu")
+            command.add_argument("--to", choices=("onnx", "safetensors"), required=True, help="format")
+            command.add_argument("--output", type=Path, help="file (default: <run directory's name>.<format>)")
     text = "images per second of the training core beside other loops, and its share of the device's matrix rate"
     command = commands.add_parser("bench", help=text, description=text)
     command.add_argument("overrides", nargs="*", help="config overrides such as model=vgg_a trainer.precision=fp32")
@@ -117,6 +154,7 @@ def complete_overrides(prefix: str, **_: object) -> list[str]:
 
 def main() -> None:
     """The console entry point; exit code 1 and one message for what the user can mend."""
+    sys.path.append(str(Path.cwd()))  # own code lies where one works; last, so that it hides nothing installed
     try:
         if sys.argv[1:2] == ["train"]:
             # Hydra reads the rest of the command line itself, `augean train --help` included.
@@ -130,6 +168,8 @@ def main() -> None:
 
             argcomplete.autocomplete(parser)
         arguments = parser.parse_args()
+        if arguments.command in ("evaluate", "predict", "export"):
+            sys.exit(after_training(arguments))
         sys.exit({"status": status, "report": report, "promote": promote, "bench": bench}[arguments.command](arguments))
     except ModuleNotFoundError as error:
         sys.exit(f"{error} in {sys.executable}: run `make setup`, then `source .venv/bin/activate`")
@@ -216,3 +256,54 @@ def bench(arguments: argparse.Namespace) -> int:
         output=arguments.output,
     )
     return 0
+
+
+def after_training(arguments: argparse.Namespace) -> int:
+    """Evaluate, predict with or export the network of a run."""
+    from augean import trained
+
+    path = trained.find_run(arguments.run, arguments.outputs)
+    run = trained.load_run(path, data=arguments.data, device=arguments.device, allowed_packages=arguments.allow)
+    val = run.summary.get("val_accuracy")
+    print(f"Run {run.summary['id']}: {path}" + (f" (validation {val:.2%})" if val is not None else ""), flush=True)
+    if arguments.command == "evaluate":
+        evaluate(run, arguments.images, arguments.output)
+    elif arguments.command == "predict":
+        probabilities = run.score(trained.read_images(run, arguments.images)).softmax(1)
+        for image, row in zip(arguments.images, probabilities, strict=True):
+            top = row.topk(min(max(arguments.top, 1), len(run.classes)))
+            found = zip(top.values.tolist(), top.indices.tolist(), strict=True)
+            print(f"{image}: " + ", ".join(f"{run.classes[index]} {value:.1%}" for value, index in found))
+    else:
+        from augean.export import export
+
+        target = arguments.output or Path(f"{path.resolve().name}.{arguments.to}")
+        if target.suffix != f".{arguments.to}":
+            raise AugeanError(f"--output {target}: the name must end in .{arguments.to}")
+        difference = export(run, target)
+        print(f"Written: {target}; its outputs differ from the network's by {difference:.1e} of the largest at most")
+    return 0
+
+
+def evaluate(run: "Trained", folder: Path | None, output: Path | None) -> None:
+    """Print, and write as JSON, how good a network is on its test set or on a folder of images."""
+    import json
+
+    import torch
+
+    from augean import rundir, trained
+    from augean.evaluation import NUM_BINS
+    from augean.evaluation import evaluate as measure
+
+    images, labels = trained.read_folder(run, folder) if folder else trained.read_test_set(run)
+    result = measure(run.score(images), torch.from_numpy(labels), run.classes)
+    place = folder or f"test set of {run.config.dataset.name}"
+    print(f"{place}, {result['num_images']} images: accuracy {result['accuracy']:.2%}, loss {result['loss']:.4f}")
+    print(
+        f"mean confidence {result['mean_confidence']:.2%}, "
+        f"expected calibration error {result['calibration_error']:.2%} ({NUM_BINS} bins)"
+    )
+    for name, row in result["classes"].items():
+        print(f"  {name:<20} {row['accuracy']:>8.2%} of {row['num_images']}")
+    if output:
+        rundir.write(output, json.dumps({"run": run.summary["id"], "images": str(place), **result}, indent=1) + "\n")

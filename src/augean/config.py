@@ -224,8 +224,10 @@ class RuntimeConfig:
     """After a stop signal an epoch may end within this time, else it is abandoned."""
     progress: str = one_of("auto", "auto", "bar", "plain", "none")
     """auto: a bar on a terminal, else a plain line per epoch."""
-    allowed_packages: list[str] = field(default_factory=lambda: list(TRUSTED_PACKAGES))
-    """Packages whose classes a `_target_` may name."""
+    allowed_packages: list[str] = field(default_factory=list)
+    """Packages whose classes a `_target_` may name, beside torch, torchvision and augean."""
+    loggers: list[str] = field(default_factory=list, metadata={"choices": ("tensorboard", "wandb")})
+    """Where the numbers of an epoch go too, see augean.loggers."""
     table: TableConfig = field(default_factory=TableConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
 
@@ -293,7 +295,7 @@ def _range_problems(config: Config) -> Iterator[str]:
         meta = item.metadata
         if value is None:
             continue
-        if "choices" in meta and value not in meta["choices"]:
+        if "choices" in meta and not {*(value if isinstance(value, list) else [value])} <= {*meta["choices"]}:
             yield f"{key}={value}: must be one of {', '.join(meta['choices'])}"
         if "pattern" in meta and not re.fullmatch(meta["pattern"], value):
             yield f"{key}={value!r}: letters, digits, '_', '-' and '.' only (at most 64), as it names a folder"
@@ -343,11 +345,11 @@ def _cross_problems(config: Config) -> Iterator[str]:
     for key, target in targets(config).items():
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
             yield f"{key}={target}: must be a dotted class name such as torch.optim.SGD"
-        elif target.split(".")[0] not in config.runtime.allowed_packages:
-            allowed = ", ".join(config.runtime.allowed_packages)
+        elif (package := target.split(".")[0]) not in (*TRUSTED_PACKAGES, *config.runtime.allowed_packages):
+            allowed = ", ".join((*TRUSTED_PACKAGES, *config.runtime.allowed_packages))
             yield (
-                f"{key}={target}: only classes of {allowed} are allowed; to trust another package add it to "
-                f"runtime.allowed_packages=[{','.join([*config.runtime.allowed_packages, target.split('.')[0]])}]"
+                f"{key}={target}: only classes of {allowed} are allowed; to trust another package set "
+                f"runtime.allowed_packages=[{','.join([*config.runtime.allowed_packages, package])}]"
             )
     for node in ("model", "activation", "optimizer", "dataset"):
         yield from _argument_problems(f"{node}.arguments", getattr(config, node).arguments)
@@ -413,12 +415,12 @@ def _neutral(item: "Field[Any]") -> Any:
     return item.default_factory() if item.default_factory is not MISSING else MISSING
 
 
-def _plain(value: Any, *, floats: bool) -> Any:
+def plain(value: Any, *, floats: bool) -> Any:
     """A value as hashed: numbers of float fields, and of free arguments, as floats."""
     if isinstance(value, dict):
-        return {str(name): _plain(item, floats=floats) for name, item in value.items()}
+        return {str(name): plain(item, floats=floats) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, floats=floats) for item in value]
+        return [plain(item, floats=floats) for item in value]
     if floats and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) + 0.0  # -0.0 and 0.0 are one value
     return value
@@ -437,16 +439,17 @@ def canonical(node: Any) -> dict[str, Any]:
                 result[item.name] = inner
         elif value != _neutral(item):
             hint = str(hints[item.name])
-            result[item.name] = _plain(value, floats="float" in hint or "Any" in hint)
+            result[item.name] = plain(value, floats="float" in hint or "Any" in hint)
     return result
 
 
-def run_id(config: Config, data_digest: str) -> str:
+def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
     """The run's address: 10 hex digits over its config, its data's content and its code.
 
     Args:
         config: a checked config.
         data_digest: content digest of the data set, see `augean.data.Source.digest`.
+        loop: digest of the code that trains, where that is not Augean's, see `augean.own_loop`.
     """
     identity = {
         "schema": SCHEMA,
@@ -459,13 +462,18 @@ def run_id(config: Config, data_digest: str) -> str:
             if target.split(".")[0] not in TRUSTED_PACKAGES
         },
     }
+    return short_hash(identity if loop is None else {**identity, "loop": loop})
+
+
+def short_hash(identity: Mapping[str, Any]) -> str:
+    """10 hex digits of sha256 over canonical JSON."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 @lru_cache(maxsize=256)
 def source_digest(module: str) -> str:
-    """Digest of a module's syntax tree, so that comments, docstrings and formatting do not count.
+    """Digest of a module's code, and of what it imports from beside it, see `file_digest`.
 
     Raises:
         ConfigError: when the module has no Python source that can be found.
@@ -476,15 +484,56 @@ def source_digest(module: str) -> str:
         raise ConfigError(f"_target_: cannot find module {module}: {error}") from error
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise ConfigError(f"_target_: cannot find the Python source of module {module}; is its package on the path?")
-    try:
-        tree = ast.parse(Path(spec.origin).read_bytes(), filename=spec.origin)
-    except SyntaxError as error:
-        raise ConfigError(f"_target_: {spec.origin} is no valid Python: {error}") from error
+    depth = module.count(".") + (spec.submodule_search_locations is not None)
+    return file_digest(Path(spec.origin), Path(spec.origin).parents[depth])
+
+
+def file_digest(path: Path, root: Path) -> str:
+    """Digest of the syntax tree of a file and of all that it imports from `root`, however indirectly.
+
+    Comments, docstrings and formatting do not count. Below an installation's site-packages only the file's own package
+    counts; what is imported by a name made at run time is not seen.
+
+    Args:
+        root: the folder on Python's path from which the file is imported.
+
+    Raises:
+        ConfigError: when a file is no valid Python.
+    """
+    package, installed = path.relative_to(root).parts[0], root.name in ("site-packages", "dist-packages")
+    dumps, pending = dict[Path, str](), [path]
+    while pending:
+        file = pending.pop()
+        top = file.relative_to(root).parts[0].removesuffix(".py")
+        if file in dumps or top in TRUSTED_PACKAGES or (installed and top != package):
+            continue
+        try:
+            tree = ast.parse(file.read_bytes(), filename=str(file))
+        except SyntaxError as error:
+            raise ConfigError(f"_target_: {file} is no valid Python: {error}") from error
+        pending += _imported(file, tree, root)
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_docstring(body[0]):
+                del body[0]
+        dumps[file] = _dump(tree)
+    others = [f"\n{file.relative_to(root).as_posix()}\n{dumps[file]}" for file in sorted(dumps) if file != path]
+    return hashlib.sha256("".join([dumps[path], *others]).encode()).hexdigest()[:16]
+
+
+def _imported(file: Path, tree: ast.AST, root: Path) -> Iterator[Path]:
+    """The files below `root` that a file's import statements name."""
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            del body[0]
-    return hashlib.sha256(_dump(tree).encode()).hexdigest()[:16]
+        if isinstance(node, ast.Import):
+            places = [root.joinpath(*alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = (file.parents[node.level - 1] if node.level else root).joinpath(*(node.module or "").split("."))
+            places = [base, *(base / alias.name for alias in node.names)]
+        else:
+            continue
+        for path in (path for place in places for path in (Path(f"{place}.py"), place / "__init__.py")):
+            if path.is_relative_to(root) and path.is_file():
+                yield path
 
 
 def _dump(node: Any) -> str:

@@ -52,9 +52,13 @@ def build_source(config: Config) -> Source:
         raise ConfigError(f"dataset: {error}") from error
 
 
-def find_address(config: Config) -> Address:
-    """The run's address. Reads the data set's digest, and the data itself where that is not known yet."""
-    identity = run_id(config, build_source(config).digest())
+def find_address(config: Config, loop: str | None = None) -> Address:
+    """The run's address. Reads the data set's digest, and the data itself where that is not known yet.
+
+    Args:
+        loop: as for `augean.config.run_id`.
+    """
+    identity = run_id(config, build_source(config).digest(), loop)
     outputs = Path(config.runtime.outputs)
     return Address(outputs, identity, rundir.runs_dir(outputs) / directory_name(config, identity))
 

@@ -36,6 +36,7 @@ from augean.data import Source, split
 from augean.display import Display
 from augean.errors import AugeanError, ConfigError, DeviceError, Pruned
 from augean.fit import DivergedError, Epoch, Score, Split, choose_layout, evaluate, fit, seed_all
+from augean.loggers import Loggers
 from augean.messages import mendable
 from augean.schedule import Schedule
 
@@ -281,6 +282,7 @@ def train(
             log.info("stopped by signal %s after epoch %d", stop.signal, len(session.progress.rows))
             raise SystemExit(128 + (stop.signal or signal.SIGINT)) from None
         finally:
+            session.loggers.close()
             torch.set_num_threads(threads)  # the next run of this process is not bound by this one's checkpoint
         if stop.signal is not None:
             raise SystemExit(128 + stop.signal)
@@ -331,6 +333,7 @@ class _Session:
         self.threads = config.runtime.threads or torch.get_num_threads()
         self.start = self.last_checkpoint = time.perf_counter()
         self.diverged: dict[str, Any] | None = None
+        self.loggers = Loggers(config.runtime, path, flatten(config))
         seed_all(config.seed, 0)
         network = build_model(config, len(data.classes)).to(device)
         self.network = network.to(memory_format=choose_layout(network, device))
@@ -452,6 +455,7 @@ class _Session:
         if accuracy is not None and progress.best_epoch == result.epoch:
             progress.best_weights = {name: value.clone() for name, value in self.network.state_dict().items()}
         rundir.write_metrics(self.path, progress.rows)
+        self.loggers.log(progress.rows[-1])
         log.info(" ".join(f"{name}={getattr(result, name)}" for name in rundir.METRICS))
 
     def _record(self, step_losses: list[float], probes: list[dict[str, float]]) -> None:
@@ -495,6 +499,8 @@ class _Session:
             rows: list[list[Any]] = [list(progress.probes[0]), *(list(row.values()) for row in progress.probes)]
             rundir.write_csv(self.path / "probe.csv", rows)
         selected = progress.rows[progress.best_epoch - 1] if progress.best_epoch else {}
+        if score is not None:
+            self.loggers.log({"epoch": len(progress.rows), "test_accuracy": score.accuracy, "test_loss": score.loss})
         cuda = self.device.type == "cuda"
         rundir.write_summary(
             self.path,

@@ -155,7 +155,7 @@ class ImageFolder(Source):
         from multiprocessing import get_context
 
         chunks = [files[start : start + 64] for start in range(0, len(files), 64)]
-        work = partial(_decode_files, size=self.image_size)
+        work = partial(decode_files, size=self.image_size)
         images = np.empty((len(files), self.image_size, self.image_size, 3), dtype=np.uint8)
         with ExitStack() as stack:
             results: Iterable[NDArray[np.uint8]] = map(work, chunks)
@@ -236,7 +236,7 @@ def _read_cache(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np
     return images
 
 
-def _decode_files(paths: list[str], size: int) -> NDArray[np.uint8]:
+def decode_files(paths: list[str], size: int) -> NDArray[np.uint8]:
     return np.stack([_decode_file(path, size) for path in paths])
 
 

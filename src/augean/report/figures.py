@@ -65,10 +65,10 @@ def draw(contents: Contents, table: Table, metrics: pandas.DataFrame, folder: Pa
 
     if len(own):
         details = f"Training dashed, validation solid. {_legend_text(table, set(own.row), len(others))}"
-        for kind in ("accuracy", "loss") if single else ("curves",):
-            parts = [kind] if single else ["accuracy", "loss"]
-            what = f"{' and '.join(parts).capitalize()} per epoch"
-            keep(_curves(own, looks, others, parts), kind, what, details, record.figure if not record.band else None)
+        known = [part for part in ("accuracy", "loss") if own.filter(regex=f"_{part}$").notna().any(axis=None)]
+        for parts in [[part] for part in known] if single else [known] * bool(known):
+            what, name = f"{' and '.join(parts).capitalize()} per epoch", parts[0] if single else "curves"
+            keep(_curves(own, looks, others, parts), name, what, details, record.figure if not record.band else None)
         if own.val_accuracy.notna().any():
             what = "Best validation accuracy so far against training time"
             keep(_against_time(own, looks, others), "time", what, "Mean over seeds; the marker is the end.")
@@ -127,7 +127,8 @@ def _curves(own: pandas.DataFrame, looks: Looks, others: Sequence[str], parts: S
             axes.yaxis.set_major_formatter("{x:g}")
         elif part == "loss":
             axes.set_ylim(bottom=0)
-    finish(figure, looks, {"training": "--", "validation": "-"} if own.val_loss.notna().any() else {"training": "--"})
+    validated = own.filter(regex="^val_").notna().any(axis=None)
+    finish(figure, looks, {"training": "--", "validation": "-"} if validated else {"training": "--"})
     return figure
 
 

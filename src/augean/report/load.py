@@ -160,11 +160,11 @@ def _read_summary(path: Path) -> dict[str, Any] | None:
 
 
 def _flatten(directory: str, summary: Mapping[str, Any]) -> Run:
-    first = {"id": str(summary["id"]), "directory": directory, "state": str(summary["status"])}
-    scores = {key: value for key, value in summary.items() if key not in _NOT_COLUMNS}
-    scores["diverged_epoch"] = (summary.get("diverged") or {}).get("epoch")
-    versions = {f"versions.{name}": value for name, value in (summary.get("versions") or {}).items()}
-    return first | scores | {str(key): value for key, value in summary["config"].items()} | versions
+    known: Run = {"id": str(summary["id"]), "directory": directory, "state": str(summary["status"])}
+    known |= {key: value for key, value in summary.items() if key not in _NOT_COLUMNS}
+    known["diverged_epoch"] = (summary.get("diverged") or {}).get("epoch")
+    config = {str(key): value for key, value in summary["config"].items() if key not in known}
+    return known | config | {f"versions.{name}": value for name, value in (summary.get("versions") or {}).items()}
 
 
 def _read_records(contents: Contents) -> None:

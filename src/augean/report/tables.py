@@ -5,14 +5,14 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas
 
 from augean.report.statistics import MARGIN, STATES, Row, Table
 
 __all__ = ["MARGIN"]  # for the caption's template
-FACTS = ("dataset", "trainer.epochs", "device", "trainer.batch_size", "trainer.precision", "versions")
+FACTS = ("dataset", "trainer.epochs", "trainer.batch_size", "device", "trainer.precision", "versions", "loop")
 OURS = "ours\u00a0− published"
 
 
@@ -89,17 +89,19 @@ def published(row: Row, key: str = "test_accuracy") -> float:
 
 @lru_cache(maxsize=64)  # the table's files, report.md and the page all ask for them, each more than once
 def facts(table: Table) -> dict[str, "Counter[str]"]:
-    """What the caption states of the runs: by config key its values and how many runs have each."""
+    """What the caption states of the runs: by config key its values, where known, and how many runs have each."""
     found: dict[str, Counter[str]] = {}
     for run in table.runs:
-        device, sizes = str(run.get("device")), [run.get(f"num_{part}") or 0 for part in ("train", "val", "test")]
-        split = f"{sizes[0]:,} + {sizes[1]:,} training and validation images, {sizes[2]:,} test images"
-        versions = [f"{key.removeprefix('versions.')} {run[key]}" for key in run if key.startswith("versions.")]
-        values = [f"{run.get('dataset_title')} ({split})", f"{run.get('trainer.epochs')} epochs"]
-        values += [f"{device}, threads: {run.get('threads')}" if device.startswith("cpu") else device]
-        values += [f"batch size {run.get('trainer.batch_size')}", str(run.get("precision")), ", ".join(versions)]
-        for key, value in zip(FACTS, values, strict=True):
-            found.setdefault(key, Counter())[value] += 1
+        device, sizes = run.get("device"), [run.get(f"num_{part}") or 0 for part in ("train", "val", "test")]
+        split = f" ({sizes[0]:,} + {sizes[1]:,} training and validation images, {sizes[2]:,} test images)" * any(sizes)
+        threads = f", threads: {run['threads']}" if "threads" in run and str(device).startswith("cpu") else ""
+        values: list[Any] = [f"{run.get('dataset_title') or ''}{split}"]
+        values += [f"{run.get('trainer.epochs', run.get('epochs'))} epochs"]
+        values += [(size := run.get("trainer.batch_size")) and f"batch size {size}"]
+        values += [device and f"{device}{threads}", run.get("precision")]
+        values += [", ".join(f"{key[9:]} {run[key]}" for key in run if key.startswith("versions."))]
+        for key, value in zip(FACTS, [*values, run.get("loop") or "Augean's"], strict=True):
+            found.setdefault(key, Counter()).update([str(value)] if value else [])
     return found
 
 
