@@ -42,6 +42,9 @@ MAY_IMPORT = {
     "study": {"config", "errors", "records", "rundir", "execute"},
     "train": {"config", "errors", "execute", "messages", "study"},
     "report": {"errors", "config", "rundir", "records", "report"},
+    "pack": {"errors", "rundir", "records"},
+    "claims": {"rundir", "report"},
+    "results": {"errors", "rundir", "report", "claims", "pack"},
 }
 # Modules of others that a part must not load, even indirectly.
 WITHOUT = {
@@ -53,6 +56,7 @@ WITHOUT = {
     "data": {"torch", "hydra", "pandas"},
     "datasets.image_folder": {"torch", "hydra", "pandas", "PIL"},
     "report": {"torch", "hydra"},
+    "results": {"torch", "hydra"},
     "train": {"torch", "pandas"},
     "fit": {"hydra", "pandas"},
     "training": {"hydra", "pandas"},
