@@ -23,7 +23,7 @@ WEIGHTS = "best.pt"
 RUN_FILES = (*(name for name in rundir.DIGESTED if name != WEIGHTS), "train.log", "failure.txt", "summary.json")
 """What is packed of a run; the summary is the last."""
 MEMBER = re.compile(
-    r"(?a:runs/[\w][\w.+=,-]*-(?P<id>[0-9a-f]{10})/(?P<file>[a-z]+\.[a-z]+)|sweeps/[\w.+-]+\.json|studies/[\w.+-]+\.journal)"
+    r"(?a:runs/\w[\w.+=,-]*-[0-9a-f]{10}/(?P<file>[a-z]+\.[a-z]+)|sweeps/\w[\w.+-]*\.json|studies/\w[\w.+-]*\.journal)"
 )
 """Names that an archive may hold: none leaves the folder that it is unpacked into."""
 
@@ -109,9 +109,9 @@ def unpack(archive: Path, outputs: Path) -> Merged:
     with TemporaryDirectory(prefix=".unpack-", dir=folders[0]) as temporary:
         staged = Path(temporary)
         _extract(archive, staged)
-        runs, sweeps = sorted(staged.glob("runs/*")), [records.read(path) for path in staged.glob("sweeps/*.json")]
+        runs, sweeps = sorted(staged.glob("runs/*")), sorted(staged.glob("sweeps/*.json"))
         over = {run: check(run) for run in runs}
-        if foreign := {sweep.name for sweep in sweeps} - {path.stem for path in staged.glob("sweeps/*.json")}:
+        if foreign := [path.name for path in sweeps if records.read(path).name != path.stem]:
             raise AugeanError(f"{archive}: holds records under other names than their own: {', '.join(foreign)}")
         for run in runs:
             try:
@@ -121,7 +121,7 @@ def unpack(archive: Path, outputs: Path) -> Merged:
         for journal in staged.glob("studies/*"):
             _merge_journal(journal.read_bytes(), folders[2] / journal.name, merged)
         for sweep in sweeps:
-            _merge_record(sweep, outputs, merged)
+            _merge_record(sweep, folders[1] / sweep.name, merged)
     return merged
 
 
@@ -163,14 +163,16 @@ def _merge_journal(content: bytes, path: Path, merged: Merged) -> None:
             merged.remarks.append(f"{path}: another study of that name is here and stays")
 
 
-def _merge_record(theirs: Record, outputs: Path, merged: Merged) -> None:
-    path = outputs / "sweeps" / f"{theirs.name}.json"
-    ours = records.read(path) if path.exists() else replace(theirs, jobs=[], winner=[])
+def _merge_record(file: Path, path: Path, merged: Merged) -> None:
+    if not path.exists():
+        rundir.write(path, file.read_bytes())
+        return
+    ours, theirs = records.read(path), records.read(file)
     if ours.kind == "grid":
         jobs = {(job.id, job.row): job for job in (*ours.jobs, *theirs.jobs)}
-        replace(ours, jobs=list(jobs.values())).write(outputs)
+        replace(ours, jobs=list(jobs.values())).write(path.parents[1])
     elif _trials(ours) <= _trials(theirs) and _progress(ours) <= _progress(theirs):
-        theirs.write(outputs)
+        theirs.write(path.parents[1])
     elif not _trials(theirs) <= _trials(ours):
         merged.remarks.append(f"{path}: another study of that name is here and stays")
 
