@@ -27,6 +27,7 @@ VERDICTS = {
     "more": (("better",), ("worse",)),
     "less": (("worse",), ("better",)),
     "not more": (("worse", "equivalent"), ("better",)),
+    "refuted by more": ((), ("better",)),
 }
 """By what is expected of a row: the table's verdicts with which that holds, and those with which it is wrong."""
 UNITS = {"points": "points", "seconds": "seconds", "epochs": "epochs", "loss": "of loss"}
@@ -106,7 +107,7 @@ class Evidence:
         # Where every seed diverged there is no mean to compare; that the row does not converge is plain all the same.
         lost = row.diverged and not row.runs and (statement.measure, statement.expected) == ("points", "less")
         verdict = "holds" if lost or word in holds else "wrong" if word in wrong else "within noise"
-        if not lost and (n < 2 or word == "-"):
+        if not lost and (n < 2 or word == "-" or (word not in wrong and not holds)):
             verdict = "cannot be said here"
         if math.isnan(found.value):
             states = ", ".join(f"{count} {state}" for state, count in row.states.items())

@@ -49,7 +49,8 @@ def build(source: Path, target: Path, documents: Sequence[Path] = ()) -> list[st
     Raises:
         AugeanError: when there are no runs, `target` holds something else, or the results are too large to commit.
     """
-    if target.exists() and not (target / "README.md").read_text(errors="replace").startswith(MADE):
+    page = target / "README.md"
+    if target.exists() and not (page.is_file() and page.read_text(errors="replace").startswith(MADE)):
         raise AugeanError(f"{target}: exists and was not made by `augean results`; remove it or name another folder")
     with TemporaryDirectory() as temporary:
         new, outputs = Path(temporary) / "results", Path(temporary) / "outputs"
