@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import pytest
 
 from augean import results, rundir
 from augean.claims import VERDICTS, reported
+from augean.cli import main
+from augean.config import Config
 from augean.errors import AugeanError
+from augean.execute import execute
 from augean.records import Job, Record
 from augean.results import ARCHIVE, build
 from conftest import ROOT
@@ -284,6 +289,8 @@ def test_marked_places_of_documents_are_filled_and_nothing_else(tmp_path: Path) 
     document.write_text("<!-- results/mine: nothing -->\n<!-- end -->")
     with pytest.raises(AugeanError, match="no block nothing; they have headline"):
         build(tmp_path / "o", tmp_path / "results" / "mine", [document])
+    with pytest.raises(AugeanError, match="cannot write the results"):
+        build(tmp_path / "o", tmp_path / "results" / "mine", [tmp_path / "absent.md"])
 
 
 def test_only_a_folder_of_results_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,6 +313,41 @@ def test_only_a_folder_of_results_is_replaced(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(AugeanError, match="too large to commit"):
         build(tmp_path / "o", tmp_path / "r")
     assert contents(tmp_path / "r") == before
+
+
+def test_a_real_pass_goes_from_the_command_line_to_another_machine_and_into_a_folder(
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def augean(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["augean", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, capsys.readouterr().out
+
+    models = ["model=vgg_a", "model=vgg_a_bn"]
+    configs = [tiny(model, "activation=relu", "record.probe_every=5", "trainer.epochs=1") for model in models]
+    jobs = []
+    for config in configs:
+        address = execute(config).address
+        jobs.append({"id": address.id, "run": address.path.name, "row": config.model.name, "seed": config.seed})
+    write_record(tmp_path / "outputs", "probe", jobs, row_key="model.name", baseline="vgg_a")
+    assert augean("pack", "--outputs", tmp_path / "outputs", "--to", tmp_path / "runs.tar.xz")[0] == 0
+    assert augean("unpack", tmp_path / "runs.tar.xz", "--outputs", tmp_path / "there") == (
+        0, f"{tmp_path}/there: 2 runs new\n"
+    )  # fmt: skip
+    assert augean("results", tmp_path / "there", "--to", tmp_path / "results" / "tiny")[0] == 0
+    text = (tmp_path / "results" / "tiny" / "README.md").read_text()
+    row = re.search(r"narrows the range.*\*\*cannot be said here\*\* \| vgg_a_bn against vgg_a: (\S+) of loss", text)
+    assert row
+    ranges = []
+    for job in jobs:  # the number is that of the probes
+        losses = pandas.read_csv(tmp_path / "outputs/runs" / job["run"] / "probe.csv").groupby("step").loss
+        ranges.append((losses.max() - losses.min()).mean())
+    assert float(row[1].replace("−", "-")) == pytest.approx(ranges[1] - ranges[0], abs=0.000051)
+    assert (tmp_path / "results" / "tiny" / "figures" / "probe_probe.png").exists()
+    path = tmp_path / "there" / "runs" / jobs[0]["run"] / "metrics.csv"
+    path.write_text(path.read_text().replace("1,", "2,", 1))
+    assert augean("pack", "--outputs", tmp_path / "there", "--to", tmp_path / "again.tar.xz")[0] == 2
 
 
 def test_claims_name_sweeps_rows_and_expectations_that_exist() -> None:

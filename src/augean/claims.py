@@ -112,9 +112,10 @@ class Evidence:
         if math.isnan(found.value):
             states = ", ".join(f"{count} {state}" for state, count in row.states.items())
             return Judged(statement, verdict, f"{row.label}: {states}; nothing to compare")
-        bounds = [number(bound, signed=True) for bound in (found.low, found.high)]
+        digits = 4 if statement.measure == "loss" else 2
+        value, *bounds = (number(item, digits, signed=True) for item in (found.value, found.low, found.high))
         interval = "no interval" if "-" in bounds else f"{bounds[0]} to {bounds[1]}"
-        text = f"{row.label} against {method}: {number(found.value, signed=True)} {UNITS[statement.measure]}"
+        text = f"{row.label} against {method}: {value} {UNITS[statement.measure]}"
         return Judged(statement, verdict, f"{text} ({interval}, n = {n}){_published(statement, table)}")
 
     def _compare(self, statement: Statement, table: Table, row: Row) -> tuple[Difference, int, str]:

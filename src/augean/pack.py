@@ -87,7 +87,10 @@ def pack(outputs: Path, archive: Path) -> list[str]:
             entry = tarfile.TarInfo(name)  # time, owner and mode are the same everywhere
             entry.size = len(files[name])
             tar.addfile(entry, io.BytesIO(files[name]))
-    archive.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AugeanError(f"{archive}: cannot make its folder ({error.strerror})") from error
     rundir.write(archive, content.getvalue())
     return damaged + [f"{outputs / name}: no file of ours by its name; left out" for name in foreign]
 

@@ -57,27 +57,39 @@ def build(source: Path, target: Path, documents: Sequence[Path] = ()) -> list[st
         new.mkdir()
         if source.is_dir():
             problems = pack(source, new / ARCHIVE)
+            unpack(new / ARCHIVE, outputs)  # so that the README never says what the archive does not
         else:
             problems = []
+            unpack(source, outputs)
             shutil.copyfile(source, new / ARCHIVE)
-        unpack(new / ARCHIVE, outputs)  # so that the README never says what the archive does not
         report = make_report(outputs)
         shown = _gather(outputs, report, target.name)
-        for kind, pattern in (("tables", "*.csv"), ("figures", "*.png")):
-            (new / kind).mkdir()
-            for path in sorted((report.directory / kind).glob(pattern)):
-                shutil.copyfile(path, new / kind / path.name)
         shutil.copyfile(report.directory / "runs.csv", new / "runs.csv")
+        for kind, endings in (("tables", "*.csv"), ("figures", "*.png")):
+            (new / kind).mkdir()
+            for path in (report.directory / kind).glob(endings):
+                shutil.copyfile(path, new / kind / path.name)
         rundir.write(new / "README.md", f"{MADE}\n{render(shown, '.')}\n")
         if (size := sum(path.stat().st_size for path in new.rglob("*"))) > MOST_BYTES:
             raise AugeanError(
                 f"the results of {source} have {size:,} bytes, more than {MOST_BYTES:,}: too large to commit"
             )
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(new, target)
-    for document in documents:
-        fill(document, target, shown)
+        try:
+            _replace(target, new)
+            for document in documents:
+                fill(document, target, shown)
+        except OSError as error:
+            raise AugeanError(f"cannot write the results: {error}") from error
     return problems + [f"{problem.path}: {problem.message}" for problem in report.problems]
+
+
+def _replace(target: Path, new: Path) -> None:
+    """The old folder, which may hold the only copy of an archive, goes when the new one is whole."""
+    staged = target.with_name(f".{target.name}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    shutil.copytree(new, staged)
+    shutil.rmtree(target, ignore_errors=True)
+    staged.rename(target)
 
 
 def fill(document: Path, target: Path, shown: dict[str, Any]) -> None:
@@ -118,6 +130,7 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "sections": report.sections,
+        "pictures": {table.sweep.record.name: pictures for table, pictures in report.sections},
         "chosen": chosen,
         "tables_shown": [chosen[key] for key in TABLES if key in chosen],
         "evidence": evidence,
