@@ -17,10 +17,11 @@ CORE = (
     "__init__", "__main__", "errors", "config", "rundir", "records", "data", "augment", "schedule", "fit", "build",
     "execute", "training", "train", "models", "study",
 )  # fmt: skip
-BUDGET = {"core": 2300, "datasets": 330, "report": 800, "rest": 1500}
+BUDGET = {"core": 2300, "datasets": 330, "report": 800, "rest": 1600}
 """The design gave the core 1,800 lines, the data sets among them. What it promises of those (content digests, caches
 that notice damage, one process that decodes, messages with the remedy) takes 300 alone; signals, exact resume,
-studies that outlive their workers and the CUDA graph take the rest of the difference."""
+studies that outlive their workers and the CUDA graph take the rest of the difference. The rest grew by the judge of the
+report's claims and the merging of runs from elsewhere."""
 
 # Direct imports of `augean` modules, at any depth of a file. What is not listed may not be imported.
 MAY_IMPORT = {

@@ -184,9 +184,21 @@ def test_only_plain_files_are_unpacked(kind: bytes, tmp_path: Path) -> None:
 def test_a_record_of_another_name_than_its_file_is_refused(tmp_path: Path) -> None:
     write_record(tmp_path / "here", "sweep", [])
     content = (tmp_path / "here/sweeps/sweep.json").read_bytes().replace(b'"sweep"', b'"../../evil"', 1)
-    with pytest.raises(AugeanError, match="other names"):
+    with pytest.raises(AugeanError, match=r"the record of another sweep, \.\./\.\./evil"):
         unpack(write_archive(tmp_path / "evil.tar.xz", {"sweeps/sweep.json": content}), tmp_path / "target")
     assert not list(tmp_path.rglob("evil.json"))
+
+
+def test_records_that_could_not_be_unpacked_are_not_packed(tmp_path: Path) -> None:
+    write_record(tmp_path / "here", "sweep", [])
+    shutil.copyfile(tmp_path / "here/sweeps/sweep.json", tmp_path / "here/sweeps/old.json")
+    (tmp_path / "here/sweeps/torn.json").write_text("{")
+    damaged = pack(tmp_path / "here", tmp_path / "runs.tar.xz")
+    assert [message.split(":")[0] for message in damaged] == [
+        f"{tmp_path}/here/sweeps/{n}.json" for n in ("old", "torn")
+    ]
+    assert list(read_archive(tmp_path / "runs.tar.xz")) == ["sweeps/sweep.json"]
+    assert unpack(tmp_path / "runs.tar.xz", tmp_path / "there").remarks == []
 
 
 def test_a_summary_of_another_run_is_refused(packed: Path, tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_the_final_model_is_measured_against_the_stock_run(whole: Path) -> None:
 def test_the_closest_recipe_comes_first(whole: Path) -> None:
     text = (whole / "README.md").read_text()
     assert "root mean square: 0, epoch 0.49 points; 0, never 14.24 points." in text
-    assert "The report's tables show 3 differences to their common baseline: 2.56, 5.08, 7.45 points." in text
+    assert "launched here show 3 differences to their common baseline: 2.56, 5.08, 7.45 points." in text
 
 
 def test_every_table_figure_and_command_is_there_without_the_places_of_a_machine(whole: Path) -> None:

@@ -178,7 +178,7 @@ class Evidence:
         """Settings of the recipe sweep and the root mean square of their distances to the report, the closest first."""
         distances: dict[str, list[float]] = {}
         for row in self.tables["recipe"].rows if "recipe" in self.tables else ():
-            distances.setdefault(row.label.split(", ", 1)[1], []).append(row.accuracy.mean - published(row))
+            distances.setdefault(row.label.partition(", ")[2], []).append(row.accuracy.mean - published(row))
         rms = {key: math.sqrt(sum(value**2 for value in items) / len(items)) for key, items in distances.items()}
         full = [(key, value) for key, value in rms.items() if len(distances[key]) == 2 and not math.isnan(value)]
         return sorted(full, key=lambda item: item[1])

@@ -56,11 +56,17 @@ def check(path: Path) -> bool:
     return True
 
 
+def _check_record(path: Path) -> None:
+    """Its name becomes the name of a file when it is written again."""
+    if (name := records.read(path).name) != path.stem:
+        raise AugeanError(f"{path}: the record of another sweep, {name}; give the file that name, or remove it")
+
+
 def pack(outputs: Path, archive: Path) -> list[str]:
     """Write the small files of all runs, sweep records and studies below `outputs` to `archive`, a .tar.xz.
 
     Returns:
-        A message for each run that is damaged and was left out.
+        A message for each run and record that is damaged and was left out.
 
     Raises:
         AugeanError: when there is nothing to pack or the archive cannot be written.
@@ -76,8 +82,13 @@ def pack(outputs: Path, archive: Path) -> list[str]:
         for name in RUN_FILES if over else RUN_FILES[:-1]:
             if (path / name).is_file():
                 files[f"runs/{path.name}/{name}"] = (path / name).read_bytes()
-    for path in (*sorted(outputs.glob("sweeps/*.json")), *sorted(outputs.glob("studies/*.journal"))):
-        files[f"{path.parent.name}/{path.name}"] = path.read_bytes()
+    for path in sorted(outputs.glob("sweeps/*.json")):
+        try:
+            _check_record(path)
+            files[f"sweeps/{path.name}"] = path.read_bytes()
+        except AugeanError as error:
+            damaged.append(str(error))
+    files |= {f"studies/{path.name}": path.read_bytes() for path in sorted(outputs.glob("studies/*.journal"))}
     if not files:
         raise AugeanError(f"{outputs}: no runs to pack; name the folder that runtime.outputs named")
     foreign = [name for name in files if not MEMBER.fullmatch(name)]
@@ -114,8 +125,8 @@ def unpack(archive: Path, outputs: Path) -> Merged:
         _extract(archive, staged)
         runs, sweeps = sorted(staged.glob("runs/*")), sorted(staged.glob("sweeps/*.json"))
         over = {run: check(run) for run in runs}
-        if foreign := [path.name for path in sweeps if records.read(path).name != path.stem]:
-            raise AugeanError(f"{archive}: holds records under other names than their own: {', '.join(foreign)}")
+        for sweep in sweeps:
+            _check_record(sweep)
         for run in runs:
             try:
                 merged.runs[_merge_run(run, folders[0] / run.name, outputs, over[run])] += 1
