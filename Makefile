@@ -6,13 +6,16 @@ WORKERS ?= 1
 OUTPUTS ?= outputs
 # Further overrides for every sweep target: make table1 ARGS="dataset=digits width=w16"
 ARGS ?=
+# Name of a folder of results below results/, and an archive of runs
+NAME ?= reduced
+ARCHIVE ?= runs.tar.xz
 SWEEP = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.workers=$(WORKERS)
 DEMO = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.workers=2
 PARALLEL ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check format test test-integration test-slow test-cuda bench report status \
-	table1 table2 table3 table4 table4-tuned tune final stem part2 reproduce clean
+	table1 table2 table3 table4 table4-tuned tune final stock stem dropout recipe part2 reproduce results pack unpack clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,8 +69,17 @@ tune: setup ## tune the final model (then: augean promote tune_final)
 final: setup ## the final model
 	$(SWEEP) -cn final $(ARGS)
 
+stock: setup ## the stock 200-epoch ResNet-18 that the final model is compared with
+	$(SWEEP) -cn stock $(ARGS)
+
 stem: setup ## 3x3 against 7x7 stem
 	$(SWEEP) -cn stem $(ARGS)
+
+dropout: setup ## dropout beside batch norm
+	$(SWEEP) -cn dropout $(ARGS)
+
+recipe: setup ## weight decay and optimizer state that may be behind the report
+	$(SWEEP) -cn recipe $(ARGS)
 
 part2: setup ## VGG-A with and without batch norm, and both loss landscapes
 	$(SWEEP) -cn batchnorm $(ARGS)
@@ -75,10 +87,19 @@ part2: setup ## VGG-A with and without batch norm, and both loss landscapes
 	$(SWEEP) -cn landscape $(ARGS)
 	$(SWEEP) -cn probe $(ARGS)
 
-reproduce: table1 table2 table3 table4 table4-tuned tune final stem part2 report ## everything above, then the report
+reproduce: table1 table2 table3 table4 table4-tuned tune final stock stem dropout recipe part2 report ## all above, then the report
 
 report: setup ## tables, figures and index.html from OUTPUTS=dir
 	$(BIN)/augean report --outputs $(OUTPUTS)
+
+results: setup ## results/NAME from OUTPUTS=dir: claims judged, tables, figures; fills README and docs/reproduction.md
+	$(BIN)/augean results $(OUTPUTS) --to results/$(NAME) --fill README.md docs/reproduction.md
+
+pack: setup ## the small files of all runs in OUTPUTS=dir as ARCHIVE=file, without weights
+	$(BIN)/augean pack --outputs $(OUTPUTS) --to $(ARCHIVE)
+
+unpack: setup ## merge ARCHIVE=file, of runs made elsewhere, into OUTPUTS=dir
+	$(BIN)/augean unpack $(ARCHIVE) --outputs $(OUTPUTS)
 
 status: setup ## finished, running, failed and missing runs of each sweep
 	$(BIN)/augean status --outputs $(OUTPUTS)

@@ -19,6 +19,7 @@ import pytest
 from conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
+PAGES.append(ROOT / "results" / "README.md")
 SMALL = ["trainer.epochs=1"]
 SMALL_DATA = [
     "dataset=synthetic", "dataset.image_size=16", "dataset.num_val=40", "dataset.arguments.num_train_images=200",

@@ -1,4 +1,4 @@
-"""`augean <command>`: train, status, report, evaluate, predict, export, promote, bench."""
+"""`augean <command>`: what trains is in `augean.train`, all other commands begin here."""
 
 import argparse
 import os
@@ -124,6 +124,19 @@ def build_parser() -> Parser:
             command.set_defaults(device="cpu")
             command.add_argument("--to", choices=("onnx", "safetensors"), required=True, help="format")
             command.add_argument("--output", type=Path, help="file (default: <run directory's name>.<format>)")
+    text = "results to commit: the report's claims judged, tables, figures, and the archive that they come from"
+    command = commands.add_parser("results", help=text, description=text)
+    command.add_argument("source", type=Path, help="output directory, or an archive that augean pack made")
+    command.add_argument("--to", type=Path, required=True, help="folder to write, such as results/reduced")
+    command.add_argument("--fill", type=Path, nargs="*", default=[], help="documents with marked places to fill")
+    text = "the small files of all runs and records, without weights, as one archive"
+    command = commands.add_parser("pack", help=text, description=text)
+    command.add_argument("--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)")
+    command.add_argument("--to", type=Path, default=Path("runs.tar.xz"), help="archive (default: runs.tar.xz)")
+    text = "merge an archive of runs made elsewhere into an output directory"
+    command = commands.add_parser("unpack", help=text, description=text)
+    command.add_argument("archive", type=Path, help="an archive that augean pack made")
+    command.add_argument("--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)")
     text = "images per second of the training core beside other loops, and its share of the device's matrix rate"
     command = commands.add_parser("bench", help=text, description=text)
     command.add_argument("overrides", nargs="*", help="config overrides such as model=vgg_a trainer.precision=fp32")
@@ -170,7 +183,8 @@ def main() -> None:
         arguments = parser.parse_args()
         if arguments.command in ("evaluate", "predict", "export"):
             sys.exit(after_training(arguments))
-        sys.exit({"status": status, "report": report, "promote": promote, "bench": bench}[arguments.command](arguments))
+        functions = (status, report, promote, results, pack, unpack, bench)
+        sys.exit({function.__name__: function for function in functions}[arguments.command](arguments))
     except ModuleNotFoundError as error:
         sys.exit(f"{error} in {sys.executable}: run `make setup`, then `source .venv/bin/activate`")
     except (AugeanError, OSError) as error:
@@ -224,7 +238,7 @@ def report(arguments: argparse.Namespace) -> int:
     result = make_report(arguments.outputs, arguments.select)
     for problem in result.problems:
         print(f"{problem.path}: {problem.message}", file=sys.stderr)
-    print(f"Report on {result.num_runs} runs, {result.num_tables} tables: {result.directory / 'index.html'}")
+    print(f"Report on {result.num_runs} runs, {len(result.sections)} tables: {result.directory / 'index.html'}")
     return result.exit_code
 
 
@@ -237,6 +251,36 @@ def promote(arguments: argparse.Namespace) -> int:
     target = arguments.to or config_dir() / "experiment" / "tuned.yaml"
     path = write(arguments.outputs, arguments.study, groups, target)
     print(f"Written: {path}; use it with experiment={path.stem}")
+    return 0
+
+
+def results(arguments: argparse.Namespace) -> int:
+    """Write a folder of results; exit code 2 where something had to be left out."""
+    from augean.results import build
+
+    problems = build(arguments.source, arguments.to, arguments.fill)
+    print(*problems, sep="\n", end="\n" * bool(problems), file=sys.stderr)
+    print(f"Results: {arguments.to / 'README.md'}")
+    return 2 if problems else 0
+
+
+def pack(arguments: argparse.Namespace) -> int:
+    """Write an archive of small files; exit code 2 where something had to be left out."""
+    from augean.pack import pack as write
+
+    problems = write(arguments.outputs, arguments.to)
+    print(*problems, sep="\n", end="\n" * bool(problems), file=sys.stderr)
+    print(f"Packed: {arguments.to}, {arguments.to.stat().st_size:,} bytes")
+    return 2 if problems else 0
+
+
+def unpack(arguments: argparse.Namespace) -> int:
+    """Merge an archive and say what became of its runs."""
+    from augean.pack import unpack as merge
+
+    merged = merge(arguments.archive, arguments.outputs)
+    print(*merged.remarks, sep="\n", end="\n" * bool(merged.remarks), file=sys.stderr)
+    print(f"{arguments.outputs}: " + (", ".join(f"{n} runs {what}" for what, n in merged.runs.items()) or "no runs"))
     return 0
 
 

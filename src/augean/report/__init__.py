@@ -34,7 +34,8 @@ class ReportResult(NamedTuple):
 
     directory: Path
     num_runs: int
-    num_tables: int
+    sections: list[tuple[Table, list[Picture]]]
+    """Every table with its figures."""
     problems: list[Problem]
 
     @property
@@ -70,7 +71,7 @@ def make_report(outputs: Path, select: str | None = None) -> ReportResult:
     rundir.write(folder / "runs.csv", runs.encode(errors="replace"))
     page.write_page(contents, sections, models, metrics, folder)
     _tidy(folder, tables, [picture for pictures in (*dict(sections).values(), models) for picture in pictures])
-    return ReportResult(folder, len(contents.runs), len(tables), contents.problems)
+    return ReportResult(folder, len(contents.runs), sections, contents.problems)
 
 
 def _draw_all(contents: Contents, tables: Sequence[Table], metrics: DataFrame) -> list[list[Picture]]:

@@ -63,7 +63,7 @@ def write_page(
     facts = {"outputs": _shown(contents.outputs), "places": contents.places(), "made": datetime.now(UTC)}
     facts |= {"states": Counter(run["state"] for run in (*listed.values(), *loose)), "curves": _sparks(metrics)}
     asked = {"again": partial(_command, contents), "to_baseline": to_baseline, "source": source}
-    pages, latex = _environment(), _environment(latex=True)
+    pages, latex = environment(), environment(latex=True)
     for table, _ in sections:
         stem = folder / "tables" / table.sweep.record.name
         _write(stem, ".csv", tables.csv(table))
@@ -74,7 +74,7 @@ def write_page(
 
 
 @cache
-def _environment(*, latex: bool = False) -> Environment:
+def environment(*, latex: bool = False) -> Environment:
     """Templates with the module `tables` and its filters; only HTML is escaped by itself, and LaTeX by `finalize`."""
     loader, escape = FileSystemLoader(Path(__file__).parent / "templates"), select_autoescape(["html"])
     options: dict[str, Any] = {"finalize": lambda value: tables.tex(str(value)), **STARTS, **ENDS} if latex else {}
@@ -85,7 +85,7 @@ def _environment(*, latex: bool = False) -> Environment:
 
 
 def _caption(table: Table) -> str:
-    return " ".join(_environment().get_template("caption.txt").render(table=table).split())
+    return " ".join(environment().get_template("caption.txt").render(table=table).split())
 
 
 def _write(stem: Path, ending: str, text: str) -> None:
