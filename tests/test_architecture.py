@@ -136,8 +136,8 @@ def lines_by_budget() -> dict[str, int]:
     for path in sources():
         name = part(path)
         group = "core" if name in (*CORE, "sweeper") else name if name in BUDGET else "rest"
-        if path.parent.name == "report" and path.stem in ("landscape", "study"):
-            group = "rest"  # figures of Part 2 and of tuning, which come with those
+        if path.parent.name == "report" and path.stem in ("landscape", "study", "settle", "sequential"):
+            group = "rest"  # figures of Part 2, of tuning and of settling, which come with those
         totals[group] += code_lines(path)
     return totals
 

@@ -31,6 +31,11 @@ augean status table1                                      those whose name begin
 augean report --outputs outputs                           outputs/report/index.html
 augean report --select optimizer.name=sgd,adam            some of the runs
 """,
+    "settle": """
+augean settle table1_activation --dry-run                 what is undecided, what it may cost
+augean settle table1_activation --budget 2h               seeds for those rows, for two hours
+augean settle table1_activation -- experiment=demo        the sweep's own overrides go last
+""",
     "promote": """
 augean promote tune_final                                 writes conf/experiment/tuned.yaml
 augean train experiment=tuned seed=7                      a run with the winner's values
@@ -95,6 +100,16 @@ def build_parser() -> Parser:
             command.add_argument("sweep", nargs="?", help="only sweeps whose name begins with this")
         else:
             command.add_argument("--select", help="only runs with these values, such as optimizer.name=sgd,adam")
+    text = "add seeds to the undecided rows of a table until each is better, worse or equivalent to its baseline"
+    command = commands.add_parser("settle", help=text, description=text + "; overrides of the sweep go last, after --")
+    command.add_argument("sweep", help="name of a sweep file, such as table1_activation")
+    command.add_argument("-cd", "--config-dir", type=Path, help="folder of a sweep file of your own")
+    command.add_argument("--margin", type=float, help="percentage points that count as equivalent (default: 0.5)")
+    command.add_argument("--least", type=int, help="seeds of a row at the first look (default: 3)")
+    command.add_argument("--most", type=int, help="seeds after which a row stays undecided (default: 20)")
+    command.add_argument("--budget", help="of this call, such as 30runs, 90min, 1.5h or 2gpuh (default: none)")
+    command.add_argument("--dry-run", action="store_true", help="only say what is undecided and what it may cost")
+    command.add_argument("--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)")
     text = "write the winner of a study as an experiment file"
     command = commands.add_parser("promote", help=text, description=text)
     command.add_argument("study", help="name of the study, such as tune_final")
@@ -180,10 +195,13 @@ def main() -> None:
             import argcomplete
 
             argcomplete.autocomplete(parser)
-        arguments = parser.parse_args()
+        arguments, rest = parser.parse_known_args()
+        arguments.rest = [item for item in rest if item != "--"]
+        if any(item.startswith("-") or arguments.command != "settle" for item in arguments.rest):
+            parser.error(f"unrecognized arguments: {' '.join(arguments.rest)}")
         if arguments.command in ("evaluate", "predict", "export"):
             sys.exit(after_training(arguments))
-        functions = (status, report, promote, results, pack, unpack, bench)
+        functions = (status, report, settle, promote, results, pack, unpack, bench)
         sys.exit({function.__name__: function for function in functions}[arguments.command](arguments))
     except ModuleNotFoundError as error:
         sys.exit(f"{error} in {sys.executable}: run `make setup`, then `source .venv/bin/activate`")
@@ -240,6 +258,15 @@ def report(arguments: argparse.Namespace) -> int:
         print(f"{problem.path}: {problem.message}", file=sys.stderr)
     print(f"Report on {result.num_runs} runs, {len(result.sections)} tables: {result.directory / 'index.html'}")
     return result.exit_code
+
+
+def settle(arguments: argparse.Namespace) -> int:
+    """Spend seeds on the undecided rows of a table."""
+    from augean.settle import Settling
+
+    asked = {key: getattr(arguments, key) for key in ("margin", "least", "most") if getattr(arguments, key) is not None}
+    sweep = Settling(arguments.sweep, arguments.config_dir, arguments.outputs, arguments.rest, asked, arguments.budget)
+    return sweep.run(dry=arguments.dry_run)
 
 
 def promote(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class Record:
     baseline: str | None = None
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
     """Per row the published numbers: test_accuracy in percent, seconds."""
+    design: dict[str, Any] = field(default_factory=dict)
+    """Of a table that is being settled: its sequential design and, as `seeds`, how many seeds each row is to have."""
     schema: int = SCHEMA
 
     def write(self, outputs: Path) -> Path:
@@ -93,6 +96,11 @@ class Record:
         """How many of the record's runs are in each state of `STATES`; trials are left out, see `trials`."""
         runs = {job.id: job.run for job in self.jobs if job.trial is None}
         return Counter(rundir.state(outputs, rundir.runs_dir(outputs) / run, id_) for id_, run in runs.items())
+
+
+def identifying(overrides: Iterable[str]) -> list[str]:
+    """Of a sweep's extra overrides those that change a run or the set of rows, and so the record's name."""
+    return sorted(item for item in overrides if not re.match(r"[+~]*(runtime\.|launcher=)", item))
 
 
 def read(path: Path) -> Record:

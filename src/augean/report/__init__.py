@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from augean import rundir
 from augean.errors import AugeanError
-from augean.report import figures, landscape, page, study
+from augean.report import figures, landscape, page, settle, study
 from augean.report.figures import Picture
 from augean.report.load import Contents, Problem, Sweep, load_metrics, load_runs, read_metrics, scan
 from augean.report.statistics import Table, summarise
@@ -93,6 +93,7 @@ def _draw(contents: Contents, table: Table, metrics: DataFrame) -> tuple[list[Pi
     contents, folder = replace(contents, problems=[]), contents.outputs / "report"
     with rc_context(fname=figures.STYLE):
         further = landscape.draw(contents, table, folder) + study.draw(contents, table, folder)
+        further += settle.draw(table, folder)
         return figures.draw(contents, table, metrics, folder / "figures") + further, contents.problems
 
 

@@ -22,6 +22,7 @@ from augean import records, rundir
 from augean.config import SCHEMA, row_label
 from augean.errors import AugeanError
 from augean.records import Job, Record
+from augean.report.sequential import design_of
 
 Run = dict[str, Any]
 """One run as flat keys: `id`, `directory`, `state`, the summary's scores and the config's dotted keys."""
@@ -184,6 +185,7 @@ def _safe(name: str) -> str:
 
 def _join(contents: Contents, record: Record) -> Sweep:
     """Look up each job's run; TypeError, ValueError or AttributeError where the record's values are of wrong types."""
+    design_of(record)  # refuses what cannot be judged
     baseline = None if record.baseline is None else row_label(record.baseline)
     row_key = None if record.row_key is None else str(record.row_key)
     published = record.reference.items()

@@ -14,6 +14,7 @@ import numpy
 from scipy import stats
 
 from augean.report.load import Run, Sweep
+from augean.report.sequential import Difference, judge
 
 Array = numpy.ndarray[Any, Any]
 LEVEL = 0.95
@@ -38,18 +39,6 @@ class Estimate(NamedTuple):
     half_width: float
     """Of the 95 % t-interval."""
     sd: float
-
-
-class Difference(NamedTuple):
-    """A row minus the baseline, in percentage points."""
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    """Bounds of the simultaneous 95 % interval."""
-    p: float = math.nan
-    """Adjusted for the number of rows compared."""
-    verdict: str = "-"
 
 
 class Row(NamedTuple):
@@ -90,14 +79,14 @@ class Table:
         return sum((row.states for row in self.rows), Counter())
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean, 95 % t-interval and standard deviation; the last two are NaN for fewer than two values."""
+def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
+    """Mean, t-interval at `level` and standard deviation; the last two are NaN for fewer than two values."""
     n, mean = len(values), float(numpy.mean(values)) if len(values) else math.nan
     # Seeds that all gave one score say nothing about the spread: no interval rather than one of width 0.
     if n < 2 or min(values) == max(values):
         return Estimate(n, mean, math.nan, 0.0 if n > 1 else math.nan)
     sd = float(numpy.std(values, ddof=1))
-    return Estimate(n, mean, float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n), sd)
+    return Estimate(n, mean, float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n), sd)
 
 
 def compare(
@@ -188,8 +177,10 @@ def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
     scores = {label: [100 * run["test_accuracy"] for run in row.values()] for label, row in counted.items()}
     lost = {label: len(runs) for label, runs in diverged.items()}
     baseline, differences, method = sweep.record.baseline, dict[str, Difference](), ""
+    settled = bool(sweep.record.design)
     if baseline in scores:
-        differences, method = compare(scores, baseline, lost, margin)
+        compared = judge(sweep.record, sweep.cells) if settled else compare(scores, baseline, lost, margin)
+        differences, method = compared
     elif baseline is not None:
         remarks.append(f"The baseline {baseline} is not among the rows: nothing is compared.")
     for label, number in lost.items():
@@ -201,14 +192,15 @@ def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
         f"{label} ({low:.1f} to {high:.1f})" for label, (low, high) in several.items() if high - low > SCATTERED
     ]:
         remarks.append(f"Seeds lie far apart: {', '.join(wide)}. {SCATTERED_TEXT}")
-    if several and (smallest := min(len(scores[label]) for label in several)) < FEW_SEEDS:
+    if several and not settled and (smallest := min(len(scores[label]) for label in several)) < FEW_SEEDS:
         remarks.append(f"n={smallest} is few. {FEW_TEXT}")
-    rows = []
+    # Where the scores decided how many there are, an interval for a fixed number would be wrong.
+    rows, level = list[Row](), math.nan if settled else LEVEL
     for label, row in counted.items():
         runs, difference = list(row.values()), differences.get(label, Difference())
         pairs = [(run.get("val_accuracy"), run.get("seconds")) for run in runs] or [(None, None)]
         numbers = numpy.array(pairs, float)
-        found = (estimate(scores[label]), 100 * float(numbers[:, 0].mean()), float(numpy.median(numbers[:, 1])))
+        found = (estimate(scores[label], level), 100 * float(numbers[:, 0].mean()), float(numpy.median(numbers[:, 1])))
         known = (difference, sweep.record.reference.get(label, {}), states[label])
         rows.append(Row(label, runs, diverged.get(label, []), *found, *known))
     return Table(sweep, rows, baseline if baseline in scores else None, method, remarks)

@@ -53,7 +53,7 @@ def columns(table: Table) -> list[Column]:
         (True, key, "text", lambda row: row.label),
         (True, "n", "number", lambda row: str(row.accuracy.n)),
         (True, "test, %", "number", lambda row: number(row.accuracy.mean)),
-        (True, "95 % interval", "joined", lambda row: around(row.accuracy.half_width)),
+        (not table.sweep.record.design, "95 % interval", "joined", lambda row: around(row.accuracy.half_width)),
         (True, "sd", "number", lambda row: number(row.accuracy.sd)),
         (compared, f"to {table.baseline}", "number", lambda row: number(row.difference.value, signed=True)),
         (compared, "its interval", "joined", lambda row: around((row.difference.high - row.difference.low) / 2)),

@@ -33,7 +33,7 @@ from augean.config import CORE, SCHEMA, Config, flatten, parse, row_label
 from augean.display import readable_seconds
 from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
 from augean.execute import TRIAL, Address, build_source, find_address, finished, note_failure
-from augean.records import Job, Record
+from augean.records import Job, Record, identifying
 from augean.records import read as read_record
 from augean.workers import WORKER, supervise
 
@@ -144,10 +144,12 @@ class AugeanSweeper(Sweeper):
         jobs = self._plan(self._points(overrides, self._suffix(arguments)), swept_keys(overrides))
         if not jobs:
             raise ConfigError("the sweep is empty: one of its keys has no values")
+        record = self._draft_record(jobs[0].config, overrides, arguments)
+        record = replace(record, design=_design(jobs[0].address.outputs, record.name))
+        jobs += self._further_seeds(jobs, record.design.get("seeds", {}))
         if WORKER in os.environ:
             self._work(jobs, since=float(os.environ[WORKER]))
             raise SystemExit(0)
-        record = self._draft_record(jobs[0].config, overrides, arguments)
         _check_baseline(record, [job.row for job in jobs])
         record = replace(record, jobs=[job.as_cell() for job in jobs])
         record.write(jobs[0].address.outputs)
@@ -388,14 +390,23 @@ class AugeanSweeper(Sweeper):
             jobs.append(Planned(point, label or ", ".join(parts) or "all", config, find_address(config)))
         return jobs
 
+    def _further_seeds(self, jobs: Sequence[Planned], wanted: Mapping[str, int]) -> list[Planned]:
+        """What settling asked for beyond the grid: for each of these rows the next seeds, until it has as many."""
+        points: list[tuple[tuple[str, ...], str | None]] = []
+        for row, number in wanted.items():
+            own = [job for job in jobs if job.row == row]
+            seeds = {job.config.seed for job in own}
+            fixed = [item for item in own[0].overrides if not item.startswith("seed=")] if own else []
+            further = range(max(seeds) + 1, max(seeds) + 1 + number - len(seeds)) if own else ()
+            points += [((*fixed, f"seed={seed}"), row) for seed in further]
+        return self._plan(points, [])
+
     def _extra(self, arguments: list[str]) -> list[str]:
         """The overrides of the command line that change a run or the set of rows."""
         swept_by_hydra = [
             item for item in self.master.hydra.overrides.hydra if re.search(r"sweeper\.(params|rows|ablate)", item)
         ]
-        return sorted(
-            item for item in [*arguments, *swept_by_hydra] if not re.match(r"[+~]*(runtime\.|launcher=)", item)
-        )
+        return identifying([*arguments, *swept_by_hydra])
 
     def _suffix(self, arguments: list[str]) -> str:
         extra = self._extra(arguments)
@@ -422,6 +433,15 @@ class AugeanSweeper(Sweeper):
             reference={row_label(row): dict(numbers) for row, numbers in table.reference.items()},
             jobs=[],
         )
+
+
+def _design(outputs: Path, name: str) -> dict[str, Any]:
+    """The sequential design of a table that is being settled: a plain launch of the sweep must not forget it."""
+    path = outputs / "sweeps" / f"{name}.json"
+    try:
+        return read_record(path).design if path.exists() else {}
+    except AugeanError as error:
+        raise AugeanError(f"{error}; remove it to have it written anew") from error
 
 
 def _check_baseline(record: Record, rows: Sequence[str]) -> None:
