@@ -94,9 +94,11 @@ def proved(what: str, **where: Any) -> pandas.DataFrame:
 def test_false_verdicts_stay_below_5_percent() -> None:
     assert proved("false verdicts, one configuration (steady)")["mean"].max() <= 0.05
     assert proved("false verdicts, one configuration (steady)", drawn="as a sweep").highest.max() <= 0.05
-    assert proved("false verdicts, one configuration (collapsing)")["mean"].max() <= 0.055
+    assert proved("false verdicts, one configuration (collapsing)")["mean"].max() <= 0.05
     assert proved("false verdicts, several moved to one mean (steady)")["mean"].max() <= 0.05
     assert proved("false verdicts, several moved to one mean (all)", drawn="as a sweep")["mean"].max() <= 0.05
+    # What docs/settle.md does not hide: skewed and collapsing rows that happen to have one mean.
+    assert proved("false verdicts, several moved to one mean (all)")["mean"].max() <= 0.06
     assert proved("false verdicts, several configurations as they are")["mean"].max() <= 0.05
     assert proved("misses of normal scores")["mean"].max() <= 0.05
 
@@ -168,11 +170,26 @@ def test_rows_are_judged_by_their_seeds_in_order_whichever_was_done_first(tmp_pa
     assert courses["b"].text == "better (settled at n=3)"
     assert courses["b"].looks == [3]
     assert courses["c"].text == "undecided (not settled, n=5)"
-    assert 5 < courses["c"].expected <= 20
     assert follow(sweep.record, sweep.cells[::-1])[0] in courses.values()
     # Seed 1 of row c is still running, so seeds 2 to 4 wait for it.
     waiting = settled(tmp_path / "waiting", ORDER, {("c", 1): "interrupted"})
     assert [course.n for course in follow(waiting.record, waiting.cells)] == [5, 1]
+
+
+def test_the_expected_number_of_seeds_is_where_the_same_mean_and_spread_decide(tmp_path: Path) -> None:
+    spread, found = numpy.array([0.5, -0.5, 0.4, -0.4, 0.0]), []
+    for gap in (0.85, 0.7, 0.3):
+        scores = {"a": (90 + spread).tolist(), "b": (90 + gap - spread).tolist()}
+        sweep = settled(tmp_path / str(gap), scores)
+        (course,) = follow(sweep.record, sweep.cells)
+        assert course.open
+        for n in range(6, 20):
+            same = stats.norm.ppf(numpy.arange(1, n + 1) / (n + 1))
+            same *= spread.std(ddof=1) / same.std(ddof=1)
+            difference, half = intervals(gap + same, same, Design(), 1)
+            assert (difference[-1] > half[-1]) == (n >= course.expected)
+        found.append(course.expected)
+    assert 6 <= found[0] < found[1] < found[2] == 20
 
 
 def test_a_row_that_diverges_is_neither_better_nor_equivalent_and_gets_no_more_seeds(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 
 from augean import rundir
 from augean.report.load import Contents, Run
-from augean.report.statistics import MARGIN, Difference, Row, Table, compare
+from augean.report.sequential import Difference
+from augean.report.statistics import MARGIN, Row, Table, compare
 from augean.report.tables import number, published
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")

@@ -249,7 +249,6 @@ def _expected(row: Array, baseline: Array, design: Design, num_rows: int) -> int
     n = numpy.arange(design.least, design.most + 1)
     spread = row.var(ddof=1) + baseline.var(ddof=1)
     half = special.stdtrit(2 * (n - 1), 1 - level / 2) * numpy.sqrt(spread / n)
-    difference = row.mean() - baseline.mean()
-    decided = verdicts(difference - half, difference + half, design.margin) != 0
+    decided = verdicts(row.mean() - baseline.mean(), half, design.margin) != 0
     decided &= (n > len(row)) & (spread > 0)
     return int(n[decided.argmax()]) if decided.any() else design.most
