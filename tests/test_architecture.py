@@ -23,7 +23,7 @@ that notice damage, one process that decodes, messages with the remedy) takes 30
 studies that outlive their workers and the CUDA graph take the rest of the difference, and the last 40 follow a user's
 imports, so that an edit of any file of own code gives another id. The report's last 5 leave what is unknown of own
 loops out of captions. The rest had 1,500 before own loops, loggers and what follows training took 600, the judge of the
-report's claims and merging of runs from elsewhere 300, the sequential design of settling, its figure and its command 380."""
+report's claims and merging of runs from elsewhere 300, and settling with its sequential design and figure 380."""
 
 # Direct imports of `augean` modules, at any depth of a file. What is not listed may not be imported.
 MAY_IMPORT = {
