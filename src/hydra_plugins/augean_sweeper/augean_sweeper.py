@@ -254,12 +254,14 @@ class AugeanSweeper(Sweeper):
         outputs, point = base.address.outputs, base.overrides
         name = options.study_name or record.name
         facts = {key: value for key, value in flatten(base.config).items() if key not in space}
+        # A worker's sign of life lies in the output folder: without a shared one it would be taken for dead.
+        facts |= {"data": build_source(base.config).digest(), "runtime.outputs": f".id {rundir.folder_id(outputs)}"}
         setup = Setup(
             name=name,
             storage=options.storage or str((outputs / "studies" / f"{name}.journal").absolute()),
             space=space,
             direction="minimize" if options.direction == "minimize" else "maximize",
-            base={**facts, "data": build_source(base.config).digest(), "schema": SCHEMA, "core": CORE},
+            base={**facts, "schema": SCHEMA, "core": CORE},
             num_trials=options.n_trials or 0,
             max_failures=options.max_failures,
             pruner=dict(options.pruner),
@@ -512,4 +514,5 @@ def failure(address: Address, since: float) -> str | None:
 def command_line() -> str:
     """The command that launched this sweep, as a person would type it again."""
     program = "python train.py" if sys.argv[0].endswith("train.py") else "augean train"
-    return f"{program} {shlex.join(sys.argv[1:])}"
+    # A storage's password does not belong into a record, which a report prints.
+    return re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", f"{program} {shlex.join(sys.argv[1:])}")
