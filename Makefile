@@ -80,8 +80,8 @@ reproduce: table1 table2 table3 table4 table4-tuned tune final stem part2 report
 report: setup ## tables, figures and index.html from OUTPUTS=dir
 	$(BIN)/augean report --outputs $(OUTPUTS)
 
-status: setup ## finished, running, failed and missing runs of each sweep
-	$(BIN)/augean status --outputs $(OUTPUTS)
+status: setup ## runs of each sweep by state; SWEEP_NAME=name ARGS="overrides": before its launch, what it would do
+	$(BIN)/augean status --outputs $(OUTPUTS) $(SWEEP_NAME) $(ARGS)
 
 bench: setup ## throughput beside other training loops
 	$(BIN)/augean bench

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from augean import rundir
 from augean.errors import AugeanError
 
 SCHEMA = 1
+NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))")
+"""Overrides that change neither a run nor the set of rows, and so make no other sweep."""
 STATES = ("finished", "diverged", "running", "interrupted", "failed", "missing")
 
 
@@ -77,6 +80,11 @@ class Record:
         path = folder / f"{self.name}.json"
         rundir.write(path, json.dumps(asdict(self), indent=1) + "\n")
         return path
+
+    def was_asked_as(self, name: str, overrides: Sequence[str]) -> bool:
+        """Whether it is a sweep whose name begins so, launched with these overrides if any are given."""
+        told = sorted(item for item in overrides if not NOT_PART.match(item))
+        return self.name.startswith(name) and (not overrides or self.overrides == told)
 
     @property
     def place(self) -> tuple[float, str]:

@@ -39,7 +39,7 @@ from augean.display import readable_seconds
 from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
 from augean.execute import TRIAL, Address, build_source, find_address, finished, note_failure
 from augean.messages import explain
-from augean.records import Job, Record
+from augean.records import NOT_PART, Job, Record
 from augean.records import read as read_record
 from augean.workers import WORKER, supervise
 
@@ -106,13 +106,16 @@ class Plan:
     record: Record
     """As the launch will write it; of a study still without trials."""
     jobs: list[Planned]
-    """Of a study its base alone: the overrides that all trials share."""
+    """Of a study its base, with the overrides that all trials share, and points that show its whole space."""
     space: Mapping[str, Any] = field(default_factory=dict)
     """Of a study: key to Optuna's distribution."""
 
 
-def plan_sweep(name: str, overrides: Sequence[str] = ()) -> Plan:
+def plan_sweep(name: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Plan:
     """Compose, check and plan a sweep file without running or writing anything.
+
+    Args:
+        folder: of the sweep file, if it is not one of Augean's own.
 
     Raises:
         AugeanError: for whatever is wrong with the file or the overrides.
@@ -121,6 +124,8 @@ def plan_sweep(name: str, overrides: Sequence[str] = ()) -> Plan:
 
     register(name)
     search_path = create_config_search_path(str(config_dir()))
+    if folder is not None:
+        search_path.append("command-line", f"file://{folder.absolute()}")
     try:
         loader = Hydra.create_main_hydra2("train", search_path).config_loader
         master = loader.load_configuration(name, list(overrides), run_mode=RunMode.MULTIRUN)
@@ -234,7 +239,8 @@ class AugeanSweeper(Sweeper):
                 "for example optimizer.lr='tag(log,interval(1e-4,1))' or activation=relu,elu"
             )
         point = (*(f"{key}={value}" for key, value in fixed.items()), *deletions)
-        base = self._plan([(point, "base")], [])[0]
+        span = [assignments(item) for item in spanning_points(space)]
+        base, *samples = self._plan([(point, "base"), *(((*point, *item), " ".join(item)) for item in span)], [])
         if base.config.dataset.num_val == 0:
             raise ConfigError("dataset.num_val=0: a study chooses by validation accuracy, hold out images for it")
         texts = dict(line.split("=", 1) for line in lines if "=" in line)
@@ -244,7 +250,7 @@ class AugeanSweeper(Sweeper):
             num_trials=options.n_trials,
             space={key: texts[key] for key in space},
         )
-        return Plan(record, [base], space)
+        return Plan(record, [base, *samples], space)
 
     def _sweep_study(self, plan: Plan) -> list[float]:
         """Run a study to its number of trials, then its winner on the final seeds."""
@@ -437,30 +443,43 @@ class AugeanSweeper(Sweeper):
         """Compose, check and address every job before any work.
 
         Raises:
-            AugeanError: for the first config that is wrong.
+            AugeanError: for all configs that are wrong, with the first job that each mistake is in.
         """
-        jobs = []
+        jobs, wrong = [], list[tuple[ConfigError, str]]()
         for point, label in points:
-            composed = self.context.config_loader.load_sweep_config(self.master, list(point))
-            config = parse(OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]))
-            table, flat = config.runtime.table, flatten(config)
-            keys = [key.strip() for key in table.row.split(",")] if table.row is not None else []
-            for key in filter(None, [*keys, table.band]):
-                if key not in flat:
-                    raise ConfigError(f"runtime.table: {key} is no key of the config; for example activation.name")
-            values = dict(item.split("=", 1) for item in point if "=" in item)
-            parts = [row_label(flat[key]) for key in keys] or [values[axis] for axis in axes if axis != "seed"]
-            jobs.append(Planned(point, label or ", ".join(parts) or "all", config, find_address(config)))
-        return jobs
+            try:
+                jobs.append(self._plan_job(point, label, axes))
+            except ConfigError as error:
+                wrong.append((error, " ".join(item for item in point if not NOT_PART.match(item))))
+        counts = Counter(str(error) for error, _ in wrong)
+        if not wrong:
+            return jobs
+        if len(counts) == 1 and len(wrong) == len(points):
+            raise wrong[0][0]  # nothing that a job adds
+        first = {str(error): place for error, place in reversed(wrong)}
+        raise ConfigError(
+            "\n".join(
+                f"{text}\n  in {first[text]}" + (f" and {count - 1} more" if count > 1 else "")
+                for text, count in counts.items()
+            )
+        )
+
+    def _plan_job(self, point: tuple[str, ...], label: str | None, axes: Sequence[str]) -> Planned:
+        composed = self.context.config_loader.load_sweep_config(self.master, list(point))
+        config = parse(OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]))
+        table, flat = config.runtime.table, flatten(config)
+        keys = [key.strip() for key in table.row.split(",")] if table.row is not None else []
+        for key in filter(None, [*keys, table.band]):
+            if key not in flat:
+                raise ConfigError(f"runtime.table: {key} is no key of the config; for example activation.name")
+        values = dict(item.split("=", 1) for item in point if "=" in item)
+        parts = [row_label(flat[key]) for key in keys] or [values[axis] for axis in axes if axis != "seed"]
+        return Planned(point, label or ", ".join(parts) or "all", config, find_address(config))
 
     def _extra(self, arguments: list[str]) -> list[str]:
         """The overrides of the command line that change a run or the set of rows."""
-        swept_by_hydra = [
-            item for item in self.master.hydra.overrides.hydra if re.search(r"sweeper\.(params|rows|ablate)", item)
-        ]
-        return sorted(
-            item for item in [*arguments, *swept_by_hydra] if not re.match(r"[+~]*(runtime\.|launcher=)", item)
-        )
+        told = [*arguments, *self.master.hydra.overrides.hydra]
+        return sorted(item for item in told if not NOT_PART.match(item))
 
     def _suffix(self, arguments: list[str]) -> str:
         extra = self._extra(arguments)
@@ -495,6 +514,15 @@ def _check_baseline(record: Record, rows: Sequence[str]) -> None:
             f"runtime.table.baseline={record.baseline}: not among the rows {', '.join(dict.fromkeys(rows))}; "
             f"choose one of them with runtime.table.baseline=..., or none with runtime.table.baseline=null"
         )
+
+
+def spanning_points(space: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Few points of a search space that together have every choice and both ends of every range."""
+    values = {
+        key: list(item.choices) if hasattr(item, "choices") else [item.low, item.high] for key, item in space.items()
+    }
+    most = max(map(len, values.values()))
+    return [{key: items[number % len(items)] for key, items in values.items()} for number in range(most)]
 
 
 def assignments(params: Mapping[str, Any]) -> list[str]:
