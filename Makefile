@@ -101,8 +101,8 @@ pack: setup ## the small files of all runs in OUTPUTS=dir as ARCHIVE=file, witho
 unpack: setup ## merge ARCHIVE=file, of runs made elsewhere, into OUTPUTS=dir
 	$(BIN)/augean unpack $(ARCHIVE) --outputs $(OUTPUTS)
 
-status: setup ## finished, running, failed and missing runs of each sweep
-	$(BIN)/augean status --outputs $(OUTPUTS)
+status: setup ## runs of each sweep by state; SWEEP_NAME=name ARGS="overrides": before its launch, what it would do
+	$(BIN)/augean status --outputs $(OUTPUTS) $(SWEEP_NAME) $(ARGS)
 
 bench: setup ## throughput beside other training loops
 	$(BIN)/augean bench

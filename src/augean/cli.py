@@ -26,6 +26,7 @@ augean report                                             tables, figures and a 
     "status": """
 augean status                                             all sweeps of ./outputs
 augean status table1                                      those whose name begins so
+augean status table3_width experiment=demo                before its launch: is it in order, and how long will it take?
 """,
     "report": """
 augean report --outputs outputs                           outputs/report/index.html
@@ -89,7 +90,7 @@ def build_parser() -> Parser:
     text = "train a run, a grid or a sweep file: the same as python train.py"
     commands.add_parser("train", help=text).add_argument("overrides", nargs="*").completer = complete_overrides  # type: ignore[attr-defined]
     for name, text in (
-        ("status", "finished, running, interrupted, failed and missing runs of each sweep"),
+        ("status", "runs of each sweep by their state; of one that was not launched yet: what it would do"),
         ("report", "tables, figures and a page from an output directory"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -97,7 +98,9 @@ def build_parser() -> Parser:
             "--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)"
         )
         if name == "status":
-            command.add_argument("sweep", nargs="?", help="only sweeps whose name begins with this")
+            command.add_argument("sweep", nargs="?", help="only sweeps whose name begins with this; or a sweep file")
+            command.add_argument("overrides", nargs="*", help="overrides of the sweep, as it was or will be launched")
+            command.add_argument("-cd", "--config-dir", type=Path, help="folder of a sweep file of your own")
         else:
             command.add_argument("--select", help="only runs with these values, such as optimizer.name=sgd,adam")
     text = "add seeds to the undecided rows of a table until each is better, worse or equivalent to its baseline"
@@ -218,17 +221,27 @@ def main() -> None:
 def status(arguments: argparse.Namespace) -> int:
     """Print the state of each sweep's runs and what fills the gaps."""
     from augean import records
+    from augean.config import sweeps_dir
     from augean.display import coloured
-    from augean.messages import among
+    from augean.messages import among, stems
 
-    if not arguments.outputs.is_dir() and arguments.outputs != Path("outputs"):
+    if not arguments.sweep and not arguments.outputs.is_dir() and arguments.outputs != Path("outputs"):
         raise AugeanError(f"--outputs {arguments.outputs}: no such folder; name the runs' own runtime.outputs")
     found, problems = records.read_all(arguments.outputs)
     if arguments.sweep:
         names = [record.name for record in found]
-        found = [record for record in found if record.name.startswith(arguments.sweep)]
+        found = [record for record in found if record.was_asked_as(arguments.sweep, arguments.overrides)]
+        folder = arguments.config_dir or sweeps_dir()
+        if not found and (folder / f"{arguments.sweep}.yaml").exists():
+            from augean.preview import preview
+
+            print(*preview(arguments.sweep, arguments.overrides, arguments.outputs, arguments.config_dir), sep="\n")
+            return 0
         if not found:
-            raise AugeanError(f"{arguments.sweep}: no sweep in {arguments.outputs}{among(arguments.sweep, names, '')}")
+            raise AugeanError(
+                f"{arguments.sweep}: no sweep in {arguments.outputs}, and no sweep file in {folder}"
+                f"{among(arguments.sweep, [*names, *stems(folder)], '')}"
+            )
     if not found:
         print(f"No sweep was launched into {arguments.outputs} yet. For example: make demo")
     for record in found:

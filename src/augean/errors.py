@@ -25,6 +25,10 @@ class DeviceError(SetupError):
     """The device that the config names is not on this machine."""
 
 
+class StorageError(SetupError):
+    """A study's storage cannot be opened or reached."""
+
+
 class RunLocked(AugeanError):
     """Another live process is training this run."""
 

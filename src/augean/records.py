@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from augean import rundir
 from augean.errors import AugeanError
 
 SCHEMA = 1
+NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))")
+"""Overrides that change neither a run nor the set of rows, and so make no other sweep."""
 STATES = ("finished", "diverged", "running", "interrupted", "failed", "missing")
 
 
@@ -81,6 +83,11 @@ class Record:
         rundir.write(path, json.dumps(asdict(self), indent=1) + "\n")
         return path
 
+    def was_asked_as(self, name: str, overrides: Sequence[str]) -> bool:
+        """Whether it is a sweep whose name begins so, launched with these overrides if any are given."""
+        told = identifying(overrides)
+        return self.name.startswith(name) and (not overrides or self.overrides == told)
+
     @property
     def place(self) -> tuple[float, str]:
         """Where a report shows the record: by the number of its figure, then by name."""
@@ -100,7 +107,7 @@ class Record:
 
 def identifying(overrides: Iterable[str]) -> list[str]:
     """Of a sweep's extra overrides those that change a run or the set of rows, and so the record's name."""
-    return sorted(item for item in overrides if not re.match(r"[+~]*(runtime\.|launcher=)", item))
+    return sorted(item for item in overrides if not NOT_PART.match(item))
 
 
 def read(path: Path) -> Record:

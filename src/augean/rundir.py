@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,15 @@ def sha256(path: Path) -> str:
 
 def runs_dir(outputs: Path) -> Path:
     return outputs / "runs"
+
+
+def folder_id(outputs: Path) -> str:
+    """A random name that an output folder carries, so that two folders are told apart wherever they are mounted."""
+    file = outputs / ".id"
+    with lock(outputs, "id", wait=True):
+        if not file.exists():
+            write(file, uuid.uuid4().hex[:10])
+        return file.read_text()
 
 
 def _lock_file(outputs: Path, identity: str) -> Path:

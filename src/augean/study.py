@@ -6,9 +6,10 @@ writes on its trials, so a running trial whose owner's lock can be taken is dead
 
 import json
 import os
+import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean import rundir
 from augean.config import find_class
-from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.errors import AugeanError, ConfigError, RunLocked, StorageError
 from augean.execute import TRIAL
 from augean.records import Job
 
 IDENTITY, OWNER, ERROR, RUN = "augean:identity", "augean:owner", "augean:error", "augean:run"
+NUM_TRIES, NUM_RECONNECTS, PAUSE_SECONDS = 6, 60, 1.0
+"""How often a database is tried at the start, and when it is lost later on; the wait between."""
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -34,17 +37,54 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     """An Optuna storage: a journal file for a path ending in .journal, else a database for an SQLAlchemy URL.
 
     Raises:
-        AugeanError: when the database cannot be reached or its driver is missing.
+        ConfigError: when the database's driver is missing.
+        StorageError: when it cannot be opened.
     """
     if url.endswith(".journal"):
-        # Optuna's own lock is a marker file, which a killed holder leaves behind.
-        lock = FileLock(f"{url}.lock", fallback_to_soft=False)
+        # Optuna's own lock is a marker file, which a killed holder leaves behind. It is called .lock, and
+        # optuna-dashboard breaks whatever has that name.
+        lock = FileLock(f"{url}.flock", fallback_to_soft=False)
         backend = JournalFileBackend(url, lock_obj=lock)  # type: ignore[arg-type]
         return optuna.storages.JournalStorage(backend)
+    import sqlalchemy
+
+    for _ in range(NUM_TRIES):
+        try:
+            # A worker trains for long between two statements: no connection is kept open, to die or to be in the way.
+            storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": sqlalchemy.pool.NullPool})
+            sqlalchemy.event.listen(storage.engine, "do_connect", _connect)
+            return storage
+        except ImportError as error:
+            raise ConfigError(
+                f"hydra.sweeper.storage: {error.__cause__ or error}; for PostgreSQL install augean[postgresql] and "
+                "write postgresql+psycopg://<user>@<host>/<database>"
+            ) from error
+        except Exception as error:  # SQLAlchemy, its drivers and databases raise whatever they like
+            # Of processes that create one database's tables at once all but one fail: the next time they are there.
+            failure = error
+            time.sleep(PAUSE_SECONDS)
+    raise StorageError(f"hydra.sweeper.storage: cannot open the study's storage: {failure}") from failure
+
+
+def _connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+    """Connect to a database that may be restarting."""
+    for _ in range(NUM_RECONNECTS):
+        with suppress(dialect.loaded_dbapi.OperationalError):
+            return dialect.connect(*arguments, **options)
+        time.sleep(PAUSE_SECONDS)
+    return dialect.connect(*arguments, **options)
+
+
+@contextmanager
+def reaching_storage() -> Iterator[None]:
+    """Turns what a database raises into an error that ends the sweep and blames no trial."""
     try:
-        return optuna.storages.RDBStorage(url)
-    except Exception as error:  # SQLAlchemy, its drivers and databases raise whatever they like
-        raise AugeanError(f"hydra.sweeper.storage: cannot open the study's storage: {error}") from error
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        reason = error.__cause__ or error
+        raise StorageError(
+            f"the study's storage cannot be reached any more: {reason}\nWhen it can, the same command goes on"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -121,6 +161,7 @@ class Study:
         """Hold this worker's lock, the sign that it lives, for as long as it works on the study."""
         return rundir.lock(self.outputs, f"worker-{self.owner}", wait=False)
 
+    @reaching_storage()
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
@@ -130,6 +171,7 @@ class Study:
                 self.study.tell(trial.number, state=TrialState.FAIL)
                 self.study.enqueue_trial(trial.params)
 
+    @reaching_storage()
     def next(self) -> Trial | None:
         """The next trial, which is this worker's own now; None when the study's trials are all over.
 
@@ -155,9 +197,11 @@ class Study:
             trial.set_user_attr(OWNER, self.owner)
             return trial
 
+    @reaching_storage()
     def note_run(self, trial: Trial, identity: str, run: str, seed: int) -> None:
         trial.set_user_attr(RUN, {"id": identity, "run": run, "seed": seed})
 
+    @reaching_storage()
     def give_up(self, trial: Trial, error: Exception) -> None:
         """Tell a trial that never became a job, for example because its config is refused."""
         with suppress(optuna.exceptions.UpdateFinishedTrialError):  # when the job has told it itself
@@ -229,16 +273,20 @@ class Reporter:
         )
         return cls(study, Trial(study, told["trial"]))
 
+    @reaching_storage()
     def should_stop(self, epoch: int, val_accuracy: float | None) -> bool:
         self.trial.report(val_accuracy or 0.0, epoch)
         return self.trial.should_prune()
 
+    @reaching_storage()
     def tell(self, score: float) -> None:
         self.study.tell(self.trial, score, skip_if_finished=True)
 
+    @reaching_storage()
     def tell_pruned(self) -> None:
         self.study.tell(self.trial, state=TrialState.PRUNED, skip_if_finished=True)
 
+    @reaching_storage()
     def tell_failed(self, error: Exception) -> None:
         self.trial.set_user_attr(ERROR, str(error) or type(error).__name__)
         self.study.tell(self.trial, state=TrialState.FAIL, skip_if_finished=True)

@@ -27,7 +27,7 @@ def register(sweep: str | None = None) -> None:
     """
     store = ConfigStore.instance()
     if sweep in stems(sweeps_dir()):
-        store.store(name=sweep, node=OmegaConf.load(sweeps_dir() / f"{sweep}.yaml"))
+        store.store(name=sweep, node=OmegaConf.load(sweeps_dir() / f"{sweep}.yaml"), replace=True)
     store.store(name="augean_schema", node=Config, replace=True)
     store.store(
         name="augean",

@@ -15,25 +15,31 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from augean import rundir
-from augean.config import CORE, SCHEMA, Config, flatten, parse, row_label
+from augean.config import CORE, SCHEMA, Config, config_dir, flatten, parse, row_label
 from augean.display import readable_seconds
 from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
 from augean.execute import TRIAL, Address, build_source, find_address, finished, note_failure
-from augean.records import Job, Record, identifying
+from augean.messages import explain
+from augean.records import NOT_PART, Job, Record, identifying
 from augean.records import read as read_record
 from augean.workers import WORKER, supervise
 
@@ -93,6 +99,46 @@ class Planned:
         return Job(self.address.id, self.address.path.name, self.row, self.config.seed)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep asks for, known before anything runs."""
+
+    record: Record
+    """As the launch will write it; of a study still without trials."""
+    jobs: list[Planned]
+    """Of a study its base, with the overrides that all trials share, and points that show its whole space."""
+    space: Mapping[str, Any] = field(default_factory=dict)
+    """Of a study: key to Optuna's distribution."""
+
+
+def plan_sweep(name: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Plan:
+    """Compose, check and plan a sweep file without running or writing anything.
+
+    Args:
+        folder: of the sweep file, if it is not one of Augean's own.
+
+    Raises:
+        AugeanError: for whatever is wrong with the file or the overrides.
+    """
+    from augean.train import register, task
+
+    register(name)
+    search_path = create_config_search_path(str(config_dir()))
+    if folder is not None:
+        search_path.append("command-line", f"file://{folder.absolute()}")
+    try:
+        loader = Hydra.create_main_hydra2("train", search_path).config_loader
+        master = loader.load_configuration(name, list(overrides), run_mode=RunMode.MULTIRUN)
+        sweeper = Plugins.instance().instantiate_sweeper(
+            config=master, hydra_context=HydraContext(loader, Callbacks()), task_function=task
+        )
+        return cast(AugeanSweeper, sweeper).plan(list(master.hydra.overrides.task))
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(explain(error, overrides)) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
 def swept_keys(overrides: Sequence[Override]) -> list[str]:
     return [override.get_key_element() for override in overrides if override.is_sweep_override()]
 
@@ -136,22 +182,34 @@ class AugeanSweeper(Sweeper):
             AugeanError: for a sweep that cannot be planned, and for what no run can do without.
             SystemExit: with status 1 when a job failed, after all others have run.
         """
+        plan = self.plan(arguments)
+        return self._sweep_study(plan) if plan.record.kind == "study" else self._sweep_grid(plan)
+
+    def plan(self, arguments: list[str]) -> Plan:
+        """Compose, check and address what `params` and `arguments` ask for; nothing is run or written.
+
+        Raises:
+            AugeanError: for whatever is wrong with it.
+        """
         own = [f"{key}={'null' if value is None else value}" for key, value in self.params.items()]
         lines = own + arguments
         overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(lines)
         if self.options.n_trials is not None:
-            return self._sweep_study(lines, overrides, arguments)
+            return self._plan_study(lines, overrides, arguments)
         jobs = self._plan(self._points(overrides, self._suffix(arguments)), swept_keys(overrides))
         if not jobs:
             raise ConfigError("the sweep is empty: one of its keys has no values")
         record = self._draft_record(jobs[0].config, overrides, arguments)
         record = replace(record, design=_design(jobs[0].address.outputs, record.name))
         jobs += self._further_seeds(jobs, record.design.get("seeds", {}))
+        _check_baseline(record, [job.row for job in jobs])
+        return Plan(replace(record, jobs=[job.as_cell() for job in jobs]), jobs)
+
+    def _sweep_grid(self, plan: Plan) -> list[float]:
+        record, jobs = plan.record, plan.jobs
         if WORKER in os.environ:
             self._work(jobs, since=float(os.environ[WORKER]))
             raise SystemExit(0)
-        _check_baseline(record, [job.row for job in jobs])
-        record = replace(record, jobs=[job.as_cell() for job in jobs])
         record.write(jobs[0].address.outputs)
         before = {job.address.id for job in jobs if finished(job.address)}
         left = len({job.address.id for job in jobs} - before)
@@ -168,9 +226,7 @@ class AugeanSweeper(Sweeper):
         else:
             work(start)
 
-    def _sweep_study(self, lines: list[str], overrides: Sequence[Override], arguments: list[str]) -> list[float]:
-        """Run a study to its number of trials, then its winner on the final seeds."""
-        from augean.study import Setup, Study
+    def _plan_study(self, lines: list[str], overrides: Sequence[Override], arguments: list[str]) -> Plan:
         from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 
         options = self.options
@@ -185,20 +241,35 @@ class AugeanSweeper(Sweeper):
                 "for example optimizer.lr='tag(log,interval(1e-4,1))' or activation=relu,elu"
             )
         point = (*(f"{key}={value}" for key, value in fixed.items()), *deletions)
-        base = self._plan([(point, "base")], [])[0]
+        span = [assignments(item) for item in spanning_points(space)]
+        base, *samples = self._plan([(point, "base"), *(((*point, *item), " ".join(item)) for item in span)], [])
         if base.config.dataset.num_val == 0:
             raise ConfigError("dataset.num_val=0: a study chooses by validation accuracy, hold out images for it")
-        outputs, record = base.address.outputs, self._draft_record(base.config, overrides, arguments)
         texts = dict(line.split("=", 1) for line in lines if "=" in line)
-        record = replace(record, kind="study", num_trials=options.n_trials, space={key: texts[key] for key in space})
+        record = replace(
+            self._draft_record(base.config, overrides, arguments),
+            kind="study",
+            num_trials=options.n_trials,
+            space={key: texts[key] for key in space},
+        )
+        return Plan(record, [base, *samples], space)
+
+    def _sweep_study(self, plan: Plan) -> list[float]:
+        """Run a study to its number of trials, then its winner on the final seeds."""
+        from augean.study import Setup, Study
+
+        options, record, base, space = self.options, plan.record, plan.jobs[0], plan.space
+        outputs, point = base.address.outputs, base.overrides
         name = options.study_name or record.name
         facts = {key: value for key, value in flatten(base.config).items() if key not in space}
+        # A worker's sign of life lies in the output folder: without a shared one it would be taken for dead.
+        facts |= {"data": build_source(base.config).digest(), "runtime.outputs": f".id {rundir.folder_id(outputs)}"}
         setup = Setup(
             name=name,
             storage=options.storage or str((outputs / "studies" / f"{name}.journal").absolute()),
             space=space,
             direction="minimize" if options.direction == "minimize" else "maximize",
-            base={**facts, "data": build_source(base.config).digest(), "schema": SCHEMA, "core": CORE},
+            base={**facts, "schema": SCHEMA, "core": CORE},
             num_trials=options.n_trials or 0,
             max_failures=options.max_failures,
             pruner=dict(options.pruner),
@@ -374,21 +445,38 @@ class AugeanSweeper(Sweeper):
         """Compose, check and address every job before any work.
 
         Raises:
-            AugeanError: for the first config that is wrong.
+            AugeanError: for all configs that are wrong, with the first job that each mistake is in.
         """
-        jobs = []
+        jobs, wrong = [], list[tuple[ConfigError, str]]()
         for point, label in points:
-            composed = self.context.config_loader.load_sweep_config(self.master, list(point))
-            config = parse(OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]))
-            table, flat = config.runtime.table, flatten(config)
-            keys = [key.strip() for key in table.row.split(",")] if table.row is not None else []
-            for key in filter(None, [*keys, table.band]):
-                if key not in flat:
-                    raise ConfigError(f"runtime.table: {key} is no key of the config; for example activation.name")
-            values = dict(item.split("=", 1) for item in point if "=" in item)
-            parts = [row_label(flat[key]) for key in keys] or [values[axis] for axis in axes if axis != "seed"]
-            jobs.append(Planned(point, label or ", ".join(parts) or "all", config, find_address(config)))
-        return jobs
+            try:
+                jobs.append(self._plan_job(point, label, axes))
+            except ConfigError as error:
+                wrong.append((error, " ".join(item for item in point if not NOT_PART.match(item))))
+        counts = Counter(str(error) for error, _ in wrong)
+        if not wrong:
+            return jobs
+        if len(counts) == 1 and len(wrong) == len(points):
+            raise wrong[0][0]  # nothing that a job adds
+        first = {str(error): place for error, place in reversed(wrong)}
+        raise ConfigError(
+            "\n".join(
+                f"{text}\n  in {first[text]}" + (f" and {count - 1} more" if count > 1 else "")
+                for text, count in counts.items()
+            )
+        )
+
+    def _plan_job(self, point: tuple[str, ...], label: str | None, axes: Sequence[str]) -> Planned:
+        composed = self.context.config_loader.load_sweep_config(self.master, list(point))
+        config = parse(OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]))
+        table, flat = config.runtime.table, flatten(config)
+        keys = [key.strip() for key in table.row.split(",")] if table.row is not None else []
+        for key in filter(None, [*keys, table.band]):
+            if key not in flat:
+                raise ConfigError(f"runtime.table: {key} is no key of the config; for example activation.name")
+        values = dict(item.split("=", 1) for item in point if "=" in item)
+        parts = [row_label(flat[key]) for key in keys] or [values[axis] for axis in axes if axis != "seed"]
+        return Planned(point, label or ", ".join(parts) or "all", config, find_address(config))
 
     def _further_seeds(self, jobs: Sequence[Planned], wanted: Mapping[str, int]) -> list[Planned]:
         """What settling asked for beyond the grid: for each of these rows the next seeds, until it has as many."""
@@ -403,10 +491,7 @@ class AugeanSweeper(Sweeper):
 
     def _extra(self, arguments: list[str]) -> list[str]:
         """The overrides of the command line that change a run or the set of rows."""
-        swept_by_hydra = [
-            item for item in self.master.hydra.overrides.hydra if re.search(r"sweeper\.(params|rows|ablate)", item)
-        ]
-        return identifying([*arguments, *swept_by_hydra])
+        return identifying([*arguments, *self.master.hydra.overrides.hydra])
 
     def _suffix(self, arguments: list[str]) -> str:
         extra = self._extra(arguments)
@@ -452,6 +537,15 @@ def _check_baseline(record: Record, rows: Sequence[str]) -> None:
         )
 
 
+def spanning_points(space: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Few points of a search space that together have every choice and both ends of every range."""
+    values = {
+        key: list(item.choices) if hasattr(item, "choices") else [item.low, item.high] for key, item in space.items()
+    }
+    most = max(map(len, values.values()))
+    return [{key: items[number % len(items)] for key, items in values.items()} for number in range(most)]
+
+
 def assignments(params: Mapping[str, Any]) -> list[str]:
     """A trial's point as overrides."""
     return [f"{key}={value}" for key, value in params.items()]
@@ -469,4 +563,5 @@ def failure(address: Address, since: float) -> str | None:
 def command_line() -> str:
     """The command that launched this sweep, as a person would type it again."""
     program = "python train.py" if sys.argv[0].endswith("train.py") else "augean train"
-    return f"{program} {shlex.join(sys.argv[1:])}"
+    # A storage's password does not belong into a record, which a report prints.
+    return re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", f"{program} {shlex.join(sys.argv[1:])}")

@@ -1,0 +1,133 @@
+"""What a sweep would do, told before its launch: configs and networks are checked, the time is estimated.
+
+Nothing is written and nothing is downloaded.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from augean import rundir
+from augean.build import build_model, build_optimizer
+from augean.config import Config, flatten
+from augean.display import readable_seconds
+from augean.errors import AugeanError, ConfigError, DeviceError
+from augean.execute import finished
+from augean.records import STATES
+from augean.training import describe_model, device_title, find_device
+from hydra_plugins.augean_sweeper.augean_sweeper import Plan, Planned, plan_sweep
+
+NUM_CLASSES = 10
+"""Of the networks that are built: it changes their last layer alone, and the true number may need a download."""
+COST = ("model.", "width.", "dataset.name", "dataset.image_size", "dataset.arguments.", "trainer.precision", "record.")
+"""Runs that agree in keys with these beginnings, and in their device, cost the same per image."""
+
+
+def preview(name: str, overrides: Sequence[str], outputs: Path, folder: Path | None = None) -> list[str]:
+    """Lines that say what a sweep asks for, what of it is done and how long the rest will take.
+
+    Args:
+        name: of a sweep file.
+        folder: of the sweep file, if it is not one of Augean's own.
+
+    Raises:
+        AugeanError: for whatever is wrong, with the rows that it is wrong in.
+    """
+    plan = plan_sweep(name, [f'runtime.outputs="{outputs}"', *overrides], folder)
+    num_networks = check_networks(plan.jobs)
+    record, config = plan.record, plan.jobs[0].config
+    if record.kind == "study":
+        counts = f"{record.num_trials} trials over {', '.join(record.space)}"
+    else:
+        states = record.states(plan.jobs[0].address.outputs)
+        counts = f"{states.total()} runs: " + ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
+    return [
+        f"{record.name} ({record.title}): not launched yet",
+        f"  {counts}",
+        f"  in order: {len(plan.jobs)} configs composed and checked, {num_networks} different networks built",
+        f"  {estimate(plan, config)}",
+    ]
+
+
+def check_networks(jobs: Iterable[Planned]) -> int:
+    """Build network and optimizer of every job, without memory for them; returns how many differed.
+
+    Raises:
+        ConfigError: for all that cannot be built, each with its rows.
+    """
+    built: dict[str, str | None] = {}
+    rows: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for job in jobs:
+        config = job.config
+        key = repr((config.model, config.activation, config.optimizer, config.regularization, config.width))
+        key += str(config.dataset.image_size)
+        if key not in built:
+            try:
+                describe_model(config, NUM_CLASSES)
+                with torch.device("meta"):
+                    build_optimizer(config, build_model(config, NUM_CLASSES))
+                built[key] = None
+            except AugeanError as error:
+                built[key] = str(error)
+        if problem := built[key]:
+            rows[problem][job.row] = None
+    if rows:
+        raise ConfigError("\n".join(f"{problem}\n  in {'; '.join(where)}" for problem, where in rows.items()))
+    return len(built)
+
+
+def estimate(plan: Plan, config: Config) -> str:
+    """How long the runs that are not over will train, as people read it; never a guess without a like run."""
+    study = plan.record.kind == "study"
+    todo = {job.address.id: job for job in plan.jobs if study or not finished(job.address)}
+    if not todo:
+        return "nothing to train"
+    try:
+        device = device_title(find_device(config.runtime.device))
+    except DeviceError as error:
+        return f"no estimate of the time: {error}"
+    known = finished_runs(plan.jobs[0].address.outputs, device)
+    seconds = [run_seconds(job.config, known[cost_key(flatten(job.config))]) for job in todo.values()]
+    found = [number for number in seconds if number is not None]
+    if not found:
+        return f"no estimate of the time: no finished run of this model, width and data set on {device}"
+    if study:
+        total = max(found) * (plan.record.num_trials or 0)
+        return f"at most about {readable_seconds(total)} of training on {device}, less what is pruned"
+    rest = f"; nothing to go by for {len(seconds) - len(found)} more" if len(found) < len(seconds) else ""
+    return f"about {readable_seconds(sum(found))} of training for {len(found)} runs on {device}{rest}"
+
+
+def cost_key(flat: Mapping[str, Any]) -> str:
+    return repr(sorted((key, value) for key, value in flat.items() if key.startswith(COST)))
+
+
+def finished_runs(outputs: Path, device: str) -> "defaultdict[str, list[Mapping[str, Any]]]":
+    """Summaries of all finished runs of a device by what they cost."""
+    found: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for path in rundir.runs_dir(outputs).glob("*"):
+        try:
+            summary = rundir.read_summary(path)
+        except AugeanError:
+            continue
+        if summary and summary["status"] == "finished" and summary["device"] == device:
+            found[cost_key(summary["config"])].append(summary)
+    return found
+
+
+def run_seconds(config: Config, alike: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds of a run by the median cost of an image in runs alike; None where those do not tell."""
+    images = config.dataset.num_train
+    if images is None:
+        whole = [run["num_train"] + run["num_val"] for run in alike if run["config"].get("dataset.num_train") is None]
+        if not whole:
+            return None
+        images = whole[0] - config.dataset.num_val
+    if not alike:
+        return None
+    rate: float = statistics.median(run["seconds"] / (run["num_train"] * run["epochs"]) for run in alike)
+    return rate * images * config.trainer.epochs
