@@ -127,7 +127,7 @@ def run_line(command: str, folder: Path) -> None:
             if rest[0] == "train.py":
                 rest = small(rest)
         elif first == "augean":
-            program, rest = sys.executable, ["-m", "augean", *(small(rest) if rest[0] == "train" else rest)]
+            program, rest = sys.executable, ["-m", "augean", *(small(rest) if rest[0] in ("train", "settle") else rest)]
         else:
             program = first
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
