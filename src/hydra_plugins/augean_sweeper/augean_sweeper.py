@@ -15,24 +15,30 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from augean import rundir
-from augean.config import CORE, SCHEMA, Config, flatten, parse, row_label
+from augean.config import CORE, SCHEMA, Config, config_dir, flatten, parse, row_label
 from augean.display import readable_seconds
 from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
 from augean.execute import TRIAL, Address, build_source, find_address, finished, note_failure
+from augean.messages import explain
 from augean.records import Job, Record, identifying
 from augean.records import read as read_record
 from augean.workers import WORKER, supervise
@@ -93,6 +99,41 @@ class Planned:
         return Job(self.address.id, self.address.path.name, self.row, self.config.seed)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep asks for, known before anything runs."""
+
+    record: Record
+    """As the launch will write it; of a study still without trials."""
+    jobs: list[Planned]
+    """Of a study its base alone: the overrides that all trials share."""
+    space: Mapping[str, Any] = field(default_factory=dict)
+    """Of a study: key to Optuna's distribution."""
+
+
+def plan_sweep(name: str, overrides: Sequence[str] = ()) -> Plan:
+    """Compose, check and plan a sweep file without running or writing anything.
+
+    Raises:
+        AugeanError: for whatever is wrong with the file or the overrides.
+    """
+    from augean.train import register, task
+
+    register(name)
+    search_path = create_config_search_path(str(config_dir()))
+    try:
+        loader = Hydra.create_main_hydra2("train", search_path).config_loader
+        master = loader.load_configuration(name, list(overrides), run_mode=RunMode.MULTIRUN)
+        sweeper = Plugins.instance().instantiate_sweeper(
+            config=master, hydra_context=HydraContext(loader, Callbacks()), task_function=task
+        )
+        return cast(AugeanSweeper, sweeper).plan(list(master.hydra.overrides.task))
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(explain(error, overrides)) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
 def swept_keys(overrides: Sequence[Override]) -> list[str]:
     return [override.get_key_element() for override in overrides if override.is_sweep_override()]
 
@@ -136,22 +177,34 @@ class AugeanSweeper(Sweeper):
             AugeanError: for a sweep that cannot be planned, and for what no run can do without.
             SystemExit: with status 1 when a job failed, after all others have run.
         """
+        plan = self.plan(arguments)
+        return self._sweep_study(plan) if plan.record.kind == "study" else self._sweep_grid(plan)
+
+    def plan(self, arguments: list[str]) -> Plan:
+        """Compose, check and address what `params` and `arguments` ask for; nothing is run or written.
+
+        Raises:
+            AugeanError: for whatever is wrong with it.
+        """
         own = [f"{key}={'null' if value is None else value}" for key, value in self.params.items()]
         lines = own + arguments
         overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(lines)
         if self.options.n_trials is not None:
-            return self._sweep_study(lines, overrides, arguments)
+            return self._plan_study(lines, overrides, arguments)
         jobs = self._plan(self._points(overrides, self._suffix(arguments)), swept_keys(overrides))
         if not jobs:
             raise ConfigError("the sweep is empty: one of its keys has no values")
         record = self._draft_record(jobs[0].config, overrides, arguments)
         record = replace(record, design=_design(jobs[0].address.outputs, record.name))
         jobs += self._further_seeds(jobs, record.design.get("seeds", {}))
+        _check_baseline(record, [job.row for job in jobs])
+        return Plan(replace(record, jobs=[job.as_cell() for job in jobs]), jobs)
+
+    def _sweep_grid(self, plan: Plan) -> list[float]:
+        record, jobs = plan.record, plan.jobs
         if WORKER in os.environ:
             self._work(jobs, since=float(os.environ[WORKER]))
             raise SystemExit(0)
-        _check_baseline(record, [job.row for job in jobs])
-        record = replace(record, jobs=[job.as_cell() for job in jobs])
         record.write(jobs[0].address.outputs)
         before = {job.address.id for job in jobs if finished(job.address)}
         left = len({job.address.id for job in jobs} - before)
@@ -168,9 +221,7 @@ class AugeanSweeper(Sweeper):
         else:
             work(start)
 
-    def _sweep_study(self, lines: list[str], overrides: Sequence[Override], arguments: list[str]) -> list[float]:
-        """Run a study to its number of trials, then its winner on the final seeds."""
-        from augean.study import Setup, Study
+    def _plan_study(self, lines: list[str], overrides: Sequence[Override], arguments: list[str]) -> Plan:
         from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 
         options = self.options
@@ -188,9 +239,21 @@ class AugeanSweeper(Sweeper):
         base = self._plan([(point, "base")], [])[0]
         if base.config.dataset.num_val == 0:
             raise ConfigError("dataset.num_val=0: a study chooses by validation accuracy, hold out images for it")
-        outputs, record = base.address.outputs, self._draft_record(base.config, overrides, arguments)
         texts = dict(line.split("=", 1) for line in lines if "=" in line)
-        record = replace(record, kind="study", num_trials=options.n_trials, space={key: texts[key] for key in space})
+        record = replace(
+            self._draft_record(base.config, overrides, arguments),
+            kind="study",
+            num_trials=options.n_trials,
+            space={key: texts[key] for key in space},
+        )
+        return Plan(record, [base], space)
+
+    def _sweep_study(self, plan: Plan) -> list[float]:
+        """Run a study to its number of trials, then its winner on the final seeds."""
+        from augean.study import Setup, Study
+
+        options, record, base, space = self.options, plan.record, plan.jobs[0], plan.space
+        outputs, point = base.address.outputs, base.overrides
         name = options.study_name or record.name
         facts = {key: value for key, value in flatten(base.config).items() if key not in space}
         setup = Setup(
