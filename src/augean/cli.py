@@ -184,6 +184,8 @@ def main() -> None:
     """The console entry point; exit code 1 and one message for what the user can mend."""
     sys.path.append(str(Path.cwd()))  # own code lies where one works; last, so that it hides nothing installed
     try:
+        if sys.argv[1:2] == ["submit"] and not {"-h", "--help"} & set(sys.argv):
+            sys.argv[1:] = ["train", *(["-cn"] if len(sys.argv) > 2 else []), *sys.argv[2:], "launcher=slurm"]
         if sys.argv[1:2] == ["train"]:
             # Hydra reads the rest of the command line itself, `augean train --help` included.
             from augean.train import main as train
