@@ -222,6 +222,7 @@ def status(arguments: argparse.Namespace) -> int:
     from augean import records
     from augean.display import coloured
     from augean.messages import among
+    from augean.submit import describe, queued
 
     if not arguments.outputs.is_dir() and arguments.outputs != Path("outputs"):
         raise AugeanError(f"--outputs {arguments.outputs}: no such folder; name the runs' own runtime.outputs")
@@ -233,6 +234,11 @@ def status(arguments: argparse.Namespace) -> int:
             raise AugeanError(f"{arguments.sweep}: no sweep in {arguments.outputs}{among(arguments.sweep, names, '')}")
     if not found:
         print(f"No sweep was launched into {arguments.outputs} yet. For example: make demo")
+    try:
+        in_queue = queued(arguments.outputs)
+    except AugeanError as error:
+        print(error, file=sys.stderr)
+        in_queue = {}
     for record in found:
         states = record.states(arguments.outputs)
         counts = [coloured(f"{states[state]} {state}", state) for state in records.STATES if states[state]]
@@ -245,6 +251,8 @@ def status(arguments: argparse.Namespace) -> int:
             counts.insert(0, f"{over} of {record.num_trials} trials over" + (f", best {best:.2%}" if best else ""))
         print(f"{record.name} ({record.title}): {', '.join(counts)}")
         if going_on:
+            if waiting := describe(record, in_queue):
+                print(f"  in SLURM's queue: {waiting}")
             print(f"  to go on: {record.command}")
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -14,6 +14,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +25,16 @@ from augean import rundir
 from augean.config import Config, LauncherConfig, RuntimeConfig
 from augean.errors import AugeanError, ConfigError, SetupError
 from augean.execute import execute, find_address
+from augean.records import Record
 from augean.workers import WORKER
 
 MAX_ARRAY = 1000
 """Elements of one array; SLURM's own default limit (MaxArraySize) is 1001."""
 NOTICE_SECONDS = 60
 """Beyond the grace time, how long before the time limit a job is told to leave."""
+
+COMPLETING, SETTLE_SECONDS = "COMPLETING", 30
+"""What SLURM calls a job that has just ended, and how long to wait for what becomes of it: it may be requeued."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Element:
         except SystemExit as stop:
             starts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
             if stop.code == 128 + signal.SIGUSR1 and starts < self.launcher.max_requeues:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which the requeue sends
                 subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
             raise
 
@@ -115,8 +122,14 @@ def queued(outputs: Path) -> dict[str, str]:
     if done.returncode != 0 and "Invalid job id" not in done.stderr:
         raise AugeanError(f"SLURM cannot be asked what is queued: {done.stderr.strip()}")
     states = dict(line.split() for line in done.stdout.splitlines())
-    # What is completing works no more, or still holds its run's lock.
-    return {keys[job]: state for job, state in states.items() if job in keys and state != "COMPLETING"}
+    return {keys[job]: state for job, state in states.items() if job in keys}
+
+
+def describe(record: Record, known: Mapping[str, str]) -> str:
+    """How much of a sweep is in SLURM's queue, such as `2 pending, 1 running`; empty for nothing."""
+    ids = {job.id for job in record.jobs}
+    own = Counter(state for key, state in known.items() if key in ids or key.startswith(f"{record.name} worker "))
+    return ", ".join(f"{count} {state.lower()}" for state, count in sorted(own.items()))
 
 
 def submit(name: str, runtime: RuntimeConfig, work: Mapping[str, Callable[[], object]]) -> None:
@@ -131,8 +144,13 @@ def submit(name: str, runtime: RuntimeConfig, work: Mapping[str, Callable[[], ob
         raise SetupError("launcher=slurm: there is no sbatch on this machine; submit on a login node of the cluster")
     outputs, arrays = Path(runtime.outputs), []
     with rundir.lock(outputs, "submit", wait=True):  # so that two at one time know of each other's
-        known = queued(outputs)
-        missing = [key for key in work if key not in known and not rundir.is_locked(outputs, key)]
+        for _ in range(SETTLE_SECONDS):
+            known = queued(outputs)
+            if COMPLETING not in known.values():
+                break
+            time.sleep(1)
+        going = {key for key, state in known.items() if state != COMPLETING}
+        missing = [key for key in work if key not in going and not rundir.is_locked(outputs, key)]
         for start in range(0, len(missing), MAX_ARRAY):
             part = {key: work[key] for key in missing[start : start + MAX_ARRAY]}
             arrays.append(_submit_array(name, runtime, part))
