@@ -327,7 +327,7 @@ class AugeanSweeper(Sweeper):
                 study.note_run(trial, job.address.id, job.address.path.name, job.config.seed)
                 self._update_record(record, study, [])
                 print(f"[trial {trial.number}] {' '.join(assignments(trial.params))}", flush=True)
-                error = self._launch(job, study.environment(trial))
+                (error,) = self._launch([job], study.environment(trial))
             except SetupError:
                 raise
             except (AugeanError, HydraException) as refused:
@@ -355,46 +355,52 @@ class AugeanSweeper(Sweeper):
         """Run what is not over yet; runs that another worker holds are asked for again until they are over."""
         pending = {job.address.id: job for job in jobs if not finished(job.address)}
         num_jobs, start = len(pending), time.monotonic()
+        size = num_jobs if self.master.runtime.launcher.name == "ray" else 1  # Ray gets all at once
         while pending:
-            held_elsewhere = 0
-            for identity, job in list(pending.items()):
-                if finished(job.address) or failure(job.address, since) is not None:
-                    del pending[identity]
-                    continue
-                if rundir.is_locked(job.address.outputs, identity):
-                    held_elsewhere += 1
-                    continue
-                seconds = (time.monotonic() - start) / max(num_jobs - len(pending), 1) * len(pending)
-                left = f", about {readable_seconds(seconds)}" if len(pending) < num_jobs else ""
-                print(f"[{len(pending)} left{left}] {job.row}, seed {job.config.seed}", flush=True)
-                error = self._launch(job)
-                if isinstance(error, RunLocked):
-                    held_elsewhere += 1
-                    continue
-                if error is not None and failure(job.address, since) is None:
-                    # It failed before it had a directory; other workers would try it again in vain.
-                    job.address.path.mkdir(parents=True, exist_ok=True)
-                    note_failure(job.address.path, error)
-                del pending[identity]
+            held_elsewhere, asked = 0, list(pending.values())
+            for first in range(0, len(asked), size):
+                free = []
+                for job in asked[first : first + size]:
+                    if finished(job.address) or failure(job.address, since) is not None:
+                        del pending[job.address.id]
+                    elif rundir.is_locked(job.address.outputs, job.address.id):
+                        held_elsewhere += 1
+                    else:
+                        seconds = (time.monotonic() - start) / max(num_jobs - len(pending), 1) * len(pending)
+                        left = f", about {readable_seconds(seconds)}" if len(pending) < num_jobs else ""
+                        print(f"[{len(pending)} left{left}] {job.row}, seed {job.config.seed}", flush=True)
+                        free.append(job)
+                for job, error in zip(free, self._launch(free) if free else [], strict=True):
+                    if isinstance(error, RunLocked):
+                        held_elsewhere += 1
+                        continue
+                    if error is not None and failure(job.address, since) is None:
+                        # It failed before it had a directory; other workers would try it again in vain.
+                        job.address.path.mkdir(parents=True, exist_ok=True)
+                        note_failure(job.address.path, error)
+                    del pending[job.address.id]
             if held_elsewhere == len(pending):
                 time.sleep(POLL_SECONDS)
 
-    def _launch(self, job: Planned, trial: str | None = None) -> Exception | None:
-        """Run one job through Hydra's launcher; returns the exception that ended it.
+    def _launch(self, jobs: Sequence[Planned], trial: str | None = None) -> list[Exception | None]:
+        """Run jobs through Hydra's launcher; returns the exceptions that ended them.
 
         Raises:
-            SetupError: when that was one, which ends the sweep: no other job can do better.
+            SetupError: when one is that, which ends the sweep: no other job can do better.
 
         Args:
             trial: of a study, the value of the environment variable `TRIAL` in the job.
         """
         quoted = (trial or "").replace("\\", "\\\\").replace("'", "\\'")
         environment = [f"+hydra.job.env_set.{TRIAL}='{quoted}'"] if trial else []
-        result: JobReturn = self.jobs_launcher.launch([[*job.overrides, *environment]], initial_job_idx=0)[0]
-        error = result._return_value if result.status == JobStatus.FAILED else None
-        if isinstance(error, SetupError):
-            raise error  # no other run can have it better
-        return error
+        results: Sequence[JobReturn] = self.jobs_launcher.launch(
+            [[*job.overrides, *environment] for job in jobs], initial_job_idx=0
+        )
+        errors = [result._return_value if result.status == JobStatus.FAILED else None for result in results]
+        for error in errors:
+            if isinstance(error, SetupError):
+                raise error
+        return errors
 
     def _account(self, record: str, jobs: list[Planned], *, num_before: int) -> list[float]:
         """Print how the sweep ended; returns the objectives of its jobs.
