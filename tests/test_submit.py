@@ -1,9 +1,11 @@
 """Sweeps on clusters: what is handed to SLURM in which state, on a real SLURM of one node, and Ray."""
 
+import importlib.util
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -11,12 +13,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from augean import records
+from augean.config import Config, LauncherConfig
+from augean.errors import AugeanError, ConfigError
+from augean.execute import find_address
+from augean.submit import Element, submit, train_run
 from conftest import ROOT, TINY
 
 Environment = dict[str, str]
@@ -46,6 +55,19 @@ SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_interval=1
 NodeName={host} NodeAddr=127.0.0.1 CPUs={num_cpus} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES State=UP
 """
+
+RAY_CLUSTER = """
+import os, subprocess, sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0, "include_dashboard": False})
+cluster.add_node(num_cpus=2, num_gpus=1)
+os.chdir(sys.argv[1])
+done = subprocess.run(sys.argv[2:], env={**os.environ, "RAY_ADDRESS": cluster.address})
+cluster.shutdown()
+sys.exit(done.returncode)
+"""
+"""Runs a command beside a cluster of two nodes, of which the second has a GPU, so it is told."""
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
@@ -155,7 +177,7 @@ def test_a_sweep_is_submitted_left_cancelled_requeued_and_nothing_is_lost_or_tra
 ) -> None:
     epochs = 25
     submission = (
-        "submit", "table1_activation", "seed=0,1", "activation=relu,leaky_relu", "launcher=slurm", *TINY, f"trainer.epochs={epochs}",
+        "submit", "table1_activation", "seed=0,1", "activation=relu,leaky_relu", *TINY, f"trainer.epochs={epochs}",
         "runtime.progress=plain", f"runtime.outputs={tmp_path}", "runtime.launcher.cpus=1", "runtime.launcher.gpus=0",
     )  # fmt: skip
     assert "4 submitted as SLURM array" in augean(slurm, *submission)
@@ -225,3 +247,106 @@ def test_what_slurm_refuses_is_one_message(slurm: Environment, tmp_path: Path) -
     assert "invalid partition specified: nowhere" in done.stderr
     assert "Traceback" not in done.stderr
     assert not jobs_of(tmp_path)
+
+
+def start_element(config: Config, launcher: LauncherConfig, folder: Path, *, stop_after: int | None) -> int:
+    """Run an array element in a process of its own; with `stop_after`, tell it that its time is over at that epoch."""
+    code = (
+        "import sys, cloudpickle; from augean.training import Display; import os, signal\n"
+        "element, last = cloudpickle.load(sys.stdin.buffer)\n"
+        "show = Display.show\n"
+        "def told(self, result):\n"
+        "    show(self, result)\n"
+        "    if result.epoch == last: os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "Display.show = told\n"
+        "element()\n"
+    )
+    element = Element(partial(train_run, config, find_address(config).id), str(folder), launcher)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    source = cloudpickle.dumps((element, stop_after))
+    return subprocess.run([sys.executable, "-c", code], input=source, env=environment, timeout=120).returncode
+
+
+@pytest.mark.parametrize("max_requeues", [5, 0])
+def test_an_element_whose_time_is_over_leaves_a_checkpoint_and_goes_back_into_the_queue(
+    tiny: Callable[..., Config], tmp_path: Path, max_requeues: int
+) -> None:
+    config = tiny("trainer.epochs=4", "runtime.checkpoint_seconds=1000")
+    launcher = LauncherConfig(name="slurm", max_requeues=max_requeues)
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text('#!/bin/sh\necho "$@" >> "$(dirname "$0")/requeued"\n')
+    scontrol.chmod(0o755)
+    assert start_element(config, launcher, tmp_path, stop_after=2) == 128 + signal.SIGUSR1
+    requeued = tmp_path / "requeued"
+    assert (requeued.read_text() if requeued.exists() else "") == ("requeue 7\n" if max_requeues else "")
+    path = find_address(config).path
+    assert (path / "checkpoint.pt").exists()
+    if not max_requeues:
+        return
+    assert start_element(config, launcher, tmp_path, stop_after=None) == 0
+    summary = json.loads((path / "summary.json").read_text())
+    assert (summary["status"], summary["epochs"], summary["num_resumes"]) == ("finished", 4, 1)
+
+
+def test_an_element_whose_code_or_data_have_changed_refuses(tiny: Callable[..., Config]) -> None:
+    config = tiny()
+    with pytest.raises(ConfigError, match=r"0123456789 is .* by now: its code or data have changed"):
+        train_run(config, "0123456789")
+    assert not find_address(config).path.exists()
+
+
+def test_what_is_missing_here_is_named_with_its_remedy(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tiny("launcher=slurm")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "submitit", None)
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(AugeanError, match=r"pip install 'augean\[slurm\]'"):
+            submit("table", config.runtime, {})
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'augean[slurm]'")
+    with pytest.raises(AugeanError, match="there is no sbatch on this machine"):
+        submit("table", config.runtime, {"0123456789": partial(train_run, config, "0123456789")})
+
+
+def test_launchers_are_for_sweeps_and_stay_outside_of_addresses(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    slurm, local = tiny("launcher=slurm", "runtime.launcher.minutes=5"), tiny()
+    assert (slurm.runtime.launcher.name, slurm.runtime.launcher.gpus) == ("slurm", 1)
+    assert find_address(slurm) == find_address(local)
+    command = [sys.executable, str(ROOT / "train.py"), *TINY, "launcher=slurm", f"runtime.outputs={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=ROOT)
+    assert done.returncode == 1
+    assert "launcher=slurm: is for sweeps" in done.stderr
+    for wrong in ("runtime.launcher.cpus=0", "runtime.launcher.gpus=-1", "runtime.launcher.name=pbs"):
+        with pytest.raises(ConfigError, match=wrong):
+            tiny(wrong)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_its_launcher_names_what_to_install(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), "-m", "launcher=ray", *TINY, f"runtime.outputs={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=ROOT)
+    assert done.returncode == 1
+    assert "launcher=ray needs Ray and its Hydra launcher: pip install 'augean[ray]'" in done.stderr
+
+
+@pytest.mark.integration
+def test_a_grid_on_a_ray_cluster_of_two_nodes_shares_a_gpu_and_accounts_for_failures(tmp_path: Path) -> None:
+    for package in ("ray", "hydra_plugins.hydra_ray_launcher"):
+        pytest.importorskip(package, reason="Ray is not installed: pip install 'augean[ray]'")
+    grid = [
+        sys.executable, str(ROOT / "train.py"), "-m", "seed=0,1,2", "trainer.batch_size=32,159", "launcher=ray",
+        "runtime.launcher.gpus=0.5", "runtime.device=cpu",
+        *[item for item in TINY if not item.startswith("trainer.batch_size")], "trainer.epochs=20",
+    ]  # fmt: skip
+    command = [sys.executable, "-c", RAY_CLUSTER, str(tmp_path), *grid]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd="/")
+    assert "3 finished, 0 diverged, 3 failed" in done.stdout, done.stdout + done.stderr
+    assert "trainer.batch_size=159: 160 training images leave a last batch of one image" in done.stderr
+    assert done.returncode == 1
+    # A relative output folder is the launch's own; the nodes of this cluster have begun elsewhere.
+    summaries = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/summary.json")]
+    assert len(summaries) == 3
+    spans = sorted((summary["started"], summary["finished"]) for summary in summaries)
+    assert any(later[0] < earlier[1] for earlier, later in pairwise(spans)), f"no two runs shared the GPU: {spans}"

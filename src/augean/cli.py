@@ -31,6 +31,10 @@ augean status table1                                      those whose name begin
 augean report --outputs outputs                           outputs/report/index.html
 augean report --select optimizer.name=sgd,adam            some of the runs
 """,
+    "submit": """
+augean submit table1_activation                           the runs that are missing, as a SLURM job array
+augean submit table1_activation runtime.launcher.partition=gpu runtime.launcher.minutes=60
+""",
     "settle": """
 augean settle table1_activation --dry-run                 what is undecided, what it may cost
 augean settle table1_activation --budget 2h               seeds for those rows, for two hours
@@ -88,6 +92,10 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     text = "train a run, a grid or a sweep file: the same as python train.py"
     commands.add_parser("train", help=text).add_argument("overrides", nargs="*").completer = complete_overrides  # type: ignore[attr-defined]
+    text = "hand the missing runs of a sweep to SLURM: the same as augean train -cn <sweep> launcher=slurm"
+    command = commands.add_parser("submit", help=text, description=text)
+    command.add_argument("sweep", help="name of a sweep file, such as table1_activation")
+    command.add_argument("overrides", nargs="*", help="as for augean train").completer = complete_overrides  # type: ignore[attr-defined]
     for name, text in (
         ("status", "finished, running, interrupted, failed and missing runs of each sweep"),
         ("report", "tables, figures and a page from an output directory"),
@@ -184,8 +192,8 @@ def main() -> None:
     """The console entry point; exit code 1 and one message for what the user can mend."""
     sys.path.append(str(Path.cwd()))  # own code lies where one works; last, so that it hides nothing installed
     try:
-        if sys.argv[1:2] == ["submit"] and not {"-h", "--help"} & set(sys.argv):
-            sys.argv[1:] = ["train", *(["-cn"] if len(sys.argv) > 2 else []), *sys.argv[2:], "launcher=slurm"]
+        if sys.argv[1:2] == ["submit"] and sys.argv[2:] and not sys.argv[2].startswith("-"):
+            sys.argv[1:3] = ["train", "launcher=slurm", "-cn", sys.argv[2]]
         if sys.argv[1:2] == ["train"]:
             # Hydra reads the rest of the command line itself, `augean train --help` included.
             from augean.train import main as train
