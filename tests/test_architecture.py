@@ -22,9 +22,9 @@ BUDGET = {"core": 2425, "datasets": 330, "report": 805, "rest": 2720}
 that notice damage, one process that decodes, messages with the remedy) takes 300 alone; signals, exact resume,
 studies that outlive their workers and the CUDA graph take the rest of the difference, and the last 40 follow a user's
 imports, so that an edit of any file of own code gives another id; planning a sweep without running it, for previews,
-and the settings of clusters add 70. The report's last 5 leave what is unknown of own loops out of captions. The rest had
-1,500 before own loops, loggers and what follows training took 600, the judge of the report's claims and merging of runs
-from elsewhere 300, settling with its sequential design and figure 380, and SLURM 120."""
+and the settings of clusters add 70. The report's last 5 leave what is unknown of own loops out of captions. The rest
+had 1,500 before own loops, loggers and what follows training took 600, the judge of the report's claims and merging of
+runs from elsewhere 300, settling with its sequential design and figure 380, and SLURM 120."""
 
 # Direct imports of `augean` modules, at any depth of a file. What is not listed may not be imported.
 MAY_IMPORT = {
