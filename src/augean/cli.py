@@ -32,6 +32,10 @@ augean status table3_width experiment=demo                before its launch: is 
 augean report --outputs outputs                           outputs/report/index.html
 augean report --select optimizer.name=sgd,adam            some of the runs
 """,
+    "submit": """
+augean submit table1_activation                           the runs that are missing, as a SLURM job array
+augean submit table1_activation runtime.launcher.partition=gpu runtime.launcher.minutes=60
+""",
     "settle": """
 augean settle table1_activation --dry-run                 what is undecided, what it may cost
 augean settle table1_activation --budget 2h               seeds for those rows, for two hours
@@ -89,6 +93,10 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     text = "train a run, a grid or a sweep file: the same as python train.py"
     commands.add_parser("train", help=text).add_argument("overrides", nargs="*").completer = complete_overrides  # type: ignore[attr-defined]
+    text = "hand the missing runs of a sweep to SLURM: the same as augean train -cn <sweep> launcher=slurm"
+    command = commands.add_parser("submit", help=text, description=text)
+    command.add_argument("sweep", help="name of a sweep file, such as table1_activation")
+    command.add_argument("overrides", nargs="*", help="as for augean train").completer = complete_overrides  # type: ignore[attr-defined]
     for name, text in (
         ("status", "runs of each sweep by their state; of one that was not launched yet: what it would do"),
         ("report", "tables, figures and a page from an output directory"),
@@ -187,6 +195,8 @@ def main() -> None:
     """The console entry point; exit code 1 and one message for what the user can mend."""
     sys.path.append(str(Path.cwd()))  # own code lies where one works; last, so that it hides nothing installed
     try:
+        if sys.argv[1:2] == ["submit"] and sys.argv[2:] and not sys.argv[2].startswith("-"):
+            sys.argv[1:3] = ["train", "launcher=slurm", "-cn", sys.argv[2]]
         if sys.argv[1:2] == ["train"]:
             # Hydra reads the rest of the command line itself, `augean train --help` included.
             from augean.train import main as train
@@ -224,6 +234,7 @@ def status(arguments: argparse.Namespace) -> int:
     from augean.config import sweeps_dir
     from augean.display import coloured
     from augean.messages import among, stems
+    from augean.submit import describe, queued
 
     if not arguments.sweep and not arguments.outputs.is_dir() and arguments.outputs != Path("outputs"):
         raise AugeanError(f"--outputs {arguments.outputs}: no such folder; name the runs' own runtime.outputs")
@@ -244,6 +255,11 @@ def status(arguments: argparse.Namespace) -> int:
             )
     if not found:
         print(f"No sweep was launched into {arguments.outputs} yet. For example: make demo")
+    try:
+        in_queue = queued(arguments.outputs)
+    except AugeanError as error:
+        print(error, file=sys.stderr)
+        in_queue = {}
     for record in found:
         states = record.states(arguments.outputs)
         counts = [coloured(f"{states[state]} {state}", state) for state in records.STATES if states[state]]
@@ -256,6 +272,8 @@ def status(arguments: argparse.Namespace) -> int:
             counts.insert(0, f"{over} of {record.num_trials} trials over" + (f", best {best:.2%}" if best else ""))
         print(f"{record.name} ({record.title}): {', '.join(counts)}")
         if going_on:
+            if waiting := describe(record, in_queue):
+                print(f"  in SLURM's queue: {waiting}")
             print(f"  to go on: {record.command}")
     for problem in problems:
         print(problem, file=sys.stderr)

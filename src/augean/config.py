@@ -194,7 +194,24 @@ class TableConfig:
 
 @dataclass
 class LauncherConfig:
-    name: str = one_of("local", "local")
+    """Where the runs of a sweep are executed; all but the name is for clusters (docs/clusters.md)."""
+
+    name: str = one_of("local", "local", "slurm", "ray")
+    cpus: int = bounded(1, low=1)
+    """CPU cores of one run."""
+    gpus: float = bounded(0.0, low=0)
+    """GPUs of one run; Ray takes fractions, so that several runs share one."""
+    memory_gb: float | None = bounded(None, above=0)
+    minutes: int = bounded(240, low=1)
+    """SLURM: time limit; a run that needs more is requeued and goes on from its checkpoint."""
+    partition: str | None = None
+    account: str | None = None
+    max_parallel: int | None = bounded(None, low=1)
+    """SLURM: runs of one array at a time."""
+    max_requeues: int = bounded(100, low=0)
+    """SLURM: starts of one run after the first, for an epoch that is longer than the time limit never ends."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Further options of sbatch."""
 
 
 @dataclass

@@ -159,6 +159,8 @@ def _options(words: Sequence[str]) -> Namespace:
 def _hydra(error: BaseException, words: Sequence[str]) -> str:
     text, cause = str(error), error.__cause__
     missing, options = getattr(error, "missing_cfg_file", None), getattr(error, "options", None)
+    if missing == "hydra/launcher/ray":
+        return "launcher=ray needs Ray and its Hydra launcher: pip install 'augean[ray]'"
     if missing and options:
         group, _, option = missing.rpartition("/")
         return f"{group}={option}: no such option{among(option, options, f'{group}=')}"

@@ -91,7 +91,10 @@ def task(raw: DictConfig) -> float:
     try:
         # In a grid a run that another worker trains is left to it for now: there is other work. A trial has to wait.
         wait = not in_sweep or reporter is not None
-        outcome = execute(parse(raw), wait=wait, should_stop=reporter.should_stop if reporter else None)
+        config = parse(raw)
+        if not in_sweep and config.runtime.launcher.name != "local":
+            raise ConfigError(f"launcher={config.runtime.launcher.name}: is for sweeps; -m makes one of a single run")
+        outcome = execute(config, wait=wait, should_stop=reporter.should_stop if reporter else None)
     except Exception as error:
         if reporter is not None and isinstance(error, Pruned):
             reporter.tell_pruned()

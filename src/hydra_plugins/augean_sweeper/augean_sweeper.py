@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +42,7 @@ from augean.execute import TRIAL, Address, build_source, find_address, finished,
 from augean.messages import explain
 from augean.records import NOT_PART, Job, Record, identifying
 from augean.records import read as read_record
+from augean.submit import submit, train_run, work_on_study
 from augean.workers import WORKER, supervise
 
 
@@ -134,7 +136,7 @@ def plan_sweep(name: str, overrides: Sequence[str] = (), folder: Path | None = N
         )
         return cast(AugeanSweeper, sweeper).plan(list(master.hydra.overrides.task))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(explain(error, overrides)) from error
+        raise ConfigError(explain(error, ["-cn", name, *overrides])) from error
     finally:
         GlobalHydra.instance().clear()
 
@@ -212,17 +214,30 @@ class AugeanSweeper(Sweeper):
             raise SystemExit(0)
         record.write(jobs[0].address.outputs)
         before = {job.address.id for job in jobs if finished(job.address)}
-        left = len({job.address.id for job in jobs} - before)
-        print(f"Sweep {record.name}: {left + len(before)} runs, {len(before)} of them there already.", flush=True)
+        left = {
+            job.address.id: partial(train_run, job.config, job.address.id)
+            for job in jobs
+            if job.address.id not in before
+        }
+        print(f"Sweep {record.name}: {len(left) + len(before)} runs, {len(before)} of them there already.", flush=True)
         if left:
-            self._share(jobs[0].config, left, lambda since: self._work(jobs, since=since))
+            self._share(record.name, jobs[0].config, left, lambda since: self._work(jobs, since=since))
         return self._account(record.name, jobs, num_before=len(before))
 
-    def _share(self, config: Config, most: int, work: Callable[[float], None]) -> None:
-        """Do the sweep's work, here or in `runtime.workers` processes of this command, `most` at the most."""
+    def _share(
+        self, name: str, config: Config, left: Mapping[str, Callable[[], None]], work: Callable[[float], None]
+    ) -> None:
+        """Do the sweep's work, here or in `runtime.workers` processes of this command, at most one for each of `left`.
+
+        Raises:
+            SystemExit: when SLURM is to do it: `left` is what its jobs do, by key.
+        """
         start = time.time()
-        if config.runtime.workers > 1 and most > 1:
-            supervise(min(config.runtime.workers, most), config.runtime, since=start)
+        if config.runtime.launcher.name == "slurm":
+            submit(name, config.runtime, left)
+            raise SystemExit(0)
+        if config.runtime.workers > 1 and len(left) > 1:
+            supervise(min(config.runtime.workers, len(left)), config.runtime, since=start)
         else:
             work(start)
 
@@ -279,21 +294,23 @@ class AugeanSweeper(Sweeper):
         def work(since: float) -> None:
             with study.working():
                 self._work_on_study(study, point, record)
-            if options.final_seeds:
-                self._work(self._winners(study, point, record), since=since)
+            self._work(self._winners(study, point, record), since=since)
 
         if WORKER in os.environ:
             work(float(os.environ[WORKER]))
             raise SystemExit(0)
         print(f"Study {name}: {setup.num_trials} trials, {study.num_over()} of them over already.", flush=True)
         self._update_record(record, study, [])
-        self._share(base.config, setup.num_trials + options.final_seeds, work)
-        winners = self._winners(study, point, record) if options.final_seeds else []
-        best = study.best()
+        if study.num_over() < setup.num_trials or not all(
+            finished(job.address) for job in self._winners(study, point, record)
+        ):
+            most = min(base.config.runtime.workers, setup.num_trials + options.final_seeds)
+            worker = partial(work_on_study, sys.argv, time.time())
+            self._share(record.name, base.config, {f"{record.name} worker {i}": worker for i in range(most)}, work)
+        winners, best = self._winners(study, point, record), study.best()
         print(f"Study {name}: {study.count()}; best {best.value:.2%} in trial {best.number}:")
         for key, value in best.params.items():
             print(f"  {key}={value}")
-        self._update_record(replace(record, winner=[*point, *assignments(best.params)]), study, winners)
         return self._account(record.name, winners, num_before=0) if winners else [best.value or 0.0]
 
     def _make_sampler(self, num_trials: int) -> Any:
@@ -318,7 +335,7 @@ class AugeanSweeper(Sweeper):
                 study.note_run(trial, job.address.id, job.address.path.name, job.config.seed)
                 self._update_record(record, study, [])
                 print(f"[trial {trial.number}] {' '.join(assignments(trial.params))}", flush=True)
-                error = self._launch(job, study.environment(trial))
+                (error,) = self._launch([job], study.environment(trial))
             except SetupError:
                 raise
             except (AugeanError, HydraException) as refused:
@@ -329,10 +346,13 @@ class AugeanSweeper(Sweeper):
             self._update_record(record, study, [])
 
     def _winners(self, study: Any, point: tuple[str, ...], record: Record) -> list[Planned]:
+        """The winner's runs on the final seeds; the record tells of them from here on."""
         best = (*point, *assignments(study.best().params))
         without_seed = tuple(item for item in best if not item.startswith("seed="))
         seeds = range(self.options.final_seeds)
-        return self._plan([((*without_seed, f"seed={seed}"), "winner") for seed in seeds], [])
+        jobs = self._plan([((*without_seed, f"seed={seed}"), "winner") for seed in seeds], [])
+        self._update_record(replace(record, winner=list(best)), study, jobs)
+        return jobs
 
     def _update_record(self, record: Record, study: Any, winners: list[Planned]) -> None:
         with study.locked():
@@ -343,46 +363,52 @@ class AugeanSweeper(Sweeper):
         """Run what is not over yet; runs that another worker holds are asked for again until they are over."""
         pending = {job.address.id: job for job in jobs if not finished(job.address)}
         num_jobs, start = len(pending), time.monotonic()
+        size = num_jobs if self.master.runtime.launcher.name == "ray" else 1  # Ray gets all at once
         while pending:
-            held_elsewhere = 0
-            for identity, job in list(pending.items()):
-                if finished(job.address) or failure(job.address, since) is not None:
-                    del pending[identity]
-                    continue
-                if rundir.is_locked(job.address.outputs, identity):
-                    held_elsewhere += 1
-                    continue
-                seconds = (time.monotonic() - start) / max(num_jobs - len(pending), 1) * len(pending)
-                left = f", about {readable_seconds(seconds)}" if len(pending) < num_jobs else ""
-                print(f"[{len(pending)} left{left}] {job.row}, seed {job.config.seed}", flush=True)
-                error = self._launch(job)
-                if isinstance(error, RunLocked):
-                    held_elsewhere += 1
-                    continue
-                if error is not None and failure(job.address, since) is None:
-                    # It failed before it had a directory; other workers would try it again in vain.
-                    job.address.path.mkdir(parents=True, exist_ok=True)
-                    note_failure(job.address.path, error)
-                del pending[identity]
+            held_elsewhere, asked = 0, list(pending.values())
+            for first in range(0, len(asked), size):
+                free = []
+                for job in asked[first : first + size]:
+                    if finished(job.address) or failure(job.address, since) is not None:
+                        del pending[job.address.id]
+                    elif rundir.is_locked(job.address.outputs, job.address.id):
+                        held_elsewhere += 1
+                    else:
+                        seconds = (time.monotonic() - start) / max(num_jobs - len(pending), 1) * len(pending)
+                        left = f", about {readable_seconds(seconds)}" if len(pending) < num_jobs else ""
+                        print(f"[{len(pending)} left{left}] {job.row}, seed {job.config.seed}", flush=True)
+                        free.append(job)
+                for job, error in zip(free, self._launch(free) if free else [], strict=True):
+                    if isinstance(error, RunLocked):
+                        held_elsewhere += 1
+                        continue
+                    if error is not None and failure(job.address, since) is None:
+                        # It failed before it had a directory; other workers would try it again in vain.
+                        job.address.path.mkdir(parents=True, exist_ok=True)
+                        note_failure(job.address.path, error)
+                    del pending[job.address.id]
             if held_elsewhere == len(pending):
                 time.sleep(POLL_SECONDS)
 
-    def _launch(self, job: Planned, trial: str | None = None) -> Exception | None:
-        """Run one job through Hydra's launcher; returns the exception that ended it.
+    def _launch(self, jobs: Sequence[Planned], trial: str | None = None) -> list[Exception | None]:
+        """Run jobs through Hydra's launcher; returns the exceptions that ended them.
 
         Raises:
-            SetupError: when that was one, which ends the sweep: no other job can do better.
+            SetupError: when one is that, which ends the sweep: no other job can do better.
 
         Args:
             trial: of a study, the value of the environment variable `TRIAL` in the job.
         """
         quoted = (trial or "").replace("\\", "\\\\").replace("'", "\\'")
         environment = [f"+hydra.job.env_set.{TRIAL}='{quoted}'"] if trial else []
-        result: JobReturn = self.jobs_launcher.launch([[*job.overrides, *environment]], initial_job_idx=0)[0]
-        error = result._return_value if result.status == JobStatus.FAILED else None
-        if isinstance(error, SetupError):
-            raise error  # no other run can have it better
-        return error
+        results: Sequence[JobReturn] = self.jobs_launcher.launch(
+            [[*job.overrides, *environment] for job in jobs], initial_job_idx=0
+        )
+        errors = [result._return_value if result.status == JobStatus.FAILED else None for result in results]
+        for error in errors:
+            if isinstance(error, SetupError):
+                raise error
+        return errors
 
     def _account(self, record: str, jobs: list[Planned], *, num_before: int) -> list[float]:
         """Print how the sweep ended; returns the objectives of its jobs.
