@@ -385,6 +385,8 @@ def _argument_problems(key: str, value: Any) -> Iterator[str]:
             yield from _argument_problems(f"{key}[{index}]", item)
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{key}={value}: must be a finite number"
+    elif not isinstance(value, str | int | float | None):
+        yield f"{key}={value}: must be text, a number, true, false or null, or a list or keys with those"
 
 
 def targets(config: Config) -> dict[str, str]:
@@ -403,7 +405,7 @@ def find_class(key: str, target: str, base: type[T]) -> type[T]:
     module_name, _, class_name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # importing runs code, which may raise whatever it likes
         raise ConfigError(f"{key}={target}: cannot import {module_name}: {error}") from error
     found = getattr(module, class_name, None)
     if found is None:
@@ -439,6 +441,8 @@ def plain(value: Any, *, floats: bool) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item, floats=floats) for item in value]
     if floats and isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int) and (value.bit_length() > 1000 or float(value) != value):
+            return value  # a float cannot tell it from its neighbours
         return float(value) + 0.0  # -0.0 and 0.0 are one value
     return value
 

@@ -207,6 +207,7 @@ def _complete(path: Path) -> Iterator[BinaryIO]:
             yield file
         os.replace(part, path)
     except OSError as error:
+        part.unlink(missing_ok=True)  # it may be what fills the disk
         raise cache_error(path.parent, error) from error
 
 
