@@ -18,6 +18,9 @@ from augean.errors import AugeanError, ConfigError, Pruned, SetupError, UsageErr
 from augean.execute import TRIAL, Outcome, execute
 from augean.messages import check, explain, pipe_closed, stems
 
+TRUSTED = ("hydra.*", "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
+"""What Hydra itself may construct: its own settings in a config from a stranger could name any function."""
+
 
 def register(sweep: str | None = None) -> None:
     """Store `augean`, which conf/config.yaml and run directories begin with: the schema and the Hydra settings.
@@ -121,7 +124,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     try:
         register(check(sys.argv[1:]).config_name)
-        hydra.main(config_path=str(config_dir()), config_name="config")(task)()
+        hydra.main(str(config_dir()), "config", execution_whitelist=TRUSTED)(task)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:
