@@ -217,7 +217,7 @@ import torch
 import augean.training
 torch.ones(64, 64) @ torch.ones(64, 64)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + 1200 * 2**20,) * 2)
 from augean.train import main
 sys.argv = ["train.py", *sys.argv[1:]]
 main()
@@ -227,7 +227,7 @@ main()
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_AS") or sys.platform != "linux", reason="needs Linux's address limit")
 def test_out_of_memory_on_a_cpu_fails_one_job_with_a_hint_and_the_next_runs(tmp_path: Path) -> None:
     setting = [item for item in TINY if not item.startswith("width")]
-    arguments = ["-m", "width.channels=512,4", "trainer.epochs=1", *setting[:-1], f"runtime.outputs={tmp_path}"]
+    arguments = ["-m", "width.channels=4096,4", "trainer.epochs=1", *setting[:-1], f"runtime.outputs={tmp_path}"]
     done = subprocess.run(
         [sys.executable, "-c", OUT_OF_MEMORY, *[item for item in arguments if item != "trainer.epochs=3"]],
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -291,6 +291,11 @@ def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
         if isinstance(error, MissingMandatoryValue):
             raise ConfigError(f"{error.full_key}: has no value yet; give it one, {error.full_key}=...") from error
         raise ConfigError(where + str(error).split("\n")[0]) from error
+    except (TypeError, ValueError, RecursionError) as error:  # such as keys where a list belongs
+        raise ConfigError(f"the config cannot be read: {error}") from error
+    for key, _, value in walk(config, ""):
+        if isinstance(value, list) and not all(isinstance(item, str | int | float) for item in value):
+            raise ConfigError(f"{key}={value}: must be a list of plain values")
     problems = [*_range_problems(config), *_cross_problems(config)]
     if problems:
         raise ConfigError("\n".join(problems))

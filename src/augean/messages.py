@@ -113,7 +113,7 @@ def explain(error: BaseException, words: Sequence[str]) -> str | None:
         return _hydra(error, words)
     if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
         return _no_option(words)
-    if isinstance(error, ValueError | OmegaConfBaseException):
+    if isinstance(error, ValueError | OmegaConfBaseException) or "incompatible container types" in str(error):
         return str(error).split("\n")[0]
     if isinstance(error, yaml.YAMLError):
         return f"no valid YAML: {' '.join(str(error).split())}"
@@ -153,7 +153,8 @@ def _machine(error: BaseException) -> str | None:
         asked = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
         return (
             f"out of memory{f' ({asked[0]})' if asked else ''}: make the run smaller with trainer.batch_size or "
-            "width.channels, or free the device; nvidia-smi shows who uses a GPU, runtime.device=cuda:1 takes another"
+            "width.channels, take fewer runtime.workers, or free the device; nvidia-smi shows who uses a GPU, "
+            "runtime.device=cuda:1 takes another"
         )
     if isinstance(error, ModuleNotFoundError):
         return f"{text} in {sys.executable}: pip install {error.name}, or `make setup` for all that Augean needs"

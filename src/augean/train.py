@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -63,8 +64,8 @@ def compose(overrides: Sequence[str] = (), name: str = "config", folder: Path | 
     try:
         with hydra.initialize_config_dir(str(folder or config_dir())):
             return parse(hydra.compose(name, list(overrides)))
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(explain(error, overrides)) from error
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError, yaml.YAMLError) as error:
+        raise ConfigError(explain(error, overrides) or str(error)) from error
 
 
 def report_outcome(outcome: Outcome) -> None:

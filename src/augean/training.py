@@ -208,7 +208,7 @@ def describe_model(config: Config, num_classes: int) -> dict[str, Any]:
                 note(name, module)
         try:
             output = network(torch.empty(1, *shape))
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, TypeError) as error:
             raise ConfigError(f"model={config.model.name}: cannot take images of shape {shape}: {error}") from error
     if tuple(output.shape) != (1, num_classes):
         raise ConfigError(
