@@ -9,6 +9,7 @@ Batch norm uses its running statistics, so that the surface is that of the netwo
 
 import argparse
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy
@@ -16,6 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from augean import rundir
 from augean.build import build_model
 from augean.config import Config
 from augean.execute import build_source
@@ -31,7 +33,8 @@ def load_run(path: Path, data: str) -> tuple[nn.Module, Split, Config]:
     node = config.dataset
     splits = load_data(build_source(config), node.num_val, node.num_train, node.split_seed, torch.device("cpu"))
     network = build_model(config, len(splits.classes))
-    network.load_state_dict(torch.load(path / "best.pt", weights_only=True))
+    weights = io.BytesIO(rundir.read_checked(path, "best.pt"))
+    network.load_state_dict(torch.load(weights, weights_only=True))
     return network.eval(), splits.test, config
 
 

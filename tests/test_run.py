@@ -48,6 +48,7 @@ def same_result(one: Path, other: Path) -> bool:
     scores = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "selected_epoch", "epochs")
     return (
         metrics(one) == metrics(other)
+        and {**first["files"], "metrics.csv": ""} == {**second["files"], "metrics.csv": ""}
         and all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
         and all(first[name] == second[name] for name in scores)
     )
@@ -162,14 +163,27 @@ def test_a_run_that_another_process_trains_is_not_waited_for_in_a_sweep(tiny: Ma
 
 KILLED = [
     "",
-    "optimizer=adam optimizer.lr=0.01",
-    "optimizer=rmsprop",
+    "optimizer=adam optimizer.lr=0.01 trainer.reset_optimizer=epoch regularization=label_smoothing",
+    "optimizer=adamw regularization=l2_5e-4 augmentation=none record.step_loss=true record.probe_every=2",
+    "optimizer=rmsprop regularization=cutout schedule=constant",
     "optimizer=adagrad schedule=cosine",
     "regularization=dropout schedule=onecycle",
     "regularization=mixup regularization.cutout=4 schedule.patience=0",
     "trainer.precision=bf16 model=vgg_a_bn record.step_loss=true",
-    "trainer.precision=fp16",
+    "trainer.precision=fp16 optimizer=adam augmentation=none",
 ]
+
+
+def test_every_kind_of_training_is_among_the_killed_ones(tiny: Make) -> None:
+    configs = [tiny(*line.split()) for line in KILLED]
+    for group in ("optimizer", "schedule"):
+        options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+        assert options == {getattr(config, group).name for config in configs}
+    for name in vars(configs[0].regularization):
+        assert any(getattr(config.regularization, name) for config in configs), name
+    assert {config.trainer.precision for config in configs} == {"fp32", "bf16", "fp16"}
+    assert {config.trainer.reset_optimizer for config in configs} == {"never", "epoch"}
+    assert {config.augmentation.crop_padding > 0 for config in configs} == {True, False}
 
 
 @pytest.mark.parametrize("overrides", KILLED)

@@ -291,6 +291,11 @@ def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
         if isinstance(error, MissingMandatoryValue):
             raise ConfigError(f"{error.full_key}: has no value yet; give it one, {error.full_key}=...") from error
         raise ConfigError(where + str(error).split("\n")[0]) from error
+    except (TypeError, ValueError, RecursionError) as error:  # such as keys where a list belongs
+        raise ConfigError(f"the config cannot be read: {error}") from error
+    for key, _, value in walk(config, ""):
+        if isinstance(value, list) and not all(isinstance(item, str | int | float) for item in value):
+            raise ConfigError(f"{key}={value}: must be a list of plain values")
     problems = [*_range_problems(config), *_cross_problems(config)]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -385,6 +390,8 @@ def _argument_problems(key: str, value: Any) -> Iterator[str]:
             yield from _argument_problems(f"{key}[{index}]", item)
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{key}={value}: must be a finite number"
+    elif not isinstance(value, str | int | float | None):
+        yield f"{key}={value}: must be text, a number, true, false or null, or a list or keys with those"
 
 
 def targets(config: Config) -> dict[str, str]:
@@ -403,7 +410,7 @@ def find_class(key: str, target: str, base: type[T]) -> type[T]:
     module_name, _, class_name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # importing runs code, which may raise whatever it likes
         raise ConfigError(f"{key}={target}: cannot import {module_name}: {error}") from error
     found = getattr(module, class_name, None)
     if found is None:
@@ -439,6 +446,8 @@ def plain(value: Any, *, floats: bool) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item, floats=floats) for item in value]
     if floats and isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int) and (value.bit_length() > 1000 or float(value) != value):
+            return value  # a float cannot tell it from its neighbours
         return float(value) + 0.0  # -0.0 and 0.0 are one value
     return value
 

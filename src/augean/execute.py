@@ -3,8 +3,11 @@
 Imports no torch until a run is known to be needed.
 """
 
+import gc
+import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,12 +66,14 @@ def find_address(config: Config, loop: str | None = None) -> Address:
     return Address(outputs, identity, rundir.runs_dir(outputs) / directory_name(config, identity))
 
 
-def finished(address: Address) -> Outcome | None:
-    """The outcome of a run that is over; None when it still has to be trained."""
+def finished(address: Address, *, say: bool = False) -> Outcome | None:
+    """The outcome of a run that is over; None when it still has to be trained, with `say` also why again."""
     try:
-        summary = rundir.read_summary(address.path)
-    except AugeanError:
-        return None  # damaged: the run is made again
+        summary = rundir.read_summary(address.path, address.id)
+    except AugeanError as error:
+        if say:
+            print(f"{error}; the run is made again", file=sys.stderr)
+        return None
     return Outcome(address, summary, skipped=True) if summary else None
 
 
@@ -91,7 +96,7 @@ def execute(
     if wait and rundir.is_locked(address.outputs, address.id):
         print(f"Run {address.id} is being trained by another process; waiting for it.", flush=True)
     with rundir.lock(address.outputs, address.id, wait=wait):
-        if outcome := finished(address):  # by whoever held the lock before
+        if outcome := finished(address, say=True):  # by whoever held the lock before
             return outcome
         from augean.training import train
 
@@ -103,12 +108,22 @@ def execute(
             raise
         except Exception as error:
             note_failure(address.path, error)
+            release(error)
             raise
 
 
 def note_failure(path: Path, error: Exception) -> None:
-    """Leave failure.txt in the run's directory, if the run got as far as having one."""
+    """Leave failure.txt in the run's directory, if the run got as far as having one and the disk takes it."""
     if path.is_dir():
         expected = isinstance(error, AugeanError)
         text = str(error) if expected else "".join(traceback.format_exception(error))
-        rundir.write(path / "failure.txt", text.rstrip() + "\n")
+        with suppress(AugeanError):
+            rundir.write(path / "failure.txt", text.rstrip() + "\n")
+
+
+def release(error: BaseException | None) -> None:
+    """Free the memory that an exception holds by the frames it came through: a sweep's next job needs it."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()

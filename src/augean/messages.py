@@ -16,6 +16,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import NoReturn
 
+import yaml
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from augean.config import Config, config_dir, sweeps_dir, walk
@@ -65,6 +66,8 @@ def check(words: Sequence[str]) -> Namespace:
             f"-cd {folder} -cn {name}: would start the default run, as {conf}/{name}.yaml comes first; "
             f"the config of a run starts by -cp {folder.absolute()} -cn {name}"
         )
+    if told.config_path:
+        _refuse_settings(Path(told.config_path) / f"{name or 'config'}.yaml")
     for word in told.overrides:
         key, _, value = word.partition("=")
         if key in _groups() and value.startswith("[") and "," in value:
@@ -75,6 +78,26 @@ def check(words: Sequence[str]) -> Namespace:
                 "(a study: -m hydra.sweeper.n_trials=40 and a search space)"
             )
     return told
+
+
+def _refuse_settings(file: Path) -> None:
+    """Refuse a run's config that says more than what is trained: a stranger could name any file and function."""
+    try:
+        text = file.read_text()
+        content = yaml.safe_load(text)
+    except OSError:
+        return  # Hydra says it
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise AugeanError(f"{file}: no valid YAML ({' '.join(str(error).split())})") from error
+    content = content if isinstance(content, dict) else {}
+    foreign = [str(key) for key in content if str(key).split(".")[0] in ("hydra", "runtime")]
+    if content.get("defaults", ["augean", "_self_"]) != ["augean", "_self_"]:
+        foreign.append("other defaults than augean and _self_")
+    if foreign or "@package" in text:
+        raise AugeanError(
+            f"{file}: has {', '.join(foreign) or '@package'}, which no run writes into its config; "
+            "remove that, and give such settings on the command line"
+        )
 
 
 def explain(error: BaseException, words: Sequence[str]) -> str | None:
@@ -90,8 +113,10 @@ def explain(error: BaseException, words: Sequence[str]) -> str | None:
         return _hydra(error, words)
     if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
         return _no_option(words)
-    if isinstance(error, ValueError | OmegaConfBaseException):
+    if isinstance(error, ValueError | OmegaConfBaseException) or "incompatible container types" in str(error):
         return str(error).split("\n")[0]
+    if isinstance(error, yaml.YAMLError):
+        return f"no valid YAML: {' '.join(str(error).split())}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; {WRITABLE}"
     return _machine(error)
@@ -128,7 +153,8 @@ def _machine(error: BaseException) -> str | None:
         asked = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
         return (
             f"out of memory{f' ({asked[0]})' if asked else ''}: make the run smaller with trainer.batch_size or "
-            "width.channels, or free the device; nvidia-smi shows who uses a GPU, runtime.device=cuda:1 takes another"
+            "width.channels, take fewer runtime.workers, or free the device; nvidia-smi shows who uses a GPU, "
+            "runtime.device=cuda:1 takes another"
         )
     if isinstance(error, ModuleNotFoundError):
         return f"{text} in {sys.executable}: pip install {error.name}, or `make setup` for all that Augean needs"

@@ -79,8 +79,8 @@ class Record:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise AugeanError(f"runtime.outputs={outputs}: cannot make {folder} ({error.strerror})") from error
-        path = folder / f"{self.name}.json"
-        rundir.write(path, json.dumps(asdict(self), indent=1) + "\n")
+        path, content = folder / f"{self.name}.json", asdict(self)
+        rundir.write(path, json.dumps({**content, "sha256": rundir.own_digest(content)}, indent=1) + "\n")
         return path
 
     def was_asked_as(self, name: str, overrides: Sequence[str]) -> bool:
@@ -114,14 +114,17 @@ def read(path: Path) -> Record:
     """Read one record.
 
     Raises:
-        AugeanError: when the file is no record, or of another schema.
+        AugeanError: when the file is no record, of another schema, or was altered after it was written.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text())
         if content["schema"] != SCHEMA:
             raise AugeanError(f"{path}: sweep record of schema {content['schema']}, this Augean reads {SCHEMA}")
+        if content.get("sha256") not in (None, rundir.own_digest(content)):
+            raise AugeanError(f"{path}: was altered or damaged; the sweep's own command writes it again")
+        content.pop("sha256", None)
         return Record(**{**content, "jobs": [Job(**job) for job in content["jobs"]]})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise AugeanError(f"{path}: not a sweep record ({type(error).__name__}: {error})") from error
 
 

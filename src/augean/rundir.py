@@ -114,43 +114,68 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Write summary.json with the digests of the run's other files and, last, of the summary itself."""
     files = {name: sha256(path / name) for name in DIGESTED if (path / name).exists()}
     content = {**summary, "files": files}
-    content["sha256"] = _own_digest(content)
+    content["sha256"] = own_digest(content)
     write(path / "summary.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def _own_digest(summary: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in summary.items() if key != "sha256"}
+def own_digest(content: Mapping[str, Any]) -> str:
+    """The sha256 of a JSON file's content, to be kept in it under that name."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def read_summary(path: Path) -> dict[str, Any] | None:
+def read_summary(path: Path, identity: str | None = None) -> dict[str, Any] | None:
     """The summary of a finished or diverged run; None while there is none.
 
+    Args:
+        identity: the run that it must be of, as a directory may have been copied over another's.
+
     Raises:
-        AugeanError: when the file cannot be read, is no summary, or was altered after it was written.
+        AugeanError: when the file cannot be read, is no summary, is another run's, or was altered after it was written.
     """
     file = path / "summary.json"
     try:
         text = file.read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # the second for bytes that are no text, and for a path that is none
         raise AugeanError(f"{file}: cannot be read ({error})") from error
     try:
         summary = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AugeanError(f"{file}: no valid JSON ({error})") from error
     if not isinstance(summary, dict) or not isinstance(summary.get("config"), dict):
         raise AugeanError(f"{file}: not the summary of a run")
-    if summary.get("sha256") != _own_digest(summary):
+    if summary.get("sha256") != own_digest(summary):
         raise AugeanError(f"{file}: was altered or damaged after it was written")
+    known = summary.get("status") in ("finished", "diverged") and isinstance(summary.get("id"), str)
+    if not known or not isinstance(summary.get("files"), dict):
+        raise AugeanError(f"{file}: not the summary of a run: id, status or files are absent or unknown")
+    if identity not in (None, summary["id"]):
+        raise AugeanError(f"{file}: is the summary of run {summary['id']}, not of {identity}")
     return summary
+
+
+def read_checked(path: Path, name: str) -> bytes:
+    """The content of one of a run's files, as the run wrote it.
+
+    Raises:
+        OSError: when there is no such file, or it cannot be read.
+        AugeanError: when its digest is not the one that the summary has, or there is no sound summary.
+    """
+    content = (path / name).read_bytes()
+    summary = read_summary(path)
+    if summary is not None and hashlib.sha256(content).hexdigest() != summary["files"].get(name):
+        raise AugeanError(
+            f"{path / name}: was truncated or altered after the run; without {path / 'summary.json'} it is made again"
+        )
+    return content
 
 
 def state(outputs: Path, path: Path, identity: str) -> str:
     """finished, diverged, running, interrupted, failed or missing; a damaged summary reads as interrupted or failed."""
     try:
-        summary = read_summary(path)
+        summary = read_summary(path, identity)
     except AugeanError:
         summary = None
     if summary is not None:

@@ -16,20 +16,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from filelock import FileLock
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean import rundir
 from augean.config import find_class
 from augean.errors import AugeanError, ConfigError, RunLocked, StorageError
 from augean.execute import TRIAL
+from augean.journal import Journal
 from augean.records import Job
 
 IDENTITY, OWNER, ERROR, RUN = "augean:identity", "augean:owner", "augean:error", "augean:run"
 NUM_TRIES, NUM_RECONNECTS, PAUSE_SECONDS = 6, 60, 1.0
 """How often a database is tried at the start, and when it is lost later on; the wait between."""
+AGAIN = "augean:again"
+"""Of a trial that is queued again: the number of the one that died."""
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -38,14 +39,10 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
 
     Raises:
         ConfigError: when the database's driver is missing.
-        StorageError: when it cannot be opened.
+        StorageError: when it cannot be opened, or the journal is damaged.
     """
     if url.endswith(".journal"):
-        # Optuna's own lock is a marker file, which a killed holder leaves behind. It is called .lock, and
-        # optuna-dashboard breaks whatever has that name.
-        lock = FileLock(f"{url}.flock", fallback_to_soft=False)
-        backend = JournalFileBackend(url, lock_obj=lock)  # type: ignore[arg-type]
-        return optuna.storages.JournalStorage(backend)
+        return optuna.storages.JournalStorage(Journal(url))
     import sqlalchemy
 
     for _ in range(NUM_TRIES):
@@ -166,10 +163,12 @@ class Study:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def _requeue_dead(self) -> None:
+        queued = {trial.user_attrs.get(AGAIN) for trial in self.trials()}
         for trial in self.trials(TrialState.RUNNING):
             if not rundir.is_locked(self.outputs, f"worker-{trial.user_attrs.get(OWNER)}"):
+                if trial.number not in queued:  # by one who died before the next line but one
+                    self.study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
                 self.study.tell(trial.number, state=TrialState.FAIL)
-                self.study.enqueue_trial(trial.params)
 
     @reaching_storage()
     def next(self) -> Trial | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -17,6 +18,9 @@ from augean.config import Config, config_dir, parse, sweeps_dir
 from augean.errors import AugeanError, ConfigError, Pruned, SetupError, UsageError
 from augean.execute import TRIAL, Outcome, execute
 from augean.messages import check, explain, pipe_closed, stems
+
+TRUSTED = ("hydra.*", "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
+"""What Hydra itself may construct: its own settings in a config from a stranger could name any function."""
 
 
 def register(sweep: str | None = None) -> None:
@@ -60,8 +64,8 @@ def compose(overrides: Sequence[str] = (), name: str = "config", folder: Path | 
     try:
         with hydra.initialize_config_dir(str(folder or config_dir())):
             return parse(hydra.compose(name, list(overrides)))
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(explain(error, overrides)) from error
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError, yaml.YAMLError) as error:
+        raise ConfigError(explain(error, overrides) or str(error)) from error
 
 
 def report_outcome(outcome: Outcome) -> None:
@@ -121,7 +125,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     try:
         register(check(sys.argv[1:]).config_name)
-        hydra.main(config_path=str(config_dir()), config_name="config")(task)()
+        hydra.main(str(config_dir()), "config", execution_whitelist=TRUSTED)(task)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:

@@ -208,7 +208,7 @@ def describe_model(config: Config, num_classes: int) -> dict[str, Any]:
                 note(name, module)
         try:
             output = network(torch.empty(1, *shape))
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, TypeError) as error:
             raise ConfigError(f"model={config.model.name}: cannot take images of shape {shape}: {error}") from error
     if tuple(output.shape) != (1, num_classes):
         raise ConfigError(
@@ -314,6 +314,8 @@ def algorithms(deterministic: bool) -> Iterator[None]:
 @contextmanager
 def _logging_to(file: Path) -> Iterator[None]:
     handler = logging.FileHandler(file)
+    # A full disk shows in the files that matter.
+    handler.handleError = lambda _record: None  # type: ignore[assignment, method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -350,11 +352,21 @@ class _Session:
     def resume(self) -> None:
         """Go on from the newest good checkpoint, if there is one."""
         content, remark = rundir.load_checkpoint(self.path)
+        try:
+            if content is not None:
+                self._restore(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a digest that fits proves no origin; rubbish fails in every way that torch knows
+            files = f"{rundir.CHECKPOINT} and {rundir.PREVIOUS}"
+            raise AugeanError(
+                f"{self.path}: its checkpoint is none of this run ({type(error).__name__}: "
+                f"{str(error).splitlines()[0] if str(error) else ''}); without {files} the run starts anew"
+            ) from error
         if remark:
             self._note(remark)
-        if content is None:
-            return
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # load_state_dict moves it
+
+    def _restore(self, state: dict[str, Any]) -> None:
         if self.device.type == "cpu":
             self.threads = state["environment"]["threads"]  # another number of threads gives other bits
         self.network.load_state_dict(state["network"])

@@ -17,6 +17,14 @@ STAGGER_SECONDS = 0.5
 WORKER = "AUGEAN_WORKER"
 """Environment variable that makes a process a worker of a sweep; its value is when the sweep began."""
 
+SUPERVISOR = "AUGEAN_SUPERVISOR"
+"""Environment variable of a worker: the process that started it."""
+
+
+def orphaned() -> bool:
+    """Whether this is a worker whose supervisor was killed: nobody could stop it, and the command starts others."""
+    return os.environ.get(SUPERVISOR, str(os.getppid())) != str(os.getppid())
+
 
 def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None:
     """Run `num_workers` processes of this command until all have ended; one that is killed is replaced.
@@ -32,7 +40,7 @@ def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None
     stopped: list[int] = []
 
     def start(index: int) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, WORKER: str(since), "OMP_NUM_THREADS": str(threads)}
+        environment = {**os.environ, WORKER: str(since), SUPERVISOR: str(os.getpid()), "OMP_NUM_THREADS": str(threads)}
         if dealt and runtime.device in ("auto", "cuda"):
             environment["CUDA_VISIBLE_DEVICES"] = dealt[index % len(dealt)]
         # A group of its own, so that a terminal's Ctrl-C reaches the worker once: through us.

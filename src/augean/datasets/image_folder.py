@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from errno import EINVAL
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -95,6 +97,8 @@ class ImageFolder(Source):
                 with os.scandir(self.folder / part) as entries:
                     names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
                 classes[part] = tuple(sorted(names))
+                if foreign := [name for name in names if os.fsencode(name).decode(errors="replace") != name]:
+                    raise self._layout_error(f"the name of a class is no text: {foreign[0]!r} in {self.folder / part}")
                 for name in classes[part]:
                     where = self.folder / part / name
                     files, numbers = _stat_images(where)
@@ -180,6 +184,9 @@ def _stat_images(folder: Path) -> tuple[list[str], list[int]]:
             name for name in os.listdir(directory) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
         )
         stats = [os.stat(name, dir_fd=directory) for name in names]
+        for name, stat in zip(names, stats, strict=True):
+            if not S_ISREG(stat.st_mode):  # a pipe or a device would be read for ever
+                raise OSError(EINVAL, "is no file", name)
     finally:
         os.close(directory)
     return names, [number for stat in stats for number in (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)]
@@ -207,6 +214,7 @@ def _complete(path: Path) -> Iterator[BinaryIO]:
             yield file
         os.replace(part, path)
     except OSError as error:
+        part.unlink(missing_ok=True)  # it may be what fills the disk
         raise cache_error(path.parent, error) from error
 
 

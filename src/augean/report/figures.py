@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
 from augean import rundir
+from augean.errors import AugeanError
 from augean.report.load import Contents
 from augean.report.statistics import Array, Table
 
@@ -181,12 +182,13 @@ def _read_confusion(contents: Contents, directory: str) -> pandas.DataFrame | No
     """Counts with the true classes down and the predicted ones across."""
     path = rundir.runs_dir(contents.outputs) / directory / "confusion.csv"
     try:
-        counts = pandas.read_csv(path, index_col=0, dtype={0: str}, keep_default_na=False).astype(int)
+        file = io.BytesIO(rundir.read_checked(path.parent, path.name))
+        counts = pandas.read_csv(file, index_col=0, dtype={0: str}, keep_default_na=False).astype(int)
         if not len(counts) or len(counts) != len(counts.columns):
             raise ValueError(f"{len(counts)} x {len(counts.columns)} numbers")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AugeanError) as error:
         contents.note(path, f"not a confusion matrix ({error})")
         return None
     return counts.rename(index=short, columns=short).rename_axis(index="true", columns="predicted")
@@ -217,10 +219,10 @@ def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> li
         if name in pictures or not path.exists():
             continue
         try:
-            model = json.loads(path.read_text(encoding="utf-8"))
+            model = json.loads(rundir.read_checked(path.parent, path.name))
             title, size = f"{model['name']}, C = {channels}, on {data}", f"{int(model['parameters']):,} parameters"
             figure = _structure(model["input"], _blocks(model["modules"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, AugeanError) as error:
             contents.note(path, f"not the description of a network ({type(error).__name__}: {error})")
             continue
         caption = f"Figure 1. {title}: {size}. Output shapes: channels × height × width."

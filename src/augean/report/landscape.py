@@ -3,6 +3,7 @@
 Each has its numbers as CSV in tables/. Bands are told apart by colour and hatching.
 """
 
+import io
 from pathlib import Path
 
 import numpy
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from augean import rundir
+from augean.errors import AugeanError
 from augean.report.figures import COLOURS, MARKERS, Picture, finish, save
 from augean.report.load import Contents, Run
 from augean.report.statistics import Array, Table
@@ -48,9 +50,10 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
             left_out.append(f"{job.row}, seed {job.seed}")
         elif run["state"] == "finished" and (path := _file(contents, run, "steps.npy")).exists():
             try:
-                losses.setdefault(str(run.get(record.band)), []).append(numpy.load(path, allow_pickle=False).ravel())
+                file = io.BytesIO(rundir.read_checked(path.parent, path.name))
+                losses.setdefault(str(run.get(record.band)), []).append(numpy.load(file, allow_pickle=False).ravel())
                 labels.setdefault(str(run.get(record.band)), []).append(f"{float(run['optimizer.lr']):g}")
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, AugeanError) as error:
                 contents.note(path, f"not the losses of a run's steps ({error})")
     if not losses:
         return []
@@ -106,8 +109,9 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
             path = _file(contents, run, "probe.csv")
             if path.exists():
                 try:
-                    parts.append(_ranges(pandas.read_csv(path)).assign(row=row.label))
-                except (OSError, ValueError, KeyError) as error:
+                    file = io.BytesIO(rundir.read_checked(path.parent, path.name))
+                    parts.append(_ranges(pandas.read_csv(file)).assign(row=row.label))
+                except (OSError, ValueError, KeyError, AugeanError) as error:
                     contents.note(path, f"no probes of a loss landscape ({error})")
     if not parts:
         return []

@@ -43,7 +43,7 @@ from augean.messages import explain
 from augean.records import NOT_PART, Job, Record, identifying
 from augean.records import read as read_record
 from augean.submit import submit, train_run, work_on_study
-from augean.workers import WORKER, supervise
+from augean.workers import WORKER, orphaned, supervise
 
 
 @dataclass
@@ -83,6 +83,10 @@ for pruner, options in {
 }.items():
     ConfigStore.instance().store(group="hydra/sweeper/pruner", name=pruner, node=options, provider="augean")
 
+NAME, NAME_RULE = (
+    r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}",
+    "letters, digits, '_', '-', '+' and '.' only, as it names a file",
+)
 POLL_SECONDS = 0.5
 """Wait before asking again for runs that other workers are training."""
 
@@ -276,6 +280,8 @@ class AugeanSweeper(Sweeper):
         options, record, base, space = self.options, plan.record, plan.jobs[0], plan.space
         outputs, point = base.address.outputs, base.overrides
         name = options.study_name or record.name
+        if not re.fullmatch(NAME, name):
+            raise ConfigError(f"hydra.sweeper.study_name={name}: {NAME_RULE}")
         facts = {key: value for key, value in flatten(base.config).items() if key not in space}
         # A worker's sign of life lies in the output folder: without a shared one it would be taken for dead.
         facts |= {"data": build_source(base.config).digest(), "runtime.outputs": f".id {rundir.folder_id(outputs)}"}
@@ -322,7 +328,7 @@ class AugeanSweeper(Sweeper):
 
     def _work_on_study(self, study: Any, point: tuple[str, ...], record: Record) -> None:
         """Ask for trials and run them until the study has all of its own."""
-        while True:
+        while not orphaned():
             try:
                 trial = study.next()
             except RunLocked:
@@ -378,6 +384,8 @@ class AugeanSweeper(Sweeper):
                         left = f", about {readable_seconds(seconds)}" if len(pending) < num_jobs else ""
                         print(f"[{len(pending)} left{left}] {job.row}, seed {job.config.seed}", flush=True)
                         free.append(job)
+                if orphaned():
+                    return
                 for job, error in zip(free, self._launch(free) if free else [], strict=True):
                     if isinstance(error, RunLocked):
                         held_elsewhere += 1
@@ -456,6 +464,8 @@ class AugeanSweeper(Sweeper):
         """The overrides that `study:<name>` stands for; any other item is an override itself."""
         if not item.startswith("study:"):
             return [item]
+        if not re.fullmatch(NAME, item.removeprefix("study:")):
+            raise ConfigError(f"hydra.sweeper.rows: {item}: {NAME_RULE}")
         path = Path(self.master.runtime.outputs) / "sweeps" / f"{item.removeprefix('study:')}{suffix}.json"
         if not path.exists():
             raise ConfigError(f"hydra.sweeper.rows: {item} has no record {path}; run that study first")
@@ -529,7 +539,7 @@ class AugeanSweeper(Sweeper):
         file = str(self.master.hydra.job.config_name)
         name = file if file != "config" else "+".join(key for key in axes if key != "seed") or "runs"
         return Record(
-            name=re.sub(r"[^A-Za-z0-9_.+-]", "_", name + self._suffix(arguments)),
+            name=re.sub(r"[^A-Za-z0-9_.+-]", "_", name[:120] + self._suffix(arguments)),
             title=table.title or ("Sweep of " + ", ".join(axes) if axes else "Runs"),
             figure=table.figure,
             note=" ".join(filter(None, [table.note, *self.budgets])) or None,
