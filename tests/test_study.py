@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import optuna
 import pytest
 
 from augean import records, rundir
-from augean.study import RUN, open_storage
+from augean.errors import AugeanError, RunLocked
+from augean.study import RUN, Setup, Study, open_storage
 from conftest import ROOT, TINY
+from hydra_plugins.augean_sweeper.augean_sweeper import command_line
 
 SPACE = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "activation=relu,elu"]
 STUDY = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=2"]
@@ -35,9 +38,13 @@ def only_record(outputs: Path) -> records.Record:
     return found[0]
 
 
+def load(storage: str) -> optuna.Study:
+    return optuna.load_study(study_name=None, storage=open_storage(storage))
+
+
 def load_study(outputs: Path) -> optuna.Study:
     (path,) = (outputs / "studies").glob("*.journal")
-    return optuna.load_study(study_name=None, storage=open_storage(str(path)))
+    return load(str(path))
 
 
 def trial_states(outputs: Path) -> Counter[str]:
@@ -177,6 +184,38 @@ def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:
         assert (tmp_path / "runs" / job.run / "train.log").read_text().count("started on") == 1
 
 
+@pytest.mark.parametrize("told_after", range(1, 6))
+def test_a_trial_that_its_job_tells_meanwhile_is_never_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_after: int
+) -> None:
+    setup = Setup(
+        name="mine",
+        storage=f"{tmp_path}/mine.journal",
+        space={"x": optuna.distributions.FloatDistribution(0, 1)},
+        direction="maximize",
+        base={},
+        num_trials=1,
+        pruner={},
+        max_failures=0,
+    )
+    study = Study(setup, tmp_path, lambda _: optuna.samplers.RandomSampler())
+    with study.working():
+        trial = study.next()
+        assert trial is not None
+        read, job, readings = study.study.get_trials, load(setup.storage), iter(range(1, 100))
+
+        def read_and_tell(*arguments: Any, **options: Any) -> Any:
+            found = read(*arguments, **options)
+            if next(readings) == told_after:
+                job.tell(trial.number, 0.5)
+            return found
+
+        monkeypatch.setattr(study.study, "get_trials", read_and_tell)
+        with suppress(RunLocked):  # where it was told too late to be seen
+            assert study.next() is None
+    assert len(load(setup.storage).trials) == 1
+
+
 def wait_for(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -265,3 +304,40 @@ def test_missing_data_ends_a_study_at_once_and_costs_no_trial(tmp_path: Path) ->
     assert done.returncode == 1
     assert done.stderr.count("runtime.device=cuda:99: not available here") == 1
     assert trial_states(tmp_path) == Counter(RUNNING=1)  # queued again by the next command
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("nonsense", "cannot open the study's storage: Could not parse"),
+        ("sqlite:////nowhere/at/all.db", "unable to open database file"),
+        ("postgresql+psycopg://nobody@127.0.0.1:9/none", "cannot open the study's storage"),
+        ("mysql://nobody@127.0.0.1/none", "No module named 'MySQLdb'; for PostgreSQL"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, storage: str, message: str
+) -> None:
+    monkeypatch.setattr("augean.study.PAUSE_SECONDS", 0.0)
+    with pytest.raises(AugeanError, match=message):
+        open_storage(storage)
+
+
+def test_workers_without_a_shared_output_folder_are_refused(tmp_path: Path) -> None:
+    common = [*STUDY, "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=mine"]
+    storage = f"hydra.sweeper.storage=sqlite:///{tmp_path}/studies.db"
+    first = run(*common, storage, f"runtime.outputs={tmp_path}/a")
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = run(*common, storage, f"runtime.outputs={tmp_path}/b")
+    assert moved.returncode == 0, moved.stderr
+    other = run(*common, storage, f"runtime.outputs={tmp_path}/c")
+    assert other.returncode == 1
+    assert "runtime.outputs: was" in other.stderr
+
+
+def test_a_storages_password_stays_out_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql+psycopg://me:se/c:ret@host/studies"
+    monkeypatch.setattr(sys, "argv", ["train.py", "-cn", "tune_final", f"hydra.sweeper.storage={url}", "seed=0"])
+    command = "python train.py -cn tune_final 'hydra.sweeper.storage=postgresql+psycopg://me:***@host/studies' seed=0"
+    assert command_line() == command

@@ -590,4 +590,5 @@ def command_line() -> str:
     """The command that launched this sweep, as a person would type it again."""
     program = "python train.py" if sys.argv[0].endswith("train.py") else "augean train"
     # A storage's password does not belong into a record, which a report prints.
-    return re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", f"{program} {shlex.join(sys.argv[1:])}")
+    words = [re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", word) for word in sys.argv[1:]]
+    return f"{program} {shlex.join(words)}"
