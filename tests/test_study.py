@@ -1,5 +1,6 @@
 """Studies: exact budgets, continued by the same command, survived by their trials, chosen without the test set."""
 
+import importlib
 import json
 import signal
 import subprocess
@@ -7,17 +8,20 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 from augean import records, rundir
 from augean.errors import AugeanError, RunLocked
 from augean.study import RUN, Setup, Study, open_storage
 from conftest import ROOT, TINY
-from hydra_plugins.augean_sweeper.augean_sweeper import command_line
+from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, command_line
 
 SPACE = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "activation=relu,elu"]
 STUDY = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=2"]
@@ -84,6 +88,36 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
     assert only_record(tmp_path).num_trials == 6
 
 
+def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
+    arguments = [
+        "-m", "optimizer.lr=0.01,0.1", "seed=range(0,3)", *[item for item in TINY if "optimizer.lr" not in item],
+        "trainer.epochs=1", "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
+    ]  # fmt: skip
+    for number in (4, 6):
+        done = run(*arguments, f"hydra.sweeper.n_trials={number}")
+        assert done.returncode == 0, done.stderr
+    points = [tuple(trial.params.values()) for trial in load_study(tmp_path).trials]
+    assert sorted(points) == sorted((rate, seed) for rate in (0.01, 0.1) for seed in range(3))
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii", "nsgaiii", "gp", "qmc", "grid"])
+def test_every_sampler_of_the_plugin_asks_for_trials(tmp_path: Path, sampler: str) -> None:
+    importlib.import_module("hydra_plugins.hydra_optuna_sweeper.config")  # stores the samplers
+    node = ConfigStore.instance().load(f"hydra/sweeper/sampler/{sampler}.yaml").node
+    sweeper = AugeanSweeper(sampler=OmegaConf.create(node))
+    numbers = optuna.distributions.FloatDistribution(0, 1, step=0.5 if sampler == "grid" else None)
+    space = {"x": numbers, "y": optuna.distributions.CategoricalDistribution(("a", "b"))}
+    setup = Setup("mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0)
+    study = Study(setup, tmp_path, partial(sweeper._make_sampler, space))
+    with study.working():
+        for number in range(4):
+            trial = study.next()
+            assert trial is not None
+            study.study.tell(trial, number / 4)
+        assert study.next() is None
+
+
 def test_a_seeded_sampler_never_replays_old_points(tmp_path: Path) -> None:
     for number in (2, 4):
         done = run(
@@ -116,6 +150,7 @@ def test_a_study_with_another_space_direction_or_base_is_refused_with_the_differ
         ([*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.rows={a:[]}"], "leave hydra.sweeper.n_trials out"),
         ([*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.direction=up"], "must be maximize or minimize"),
         (SPACE[1:], "a grid needs a list of values"),
+        ([*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=grid"], "optimizer.lr needs a list of values"),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused(tmp_path: Path, arguments: list[str], message: str) -> None:
