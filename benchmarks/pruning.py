@@ -42,6 +42,8 @@ SETTING = (
 PRUNERS = {
     "none": {"_target_": "optuna.pruners.NopPruner"},
     "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 0},
+    "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0, "n_startup_trials": 5},
+    "halving": {"_target_": "optuna.pruners.SuccessiveHalvingPruner", "reduction_factor": 4},
     "hyperband": {"_target_": "optuna.pruners.HyperbandPruner", "min_resource": 1, "reduction_factor": 3},
 }
 """Of each, the options of hydra/sweeper/pruner=<name>."""
@@ -162,7 +164,7 @@ def main() -> None:
     regrets = {(row[0], row[2]): [float(r[3]) for r in rows if (r[0], r[2]) == (row[0], row[2])] for row in rows}
     print(f"{len(curves)} curves, best score {max(map(score, curves.values())):.2%}; {arguments.studies} studies each")
     for budget in budgets:
-        cells = [("none", budget), ("none", 2 * budget), ("median", budget), ("hyperband", budget)]
+        cells = [("none", budget), ("none", 2 * budget), *((name, budget) for name in list(PRUNERS)[1:])]
         texts = [f"{name}@{epochs} {statistics.median(regrets[name, epochs]):.2%}" for name, epochs in cells]
         print("median regret:", ", ".join(texts))
 
