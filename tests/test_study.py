@@ -1,20 +1,27 @@
 """Studies: exact budgets, continued by the same command, survived by their trials, chosen without the test set."""
 
+import importlib
 import json
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 from augean import records, rundir
-from augean.study import RUN, open_storage
+from augean.errors import AugeanError, RunLocked
+from augean.study import RUN, Setup, Study, open_storage
 from conftest import ROOT, TINY
+from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, command_line
 
 SPACE = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "activation=relu,elu"]
 STUDY = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=2"]
@@ -35,9 +42,13 @@ def only_record(outputs: Path) -> records.Record:
     return found[0]
 
 
+def load(storage: str) -> optuna.Study:
+    return optuna.load_study(study_name=None, storage=open_storage(storage))
+
+
 def load_study(outputs: Path) -> optuna.Study:
     (path,) = (outputs / "studies").glob("*.journal")
-    return optuna.load_study(study_name=None, storage=open_storage(str(path)))
+    return load(str(path))
 
 
 def trial_states(outputs: Path) -> Counter[str]:
@@ -77,6 +88,36 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
     assert only_record(tmp_path).num_trials == 6
 
 
+def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
+    arguments = [
+        "-m", "optimizer.lr=0.01,0.1", "seed=range(0,3)", *[item for item in TINY if "optimizer.lr" not in item],
+        "trainer.epochs=1", "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
+    ]  # fmt: skip
+    for number in (4, 6):
+        done = run(*arguments, f"hydra.sweeper.n_trials={number}")
+        assert done.returncode == 0, done.stderr
+    points = [tuple(trial.params.values()) for trial in load_study(tmp_path).trials]
+    assert sorted(points) == sorted((rate, seed) for rate in (0.01, 0.1) for seed in range(3))
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii", "nsgaiii", "gp", "qmc", "grid"])
+def test_every_sampler_of_the_plugin_asks_for_trials(tmp_path: Path, sampler: str) -> None:
+    importlib.import_module("hydra_plugins.hydra_optuna_sweeper.config")  # stores the samplers
+    node = ConfigStore.instance().load(f"hydra/sweeper/sampler/{sampler}.yaml").node
+    sweeper = AugeanSweeper(sampler=OmegaConf.create(node))
+    numbers = optuna.distributions.FloatDistribution(0, 1, step=0.5 if sampler == "grid" else None)
+    space = {"x": numbers, "y": optuna.distributions.CategoricalDistribution(("a", "b"))}
+    setup = Setup("mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0)
+    study = Study(setup, tmp_path, partial(sweeper._make_sampler, space))
+    with study.working():
+        for number in range(4):
+            trial = study.next()
+            assert trial is not None
+            study.study.tell(trial, number / 4)
+        assert study.next() is None
+
+
 def test_a_seeded_sampler_never_replays_old_points(tmp_path: Path) -> None:
     for number in (2, 4):
         done = run(
@@ -109,6 +150,7 @@ def test_a_study_with_another_space_direction_or_base_is_refused_with_the_differ
         ([*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.rows={a:[]}"], "leave hydra.sweeper.n_trials out"),
         ([*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.direction=up"], "must be maximize or minimize"),
         (SPACE[1:], "a grid needs a list of values"),
+        ([*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=grid"], "optimizer.lr needs a list of values"),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -175,6 +217,38 @@ def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:
     assert Counter(trial.state.name for trial in trials) == Counter(COMPLETE=7)
     for job in only_record(tmp_path).jobs:
         assert (tmp_path / "runs" / job.run / "train.log").read_text().count("started on") == 1
+
+
+@pytest.mark.parametrize("told_after", range(1, 6))
+def test_a_trial_that_its_job_tells_meanwhile_is_never_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_after: int
+) -> None:
+    setup = Setup(
+        name="mine",
+        storage=f"{tmp_path}/mine.journal",
+        space={"x": optuna.distributions.FloatDistribution(0, 1)},
+        direction="maximize",
+        base={},
+        num_trials=1,
+        pruner={},
+        max_failures=0,
+    )
+    study = Study(setup, tmp_path, lambda _: optuna.samplers.RandomSampler())
+    with study.working():
+        trial = study.next()
+        assert trial is not None
+        read, job, readings = study.study.get_trials, load(setup.storage), iter(range(1, 100))
+
+        def read_and_tell(*arguments: Any, **options: Any) -> Any:
+            found = read(*arguments, **options)
+            if next(readings) == told_after:
+                job.tell(trial.number, 0.5)
+            return found
+
+        monkeypatch.setattr(study.study, "get_trials", read_and_tell)
+        with suppress(RunLocked):  # where it was told too late to be seen
+            assert study.next() is None
+    assert len(load(setup.storage).trials) == 1
 
 
 def wait_for(condition: Any, seconds: float = 60) -> None:
@@ -265,3 +339,40 @@ def test_missing_data_ends_a_study_at_once_and_costs_no_trial(tmp_path: Path) ->
     assert done.returncode == 1
     assert done.stderr.count("runtime.device=cuda:99: not available here") == 1
     assert trial_states(tmp_path) == Counter(RUNNING=1)  # queued again by the next command
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("nonsense", "cannot open the study's storage: Could not parse"),
+        ("sqlite:////nowhere/at/all.db", "unable to open database file"),
+        ("postgresql+psycopg://nobody@127.0.0.1:9/none", "cannot open the study's storage"),
+        ("mysql://nobody@127.0.0.1/none", "No module named 'MySQLdb'; for PostgreSQL"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, storage: str, message: str
+) -> None:
+    monkeypatch.setattr("augean.study.PAUSE_SECONDS", 0.0)
+    with pytest.raises(AugeanError, match=message):
+        open_storage(storage)
+
+
+def test_workers_without_a_shared_output_folder_are_refused(tmp_path: Path) -> None:
+    common = [*STUDY, "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=mine"]
+    storage = f"hydra.sweeper.storage=sqlite:///{tmp_path}/studies.db"
+    first = run(*common, storage, f"runtime.outputs={tmp_path}/a")
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = run(*common, storage, f"runtime.outputs={tmp_path}/b")
+    assert moved.returncode == 0, moved.stderr
+    other = run(*common, storage, f"runtime.outputs={tmp_path}/c")
+    assert other.returncode == 1
+    assert "runtime.outputs: was" in other.stderr
+
+
+def test_a_storages_password_stays_out_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql+psycopg://me:se/c:ret@host/studies"
+    monkeypatch.setattr(sys, "argv", ["train.py", "-cn", "tune_final", f"hydra.sweeper.storage={url}", "seed=0"])
+    command = "python train.py -cn tune_final 'hydra.sweeper.storage=postgresql+psycopg://me:***@host/studies' seed=0"
+    assert command_line() == command

@@ -53,8 +53,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
             return storage
         except ImportError as error:
             raise ConfigError(
-                f"hydra.sweeper.storage: {error.__cause__ or error}; for PostgreSQL install augean[postgresql] and "
-                "write postgresql+psycopg://<user>@<host>/<database>"
+                f"hydra.sweeper.storage: {error.__cause__ or error}; for PostgreSQL pip install 'augean[postgresql]'"
             ) from error
         except Exception as error:  # SQLAlchemy, its drivers and databases raise whatever they like
             # Of processes that create one database's tables at once all but one fail: the next time they are there.
@@ -163,12 +162,16 @@ class Study:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def _requeue_dead(self) -> None:
+        def dead() -> list[FrozenTrial]:
+            running = self.trials(TrialState.RUNNING)
+            return [t for t in running if not rundir.is_locked(self.outputs, f"worker-{t.user_attrs.get(OWNER)}")]
+
         queued = {trial.user_attrs.get(AGAIN) for trial in self.trials()}
-        for trial in self.trials(TrialState.RUNNING):
-            if not rundir.is_locked(self.outputs, f"worker-{trial.user_attrs.get(OWNER)}"):
-                if trial.number not in queued:  # by one who died before the next line but one
-                    self.study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
-                self.study.tell(trial.number, state=TrialState.FAIL)
+        # Asked twice: a worker may have told its trial and died between the reading of trials and of locks.
+        for trial in dead() and dead():
+            if trial.number not in queued:  # by one who died before the next line but one
+                self.study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
+            self.study.tell(trial.number, state=TrialState.FAIL)
 
     @reaching_storage()
     def next(self) -> Trial | None:
@@ -180,18 +183,20 @@ class Study:
         """
         with self.locked():
             self._requeue_dead()
-            failures = [trial for trial in self.trials(TrialState.FAIL) if ERROR in trial.user_attrs]
+            trials = self.trials()  # read once: jobs tell theirs at any moment, and none may be missed or counted twice
+            failures = [trial for trial in trials if trial.state == TrialState.FAIL and ERROR in trial.user_attrs]
             if len(failures) > self.setup.max_failures:
                 raise AugeanError(
                     f"study {self.setup.name}: {len(failures)} trials failed, more than "
                     f"hydra.sweeper.max_failures={self.setup.max_failures}; the last: {failures[-1].user_attrs[ERROR]}"
                 )
-            num_over = self.num_over()
+            states = Counter(trial.state for trial in trials)
+            num_over = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
             if num_over >= self.setup.num_trials:
                 return None
-            if num_over + len(self.trials(TrialState.RUNNING)) >= self.setup.num_trials:
+            if num_over + states[TrialState.RUNNING] >= self.setup.num_trials:
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
-            self.study.sampler = self.make_sampler(len(self.trials()))
+            self.study.sampler = self.make_sampler(len(trials))
             trial = self.study.ask(dict(self.setup.space))
             trial.set_user_attr(OWNER, self.owner)
             return trial

@@ -264,6 +264,7 @@ class AugeanSweeper(Sweeper):
         base, *samples = self._plan([(point, "base"), *(((*point, *item), " ".join(item)) for item in span)], [])
         if base.config.dataset.num_val == 0:
             raise ConfigError("dataset.num_val=0: a study chooses by validation accuracy, hold out images for it")
+        self._make_sampler(space, 0)  # refuses what it cannot sample
         texts = dict(line.split("=", 1) for line in lines if "=" in line)
         record = replace(
             self._draft_record(base.config, overrides, arguments),
@@ -295,7 +296,7 @@ class AugeanSweeper(Sweeper):
             max_failures=options.max_failures,
             pruner=dict(options.pruner),
         )
-        study = Study(setup, outputs, self._make_sampler)
+        study = Study(setup, outputs, partial(self._make_sampler, space))
 
         def work(since: float) -> None:
             with study.working():
@@ -319,12 +320,18 @@ class AugeanSweeper(Sweeper):
             print(f"  {key}={value}")
         return self._account(record.name, winners, num_before=0) if winners else [best.value or 0.0]
 
-    def _make_sampler(self, num_trials: int) -> Any:
-        """The configured sampler; a seed is shifted by the trials seen, so that none of their points comes again."""
+    def _make_sampler(self, space: Mapping[str, Any], num_trials: int) -> Any:
+        """The configured sampler; a seed is shifted by the trials seen, so that none of their points comes again.
+
+        Raises:
+            ConfigError: for the sampler of a grid and a range without steps.
+        """
         options = OmegaConf.create(self.options.sampler)
-        if options.get("seed") is not None:
+        is_grid = options.get("_partial_", False)  # the only one that wants its points, and it counts the trials itself
+        if options.get("seed") is not None and not is_grid:
             options.seed += num_trials
-        return instantiate(options, _execution_whitelist_=("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*"))
+        made = instantiate(options, _execution_whitelist_=("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*"))
+        return made(grid_values(space)) if is_grid else made
 
     def _work_on_study(self, study: Any, point: tuple[str, ...], record: Record) -> None:
         """Ask for trials and run them until the study has all of its own."""
@@ -582,6 +589,19 @@ def spanning_points(space: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{key: items[number % len(items)] for key, items in values.items()} for number in range(most)]
 
 
+def grid_values(space: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Every value of every key of a search space without continuous ranges."""
+    for key, item in space.items():
+        if not hasattr(item, "choices") and item.step is None:
+            raise ConfigError(f"hydra/sweeper/sampler=grid: {key} needs a list of values such as {key}=a,b,c")
+    return {
+        key: list(item.choices)
+        if hasattr(item, "choices")
+        else [item.low + step * item.step for step in range(round((item.high - item.low) / item.step) + 1)]
+        for key, item in space.items()
+    }
+
+
 def assignments(params: Mapping[str, Any]) -> list[str]:
     """A trial's point as overrides."""
     return [f"{key}={value}" for key, value in params.items()]
@@ -600,4 +620,5 @@ def command_line() -> str:
     """The command that launched this sweep, as a person would type it again."""
     program = "python train.py" if sys.argv[0].endswith("train.py") else "augean train"
     # A storage's password does not belong into a record, which a report prints.
-    return re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", f"{program} {shlex.join(sys.argv[1:])}")
+    words = [re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", word) for word in sys.argv[1:]]
+    return f"{program} {shlex.join(words)}"
