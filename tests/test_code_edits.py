@@ -84,7 +84,7 @@ FILES = {
 }
 OWN = [
     "model.name=small", "model._target_=my_parts.net.Small", "dataset.name=noise", "dataset.image_size=16",
-    "runtime.allowed_packages=[torch,torchvision,augean,my_parts]", "dataset.num_val=20", "~dataset.arguments",
+    "runtime.allowed_packages=[torch,torchvision,augean,my_parts]", "dataset.num_val=20",
     "dataset._target_=my_parts.data.Noise",
     *[item for item in TINY if not item.startswith("dataset")],
 ]  # fmt: skip

@@ -51,10 +51,14 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
         elif run["state"] == "finished" and (path := _file(contents, run, "steps.npy")).exists():
             try:
                 file = io.BytesIO(rundir.read_checked(path.parent, path.name))
-                losses.setdefault(str(run.get(record.band)), []).append(numpy.load(file, allow_pickle=False).ravel())
-                labels.setdefault(str(run.get(record.band)), []).append(f"{float(run['optimizer.lr']):g}")
-            except (OSError, ValueError, KeyError, AugeanError) as error:
+                values, rate = numpy.load(file, allow_pickle=False).ravel().astype(float), float(run["optimizer.lr"])
+                if not len(values):
+                    raise ValueError("no losses")
+            except (OSError, ValueError, TypeError, KeyError, EOFError, AugeanError) as error:
                 contents.note(path, f"not the losses of a run's steps ({error})")
+                continue
+            losses.setdefault(str(run.get(record.band)), []).append(values)
+            labels.setdefault(str(run.get(record.band)), []).append(f"{rate:g}")
     if not losses:
         return []
     num_steps = min(len(one) for group in losses.values() for one in group)
@@ -111,7 +115,7 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
                 try:
                     file = io.BytesIO(rundir.read_checked(path.parent, path.name))
                     parts.append(_ranges(pandas.read_csv(file)).assign(row=row.label))
-                except (OSError, ValueError, KeyError, AugeanError) as error:
+                except (OSError, ValueError, KeyError, TypeError, AttributeError, AugeanError) as error:
                     contents.note(path, f"no probes of a loss landscape ({error})")
     if not parts:
         return []
