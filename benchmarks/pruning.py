@@ -19,11 +19,14 @@ import tempfile
 from pathlib import Path
 
 import optuna
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution
 
 from augean.execute import TRIAL
 from augean.report import load_metrics, load_runs
 from augean.study import Reporter, Setup, Study
+from hydra_plugins.augean_sweeper import augean_sweeper  # noqa: F401  stores the pruners
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "benchmarks" / "results" / "learning_curves.csv"
@@ -39,14 +42,8 @@ SETTING = (
     f"trainer.epochs={EPOCHS}", "trainer.batch_size=50", "trainer.precision=fp32", "schedule=constant",
     "augmentation=none",
 )  # fmt: skip
-PRUNERS = {
-    "none": {"_target_": "optuna.pruners.NopPruner"},
-    "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 0},
-    "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0, "n_startup_trials": 5},
-    "halving": {"_target_": "optuna.pruners.SuccessiveHalvingPruner", "reduction_factor": 4},
-    "hyperband": {"_target_": "optuna.pruners.HyperbandPruner", "min_resource": 1, "reduction_factor": 3},
-}
-"""Of each, the options of hydra/sweeper/pruner=<name>."""
+PRUNERS = ("none", "median", "percentile", "halving", "hyperband")
+"""Options of hydra/sweeper/pruner, with the values that they have there."""
 Curves = dict[tuple[str, ...], list[float]]
 """By point in the order of `SPACE`: validation accuracy after each epoch; shorter where the run diverged."""
 
@@ -104,7 +101,7 @@ def replay(curves: Curves, pruner: str, seed: int, budget: int) -> list[tuple[in
             direction="maximize",
             base={},
             num_trials=10**6,
-            pruner=PRUNERS[pruner],
+            pruner=OmegaConf.to_container(ConfigStore.instance().load(f"hydra/sweeper/pruner/{pruner}.yaml").node),
             max_failures=0,
         )
         # The sweeper's shift of the seed, from a start of each study's own.
@@ -164,7 +161,7 @@ def main() -> None:
     regrets = {(row[0], row[2]): [float(r[3]) for r in rows if (r[0], r[2]) == (row[0], row[2])] for row in rows}
     print(f"{len(curves)} curves, best score {max(map(score, curves.values())):.2%}; {arguments.studies} studies each")
     for budget in budgets:
-        cells = [("none", budget), ("none", 2 * budget), *((name, budget) for name in list(PRUNERS)[1:])]
+        cells = [("none", budget), ("none", 2 * budget), *((name, budget) for name in PRUNERS[1:])]
         texts = [f"{name}@{epochs} {statistics.median(regrets[name, epochs]):.2%}" for name, epochs in cells]
         print("median regret:", ", ".join(texts))
 

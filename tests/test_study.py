@@ -165,6 +165,7 @@ def test_bad_trials_are_pruned_and_their_runs_can_be_resumed(tmp_path: Path) -> 
         "-m", "optimizer.lr=tag(log,interval(1e-9,0.1))", "trainer.epochs=4",
         *[item for item in TINY if not item.startswith(("optimizer.lr", "trainer.epochs"))],
         "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
+        "hydra.sweeper.pruner.n_warmup_steps=0",
         "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=3", f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

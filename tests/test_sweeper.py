@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
 from augean import records
+from augean.config import parse
 from augean.errors import AugeanError
 from conftest import ROOT, TINY
-from hydra_plugins.augean_sweeper.augean_sweeper import expand
+from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, expand, plan_sweep
 
 # A sweep file fixes nothing but its axes, so that the tiny setting can be given on the command line.
 GRID = [*TINY, "trainer.epochs=2"]
@@ -245,3 +247,27 @@ def test_the_first_key_is_the_outermost_loop() -> None:
 def test_a_continuous_space_is_no_grid() -> None:
     with pytest.raises(AugeanError, match="needs a list of values"):
         points("optimizer.lr=interval(0,1)")
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("table3_width", ["experiment=demo", "seed=0,1", "runtime.table.baseline=null", "width.channels=3,5"]),
+        ("table1_activation", ["optimizer=sgd,adam", "optimizer.lr=0.1,0.2", "dataset.mean=[0.1,0.2,0.3],[0,0,0]"]),
+        ("table1_activation", ["++optimizer.arguments.nesterov=true,false", "optimizer.momentum=0.5,0.9"]),
+    ],
+)
+def test_jobs_that_share_a_composition_have_the_config_that_hydra_would_compose(
+    monkeypatch: pytest.MonkeyPatch, name: str, overrides: list[str]
+) -> None:
+    quick, checked = AugeanSweeper._compose, []
+
+    def compose_both(self: AugeanSweeper, point: tuple[str, ...]) -> DictConfig:
+        config = quick(self, point)
+        whole = self.context.config_loader.load_sweep_config(self.master, list(point))
+        assert parse(config) == parse(OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"]))
+        checked.append(point)
+        return config
+
+    monkeypatch.setattr(AugeanSweeper, "_compose", compose_both)
+    assert len(plan_sweep(name, overrides).jobs) == len(checked) >= 4

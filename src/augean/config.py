@@ -276,6 +276,12 @@ def sweeps_dir() -> Path:
     return config_dir().with_name("sweeps")
 
 
+@lru_cache
+def _schema() -> DictConfig:
+    """`Config` as merges begin with it; they copy it."""
+    return cast(DictConfig, OmegaConf.structured(Config))
+
+
 def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
     """A checked `Config` from a composed config or from plain nested dictionaries.
 
@@ -285,7 +291,7 @@ def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
     try:
         # Through plain containers: a typed config to which Hydra's `+key` forced an unknown key would pass a merge.
         plain = OmegaConf.to_container(raw, resolve=True) if isinstance(raw, DictConfig) else dict(raw)
-        config = cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain)))
+        config = cast(Config, OmegaConf.to_object(OmegaConf.merge(_schema(), plain)))
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         if isinstance(error, MissingMandatoryValue):

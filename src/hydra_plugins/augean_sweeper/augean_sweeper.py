@@ -3,6 +3,7 @@
 Everything that touches Hydra's internals is in this file.
 """
 
+import copy
 import hashlib
 import os
 import re
@@ -19,12 +20,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
@@ -74,12 +76,18 @@ class AugeanSweeperConfig:
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="augean", node=AugeanSweeperConfig, provider="augean")
+# After one or two epochs the order of trials says little of their order at the end (benchmarks/README.md).
 for pruner, options in {
     "none": {"_target_": "optuna.pruners.NopPruner"},
-    "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 0},
-    "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0, "n_startup_trials": 5},
-    "halving": {"_target_": "optuna.pruners.SuccessiveHalvingPruner", "reduction_factor": 4},
-    "hyperband": {"_target_": "optuna.pruners.HyperbandPruner", "min_resource": 1, "reduction_factor": 3},
+    "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 3},
+    "percentile": {
+        "_target_": "optuna.pruners.PercentilePruner",
+        "percentile": 25.0,
+        "n_startup_trials": 5,
+        "n_warmup_steps": 3,
+    },
+    "halving": {"_target_": "optuna.pruners.SuccessiveHalvingPruner", "min_resource": 3, "reduction_factor": 3},
+    "hyperband": {"_target_": "optuna.pruners.HyperbandPruner", "min_resource": 3, "reduction_factor": 3},
 }.items():
     ConfigStore.instance().store(group="hydra/sweeper/pruner", name=pruner, node=options, provider="augean")
 
@@ -171,6 +179,7 @@ class AugeanSweeper(Sweeper):
     def __init__(self, params: DictConfig | None = None, **options: Any) -> None:
         self.params = {str(key): value for key, value in (params or {}).items()}
         self.options = AugeanSweeperConfig(**options)
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
         self.studies: list[str] = []
         self.budgets: list[str] = []
         """What the studies of the rows were given, for the table's caption."""
@@ -260,7 +269,7 @@ class AugeanSweeper(Sweeper):
                 "for example optimizer.lr='tag(log,interval(1e-4,1))' or activation=relu,elu"
             )
         point = (*(f"{key}={value}" for key, value in fixed.items()), *deletions)
-        span = [assignments(item) for item in spanning_points(space)]
+        span = [] if WORKER in os.environ else [assignments(item) for item in spanning_points(space)]
         base, *samples = self._plan([(point, "base"), *(((*point, *item), " ".join(item)) for item in span)], [])
         if base.config.dataset.num_val == 0:
             raise ConfigError("dataset.num_val=0: a study chooses by validation accuracy, hold out images for it")
@@ -509,9 +518,26 @@ class AugeanSweeper(Sweeper):
             )
         )
 
+    def _compose(self, point: tuple[str, ...]) -> DictConfig:
+        """A job's config as Hydra composes it.
+
+        Choosing files costs some fifty milliseconds, so that jobs that differ in values alone, such as seeds, share it.
+        """
+        loader = cast(ConfigLoaderImpl, self.context.config_loader)
+        overrides = OverridesParser.create().parse_overrides(list(point))
+        values = [item for item in overrides if not loader.repository.group_exists(item.key_or_group)]
+        if any(item.type != OverrideType.CHANGE or item.package is not None for item in values):
+            values = []  # what adds and deletes keys depends on the order
+        shared = tuple(str(item.input_line) for item in overrides if item not in values)
+        if shared not in self.composed:
+            whole = loader.load_sweep_config(self.master, list(shared))
+            self.composed[shared] = OmegaConf.masked_copy(whole, [str(name) for name in whole if name != "hydra"])
+        config = copy.deepcopy(self.composed[shared])
+        loader._apply_overrides_to_config(values, config)
+        return config
+
     def _plan_job(self, point: tuple[str, ...], label: str | None, axes: Sequence[str]) -> Planned:
-        composed = self.context.config_loader.load_sweep_config(self.master, list(point))
-        config = parse(OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"]))
+        config = parse(self._compose(point))
         table, flat = config.runtime.table, flatten(config)
         keys = [key.strip() for key in table.row.split(",")] if table.row is not None else []
         for key in filter(None, [*keys, table.band]):
