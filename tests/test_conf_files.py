@@ -26,6 +26,8 @@ def group_files() -> Iterator[str]:
 
 @pytest.mark.parametrize("override", list(group_files()))
 def test_every_group_option_composes_and_builds(override: str) -> None:
+    if override == "launcher=ray":
+        pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="not installed: pip install 'augean[ray]'")
     extra = ["dataset.name=photos"] if override == "dataset=image_folder" else []
     config = compose([override, "width.channels=4", *extra])
     build_source(config)
