@@ -83,9 +83,9 @@ FILES = {
     "notes.py": "A = 1\n",
 }
 OWN = [
-    "model.name=small", "model._target_=my_parts.net.Small", "dataset.name=noise", "dataset.image_size=16",
+    "model.name=small", "model.stem=null", "~model.arguments.blocks", "model._target_=my_parts.net.Small",
     "runtime.allowed_packages=[torch,torchvision,augean,my_parts]", "dataset.num_val=20",
-    "dataset._target_=my_parts.data.Noise",
+    "dataset.name=noise", "dataset._target_=my_parts.data.Noise", "dataset.image_size=16",
     *[item for item in TINY if not item.startswith("dataset")],
 ]  # fmt: skip
 

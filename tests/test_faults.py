@@ -587,6 +587,36 @@ def test_pickles_in_a_runs_other_files_run_no_code(recorded: Path, tmp_path: Pat
     assert not trace.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("best.pt", None),
+        ("best.pt", b"PK rubbish"),
+        ("config.yaml", b"seed: !!python/object/apply:os.system ['touch trace']"),
+        ("config.yaml", b"[1, 2]"),
+        ("config.yaml", b"model: ["),
+        ("config.yaml", b"model: {name: x, _target_: subprocess.Popen}"),
+    ],
+)
+def test_a_run_from_a_stranger_is_evaluated_or_refused_and_runs_no_code(
+    name: str, content: bytes | None, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from augean.trained import load_run
+
+    shutil.copytree(recorded, tmp_path / "outputs")
+    (path,) = (tmp_path / "outputs" / "runs").iterdir()
+    monkeypatch.chdir(tmp_path)
+    if content is None:
+        torch.save({"weight": Evil(tmp_path / "trace")}, path / name)
+    else:
+        (path / name).write_bytes(content)
+    summary = json.loads((path / "summary.json").read_text())
+    rundir.write_summary(path, {key: value for key, value in summary.items() if key not in ("files", "sha256")})
+    with pytest.raises(AugeanError, match=name.partition(".")[0]):
+        load_run(path, data=str(tmp_path), device="cpu", allowed_packages=[])
+    assert not (tmp_path / "trace").exists()
+
+
 FOREIGN = {
     "hydra": "hydra: {callbacks: {x: {_target_: logging.FileHandler, filename: TRACE}}}",
     "logging": "hydra: {job_logging: {version: 1, handlers: {h: {class: logging.FileHandler, filename: TRACE}}}}",

@@ -263,6 +263,7 @@ def test_a_stop_signal_ends_the_epoch_and_leaves_a_checkpoint(tmp_path: Path, nu
     assert content is not None
     assert remark == ""
     assert f"stopped by signal {int(number)} after epoch 1" in (path / "train.log").read_text()
+    assert not rundir.is_locked(tmp_path, path.name[-10:])
 
 
 def test_past_the_grace_time_the_epoch_is_abandoned(tmp_path: Path) -> None:

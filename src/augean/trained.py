@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 import torch
-from omegaconf import OmegaConf
+import yaml
 from torch import Tensor, nn
 
 from augean import records, rundir
@@ -114,8 +114,11 @@ def load_run(path: Path, *, data: str, device: str, allowed_packages: Sequence[s
             raise AugeanError(f"{path}: has no {name}; a loop of one's own, here {loop}, gives weights to run.finish")
         if not (path / name).is_file() or rundir.sha256(path / name) != summary["files"][name]:
             raise AugeanError(f"{path / name}: gone, damaged or altered; remove the directory and train the run again")
-    content: Any = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
-    if not isinstance(content.get("model"), dict):
+    try:
+        content: Any = yaml.safe_load((path / "config.yaml").read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise AugeanError(f"{path / 'config.yaml'}: no valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise AugeanError(f"{path}: the config of {loop} describes no network that Augean can build")
     content.pop("defaults", None)
     runtime = {"data": data, "device": device, "allowed_packages": list(allowed_packages)}
@@ -123,15 +126,16 @@ def load_run(path: Path, *, data: str, device: str, allowed_packages: Sequence[s
         config = parse({**content, "runtime": runtime})
     except ConfigError as error:
         raise ConfigError(f"{path / 'config.yaml'}: {error}\n(of this command the option --allow PACKAGE)") from error
+    head: list[str] = []
     if (path / "confusion.csv").is_file():
-        classes = tuple(next(csv.reader((path / "confusion.csv").read_text().splitlines()))[1:])
-    else:
-        classes = build_source(config).load().classes
+        head = next(csv.reader(rundir.read_checked(path, "confusion.csv").decode(errors="replace").splitlines()), [])
+    classes = tuple(head[1:]) or build_source(config).load().classes
     network, place = build_model(config, len(classes)).eval(), find_device(device)
     try:
         network.load_state_dict(torch.load(path / "best.pt", map_location="cpu", weights_only=True))
-    except RuntimeError as error:
-        raise AugeanError(f"{path / 'best.pt'}: weights of another network; was its code edited? {error}") from error
+    except Exception as error:  # rubbish fails in every way that torch knows; no code of it is run
+        reason = (str(error).splitlines() or [""])[0]
+        raise AugeanError(f"{path / 'best.pt'}: no weights of this network; was its code edited? {reason}") from error
     return Trained(path, config, summary, classes, network.to(place), place)
 
 

@@ -64,10 +64,11 @@ def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None
         for number in stopped[-1:]:  # a worker may have started between the signal and its being passed on
             pass_on(number, None)
         restarts = 0
-        while any(worker.poll() is None for worker in workers.values()):
+        while any(worker.returncode is None for worker in workers.values()):
             time.sleep(0.2)
+            # Those that were killed are replaced before it is asked whether all have ended: all may be killed at once.
             for index, worker in workers.items():
-                if worker.returncode is not None and worker.returncode < 0 and not stopped and restarts < MAX_RESTARTS:
+                if (worker.poll() or 0) < 0 and not stopped and restarts < MAX_RESTARTS:
                     restarts += 1
                     print(
                         f"worker {index} was killed by signal {-worker.returncode}; starting another", file=sys.stderr
