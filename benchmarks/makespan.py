@@ -13,6 +13,7 @@ import argparse
 import csv
 import math
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -110,17 +111,18 @@ def main() -> None:
     rows = []
     for repeat in range(arguments.repeats):
         for side, run in (("optuna", run_optuna), ("augean", run_augean)):
-            started = time.perf_counter()
+            before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             run(folder / side, seconds)
-            took = time.perf_counter() - started
+            took, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             num_runs = len(list((folder / side / "runs").glob("*/summary.json")))
             shutil.rmtree(folder / side)
             assert num_runs == NUM_TRIALS
-            rows.append([side, repeat, num_runs, f"{took:.2f}"])
+            rows.append([side, repeat, num_runs, f"{took:.2f}", f"{cpu:.2f}"])
             print(*rows[-1], flush=True)
     folder.rmdir()
     with arguments.output.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([["side", "repeat", "runs", "seconds"], *rows])
+        csv.writer(file, lineterminator="\n").writerows([["side", "repeat", "runs", "seconds", "cpu_seconds"], *rows])
     medians = {
         side: statistics.median(float(row[3]) for row in rows if row[0] == side) for side in ("optuna", "augean")
     }

@@ -155,6 +155,7 @@ def main() -> None:
             for budget in sorted({*budgets, *(2 * item for item in budgets)} if pruner == "none" else budgets):
                 _, regret, num_trials, num_pruned = at(history, budget)
                 rows.append([pruner, seed, budget, f"{regret:.6f}", num_trials, num_pruned])
+        print(f"{arguments.studies} studies with pruner {pruner}", flush=True)
     with arguments.output.open("w", newline="") as file:
         header = ["pruner", "seed", "epochs", "regret", "trials", "pruned"]
         csv.writer(file, lineterminator="\n").writerows([header, *rows])

@@ -271,3 +271,9 @@ def test_jobs_that_share_a_composition_have_the_config_that_hydra_would_compose(
 
     monkeypatch.setattr(AugeanSweeper, "_compose", compose_both)
     assert len(plan_sweep(name, overrides).jobs) == len(checked) >= 4
+
+
+def test_a_sweep_over_an_added_key_is_named_by_the_key_alone() -> None:
+    for more in ([], ["hydra.sweeper.n_trials=2"]):
+        plan = plan_sweep("config", ["dataset=digits", "++optimizer.arguments.dampening=0.0,0.1", *more])
+        assert plan.record.name.startswith("optimizer.arguments.dampening--")

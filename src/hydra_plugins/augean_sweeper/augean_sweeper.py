@@ -570,7 +570,7 @@ class AugeanSweeper(Sweeper):
         """The sweep's record, still without jobs."""
         table, axes = config.runtime.table, swept_keys(overrides)
         file = str(self.master.hydra.job.config_name)
-        name = file if file != "config" else "+".join(key for key in axes if key != "seed") or "runs"
+        name = file if file != "config" else "+".join(key.lstrip("+") for key in axes if key != "seed") or "runs"
         return Record(
             name=re.sub(r"[^A-Za-z0-9_.+-]", "_", name[:120] + self._suffix(arguments)),
             title=table.title or ("Sweep of " + ", ".join(axes) if axes else "Runs"),
