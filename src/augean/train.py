@@ -64,8 +64,8 @@ def compose(overrides: Sequence[str] = (), name: str = "config", folder: Path | 
     try:
         with hydra.initialize_config_dir(str(folder or config_dir())):
             return parse(hydra.compose(name, list(overrides)))
-    except (HydraException, OmegaConfBaseException, ValueError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError(explain(error, overrides) or str(error)) from error
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, yaml.YAMLError) as error:
+        raise ConfigError(explain(error, overrides) or f"{overrides}: cannot be composed") from error
 
 
 def report_outcome(outcome: Outcome) -> None:
