@@ -117,7 +117,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("augean statsu", 2, ["invalid choice: 'statsu'", "did you mean status?"]),
     ("augean status --output x", 2, ["unrecognized arguments: --output; did you mean --outputs?"]),
     ("augean train -cn table1", 1, ["did you mean -cn table1_activation?"]),
-    ("augean status tabel1 --outputs {here}/outputs", 1, ["tabel1: no sweep in", "and no sweep file in", "There are batchnorm"]),
+    ("augean status tabel1 --outputs {here}/outputs", 1, ["tabel1: no sweep in", "and no sweep", "There are"]),
     ("augean status --outputs nowhere", 1, ["--outputs nowhere: no such folder"]),
     ("augean report --outputs nowhere", 1, ["nowhere: no such folder", "runtime.outputs"]),
     ("augean report --select modle=resnet18 --outputs {here}/outputs", 1, ["select 'modle=resnet18': not key=value"]),
