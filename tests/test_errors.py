@@ -82,6 +82,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py table1_activation", 1, ["did you mean -cn table1_activation?"]),
     ("train.py optimizer.lr", 1, ["optimizer.lr: is not key=value", "did you mean optimizer.lr=<value>?"]),
     ("train.py model = resnet18", 1, ["model: is not key=value (no blanks around =)", "model=<value>"]),
+    ("train.py =resnet18", 1, ["=resnet18: names no key; settings are written key=value"]),
     ("train.py 'optimizer.lr = 0.2'", 1, ["no blanks around =: optimizer.lr=0.2"]),
     ("train.py runtime.dataset_title=My images", 1, ["images: is not key=value", "takes two pairs of quotes"]),
     ("train.py 'runtime.dataset_title=My images!'", 1, ["cannot be read", """'runtime.dataset_title="My images!"'"""]),

@@ -70,7 +70,7 @@ def check(words: Sequence[str]) -> Namespace:
         _refuse_settings(Path(told.config_path) / f"{name or 'config'}.yaml")
     for word in told.overrides:
         key, _, value = word.partition("=")
-        if not key.strip("+~ "):
+        if value and not key.strip("+~ "):
             raise AugeanError(f"{word}: names no key; settings are written key=value")
         if key in _groups() and value.startswith("[") and "," in value:
             raise AugeanError(f"{word}: a list mixes options in one run; a sweep over them is -m {key}={value[1:-1]}")
