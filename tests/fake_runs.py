@@ -316,3 +316,9 @@ if __name__ == "__main__":
         write_many(Path(sys.argv[1]), int(sys.argv[2]))
     else:
         write_examples(Path(sys.argv[1]))
+
+
+def sign(path: Path) -> None:
+    """Make the summary one of the files as they are."""
+    summary = json.loads((path / "summary.json").read_text())
+    rundir.write_summary(path, {key: value for key, value in summary.items() if key not in ("files", "sha256")})

@@ -33,7 +33,7 @@ from augean.errors import AugeanError
 from augean.report import make_report
 from augean.train import compose
 from conftest import ROOT
-from fake_runs import write_record, write_run
+from fake_runs import sign, write_record, write_run
 
 SEED = int(os.environ.get("HYPOTHESIS_SEED", "0"))
 NUM_SLOW = {"commands": 2000, "files": 600, "parsed": 7500, "folders": 150, "lines": 40}
@@ -279,12 +279,6 @@ def add_recordings(path: Path) -> None:
     rows = [f"{step},0.1,{size},{2 - step / 10},{size / 2},0.9,{1 + size}" for step in (0, 5) for size in (0, 0.1, 0.2)]
     (path / "probe.csv").write_text("\n".join([names, *rows]) + "\n")
     sign(path)
-
-
-def sign(path: Path) -> None:
-    """Make the summary one of the files as they are."""
-    summary = json.loads((path / "summary.json").read_text())
-    rundir.write_summary(path, {key: value for key, value in summary.items() if key not in ("files", "sha256")})
 
 
 @pytest.fixture(scope="module")

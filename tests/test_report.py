@@ -25,7 +25,7 @@ from augean.report.load import scan
 from augean.report.statistics import MOST_DUNNETT, compare, estimate, summarise
 from augean.report.tables import markdown, number, tex
 from conftest import ROOT
-from fake_runs import write_examples, write_record, write_run
+from fake_runs import sign, write_examples, write_record, write_run
 
 
 @pytest.fixture(scope="module")
@@ -614,6 +614,19 @@ def test_load_metrics_reads_what_the_runs_wrote(tmp_path: Path) -> None:
         pandas.read_csv(path, dtype=float),
     )
     assert metrics.directory.value_counts().tolist() == [4, 2]
+
+
+@pytest.mark.parametrize("change", [("\n3,", "\n\n3,"), ("\n3,", '\n"\n3",'), ("\n", "\r")])
+def test_odd_lines_in_signed_metrics_shift_no_other_run(tmp_path: Path, change: tuple[str, str]) -> None:
+    jobs = [write_run(tmp_path, epochs=4, seed=seed) for seed in range(3)]
+    path = rundir.runs_dir(tmp_path) / jobs[0]["run"]
+    (path / "metrics.csv").write_bytes((path / "metrics.csv").read_text().rstrip("\n").replace(*change).encode())
+    sign(path)
+    metrics = load_metrics(tmp_path)
+    for job in jobs[1:]:
+        own = pandas.read_csv(rundir.runs_dir(tmp_path) / job["run"] / "metrics.csv", dtype=float)
+        rows = metrics[metrics.directory == job["run"]].drop(columns="directory").reset_index(drop=True)
+        pandas.testing.assert_frame_equal(rows, own)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from augean.fit import DTYPES, Inputs, batch_loss
 from augean.train import compose
 from augean.training import device_title, find_device
 
-MATRIX_SIZES = {"cpu": 2048, "cuda": 8192, "mps": 4096}
+MATRIX_SIZES = {"cpu": 3072, "cuda": 8192, "mps": 4096}
 COPY_BYTES = {"cpu": 2**28, "cuda": 2**32, "mps": 2**30}
 NUM_CLASSES = 10
 FULL_RUN = (35, 50_000)
@@ -130,7 +130,8 @@ def peak_resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def median_seconds(action: Any, device: torch.device, repeats: int = 7) -> float:
+def least_seconds(action: Any, device: torch.device, repeats: int = 9) -> float:
+    """Of several repeats the fastest: what the device can do, whatever else it does meanwhile."""
     action()
     seconds = []
     for _ in range(repeats):
@@ -139,21 +140,21 @@ def median_seconds(action: Any, device: torch.device, repeats: int = 7) -> float
         action()
         synchronize(device)
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return min(seconds)
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Operations per second of a large square matrix product, multiplications and additions apart."""
     size = MATRIX_SIZES[device.type]
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    return 2 * size**3 / median_seconds(lambda: left @ right, device)
+    return 2 * size**3 / least_seconds(lambda: left @ right, device)
 
 
 def copy_rate(device: torch.device) -> float:
     """Bytes per second of a large copy on the device, read and written ones apart."""
     source = torch.zeros(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return 2 * len(source) / median_seconds(lambda: target.copy_(source), device)
+    return 2 * len(source) / least_seconds(lambda: target.copy_(source), device)
 
 
 def count_flops(config: Config, device: torch.device) -> int:

@@ -229,11 +229,15 @@ def _matches(value: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(value, row_label(pattern)) for pattern in patterns)
 
 
+_NUMBER = rb"(?:-?[0-9]++(?:[.][0-9]++)?(?:e[-+]?[0-9]++)?)?"
+_ROWS = re.compile(rb"(?:(?:%b,){%d}%b\n)*+" % (_NUMBER, len(rundir.METRICS) - 1, _NUMBER))
+"""Lines of numbers or nothing; a blank line or a quoted break would shift all rows that are parsed after it."""
+
+
 def read_metrics(contents: Contents, directories: Iterable[str]) -> pandas.DataFrame:
     """The metrics.csv of the given run directories as one table, `directory` first; an absent file is no problem.
 
-    A file that has the digest of its summary was written by Augean and is parsed together with all others of its kind;
-    only files of unfinished runs are looked at one by one.
+    Files with the digest of their summary are parsed together where they are as Augean writes them, others one by one.
     """
     names, bodies, frames, columns = list[str](), list[bytes](), list[pandas.DataFrame](), list(rundir.METRICS)
     for directory in tqdm(list(dict.fromkeys(directories)), "reading metrics", delay=1, leave=False, disable=None):
@@ -243,7 +247,7 @@ def read_metrics(contents: Contents, directories: Iterable[str]) -> pandas.DataF
             head, _, body = content.partition(b"\n")
             if digest and hashlib.sha256(content).hexdigest() != digest:
                 raise ValueError("truncated or altered after the run")
-            if digest and head.decode() == ",".join(columns):
+            if digest and head.decode() == ",".join(columns) and _ROWS.fullmatch(body):
                 names += [directory] * body.count(b"\n")
                 bodies.append(body)
             else:
