@@ -56,6 +56,7 @@ class Entry:
     def __post_init__(self) -> None:
         self.config = compose(self.overrides)
         self.device = find_device(self.config.runtime.device)
+        torch.set_num_threads(self.config.runtime.threads or torch.get_num_threads())
 
     @classmethod
     def from_command_line(cls) -> "Entry":
@@ -243,6 +244,7 @@ def bench(
     """
     configs = [compose(list(overrides)) for overrides in settings]
     device = find_device(configs[0].runtime.device)
+    torch.set_num_threads(configs[0].runtime.threads or torch.get_num_threads())
     copy = copy_rate(device)
     print(f"{device_title(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"Large copy: {copy / 1e9:,.0f} GB/s. {epochs} epochs of {images:,} images, {repeats} processes a line.")
