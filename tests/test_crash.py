@@ -25,6 +25,7 @@ from augean.execute import execute
 from augean.study import AGAIN, ERROR, open_storage
 from augean.train import compose
 from conftest import ROOT, TINY
+from waiting import wait_for
 
 MARK = "AUGEAN_CRASH_TEST"
 """Environment variable by which every process of one sweep is found again, orphans included."""
@@ -97,10 +98,7 @@ class Sweep:
         """Let the last start come to its end, then look that nobody is left."""
         assert self.process is not None
         assert self.process.wait(timeout=900) == 0, self.log()
-        deadline = time.monotonic() + 120
-        while self.processes():  # workers whose supervisor was killed end after their run
-            assert time.monotonic() < deadline, f"left behind: {self.processes()}"
-            time.sleep(0.2)
+        wait_for(lambda: not self.processes())  # workers whose supervisor was killed end after their run
         self.note_over()
         for lock in self.outputs.glob("locks/*.lock"):
             assert not rundir.is_locked(self.outputs, lock.stem), f"{lock} is held"
@@ -258,10 +256,7 @@ def test_workers_that_are_all_killed_at_once_are_replaced_too(tmp_path: Path) ->
     sweep = Sweep(tmp_path / "out", [*GRID, "trainer.epochs=30"])
     process = sweep.start()
     try:
-        deadline = time.monotonic() + 120
-        while len(list(sweep.outputs.glob("runs/*/checkpoint.pt"))) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: len(list(sweep.outputs.glob("runs/*/checkpoint.pt"))) == 2)
         process.send_signal(signal.SIGSTOP)  # it sees both deaths in one look
         for pid in sweep.processes():
             if pid != process.pid:
@@ -277,15 +272,10 @@ def test_a_worker_whose_supervisor_was_killed_ends_after_its_run(tmp_path: Path)
     sweep = Sweep(tmp_path / "out", [*GRID, "trainer.epochs=150"])
     process = sweep.start()
     try:
-        deadline = time.monotonic() + 120
-        while len(list(sweep.outputs.glob("runs/*/checkpoint.pt"))) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: len(list(sweep.outputs.glob("runs/*/checkpoint.pt"))) == 2)
         sweep.strike("supervisor", random.Random(0))
         process.wait()
-        while sweep.processes():
-            assert time.monotonic() < deadline + 180
-            time.sleep(0.2)
+        wait_for(lambda: not sweep.processes(), 300)
         assert len(list(sweep.outputs.glob("runs/*/summary.json"))) == 2
         assert len(list(sweep.outputs.glob("runs/*"))) == 2
     finally:

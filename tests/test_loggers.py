@@ -12,6 +12,7 @@ from augean import extras, loggers
 from augean.config import Config
 from augean.errors import ConfigError, SetupError
 from augean.execute import execute, find_address
+from waiting import wait_for
 
 Make = Callable[..., Config]
 
@@ -97,15 +98,17 @@ def test_tensorboard_gets_every_epoch_and_a_resumed_run_each_once(
 
 
 @pytest.mark.filterwarnings("default")
-def test_wandb_works_offline_and_without_a_network(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_works_offline_and_without_a_network(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if importlib.util.find_spec("wandb") is None:
         pytest.skip("the extra wandb is not installed")
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # where nobody answers, should it ask
     monkeypatch.setattr(loggers, "CLOSE_SECONDS", 120.0)
     outcome = execute(tiny("runtime.loggers=[wandb]"))
+    assert "wandb:" not in capsys.readouterr().err
     (folder,) = (outcome.address.outputs / "wandb").glob("offline-run-*")
     (log,) = folder.glob("*.wandb")
-    content = log.read_bytes()
-    assert outcome.address.id.encode() in content
-    assert b"test_accuracy" in content
+    wait_for(lambda: b"test_accuracy" in log.read_bytes())  # its service writes after finish() has returned
+    assert outcome.address.id.encode() in log.read_bytes()

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from augean.execute import Address, find_address
 from augean.own_loop import Run
 from augean.report import make_report
 from conftest import ROOT, KilledError
+from waiting import wait_for
 
 CONFIG = {"name": "counter", "lr": 0.1, "seed": 0}
 
@@ -120,11 +120,7 @@ def test_a_stop_signal_ends_after_the_epoch_with_a_checkpoint(tmp_path: Path) ->
     script.write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(script), str(tmp_path / "outputs"), "20"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("outputs/runs/*/metrics.csv")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
+    wait_for(lambda: list(tmp_path.glob("outputs/runs/*/metrics.csv")), process=process)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, output
@@ -253,10 +249,7 @@ def test_the_code_of_a_prompt_has_no_address(tmp_path: Path) -> None:
 def test_the_example_makes_its_table_and_a_killed_one_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "examples" / "own_loop.py")]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while len(list(tmp_path.glob("outputs/runs/*"))) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda: len(list(tmp_path.glob("outputs/runs/*"))) >= 2)
         process.kill()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

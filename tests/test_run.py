@@ -21,6 +21,7 @@ from augean.errors import AugeanError, ConfigError, DeviceError, RunLocked
 from augean.execute import build_source, execute, find_address
 from augean.train import compose
 from conftest import ROOT, TINY, KilledError
+from waiting import wait_for
 
 Make = Callable[..., Config]
 
@@ -200,13 +201,6 @@ def test_a_run_killed_between_epochs_resumes_bit_equal(
     assert resumed.summary["note"] == ""
     assert same_result(whole.address.path, resumed.address.path)
     assert not list(resumed.address.path.glob("*checkpoint*"))
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def start_long_run(outputs: Path, *overrides: str) -> tuple["subprocess.Popen[str]", Path]:

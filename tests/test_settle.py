@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import module_from_spec, spec_from_file_location
@@ -31,6 +30,7 @@ from augean.report.statistics import summarise
 from augean.settle import Settling, read_budget
 from conftest import ROOT, TINY
 from fake_runs import write_record, write_run
+from waiting import wait_for
 
 SPEC = spec_from_file_location("settle_pool", ROOT / "benchmarks" / "settle_pool.py")
 assert SPEC is not None
@@ -420,9 +420,8 @@ def test_settling_trains_what_is_missing_goes_on_after_its_budget_and_survives_a
 def test_interrupted_settling_stops_with_its_sweep_and_goes_on(tmp_path: Path, rates: Callable[..., list[str]]) -> None:
     command = [*rates("--margin", "0.001", "--most", "5"), "trainer.epochs=3"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    while not list((tmp_path / "out").glob("runs/*-s2-*")):  # the first seed that settling asked for
-        assert process.poll() is None
-        time.sleep(0.1)
+    # the first seed that settling asked for
+    wait_for(lambda: list((tmp_path / "out").glob("runs/*-s2-*")), 600, process=process)
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGINT

@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ import pytest
 from augean import records
 from augean.study import RUN, open_storage
 from conftest import ROOT, TINY
+from waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -131,13 +132,6 @@ def load(storage: str) -> optuna.Study:
 
 def states(storage: str) -> Counter[str]:
     return Counter(trial.state.name for trial in load(storage).trials)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def assert_exact(storage: str, outputs: Path, num_trials: int) -> None:

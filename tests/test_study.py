@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -22,6 +21,7 @@ from augean.errors import AugeanError, RunLocked
 from augean.study import RUN, Setup, Study, open_storage
 from conftest import ROOT, TINY
 from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, command_line
+from waiting import wait_for
 
 SPACE = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "activation=relu,elu"]
 STUDY = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=2"]
@@ -250,13 +250,6 @@ def test_a_trial_that_its_job_tells_meanwhile_is_never_missed(
         with suppress(RunLocked):  # where it was told too late to be seen
             assert study.next() is None
     assert len(load(setup.storage).trials) == 1
-
-
-def wait_for(condition: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

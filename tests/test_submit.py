@@ -9,13 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cloudpickle
 import pytest
@@ -26,6 +24,7 @@ from augean.errors import AugeanError, ConfigError
 from augean.execute import find_address
 from augean.submit import Element, submit, train_run
 from conftest import ROOT, TINY
+from waiting import wait_for
 
 Environment = dict[str, str]
 SLURM_PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
@@ -75,14 +74,6 @@ sys.exit(command.returncode)
 """
 """Runs a command beside a cluster of two nodes, the second of which is said to have a GPU; ends with what of it was
 free at any time."""
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    end = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.3)
-    return result
 
 
 @pytest.fixture(scope="module")

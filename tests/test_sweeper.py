@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from augean.config import parse
 from augean.errors import AugeanError
 from conftest import ROOT, TINY
 from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, expand, plan_sweep
+from waiting import wait_for
 
 # A sweep file fixes nothing but its axes, so that the tiny setting can be given on the command line.
 GRID = [*TINY, "trainer.epochs=2"]
@@ -144,10 +144,7 @@ def test_a_signal_to_the_supervisor_stops_all_its_workers(tmp_path: Path, number
     ]
     sweep = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children")
-    deadline = time.monotonic() + 60
-    while not children.read_text().split():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: children.read_text().split())
     sweep.send_signal(number)
     _, stderr = sweep.communicate(timeout=60)
     assert sweep.returncode == 128 + number, stderr
@@ -193,10 +190,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None
         "runtime.workers=2",
     ]
     sweep = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("runs/*/checkpoint.pt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.pt")))
     children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
     stdout, stderr = sweep.communicate(timeout=180)
@@ -215,10 +209,7 @@ def test_a_stopped_sweep_resumes_by_the_same_command(tmp_path: Path) -> None:
         "runtime.workers=2",
     ]
     sweep = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("runs/*/checkpoint.pt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.pt")))
     sweep.terminate()
     _, stderr = sweep.communicate(timeout=60)
     assert sweep.returncode == 143, stderr
