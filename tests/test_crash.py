@@ -184,7 +184,7 @@ def crash_grid(tmp_path: Path, strikes: list[str], epochs: int) -> None:
     num_strikes, round_ = len(strikes), 0
     while strikes:
         sweep = Sweep(tmp_path / f"round{round_}", arguments)
-        torture(sweep, generator, strikes, span)
+        torture(sweep, generator, strikes, span / 2)  # so that each sweep is struck more than once
         paths = sorted(sweep.outputs.glob("runs/*"))
         assert [path.name for path in paths] == sorted(path.name for path in (whole / "runs").iterdir())
         for path in paths:

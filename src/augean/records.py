@@ -123,7 +123,12 @@ def read(path: Path) -> Record:
         if content.get("sha256") not in (None, rundir.own_digest(content)):
             raise AugeanError(f"{path}: was altered or damaged; the sweep's own command writes it again")
         content.pop("sha256", None)
-        return Record(**{**content, "jobs": [Job(**job) for job in content["jobs"]]})
+        record = Record(**{**content, "jobs": [Job(**job) for job in content["jobs"]]})
+        texts = (item for job in record.jobs for item in (job.id, job.run, job.row))
+        numbers = (record.num_trials or 0, *(item for job in record.jobs for item in (job.seed, job.score or 0)))
+        if not all(isinstance(item, str) for item in texts) or not all(isinstance(n, int | float) for n in numbers):
+            raise TypeError("a value of another type")
+        return record
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise AugeanError(f"{path}: not a sweep record ({type(error).__name__}: {error})") from error
 

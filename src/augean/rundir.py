@@ -149,7 +149,8 @@ def read_summary(path: Path, identity: str | None = None) -> dict[str, Any] | No
     if summary.get("sha256") != own_digest(summary):
         raise AugeanError(f"{file}: was altered or damaged after it was written")
     known = summary.get("status") in ("finished", "diverged") and isinstance(summary.get("id"), str)
-    if not known or not isinstance(summary.get("files"), dict):
+    mappings = (summary.get("files"), summary.get("diverged") or {}, summary.get("versions") or {})
+    if not known or not all(isinstance(item, dict) for item in mappings):
         raise AugeanError(f"{file}: not the summary of a run: id, status or files are absent or unknown")
     if identity not in (None, summary["id"]):
         raise AugeanError(f"{file}: is the summary of run {summary['id']}, not of {identity}")

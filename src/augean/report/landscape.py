@@ -114,7 +114,8 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
             if path.exists():
                 try:
                     file = io.BytesIO(rundir.read_checked(path.parent, path.name))
-                    parts.append(_ranges(pandas.read_csv(file)).assign(row=row.label))
+                    probes = pandas.read_csv(file, dtype=float).astype({"step": int})
+                    parts.append(_ranges(probes).assign(row=row.label))
                 except (OSError, ValueError, KeyError, TypeError, AttributeError, AugeanError) as error:
                     contents.note(path, f"no probes of a loss landscape ({error})")
     if not parts:
