@@ -30,9 +30,9 @@ sweep table3_width "${part1[@]}" width.channels=4,8,16 runtime.table.baseline=8
 sweep recipe "${part1[@]}"
 sweep stem "${part1[@]}"
 sweep dropout "${part1[@]}"
-for name in batchnorm landscape probe; do
-    sweep "$name" "${part2[@]}"
-done
+sweep batchnorm "${part2[@]}"
+sweep landscape "${part2[@]}"
+sweep probe "${part2[@]}" seed=0,1,2
 sweep batchnorm_sgd "${part1[@]}"
 sweep final width=w8 trainer.epochs=34 schedule.patience=2
 sweep stock width=w8 trainer.epochs=57
