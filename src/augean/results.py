@@ -173,7 +173,8 @@ def _reduced(run: Run, chosen: Mapping[str, Table]) -> list[str]:
     """What stands in for the report's setting, in words; empty where nothing does."""
     theirs, words = reported(), [f"{run['dataset_title']} in place of CIFAR-10"] * (run["dataset.name"] != "cifar10")
     for key, value in theirs["common"].items():
-        words += [f"{key.split('.')[-1]} {run[key]:,} in place of {value:,}"] * (run[key] != value)
+        ours = run.get(key, value)  # a loop of one's own need not have the key
+        words += [f"{key.split('.')[-1]} {ours:,} in place of {value:,}"] * (ours != value)
     widths = [row.label for row in chosen["table3_width"].rows] if "table3_width" in chosen else theirs["widths"]
     if widths != theirs["widths"]:
         words.append(f"in Table 3 C = {', '.join(widths)} in place of {', '.join(theirs['widths'])}")
