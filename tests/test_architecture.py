@@ -22,9 +22,10 @@ BUDGET = {"core": 2620, "datasets": 330, "report": 807, "rest": 3000}
 that notice damage, one process that decodes, messages with the remedy) takes 300 alone; signals, exact resume, studies
 that outlive their workers, the CUDA graph and plans that need no launch take the rest of the difference, and 40 lines
 follow a user's imports, so that an edit of any file of own code gives another id. The report's last 7 leave what is
-unknown of own loops out of captions, and keep strangers' line breaks out of its texts. The rest had 1,500 before own loops, loggers and what follows training took 600,
-the judge of the report's claims and merging of runs from elsewhere 300, settling 380, preview and
-SLURM 270. Damage that is noticed, and never kept as the good copy, took 80 of the core."""
+unknown of own loops out of captions, and keep strangers' line breaks out of its texts. The rest had 1,500 before own
+loops, loggers and what follows training took 600, the judge of the report's claims and merging of runs from elsewhere
+300, settling 380, preview and SLURM 270. Damage that is noticed, and never kept as the good copy, took 80 of the
+core."""
 
 # Direct imports of `augean` modules, at any depth of a file. What is not listed may not be imported.
 MAY_IMPORT = {
