@@ -386,13 +386,25 @@ def test_a_damaged_cache_is_rebuilt_with_a_word(damage: str, tmp_path: Path, cap
     assert sorted(file.suffix for file in path.parent.iterdir()) == [".json", ".lock", ".npz"]
 
 
-def test_repeated_digest_reads_the_index_and_no_image(tmp_path: Path) -> None:
+def test_repeated_digest_reads_the_index_and_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pets(tmp_path)
-    source(ImageFolder, tmp_path).digest()
-    index = tmp_path / "cache" / "pets.index.json"
-    entry = json.loads(index.read_text())
-    index.write_text(json.dumps({**entry, "digest": "what the index says"}))
-    assert later(ImageFolder, tmp_path).digest() == "what the index says"
+    digest = source(ImageFolder, tmp_path).digest()
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("an image is read")
+
+    monkeypatch.setattr(image_folder, "open", refuse, raising=False)
+    assert later(ImageFolder, tmp_path).digest() == digest
+
+
+def test_no_flipped_bit_of_the_index_gives_another_digest(tmp_path: Path) -> None:
+    write_pets(tmp_path)
+    digest, index = source(ImageFolder, tmp_path).digest(), tmp_path / "cache" / "pets.index.json"
+    whole = index.read_bytes()
+    assert digest.encode() in whole
+    for place in range(len(whole)):
+        index.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert later(ImageFolder, tmp_path).digest() == digest
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"fingerprint": "old", "digest": "old"}'])

@@ -1,9 +1,11 @@
 """Full disks, no memory, damaged and foreign files, folders that moved: each fault is caused, not imagined."""
 
+import contextlib
 import errno
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -382,6 +384,72 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word_and_the_end_is_the_same
     assert outcome.summary["files"]["best.pt"] == whole.summary["files"]["best.pt"]
 
 
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_checkpoint_damaged_after_it_was_written_is_never_kept_as_the_one_to_fall_back_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+    for survived in range(4):  # renames before the end of the process: of the new file, the digests, the checkpoint
+        folder, calls = tmp_path / str(survived), list[Path]()
+        folder.mkdir()
+        for content in (b"first", b"second"):
+            rundir.save_checkpoint(folder, content)
+        (folder / rundir.CHECKPOINT).write_bytes(b"sEcond")
+        assert rundir.load_checkpoint(folder)[0] == b"first"
+
+        def dying(self: Path, target: Path, calls: list[Path] = calls, limit: int = survived) -> Path:
+            if len(calls) == limit:
+                raise KilledError
+            calls.append(target)
+            return replace(self, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", dying)
+            with contextlib.suppress(KilledError):
+                rundir.save_checkpoint(folder, b"third")
+        assert rundir.load_checkpoint(folder)[0] == (b"third" if survived == 3 else b"first")
+    (folder / rundir.CHECKPOINT).write_bytes(b"tHird")
+    assert rundir.load_checkpoint(folder)[0] == b"first"
+
+
+def test_a_checkpoint_on_a_bad_sector_is_passed_over(
+    tiny: Make, train_until: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, read = tiny("trainer.epochs=5"), Path.read_bytes
+    train_until(config, 4)
+
+    def bad(self: Path) -> bytes:
+        if self.name == rundir.CHECKPOINT:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return read(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", bad)
+        summary = execute(config).summary
+    assert (summary["num_resumes"], summary["note"]) == (1, "checkpoint.pt is damaged and was passed over")
+
+
+def test_writers_on_several_machines_share_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes in containers often have one number; a file of both would be torn."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    file, sync = tmp_path / "record.json", os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", sync)
+            rundir.write(file, "the other's")
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", meanwhile)
+        rundir.write(file, "ours")
+    assert file.read_text() == "ours"
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
 def new_journal(path: Path) -> bytes:
     study = optuna.create_study(storage=open_storage(str(path)), study_name="s", direction="maximize")
     for value in (0.25, 0.5, 0.75):
@@ -544,7 +612,7 @@ class Evil:
         return os.system, (f"touch {self.trace}",)
 
 
-@pytest.mark.parametrize("kind", ["pickle", "torch", "rubbish", "other run"])
+@pytest.mark.parametrize("kind", ["pickle", "torch", "rubbish", "other run", "other seed"])
 def test_a_foreign_checkpoint_is_refused_by_name_and_runs_no_code(
     kind: str, tiny: Make, tmp_path: Path, train_until: Train
 ) -> None:
@@ -558,9 +626,10 @@ def test_a_foreign_checkpoint_is_refused_by_name_and_runs_no_code(
         torch.save({"network": Evil(trace)}, buffer)
     elif kind == "pickle":
         buffer.write(pickle.dumps(Evil(trace)))
-    elif kind == "other run":
-        train_until(tiny("width.channels=6", f"runtime.outputs={tmp_path}/other"), 2)
-        other = find_address(tiny("width.channels=6", f"runtime.outputs={tmp_path}/other"))
+    elif kind.startswith("other"):  # the second fits in every shape
+        config = tiny("width.channels=6" if kind == "other run" else "seed=1", f"runtime.outputs={tmp_path}/other")
+        train_until(config, 2)
+        other = find_address(config)
         buffer.write((other.path / rundir.CHECKPOINT).read_bytes())
     else:
         buffer.write(b"rubbish")
@@ -684,7 +753,8 @@ def test_class_names_and_titles_from_strangers_stay_text_in_the_report(tmp_path:
         'runtime.dataset_title="<img src=x onerror=alert(1)>"',
     ])  # fmt: skip
     execute(config)
-    write_record(tmp_path / "outputs", "one", [job_of(config)], title="<b>\\def\\x{}</b>")
+    title = "<b>\\def\\x{}</b>\r<i>\u2028<u>\x00"
+    write_record(tmp_path / "outputs", "one", [job_of(config)], title=title, command="x\r\r<script>alert(2)</script>")
     result = make_report(tmp_path / "outputs")
     assert result.problems == []
     page = (result.directory / "index.html").read_text()
@@ -693,6 +763,8 @@ def test_class_names_and_titles_from_strangers_stay_text_in_the_report(tmp_path:
     for file in (result.directory / "figures").glob("*.svg"):
         assert "<script" not in file.read_text()
     assert "\\def" not in (result.directory / "tables/one.tex").read_text()
+    for name in ("report.md", "tables/one.tex"):  # what stands after a break is no longer in its place
+        assert not re.search("[\r\x00\u2028]", (result.directory / name).read_bytes().decode())
 
 
 def test_class_names_that_are_no_text_are_refused_before_any_training(tmp_path: Path) -> None:

@@ -101,6 +101,29 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
     assert run.summary["test_accuracy"] == pytest.approx(0.26)
 
 
+@pytest.mark.parametrize("kind", ["rubbish", "other run"])
+def test_a_foreign_checkpoint_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    for outputs, config in (("here", CONFIG), ("there", {**CONFIG, "seed": 1})):
+        with pytest.raises(KilledError):
+            count(tmp_path / outputs, die_after=2, config=config)
+    (here,), (other,) = tmp_path.glob("here/runs/*"), tmp_path.glob("there/runs/*")
+    content = b"rubbish" if kind == "rubbish" else (other / rundir.CHECKPOINT).read_bytes()
+    rundir.save_checkpoint(here, content)  # with a digest that fits
+    with pytest.raises(AugeanError, match=f"{here}: its checkpoint is none of this run"):
+        count(tmp_path / "here")
+    for name in (rundir.CHECKPOINT, rundir.PREVIOUS):
+        (here / name).unlink()
+    assert count(tmp_path / "here")[1] == [1, 2, 3, 4]
+
+
+def test_a_damaged_summary_is_not_believed_and_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    first, _ = count(tmp_path)
+    file = first.address.path / "summary.json"
+    file.write_text(file.read_text().replace("0.26", "0.96"))
+    assert count(tmp_path)[1] == [1, 2, 3, 4]
+    assert f"{file}: was altered or damaged after it was written; the run is made again" in capfd.readouterr().err
+
+
 SCRIPT = """
     import sys, time
     import torch, augean

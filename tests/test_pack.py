@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tarfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from augean import records, rundir
 from augean.config import Config
 from augean.errors import AugeanError
 from augean.execute import execute, find_address, finished
+from augean.journal import Journal
 from augean.pack import RUN_FILES, pack, unpack
 from augean.records import Job, Record
 from augean.report import load_runs, make_report
@@ -23,7 +25,7 @@ from fake_runs import write_examples, write_record, write_run
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder but the locks, which the operating system frees and nobody reads."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in (".lock", ".flock")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -288,6 +290,23 @@ def test_of_two_states_of_a_study_the_later_one_stays(tmp_path: Path) -> None:
         target = tmp_path / "-".join(order)
         assert [unpack(tmp_path / f"{name}.tar.xz", target).remarks for name in order] == [[], []]
         assert contents(target) == late
+
+
+def test_a_study_is_not_replaced_while_a_worker_writes_to_it(tmp_path: Path) -> None:
+    study(tmp_path / "late", ["complete"], journal=b"one\ntwo\n")
+    pack(tmp_path / "late", tmp_path / "late.tar.xz")
+    study(tmp_path / "here", ["running"])
+    path = tmp_path / "here" / "studies" / "tune.journal"
+    path.unlink()
+    journal = Journal(str(path))
+    unpacking = threading.Thread(target=unpack, args=(tmp_path / "late.tar.xz", tmp_path / "here"))
+    with journal.lock:
+        unpacking.start()
+        unpacking.join(timeout=0.5)
+        assert unpacking.is_alive()
+        assert path.read_bytes() == b""
+    unpacking.join(timeout=60)
+    assert path.read_bytes() == b"one\ntwo\n"
 
 
 def test_another_study_of_that_name_is_kept_out_and_named(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
@@ -285,25 +287,31 @@ def test_rows_and_ablations_need_no_product(tmp_path: Path) -> None:
 
 
 def test_a_table_of_winners_names_every_rows_budget_and_space(tmp_path: Path) -> None:
-    setting = [*[item for item in TINY if "optimizer.lr" not in item], f"runtime.outputs={tmp_path}"]
+    there, moved = tmp_path / "there", tmp_path / "moved"
+    setting = [*[item for item in TINY if "optimizer.lr" not in item], f"runtime.outputs={there}"]
     early = run("-cd", "sweeps", "-cn", "table4_tuned", *setting)
     assert early.returncode == 1
     assert "study:tune_sgd has no record" in early.stderr
     for name in ("sgd", "adam", "adagrad", "rmsprop"):
         done = run("-cd", "sweeps", "-cn", f"tune_{name}", "hydra.sweeper.n_trials=2", *setting)
         assert done.returncode == 0, done.stderr
-    done = run("-cd", "sweeps", "-cn", "table4_tuned", *setting)
+    there.rename(moved)  # the studies' records say where they ran, which is not where the table is to be made
+    done = run("-cd", "sweeps", "-cn", "table4_tuned", *setting[:-1], f"runtime.outputs={moved}")
     assert done.returncode == 0, done.stderr
-    table = next(item for item in records.read_all(tmp_path)[0] if item.name.startswith("table4_tuned"))
+    assert not there.exists()
+    table = next(item for item in records.read_all(moved)[0] if item.name.startswith("table4_tuned"))
     assert [job.row for job in table.jobs[:4]] == ["sgd", "adam", "adagrad", "rmsprop"]
     assert "Tuning of adam: 2 trials over optimizer.lr tag(log, interval(1e-5, 1e-1))" in str(table.note)
-    assert table.states(tmp_path) == Counter(finished=12)
+    assert table.states(moved) == Counter(finished=12)
 
 
 def test_a_promoted_winner_is_the_same_run_as_an_experiment(tmp_path: Path) -> None:
-    study = run(*STUDY, "hydra.sweeper.n_trials=2", "schedule=cosine", f"runtime.outputs={tmp_path}/out")
+    place = ["runtime.threads=1", "runtime.allowed_packages=[strange]", f"runtime.outputs={tmp_path}/out"]
+    study = run(*STUDY, "hydra.sweeper.n_trials=2", "schedule=cosine", *place)
     assert study.returncode == 0, study.stderr
     record = only_record(tmp_path / "out")
+    evil = "Winner\nruntime: {allowed_packages: [os]}"
+    replace(record, title=evil).write(tmp_path / "out")
     target = tmp_path / "conf" / "experiment" / "mine.yaml"
     promote = [
         sys.executable,
@@ -319,6 +327,7 @@ def test_a_promoted_winner_is_the_same_run_as_an_experiment(tmp_path: Path) -> N
     done = subprocess.run(promote, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"of {record.num_trials}" in target.read_text()
+    assert "runtime" not in yaml.safe_load(target.read_text())  # neither this machine's folders nor a stranger's wish
     again = run("experiment=mine", "--config-dir", str(tmp_path / "conf"), f"runtime.outputs={tmp_path}/out")
     assert "already finished" in again.stdout, again.stderr
     refused = subprocess.run(promote, capture_output=True, text=True)

@@ -135,7 +135,8 @@ class Run:
         import torch
 
         buffer = io.BytesIO()
-        torch.save({"rows": self.rows, "state": state, "past": self._past | {"seconds": self._seconds()}}, buffer)
+        past = self._past | {"seconds": self._seconds()}
+        torch.save({"run": self.address.id, "rows": self.rows, "state": state, "past": past}, buffer)
         if self._state is None:  # once, and not on the day when it is needed
             try:
                 self._state = _load(buffer.getvalue())["state"]
@@ -210,9 +211,14 @@ class Run:
         self._start = self._epoch_start = self._last_saved = time.perf_counter()
         content, remark = rundir.load_checkpoint(self.address.path)
         if content is not None:
-            kept = _load(content)
-            self.rows, self._state, self._past = kept["rows"], kept["state"], kept["past"]
-            self._past["num_resumes"] += 1
+            try:
+                kept = _load(content)
+                if (run := kept.get("run", self.address.id)) != self.address.id:
+                    raise ValueError(f"it is of run {run}")
+                self.rows, self._state, self._past = kept["rows"], kept["state"], kept["past"]
+                self._past["num_resumes"] += 1
+            except Exception as error:  # rubbish fails in every way that torch knows
+                raise rundir.foreign_checkpoint(self.address.path, error) from error
             remark = "; ".join(filter(None, [remark, f"goes on after epoch {len(self.rows)}"]))
         if remark:
             print(f"Run {self.address.id}: {remark}", flush=True)
@@ -281,7 +287,7 @@ def _running(run: Run, config: str, wait: bool) -> Iterator[Run]:
             if wait and rundir.is_locked(address.outputs, address.id):
                 print(f"Run {address.id} is being trained by another process; waiting for it.", flush=True)
             stack.enter_context(rundir.lock(address.outputs, address.id, wait=wait))
-            over = finished(address)
+            over = finished(address, say=True)
         if over:
             print(f"Run {address.id} is over, not trained again: {address.path}")
             run.summary = over.summary

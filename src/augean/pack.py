@@ -169,7 +169,7 @@ def _merge_run(staged: Path, target: Path, outputs: Path, over: bool) -> str:
 
 def _merge_journal(content: bytes, path: Path, merged: Merged) -> None:
     """A journal only grows, so the longer of two is the later one if it begins with the other."""
-    with FileLock(f"{path}.lock", fallback_to_soft=False):  # the one that studies hold while they write
+    with FileLock(f"{path}.flock", fallback_to_soft=False):  # the one that studies hold while they write
         ours = path.read_bytes() if path.exists() else b""
         if content.startswith(ours):
             rundir.write(path, content)

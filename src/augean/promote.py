@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from augean import records
+from augean import records, rundir
 from augean.errors import AugeanError
 from augean.messages import among
 
@@ -33,7 +33,7 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
     best = max((job for job in record.jobs if job.score is not None), key=lambda job: (job.score, -(job.trial or 0)))
     defaults: list[object] = [record.experiment] if record.experiment else []
     values = []
-    for item in record.winner:
+    for item in record.setting:
         key, _, text = item.lstrip("+").partition("=")
         if key == "experiment":
             defaults[:1] = [text]
@@ -47,7 +47,9 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
         f"# validation accuracy {best.score:.2%} ({record.title}). Made by: {record.command}",
         *(f"#   {key}: {text}" for key, text in record.space.items()),
     ]
+    # A record may come from anyone: a line break in its title is not to become a line of the file.
+    header = [" ".join(line.split()) for line in header]
     body = OmegaConf.merge({"defaults": [*defaults, "_self_"]}, OmegaConf.from_dotlist(values))
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(header) + "\n" + OmegaConf.to_yaml(body))
+    rundir.write(target, "\n".join(header) + "\n" + OmegaConf.to_yaml(body))
     return target

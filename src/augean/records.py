@@ -18,6 +18,8 @@ from augean.errors import AugeanError
 SCHEMA = 1
 NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))")
 """Overrides that change neither a run nor the set of rows, and so make no other sweep."""
+PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
+"""Overrides that say where and how a run is executed, not what it is."""
 STATES = ("finished", "diverged", "running", "interrupted", "failed", "missing")
 
 
@@ -93,6 +95,11 @@ class Record:
         """Where a report shows the record: by the number of its figure, then by name."""
         number = re.search(r"\d+", str(self.figure or ""))
         return float(number[0]) if number else math.inf, self.name
+
+    @property
+    def setting(self) -> list[str]:
+        """Of a study that is over: what its best trial is, wherever it ran; nothing else may go to other sweeps."""
+        return [item for item in self.winner if not PLACE.match(item)]
 
     @property
     def trials(self) -> list[Job]:

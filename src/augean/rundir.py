@@ -33,7 +33,8 @@ def write(path: Path, content: str | bytes, *, sync: bool = True) -> None:
         sync: wait until the content is on the disk. Off for files that are written every epoch and rebuilt on resume.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # No process number: processes of several machines, or containers, that share the folder may have the same.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -203,34 +204,59 @@ def save_checkpoint(path: Path, content: bytes) -> None:
     """Make `content` the checkpoint and keep the one before it.
 
     A file is good if its digest is listed in the checksum file; that file is replaced first and lists both, so every
-    moment of death leaves at least one good checkpoint.
+    moment of death leaves at least one good checkpoint. One that was damaged meanwhile is not kept, but replaced.
     """
-    current, digest = path / CHECKPOINT, hashlib.sha256(content).hexdigest()
+    current, previous, listed = path / CHECKPOINT, path / PREVIOUS, _listed_digests(path)
     new = path / ".checkpoint.new.pt"
     write(new, content)
-    previous = f"{sha256(current)}  {PREVIOUS}\n" if current.exists() else ""
-    write(path / CHECKSUMS, f"{digest}  {CHECKPOINT}\n{previous}")
-    if current.exists():
-        current.replace(path / PREVIOUS)
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {CHECKPOINT}\n"]
+    kept = next((file for file in (current, previous) if _is_listed(file, listed)), None)
+    if kept is not None:
+        lines.append(f"{sha256(kept)}  {PREVIOUS}\n")
+    write(path / CHECKSUMS, "".join(lines))
+    if kept == current:
+        current.replace(previous)
     new.replace(current)
+
+
+def _listed_digests(path: Path) -> set[str]:
+    """Digests of the good checkpoints."""
+    try:
+        return {line.split()[0] for line in (path / CHECKSUMS).read_text().splitlines() if line.strip()}
+    except (OSError, UnicodeDecodeError):
+        return set()
+
+
+def _is_listed(file: Path, listed: set[str]) -> bool:
+    try:
+        return sha256(file) in listed
+    except OSError:  # a bad sector is damage too
+        return False
 
 
 def load_checkpoint(path: Path) -> tuple[bytes | None, str]:
     """The newest undamaged checkpoint, or None, and a remark where a damaged one was passed over."""
-    remarks: list[str] = []
-    try:
-        known = {line.split()[0] for line in (path / CHECKSUMS).read_text().splitlines() if line.strip()}
-    except (OSError, UnicodeDecodeError):
-        known = set()
+    remarks, listed = list[str](), _listed_digests(path)
     for name in (CHECKPOINT, PREVIOUS):
-        file = path / name
-        if not file.exists():
+        try:
+            content = (path / name).read_bytes()
+        except FileNotFoundError:
             continue
-        content = file.read_bytes()
-        if hashlib.sha256(content).hexdigest() in known:
+        except OSError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() in listed:
             return content, "; ".join(remarks)
         remarks.append(f"{name} is damaged and was passed over")
     return None, "; ".join(remarks)
+
+
+def foreign_checkpoint(path: Path, error: Exception) -> AugeanError:
+    """What to say of a checkpoint that cannot be gone on from: a digest that fits proves no origin."""
+    reason = (str(error).splitlines() or [""])[0]
+    return AugeanError(
+        f"{path}: its checkpoint is none of this run ({type(error).__name__}: {reason}); "
+        f"without {CHECKPOINT} and {PREVIOUS} the run starts anew"
+    )
 
 
 def clear_leftovers(path: Path) -> None:

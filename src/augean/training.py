@@ -357,16 +357,14 @@ class _Session:
                 self._restore(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # a digest that fits proves no origin; rubbish fails in every way that torch knows
-            files = f"{rundir.CHECKPOINT} and {rundir.PREVIOUS}"
-            raise AugeanError(
-                f"{self.path}: its checkpoint is none of this run ({type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else ''}); without {files} the run starts anew"
-            ) from error
+        except Exception as error:  # rubbish fails in every way that torch knows
+            raise rundir.foreign_checkpoint(self.path, error) from error
         if remark:
             self._note(remark)
 
     def _restore(self, state: dict[str, Any]) -> None:
+        if (run := state.get("run", self.identity)) != self.identity:
+            raise ValueError(f"it is of run {run}")
         if self.device.type == "cpu":
             self.threads = state["environment"]["threads"]  # another number of threads gives other bits
         self.network.load_state_dict(state["network"])
@@ -393,6 +391,7 @@ class _Session:
         buffer = io.BytesIO()
         torch.save(
             {
+                "run": self.identity,
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state(),

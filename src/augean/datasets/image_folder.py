@@ -134,7 +134,7 @@ class ImageFolder(Source):
                     raise DataError(f"{self.folder / path}: cannot be read ({error.strerror})") from error
                 content.update(f"{path}\0{digest}\n".encode(errors="surrogateescape"))
             with _complete(index) as file:
-                file.write(json.dumps({"fingerprint": listing.fingerprint, "digest": content.hexdigest()}).encode())
+                file.write(json.dumps(_index_entry(listing.fingerprint, content.hexdigest())).encode())
         return content.hexdigest()
 
     def _decoded(self, listing: _Listing, digest: str) -> NDArray[np.uint8]:
@@ -222,9 +222,14 @@ def _read_index(path: Path, fingerprint: str) -> str | None:
     """The digest that belongs to a fingerprint, unless the index is missing, damaged or of another state."""
     try:
         entry = json.loads(path.read_bytes())
-        return str(entry["digest"]) if entry["fingerprint"] == fingerprint else None
+        return str(entry["digest"]) if entry == _index_entry(fingerprint, entry["digest"]) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _index_entry(fingerprint: str, digest: str) -> dict[str, str]:
+    """A digest, sealed with the state of the files that it is of: with a flipped bit in it runs would get other ids."""
+    return {"digest": digest, "seal": hashlib.sha256(f"{fingerprint} {digest}".encode()).hexdigest()}
 
 
 def _read_cache(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np.uint8] | None:

@@ -80,7 +80,7 @@ def environment(*, latex: bool = False) -> Environment:
     options: dict[str, Any] = {"finalize": lambda value: tables.tex(str(value)), **STARTS, **ENDS} if latex else {}
     environment = Environment(loader=loader, autoescape=escape, **options)
     environment.globals.update(tables=tables, caption=_caption, version=augean.__version__)
-    environment.filters.update(md=tables.markdown, percent=tables.percent, seconds=tables.seconds)
+    environment.filters.update(md=tables.markdown, line=tables.line, percent=tables.percent, seconds=tables.seconds)
     return environment
 
 

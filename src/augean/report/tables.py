@@ -137,14 +137,19 @@ _TEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "le
 _TEX = {character: f"\\text{name}{{}}" for character, name in _TEX_NAMES.items()}
 _TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 _TEX |= {character: f"{{{character}}}" for character in "[]*"}  # after the end of a row these would be its options
-_TEX |= {"±": r"$\pm$", "\u2212": "$-$", "\u00a0": "~", "\n": " ", '"': "''"}
+_TEX |= {"±": r"$\pm$", "\u2212": "$-$", "\u00a0": "~", '"': "''"}
+
+
+def line(text: str) -> str:
+    """Text as one line, without control characters: what stands after a break would no longer be text."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
 
 
 def tex(text: str) -> str:
     """Plain text for LaTeX."""
-    return "".join(_TEX.get(character, character) for character in text)
+    return "".join(_TEX.get(character, character) for character in line(text))
 
 
 def markdown(text: str) -> str:
     """Plain text for a Markdown table or paragraph."""
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", line(text)).replace("<", "&lt;").replace(">", "&gt;")

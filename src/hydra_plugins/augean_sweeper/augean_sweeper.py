@@ -491,7 +491,7 @@ class AugeanSweeper(Sweeper):
         space = ", ".join(f"{key} {text}" for key, text in record.space.items())
         self.studies.append(record.name)
         self.budgets.append(f"{record.title}: {record.num_trials} trials over {space}.")
-        return [part for part in record.winner if not part.startswith("seed=")]
+        return [part for part in record.setting if not part.startswith("seed=")]
 
     def _plan(self, points: Sequence[tuple[tuple[str, ...], str | None]], axes: Sequence[str]) -> list[Planned]:
         """Compose, check and address every job before any work.
