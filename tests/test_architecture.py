@@ -23,9 +23,9 @@ that notice damage, one process that decodes, messages with the remedy) takes 30
 that outlive their workers, the CUDA graph and plans that need no launch take the rest of the difference, and 40 lines
 follow a user's imports, so that an edit of any file of own code gives another id; 16 are for traps of torch's own
 (momentum of a first step that is left out, memory that ends while recording, the limit on compiled networks). The
-report's last 5 leave what is unknown of own loops out of captions. The rest had 1,500 before own loops, loggers and what follows training took 600,
-the judge of the report's claims and merging of runs from elsewhere 300, settling 380, preview and
-SLURM 270. Damage that is noticed took 60 of the core."""
+report's last 5 leave what is unknown of own loops out of captions. The rest had 1,500 before own loops, loggers and
+what follows training took 600, the judge of the report's claims and merging of runs from elsewhere 300, settling 380,
+preview and SLURM 270. Damage that is noticed took 60 of the core."""
 
 # Direct imports of `augean` modules, at any depth of a file. What is not listed may not be imported.
 MAY_IMPORT = {
