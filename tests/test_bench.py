@@ -4,24 +4,65 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from augean.bench import summarize
+from augean.bench import run_loop, summarize
 from conftest import ROOT
 
 
-def run_bench(output: Path, *loops: str) -> dict[str, Any]:
+def run_bench(output: Path, *loops: str, at_once: Sequence[str] = ("1",)) -> dict[str, Any]:
     command = [sys.executable, "-m", "augean", "bench", "trainer.precision=fp32", "trainer.batch_size=32"]
     command += ["--channels", "4", "--images", "64", "--epochs", "2", "--repeats", "1", "--output", str(output)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, "--loops", *loops], cwd=ROOT, env=environment, capture_output=True, text=True)
+    command += ["--at-once", *at_once, "--loops", *loops]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     written: dict[str, Any] = json.loads(output.read_text())
     assert all(loop in done.stdout for loop in loops)
     return written
+
+
+def test_runs_at_once_are_measured_by_their_total_rate(tmp_path: Path) -> None:
+    written = run_bench(tmp_path / "bench.json", "core", at_once=("1", "2"))
+    check(written, ["core", "core"])
+    one, two = written["measurements"][0]["loops"]
+    assert (one["at_once"], two["at_once"]) == (1, 2)
+    assert two["peak_memory_mb"] > 1.5 * one["peak_memory_mb"]
+
+
+SLOW_AND_FAST = """
+import json, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+try:
+    (folder / "first").mkdir()
+    seconds = 3
+    time.sleep(0.5)
+    (folder / "arrived").touch()
+except FileExistsError:
+    seconds = 1
+print("waiting", flush=True)
+sys.stdin.read()
+assert (folder / "arrived").exists()
+print(json.dumps({"first_step_seconds": 1, "epoch_seconds": [9, seconds, 1], "wall_seconds": 9, "peak_memory_mb": 5}))
+"""
+"""A stand-in for a loop: the first of two processes arrives late and is the slow one; the other waits for it."""
+
+
+def test_those_at_once_wait_for_each_other_and_are_as_fast_as_the_slowest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("augean.bench.command_of", lambda _: [sys.executable, "-c", SLOW_AND_FAST, str(tmp_path)])
+    result = run_loop("core", [], 100, 3, at_once=2)
+    assert result["epoch_seconds"] == [9, 2, 2]
+    assert result["peak_memory_mb"] == 10
+    # Two networks on 100 images each, every 2 s; 35 epochs of 50,000 images of both take twice as long as of one.
+    line = summarize("core", [], [result], 100, 2e9, 1e12, 2)
+    assert line.images_per_second == pytest.approx(100)
+    assert line.full_run_seconds == pytest.approx(35 * 50_000 / 100 + 1.5)
 
 
 def check(written: dict[str, Any], loops: list[str]) -> None:

@@ -1,7 +1,8 @@
 """The training core: it visits every image once, equals a naive loop, learns, and notices divergence."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,8 +13,21 @@ from torch.nn import functional
 from augean.augment import crop_and_flip, cutout, mixup, normalize, pad
 from augean.build import build_model, build_optimizer
 from augean.config import Config
-from augean.fit import WARMUP_STEPS, DivergedError, Epoch, Split, Step, choose_layout, evaluate, fit, seed_all
+from augean.errors import ConfigError
+from augean.fit import (
+    WARMUP_STEPS,
+    DivergedError,
+    Epoch,
+    Split,
+    Step,
+    begin_momentum,
+    choose_layout,
+    evaluate,
+    fit,
+    seed_all,
+)
 from augean.schedule import Schedule
+from augean.training import algorithms
 
 Make = Callable[..., Config]
 CLASSES = 4
@@ -227,6 +241,71 @@ def test_reduced_precision_stays_in_a_band_around_fp32(tiny: Make, precision: st
         curves.append([loss for result in results for loss in result.step_losses])
     assert curves[1] == pytest.approx(curves[0], abs=0.1)
     assert curves[1] != curves[0]
+
+
+@pytest.mark.parametrize("reset", ["never", "epoch"])
+def test_a_first_step_that_overflows_in_fp16_leaves_no_trace_in_fused_sgd(tiny: Make, reset: str) -> None:
+    # Deterministic algorithms fill unset memory with NaN, so that taking it for the momentum shows.
+    config = tiny("trainer.precision=fp16", "trainer.epochs=2", f"trainer.reset_optimizer={reset}")
+    config.optimizer.arguments["fused"] = True
+    train, curves = make_split(150), []
+    for scale in (2.0**40, 2.0**10):
+        network, optimizer, schedule, _ = prepare(config, len(train))
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale, backoff_factor=2.0**-30)
+        with algorithms(deterministic=True):
+            results = list(fit(network, optimizer, schedule, scaler, train, None, config))
+        curves.append([loss for result in results for loss in result.step_losses])
+        assert all(value.isfinite().all() for value in network.state_dict().values())
+    assert curves[0][0] == curves[1][0]
+    assert curves[0] != curves[1]  # a step was left out
+
+
+def test_momentum_that_begins_at_zero_is_that_of_torch() -> None:
+    weights = [nn.Parameter(torch.ones(5)) for _ in range(2)]
+    optimizers = [torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=0.1, fused=True) for weight in weights]
+    begin_momentum(optimizers[0])
+    for _ in range(3):
+        for weight, optimizer in zip(weights, optimizers, strict=True):
+            weight.grad = torch.arange(5.0)
+            optimizer.step()
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("fails_again", [True, False])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), torch.OutOfMemoryError),
+        (RuntimeError("operation not permitted when stream is capturing"), ConfigError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+    ids=["memory", "recording", "signal"],
+)
+def test_why_a_step_cannot_be_recorded_is_told_whether_or_not_the_end_of_the_recording_fails_too(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, error: BaseException, told: type[BaseException], fails_again: bool
+) -> None:
+    @contextmanager
+    def recording(_: object) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if fails_again:
+                raise RuntimeError("operation failed due to a previous error during capture")
+
+    def fail(*_: object) -> None:
+        raise type(error)(*error.args)
+
+    config, train = tiny(), make_split(64)
+    network, optimizer, _, scaler = prepare(config, len(train))
+    step = Step(network, optimizer, scaler, train, config)
+    step.records, step.num_eager = True, 0
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", StandInGraph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    monkeypatch.setattr(step, "gradient", fail)
+    with pytest.raises(
+        told, match=r"runtime\.cuda_graph=false\noperation not permitted" if told is ConfigError else None
+    ):
+        step(torch.arange(32))
 
 
 class StandInGraph:

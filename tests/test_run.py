@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from augean.config import Config
 from augean.errors import AugeanError, ConfigError, DeviceError, RunLocked
 from augean.execute import build_source, execute, find_address
 from augean.train import compose
+from augean.training import algorithms, compile_network, find_device
 from conftest import ROOT, TINY, KilledError
 from waiting import wait_for
 
@@ -435,6 +437,40 @@ def test_a_config_that_cannot_be_built_is_refused_and_leaves_no_directory(
 def test_a_device_that_is_not_there_is_named(tiny: Make) -> None:
     with pytest.raises(DeviceError, match="cuda:99: not available here"):
         execute(tiny("runtime.device=cuda:99"))
+
+
+def test_a_numbered_gpu_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Streams and graphs are made on the current device: a step of a network on another would not be recorded.
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert find_device("cuda:1") == torch.device("cuda:1")
+    assert find_device("auto") == torch.device("cuda")
+    assert chosen == [torch.device("cuda:1")]
+
+
+def test_fp32_is_no_tf32_while_a_run_trains() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    with algorithms(deterministic=False):
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_every_network_of_a_sweep_is_compiled_and_none_for_sizes_that_vary(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[bool] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[object]) -> torch.fx.GraphModule:
+        compiled.append(all(isinstance(value, torch.Tensor) for value in inputs))  # a varying size is a number
+        return graph
+
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=backend))
+    for channels in range(1, 6):  # torch's own limit is 8 variants
+        network = torch.nn.Sequential(torch.nn.Conv2d(3, channels, 3), torch.nn.ReLU())
+        compile_network(network)
+        for batch_size in (8, 5):
+            network(torch.zeros(batch_size, 3, 16, 16))
+    assert compiled == [True] * 10
 
 
 def test_missing_data_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:

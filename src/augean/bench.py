@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class Entry:
     epochs: int
     started: float
     """time.time() when the process was started."""
+    waits: bool = False
+    """After its first epoch, until its standard input ends: when all that run at once have come so far."""
     config: Config = field(init=False)
     device: torch.device = field(init=False)
     first_step_seconds: float = 0.0
@@ -73,6 +76,9 @@ class Entry:
         yield
         synchronize(self.device)
         self.epoch_seconds.append(time.perf_counter() - start)
+        if self.waits and len(self.epoch_seconds) == 1:
+            print("waiting", flush=True)
+            sys.stdin.read()
 
     def end_step(self) -> None:
         """Note the end of the first step; costs nothing afterwards."""
@@ -97,6 +103,8 @@ class Measurement:
     """One loop on one configuration: medians over repeats, with the fastest and slowest."""
 
     loop: str
+    at_once: int
+    """Processes that train at the same time; rates and memory are those of all together."""
     overrides: list[str]
     images_per_second: float
     """Median over all epochs but each process's first."""
@@ -106,7 +114,9 @@ class Measurement:
     wall_seconds: float
     """From the start of the process to the end of its last epoch."""
     full_run_seconds: float
-    """Wall time of 35 epochs of 50,000 images: measured where that was the size, else start and rate extrapolated."""
+    """Wall time of 35 epochs of 50,000 images: measured where that was the size, else start and rate extrapolated.
+
+    Of runs at once each one's share: the time until the last has ended, by their number."""
     peak_memory_mb: float
     """Of the device on CUDA, else resident memory of the process, its loader processes not counted."""
     share_of_matrix_rate: float
@@ -182,39 +192,68 @@ def command_of(loop: str) -> list[str]:
     return [sys.executable, str(script)]
 
 
-def run_loop(loop: str, overrides: Sequence[str], images: int, epochs: int) -> dict[str, Any]:
-    """One process of one loop; returns what `Entry.print_result` printed.
+def run_loop(loop: str, overrides: Sequence[str], images: int, epochs: int, at_once: int = 1) -> dict[str, Any]:
+    """One process of one loop, or several at once; returns what `Entry.print_result` printed.
+
+    Several begin their second epoch together, and the later ones are taken as equally long: what the slowest process
+    needed. Start is that of the slowest, memory the sum.
 
     Raises:
-        AugeanError: when the process failed.
+        AugeanError: when a process failed.
     """
     entry = {"overrides": list(overrides), "images": images, "epochs": epochs, "started": time.time()}
-    done = subprocess.run([*command_of(loop), json.dumps(entry)], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise AugeanError(f"the {loop} loop ended with exit code {done.returncode}; its message is above")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    command = [*command_of(loop), json.dumps({**entry, "waits": at_once > 1})]
+    pipe = subprocess.PIPE
+    with ExitStack() as stack:
+        start = partial(subprocess.Popen, command, stdin=pipe, stdout=pipe, text=True)
+        processes = [stack.enter_context(start()) for _ in range(at_once)]
+        if at_once > 1:
+            for process in processes:
+                process.stdout.readline()  # type: ignore[union-attr]
+        for process in processes:
+            process.stdin.close()  # type: ignore[union-attr]
+        printed = [process.stdout.read() for process in processes]  # type: ignore[union-attr]
+    if failed := [code for process in processes if (code := process.wait())]:
+        raise AugeanError(f"the {loop} loop ended with exit code {failed[0]}; its message is above")
+    results: list[dict[str, Any]] = [json.loads(text.splitlines()[-1]) for text in printed]
+    steady = max(sum(result["epoch_seconds"][1:]) for result in results) / (epochs - 1)
+    first = max(result["epoch_seconds"][0] for result in results)
+    return {
+        "first_step_seconds": max(result["first_step_seconds"] for result in results),
+        "epoch_seconds": [first, *[steady] * (epochs - 1)] if at_once > 1 else results[0]["epoch_seconds"],
+        "wall_seconds": max(result["wall_seconds"] for result in results),
+        "peak_memory_mb": sum(result["peak_memory_mb"] for result in results),
+    }
 
 
 def summarize(
-    loop: str, overrides: list[str], results: list[dict[str, Any]], images: int, flops_an_image: float, ceiling: float
+    loop: str,
+    overrides: list[str],
+    results: list[dict[str, Any]],
+    images: int,
+    flops_an_image: float,
+    ceiling: float,
+    at_once: int = 1,
 ) -> Measurement:
     """Medians over the processes of one loop."""
     epochs = len(results[0]["epoch_seconds"])
-    rates = [images / seconds for result in results for seconds in result["epoch_seconds"][1:]]
+    rates = [at_once * images / seconds for result in results for seconds in result["epoch_seconds"][1:]]
     rate, wall = statistics.median(rates), statistics.median(result["wall_seconds"] for result in results)
     # What is not steady training: imports, data, compilation, capture, the slow first epoch.
-    start = statistics.median(r["wall_seconds"] - sum(r["epoch_seconds"][1:]) - images / rate for r in results)
-    full = wall if (epochs, images) == FULL_RUN else max(start, 0.0) + FULL_RUN[0] * FULL_RUN[1] / rate
+    start = statistics.median(
+        r["wall_seconds"] - sum(r["epoch_seconds"][1:]) - at_once * images / rate for r in results
+    )
+    full = wall if (epochs, images) == FULL_RUN else max(start, 0.0) + at_once * FULL_RUN[0] * FULL_RUN[1] / rate
     return Measurement(
         loop=loop,
+        at_once=at_once,
         overrides=overrides,
         images_per_second=rate,
         slowest=min(rates),
         fastest=max(rates),
         first_step_seconds=statistics.median(result["first_step_seconds"] for result in results),
         wall_seconds=wall,
-        full_run_seconds=full,
+        full_run_seconds=full / at_once,
         peak_memory_mb=statistics.median(result["peak_memory_mb"] for result in results),
         share_of_matrix_rate=flops_an_image * rate / ceiling,
         epochs=epochs,
@@ -231,6 +270,7 @@ def bench(
     epochs: int,
     repeats: int,
     output: Path | None,
+    at_once: Sequence[int] = (1,),
 ) -> None:
     """Measure each loop on each setting, print a table, and write it as JSON where `output` is given.
 
@@ -241,6 +281,7 @@ def bench(
         images: of one epoch.
         epochs: of one process, at least 2; the first is not counted in the rate.
         repeats: processes of each loop.
+        at_once: for each number a line of that many processes that train at the same time and share the CPU's threads.
     """
     configs = [compose(list(overrides)) for overrides in settings]
     device = find_device(configs[0].runtime.device)
@@ -256,15 +297,17 @@ def bench(
             f"\n{config.model.name}, C={config.width.channels}, {config.trainer.precision}, batch {batch_size}: "
             f"{flops / 1e9:,.1f} GFLOP a step; matrix product {ceiling / 1e12:,.2f} TFLOP/s"
         )
-        collected: dict[str, list[dict[str, Any]]] = {loop: [] for loop in loops}
+        collected: dict[tuple[str, int], list[dict[str, Any]]] = {(loop, n): [] for loop in loops for n in at_once}
         for _ in range(repeats):
-            for loop in loops:
+            for (loop, number), results in collected.items():
                 name, _, compiled = loop.partition("+")
                 more = ["runtime.compile=true"] if compiled else []
-                collected[loop].append(run_loop(name, [*overrides, *more], images, epochs))
+                if number > 1:
+                    more.append(f"runtime.threads={max(1, torch.get_num_threads() // number)}")
+                results.append(run_loop(name, [*overrides, *more], images, epochs, number))
         lines = [
-            summarize(loop, list(overrides), results, images, flops / batch_size, ceiling)
-            for loop, results in collected.items()
+            summarize(loop, list(overrides), results, images, flops / batch_size, ceiling, number)
+            for (loop, number), results in collected.items()
         ]
         print_table(lines)
         written.append(
@@ -298,15 +341,16 @@ def bench(
 
 
 def print_table(lines: Sequence[Measurement]) -> None:
-    """Ratios are to the first line."""
+    """Ratios are to the first line; "4 x core" are four processes at once, with their total rate."""
     print(
-        f"{'loop':<14}{'images/s (range)':>28}{'ratio':>8}{'of matrix rate':>16}{'first step':>12}"
+        f"{'loop':<17}{'images/s (range)':>28}{'ratio':>8}{'of matrix rate':>16}{'first step':>12}"
         f"{'35 x 50,000':>13}{'ratio':>8}{'memory':>11}"
     )
     for line in lines:
         spread = f"{line.images_per_second:,.0f} ({line.slowest:,.0f}-{line.fastest:,.0f})"
+        name = line.loop if line.at_once == 1 else f"{line.at_once} x {line.loop}"
         print(
-            f"{line.loop:<14}{spread:>28}{line.images_per_second / lines[0].images_per_second:>7.2f}x"
+            f"{name:<17}{spread:>28}{line.images_per_second / lines[0].images_per_second:>7.2f}x"
             f"{line.share_of_matrix_rate:>16.1%}{line.first_step_seconds:>10.1f} s{line.full_run_seconds:>11,.0f} s"
             f"{lines[0].full_run_seconds / line.full_run_seconds:>7.2f}x{line.peak_memory_mb:>8,.0f} MB",
             flush=True,

@@ -179,6 +179,8 @@ def build_parser() -> Parser:
         "--epochs", type=int, default=3, help="epochs of one process; the first is not counted (default: 3)"
     )
     command.add_argument("--repeats", type=int, default=3, help="processes of each loop (default: 3)")
+    text = "so many processes at a time, one line for each number, with their total rate (default: 1)"
+    command.add_argument("--at-once", type=int, nargs="+", default=[1], help=text)
     command.add_argument("--output", type=Path, help="JSON file for the result")
     return parser
 
@@ -348,6 +350,8 @@ def bench(arguments: argparse.Namespace) -> int:
 
     if arguments.epochs < 2:
         raise AugeanError(f"--epochs {arguments.epochs}: at least 2, for the first is not counted")
+    if min(arguments.at_once) < 1:
+        raise AugeanError(f"--at-once {min(arguments.at_once)}: at least 1")
     settings = [[*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels]
     measure(
         settings,
@@ -355,6 +359,7 @@ def bench(arguments: argparse.Namespace) -> int:
         images=arguments.images,
         epochs=arguments.epochs,
         repeats=arguments.repeats,
+        at_once=arguments.at_once,
         output=arguments.output,
     )
     return 0

@@ -161,6 +161,17 @@ def probe_step(
     return probe(network, lambda: batch_loss(network, images, labels, make_inputs, exact)[0], step_sizes, images.device)
 
 
+def begin_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give fused SGD a momentum of zeros, from which (without dampening) its first step makes what it makes from none.
+
+    In fp16 the first step often overflows and is left out; torch (2.14) then takes unset memory for the momentum.
+    """
+    for group in optimizer.param_groups:
+        if group.get("fused") and group.get("momentum"):
+            for parameter in group["params"]:
+                optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+
+
 class Step:
     """One training step: batch, loss, gradient, update.
 
@@ -191,8 +202,10 @@ class Step:
         # A cleared state would leave the graph with freed memory; a scaler decides on the host whether to step.
         resets = config.trainer.reset_optimizer == "epoch"
         self.whole = self.records and bool(capturable) and not scaler.is_enabled() and not resets
-        self.rate = torch.zeros((), device=train.images.device)
-        if self.whole:
+        # Read from the device in steps outside the graph too: as a number of the host it has other last bits.
+        self.rate: Tensor | None = None
+        if cuda and config.runtime.cuda_graph and capturable:
+            self.rate = torch.zeros((), device=train.images.device)
             for group in optimizer.param_groups:
                 group["lr"] = self.rate
 
@@ -215,7 +228,7 @@ class Step:
 
     def set_rate(self, rate: float) -> None:
         """The learning rate of the next step."""
-        if self.whole:
+        if self.rate is not None:
             self.rate.fill_(rate)
         else:
             for group in self.optimizer.param_groups:
@@ -263,9 +276,14 @@ class Step:
                 if self.whole:
                     self.update()
         except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            cause = error.__context__ or error  # when a step fails, the end of its recording may fail as well
+            if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, RuntimeError):
+                raise cause from None
             raise ConfigError(
                 f"runtime.cuda_graph=true: a step of this model or optimizer cannot be recorded, for example because "
-                f"it reads a number from the device; set runtime.cuda_graph=false\n{error}"
+                f"it reads a number from the device; set runtime.cuda_graph=false\n{cause}"
             ) from error
         self.gradients = [parameter.grad for parameter in self.parameters]
         self.graph = graph
@@ -303,6 +321,8 @@ def fit(
         seed_all(config.seed, epoch)
         if config.trainer.reset_optimizer == "epoch":
             optimizer.state.clear()
+        if scaler.is_enabled():
+            begin_momentum(optimizer)
         network.train()
         start = time.perf_counter()
         order = torch.randperm(num_images, device=device)

@@ -94,7 +94,7 @@ class Stop:
 
 
 def find_device(name: str) -> torch.device:
-    """The device that `runtime.device` means on this machine.
+    """The device that `runtime.device` means on this machine; `cuda:<n>` becomes that of streams and graphs.
 
     Raises:
         DeviceError: when it is not there.
@@ -109,6 +109,8 @@ def find_device(name: str) -> torch.device:
     }
     if not there[device.type]:
         raise DeviceError(f"runtime.device={name}: not available here; use runtime.device=auto")
+    if device.index is not None:
+        torch.cuda.set_device(device)
     return device
 
 
@@ -297,9 +299,9 @@ def config_yaml(config: Config) -> str:
 
 @contextmanager
 def algorithms(deterministic: bool) -> Iterator[None]:
-    """Let cuDNN choose its fastest algorithms by trial, or torch only deterministic ones."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = not deterministic
+    """Let cuDNN choose its fastest algorithms by trial, or torch only deterministic ones; fp32 is fp32, not TF32."""
+    before = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = not deterministic, False
     if deterministic:
         # cuBLAS reads this when its first handle is made.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -307,8 +309,18 @@ def algorithms(deterministic: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before
         torch.use_deterministic_algorithms(False)
+
+
+def compile_network(network: nn.Module) -> None:
+    """torch.compile in place, so that names in the state dict stay.
+
+    Torch keeps code for 8 variants of a class and leaves further ones uncompiled, with a warning: those of the third
+    network of a sweep. It would also compile for variable sizes, in later networks from the start, once it saw two.
+    """
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 2**16
+    network.compile(dynamic=False)
 
 
 @contextmanager
@@ -421,9 +433,8 @@ class _Session:
             if config.runtime.progress != "none":
                 print(hint, file=sys.stderr)
         display = Display(config, self.identity, on_cpu=self.device.type == "cpu", first_epoch=len(progress.rows) + 1)
-        # `compile` in place, so that names in the state dict stay.
         if config.runtime.compile:
-            self.network.compile()
+            compile_network(self.network)
         results = fit(
             self.network,
             self.optimizer,
