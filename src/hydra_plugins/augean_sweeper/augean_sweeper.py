@@ -600,7 +600,8 @@ class AugeanSweeper(Sweeper):
         name = file if file != "config" else "+".join(key.lstrip("+") for key in axes if key != "seed") or "runs"
         return Record(
             name=re.sub(r"[^A-Za-z0-9_.+-]", "_", name[:120] + self._suffix(arguments)),
-            title=table.title or ("Sweep of " + ", ".join(axes) if axes else "Runs"),
+            title=table.title
+            or ("Sweep of " + (", ".join(key for key in axes if key != "seed") or "seed") if axes else "Runs"),
             figure=table.figure,
             note=" ".join(filter(None, [table.note, *self.budgets])) or None,
             command=command_line(),
