@@ -100,6 +100,8 @@ def test_a_folder_of_images_is_evaluated_and_predicted_as_the_same_arrays(
     (tmp_path / "photos" / "unicorn").mkdir()
     message = command(monkeypatch, *arguments)
     assert "unicorn: no class of the run, whose classes are class_0, class_1, class_2, class_3" in str(message)
+    message = command(monkeypatch, "evaluate", tmp_path / "alone", "--images", tmp_path / "nowhere", "--device", "cpu")
+    assert str(message).endswith("nowhere: no such folder; it holds <class>/<image>")
 
 
 @pytest.mark.parametrize("model", ["resnet18", "vgg_a_bn"])

@@ -16,6 +16,7 @@ from conftest import ROOT, TINY
 
 SMALL = " ".join(["train.py", *TINY])
 DIGITS = "train.py dataset=digits width.channels=4"
+STUDY = "train.py -m hydra.sweeper.n_trials=3 dataset=digits"
 
 # Command line, exit code, parts of the message in their order.
 MISTAKES: list[tuple[str, int, list[str]]] = [
@@ -48,6 +49,10 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py ~sed", 1, ["~sed: there is no key sed; did you mean seed?"]),
     ("train.py +optimizer.nesterov=true", 1, ["did you mean ++optimizer.arguments.nesterov=true (an argument of"]),
     (f"{DIGITS} +optimizer.arguments.nestrov=true", 1, ["optimizer.arguments.nestrov: SGD takes no", "nesterov"]),
+    ("train.py optimiser.lr=0.2", 1, ["optimiser.lr=0.2: there is no key", "did you mean optimizer.lr=0.2?"]),
+    ("train.py optimizer.weight_decay=0.1", 1, ["did you mean regularization.weight_decay=0.1?"]),
+    ("train.py trainer.lr=0.1", 1, ["there is no key trainer.lr; did you mean optimizer.lr=0.1?"]),
+    ("train.py -m seed=0,1 n_trials=3", 1, ["there is no key n_trials; did you mean hydra.sweeper.n_trials=3?"]),
     ("train.py hydra.sweeper.n_trails=3", 1, ["did you mean hydra.sweeper.n_trials=3?"]),
     # values
     ("train.py optimizer.lr=abc", 1, ["optimizer.lr=abc: must be a number, such as optimizer.lr=0.1"]),
@@ -64,6 +69,10 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py dataset.mean=0.5", 1, ["dataset.mean=0.5: must be a list, such as dataset.mean=[0.485,0.456,0.406]"]),
     ("train.py dataset.mean=[a,b,c]", 1, ["dataset.mean=[a,b,c]: must be a list"]),
     ("train.py dataset.mean=[0.5]", 1, ["must be three finite numbers, one per colour channel"]),
+    ("train.py runtime.loggers=wandb", 1, ["must be a list, such as runtime.loggers=[wandb]"]),
+    ("train.py runtime.loggers=[wandbb]", 1, ["runtime.loggers=['wandbb']: must be one of tensorboard, wandb"]),
+    ("train.py regularization.dropout=1.5", 1, ["dropout=1.5: must be at least 0 and at most 0.99"]),
+    ("train.py ++optimizer.arguments.weight_decay=1", 1, ["use regularization.weight_decay, the only source"]),
     ("train.py runtime.workers=0", 1, ["runtime.workers=0: must be at least 1 and at most 256"]),
     ("train.py runtime.progress=quiet", 1, ["runtime.progress=quiet: must be one of auto, bar, plain, none"]),
     ("train.py optimizer.name=a/b", 1, ["optimizer.name='a/b': letters, digits", "names a folder"]),
@@ -76,7 +85,14 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     # the grammar
     ("train.py optimizer=sgd,adam", 1, ["optimizer=sgd,adam: several values are a sweep", "-m optimizer=sgd,adam"]),
     ("train.py -m optimizer=sgd,sdg", 1, ["optimizer=sdg: no such option; did you mean optimizer=sgd?"]),
-    ("train.py -m optimizer.lr=0.1,abc", 1, ["optimizer.lr=0.1,abc: must be a number"]),
+    ("train.py -m optimizer.lr=0.1,abc", 1, ["optimizer.lr=abc: must be a number"]),
+    ("train.py -m width=8,16", 1, ["width=8: takes the name", "width=w8?", "width=16: takes the name", "width=w16?"]),
+    ("train.py -m optimizer=sgd, adam", 1, ["optimizer=sgd,: several values", "without blanks", "-m optimizer=a,b"]),
+    ("train.py -m seed=0,,1", 1, ["seed=0,,1: several values are written with commas alone", "-m seed=a,b"]),
+    ("train.py optimizer:adam", 1, ["optimizer:adam: is not key=value; did you mean optimizer=adam?"]),
+    ("train.py optimizer.lr==0.1", 1, ["optimizer.lr==0.1: is not key=value; did you mean optimizer.lr=0.1?"]),
+    ("train.py sweeps/table1_activation.yaml", 1, ["is not key=value", "did you mean -cn table1_activation?"]),
+    ("train.py own/table.yaml", 1, ["own/table.yaml: is not key=value", "did you mean -cd own -cn table?"]),
     ("train.py -m optimizer.lr=interval(0.1,1)", 1, ["a grid needs a list of values such as optimizer.lr=a,b,c"]),
     ("train.py resnet18", 1, ["resnet18: is not key=value", "did you mean model=resnet18?"]),
     ("train.py table1_activation", 1, ["did you mean -cn table1_activation?"]),
@@ -102,6 +118,14 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py -cd own -cn config", 1, ["would start the default run", "-cp", "/own -cn config"]),
     ("train.py -cp nowhere", 1, ["-cp nowhere: is no folder with a config", "absolute path of a run's directory"]),
     ("train.py -cp {here}/photos -cn config", 1, ["photos: holds no config.yaml", "-cd <folder> -cn <name>"]),
+    ("train.py -cn table1_activation.yaml", 1, ["takes a name, no file; did you mean -cn table1_activation?"]),
+    ("train.py -cn own/table.yaml", 1, ["own/table.yaml: takes a name", "did you mean -cd own -cn table?"]),
+    # studies
+    (f"{STUDY} optimizer.lr=interval(0.1,1) hydra.sweeper.n_trials=0", 1, ["n_trials=0: must be at least 1"]),
+    (f"{STUDY} optimizer.lr=interval(1,0.1)", 1, ["optimizer.lr=interval(1,0.1): cannot be searched", "key=a,b"]),
+    (f"{STUDY} optimizer.lr=tag(log,interval(0,1))", 1, ["tag(log,interval(0,1)): cannot be searched", "low > 0"]),
+    (f"{STUDY} optimizer.lr=interval(0.1,1),2", 1, ["optimizer.lr=interval(0.1,1),2: cannot be searched", "key=a,b"]),
+    (f"{STUDY} seed=0", 1, ["makes a study, which needs something to search", "activation=relu,elu"]),
     # data, device, disk, memory
     ("train.py dataset=image_folder", 1, ["dataset.name: has no value yet; give it one, dataset.name=..."]),
     ("train.py dataset=image_folder dataset.name=cats", 1, ["dataset.name=cats: cannot read", "Expected"]),
@@ -123,12 +147,93 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("augean report --outputs nowhere", 1, ["nowhere: no such folder", "runtime.outputs"]),
     ("augean report --select modle=resnet18 --outputs {here}/outputs", 1, ["select 'modle=resnet18': not key=value"]),
     ("augean promote tune_final --outputs {here}/outputs", 1, ["tune_final: names no study in", "There are none"]),
+    ("augean status --select x", 2, ["unrecognized arguments: --select\n"]),
+    ("augean status -cd onw table", 1, ["-cd onw: no such folder"]),
+    ("augean status table1_activation experiment=dmeo", 1, ["did you mean experiment=demo? There are demo"]),
+    ("augean settle table1_activation --margin -1", 1, ["--margin -1.0 cannot be judged", "--margin 0.5"]),
+    ("augean settle table1_activation --least 2", 1, ["--least 2 cannot be judged", "3 <= least <= most"]),
+    ("augean settle table1_activation --budget lots", 1, ["--budget lots: needs a number", "such as 30runs or 1.5h"]),
+    ("augean settle tune_final", 1, ["tune_final: settling compares rows with a baseline, and this table has none"]),
+    ("augean settle table9 --dry-run", 1, ["-cn table9: no such sweep. There are", "table1_activation"]),
+    ("augean settle -cd onw table", 1, ["-cd onw: no such folder"]),
+    ("augean submit", 2, ["the following arguments are required: sweep"]),
+    ("augean evaluate zzz --outputs {here}/outputs", 1, ["zzz: no run has an id that begins with it", "none"]),
+    ("augean evaluate best:table9 --outputs {here}/outputs", 1, ["best:table9: names no single sweep", "none"]),
+    ("augean export zzz --to onyx", 2, ["invalid choice: 'onyx'", "did you mean onnx?"]),
+    ("augean unpack {here}/file", 1, ["file: no archive of runs that can be read"]),
+    ("augean pack --outputs nowhere", 1, ["nowhere: no runs to pack; name the folder that runtime.outputs named"]),
+    ("augean bench --images 0", 1, ["--images 0: at least 1"]),
+    ("augean bench --repeats 0", 1, ["--repeats 0: at least 1"]),
     ("augean promote", 2, ["the following arguments are required: study"]),
     ("augean bench --repeats ten", 2, ["argument --repeats: invalid int value: 'ten'"]),
     ("augean bench --loops cor", 2, ["invalid choice: 'cor'", "did you mean core?"]),
     ("augean bench modle=resnet18", 1, ["modle=resnet18: there is no key modle; did you mean model=resnet18?"]),
     ("augean bench width=64", 1, ["did you mean width=w64?"]),
 ]  # fmt: skip
+
+
+# A sweep file: what it has after its defaults, or the whole of it, and parts of the message in their order.
+MISTAKES_IN_SWEEP_FILES: dict[str, tuple[str, list[str]]] = {
+    "no YAML": ("defaults: [config, _self_", ["no valid YAML", "wrong.yaml", "line 1, column 11"]),
+    "no such option": (
+        "defaults: [config, {override optimizer: sdg}, _self_]",
+        ["optimizer=sdg: no such option; did you mean optimizer=sgd?"],
+    ),
+    "no such group": (
+        "defaults: [config, {override optimiser: sgd}, _self_]",
+        ["-cn wrong: its defaults override optimiser, which is no group; did you mean optimizer?"],
+    ),
+    "no defaults": (
+        "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}",
+        ["there is no key", " in wrong.yaml; defaults begin with config, as in [config, _self_]"],
+    ),
+    "parameters at the top": ("params: {seed: '0,1'}", ["no key params in wrong.yaml", "hydra.sweeper.params?"]),
+    "a mistyped key of the table": (
+        "runtime: {table: {titel: Mine}}",
+        ["there is no key runtime.table.titel in wrong.yaml; did you mean runtime.table.title?"],
+    ),
+    "a mistyped parameter": (
+        "hydra: {mode: MULTIRUN, sweeper: {params: {optimiser.lr: 0.1}}}",
+        ["optimiser.lr=0.1: there is no key optimiser; did you mean optimizer.lr=0.1?"],
+    ),
+    "a list of values": (
+        "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer.lr: [0.1, 0.2]}}}",
+        ["hydra.sweeper.params.optimizer.lr=[0.1, 0.2]: is one list; several values are optimizer.lr: 0.1,0.2"],
+    ),
+    "a list of options": (
+        "hydra: {mode: MULTIRUN, sweeper: {params: {activation: [relu, elu]}}}",
+        ["is one list; several values are activation: relu,elu"],
+    ),
+    "a row that is no list": (
+        "hydra: {mode: MULTIRUN, sweeper: {rows: {plain: schedule=cosine}}}",
+        ["hydra.sweeper.rows.plain: must be a list, [schedule=cosine]"],
+    ),
+    "a row without a value": (
+        "hydra: {mode: MULTIRUN, sweeper: {rows: {plain: null}}}",
+        ["hydra.sweeper.rows.plain: must be a list, []"],
+    ),
+    "a row with a mistyped option": (
+        "hydra: {mode: MULTIRUN, sweeper: {rows: {plain: [], other: [regularization=l2_5e4]}}}",
+        ["regularization=l2_5e4: no such option; did you mean regularization=l2_5e-4?"],
+    ),
+    "an ablation that is no list": (
+        "hydra: {mode: MULTIRUN, sweeper: {ablate: {schedule: cosine}}}",
+        ["hydra.sweeper.ablate.schedule: must be a list, [cosine]"],
+    ),
+    "an ablation of a mistyped group": (
+        "hydra: {mode: MULTIRUN, sweeper: {ablate: {activtion: [relu]}}}",
+        ["activtion=relu: there is no key activtion; did you mean activation=relu?"],
+    ),
+    "a baseline that is no row": (
+        "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer: 'sgd,adam'}}}\n"
+        "runtime: {table: {row: optimizer.name, baseline: sdg}}",
+        ["runtime.table.baseline=sdg: not among the rows sgd, adam; choose one of them"],
+    ),
+    "a row key that there is not": (
+        "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer: 'sgd,adam'}}}\nruntime: {table: {row: optimizer.nam}}",
+        ["runtime.table: optimizer.nam is no key of the config; for example activation.name"],
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +282,27 @@ def test_a_mistake_is_answered_with_what_to_type_instead(
     for noise in ("Traceback", "hydra.cc", "search path", "object_type", "Error executing job", "Exception"):
         assert noise not in said
     assert not list(place.glob("outputs/runs/*")), "a refused run left a directory"
+
+
+@pytest.mark.parametrize("command", ["train.py -cd mine -cn wrong", "augean status -cd mine wrong"])
+@pytest.mark.parametrize("mistake", MISTAKES_IN_SWEEP_FILES)
+def test_a_mistake_in_a_sweep_file_is_answered_like_one_on_the_command_line(
+    mistake: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, parts = MISTAKES_IN_SWEEP_FILES[mistake]
+    whole = text.startswith("defaults") or mistake == "no defaults"
+    digits = "defaults: [config, {override dataset: digits}, {override width: w8}, _self_]\n"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "wrong.yaml").write_text(text if whole else digits + text)
+    monkeypatch.chdir(tmp_path)
+    status, said = ask(command, capsys, monkeypatch)
+    for part in parts:
+        assert part in said
+    assert status == 1
+    assert len(said.strip().splitlines()) <= 2
+    for noise in ("Traceback", "object_type", "raised while composing"):
+        assert noise not in said
+    assert not (tmp_path / "outputs").exists()
 
 
 def say(*command: str, **environment: str) -> tuple[int, str]:

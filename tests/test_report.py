@@ -215,6 +215,17 @@ def test_published_numbers_have_their_own_columns(example: ReportResult) -> None
     assert float(row["published_seconds"]) == 1352
 
 
+def test_tables_of_one_title_are_told_apart_by_what_was_asked_for(tmp_path: Path) -> None:
+    for name, overrides in (("one", []), ("one--1", ["width=w8"]), ("other", ["width=w16"])):
+        title = "Other" if name == "other" else "Activation"
+        write_record(tmp_path, name, seeds(tmp_path, [80.0]), title=title, overrides=overrides)
+    result = make_report(tmp_path)
+    assert 'Activation <span class="muted">width=w8</span></h2>' in page(result)
+    assert "width=w16" not in page(result)
+    headings = [line for line in (result.directory / "report.md").read_text().splitlines() if line.startswith("## ")]
+    assert headings[:3] == ["## Activation", "## Activation (width=w8)", "## Other"]
+
+
 def test_a_baseline_that_is_not_there_is_said(tmp_path: Path) -> None:
     write_record(tmp_path, "one", seeds(tmp_path, [80.0, 90.0]), baseline="nothing")
     result = make_report(tmp_path)

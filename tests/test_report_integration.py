@@ -9,12 +9,16 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from augean.pack import pack
 from augean.report import ReportResult, make_report
+from conftest import ROOT
 from fake_runs import write_examples, write_record, write_run
 
 pytestmark = pytest.mark.integration
@@ -222,3 +226,19 @@ def test_every_table_compiles_with_pdflatex_and_stands_in_the_text(report: Repor
     assert "undefined references" not in log
     assert "Missing character" not in log
     assert "Overfull" not in log
+
+
+@needs_chromium
+def test_the_readmes_picture_shows_one_table_and_is_small(tmp_path: Path) -> None:
+    write_examples(tmp_path / "outputs")
+    archive, target = tmp_path / "runs.tar.xz", tmp_path / "table.png"
+    pack(tmp_path / "outputs", archive)
+    command = [sys.executable, str(ROOT / "examples" / "picture.py"), str(archive)]
+    subprocess.run([*command, "table1_activation", str(target)], check=True, timeout=120)
+    with Image.open(target) as image:
+        assert image.width > 1500
+        assert 300 < image.height < 2000, "no table, or more than one"
+        assert len(image.getcolors() or []) > 10
+    assert target.stat().st_size < 150_000
+    refused = subprocess.run([*command, "table9", str(target)], capture_output=True, text=True)
+    assert "has no table whose name begins with table9" in refused.stderr

@@ -83,7 +83,8 @@ class Parser(argparse.ArgumentParser):
         names = [name for item in self._actions for name in item.choices or ()]
         for parsers in (item.choices for item in self._actions if isinstance(item.choices, dict)):
             names += [option for parser in parsers.values() for option in parser._option_string_actions]
-        hint = did_you_mean(close(wrong[1] or wrong[2], names)) if wrong else ""
+        # An option of another command is no help.
+        hint = did_you_mean([name for name in close(wrong[1] or wrong[2], names) if name != wrong[2]]) if wrong else ""
         self.exit(2, f"{self.prog}: {message}{hint}\n{self.prog} --help shows what there is\n")
 
 
@@ -214,6 +215,9 @@ def main() -> None:
         arguments.rest = [item for item in rest if item != "--"]
         if any(item.startswith("-") or arguments.command != "settle" for item in arguments.rest):
             parser.error(f"unrecognized arguments: {' '.join(arguments.rest)}")
+        folder = vars(arguments).get("config_dir")
+        if folder and not folder.is_dir():
+            raise AugeanError(f"-cd {folder}: no such folder; name the one that holds your sweep files")
         if arguments.command in ("evaluate", "predict", "export"):
             sys.exit(after_training(arguments))
         functions = (status, report, settle, promote, results, pack, unpack, bench)
@@ -350,8 +354,9 @@ def bench(arguments: argparse.Namespace) -> int:
 
     if arguments.epochs < 2:
         raise AugeanError(f"--epochs {arguments.epochs}: at least 2, for the first is not counted")
-    if min(arguments.at_once) < 1:
-        raise AugeanError(f"--at-once {min(arguments.at_once)}: at least 1")
+    for name, number in [("images", arguments.images), ("repeats", arguments.repeats), ("at-once", min(arguments.at_once))]:
+        if number < 1:
+            raise AugeanError(f"--{name} {number}: at least 1")
     settings = [[*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels]
     measure(
         settings,

@@ -35,6 +35,8 @@ EXAMPLES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
 """Values for keys whose default shows nothing."""
 CLASS_NODES = ("model", "activation", "optimizer", "dataset")
 """Nodes whose `arguments` are those of a class, which the schema does not know."""
+SWEEPER_KEYS = ("params", "rows", "ablate", "n_trials", "final_seeds", "storage", "study_name")
+"""Keys of a sweep that people look for elsewhere."""
 ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
 """What an operating system refuses and only its user can mend."""
 WRITABLE = "choose a folder that you can write to, with room: runtime.outputs=<folder>"
@@ -66,6 +68,10 @@ def check(words: Sequence[str]) -> Namespace:
             f"-cd {folder} -cn {name}: would start the default run, as {conf}/{name}.yaml comes first; "
             f"the config of a run starts by -cp {folder.absolute()} -cn {name}"
         )
+    if name.endswith((".yaml", ".yml")) and told.config_path is None:
+        file = Path(name)
+        place = f"-cd {file.parent} " if file.is_file() and file.parent.resolve() != sweeps_dir().resolve() else ""
+        raise AugeanError(f"-cn {name}: takes a name, no file; did you mean {place}-cn {file.stem}?")
     if told.config_path:
         _refuse_settings(Path(told.config_path) / f"{name or 'config'}.yaml")
     for word in told.overrides:
@@ -185,7 +191,7 @@ def _options(words: Sequence[str]) -> Namespace:
 
 
 def _hydra(error: BaseException, words: Sequence[str]) -> str:
-    text, cause = str(error), error.__cause__
+    text, cause = str(error), error.__cause__ or error.__context__
     missing, options = getattr(error, "missing_cfg_file", None), getattr(error, "options", None)
     if missing == "hydra/launcher/ray":
         return "launcher=ray needs Ray and its Hydra launcher: pip install 'augean[ray]'"
@@ -208,6 +214,8 @@ def _hydra(error: BaseException, words: Sequence[str]) -> str:
         return f"{word}: the config has a {found[1]} already; to choose another leave the + out: {word.lstrip('+')}"
     if found := re.match(r"Could not delete from config. '(.*)' does not exist", text):
         return f"~{found[1]}: there is no key {found[1]}{did_you_mean(_similar_keys(found[1]))}"
+    if found := re.match(r"In '(.*)': Invalid Defaults List override '(\S+): ", text):
+        return f"-cn {found[1]}: its defaults override {found[2]}, which is no group{among(found[2], _groups(), '')}"
     lines = [line for line in text.split("Config search path")[0].splitlines() if line and "To append" not in line]
     return "\n".join([*lines, *str(cause or "").splitlines()[:1]])
 
@@ -245,11 +253,18 @@ def _unreadable(word: str) -> str:
     key, sign, value = word.partition("=")
     if sign and key.strip() != key:
         return f"{word}: no blanks around =: {key.strip()}={value.strip()}"
+    if value != value.strip(",") or ",," in value:
+        return f"{word}: several values are written with commas alone, without blanks or gaps: -m {key}=a,b"
+    if (pair := re.fullmatch(r"([\w./]+)(?:==|:=?)(.+)", word)) and _names(pair[1]):
+        return f"{word}: is not key=value; did you mean {pair[1]}={pair[2]}?"
     if sign and key:
         return f"""{word}: cannot be read; a value with blanks or signs takes two pairs of quotes: '{key}="{value}"'"""
     meant = [f"{group}={word}" for group in _groups() if word in stems(config_dir() / group)]
-    meant += [f"-cn {word}"] if word in stems(sweeps_dir()) else []
-    if not meant and word.rstrip(":") in [*_groups(), *(name for name, *_ in walk(Config(), ""))]:
+    file = Path(word)
+    meant += [f"-cn {file.stem}"] if file.stem in stems(sweeps_dir()) else []
+    if not meant and file.suffix == ".yaml" and file.is_file():
+        meant = [f"-cd {file.parent} -cn {file.stem}"]
+    if not meant and _names(word.rstrip(":")):
         meant = [f"{word.rstrip(':')}=<value>"]
     hint = "" if meant else """; a value with blanks takes two pairs of quotes: 'key="two words"'"""
     return f"{word}: is not key=value (no blanks around =){did_you_mean(meant)}{hint}"
@@ -258,14 +273,21 @@ def _unreadable(word: str) -> str:
 def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
     key = str(cause.full_key)
     word = _typed(key, words)
-    value = word.partition("=")[2]
+    written, sign, value = word.lstrip("+~").partition("=")
+    if _names(key):  # what is composed has it not: a sweep file that does not begin with Augean's config
+        return f"{word}: there is no key {key}{_place(words)}; defaults begin with config, as in [config, _self_]"
     hint = re.search(r"Did you mean: '(\w+)'", str(cause))
     near = [key.removesuffix(str(cause.key)) + hint[1]] if hint else []
-    meant = [f"{name}={value}" for name in (near if key.startswith("hydra") else _similar_keys(key))]
+    near = near if key.startswith(("hydra", "runtime.table.")) else _similar_keys(key)
+    near = [f"hydra.sweeper.{key}"] if key in SWEEPER_KEYS else near
+    meant = [name + written.removeprefix(key) * (name in _groups()) + sign + value for name in near]
     node, _, rest = key.partition(".")
-    if not meant and node in CLASS_NODES and rest:
+    if not meant and node in CLASS_NODES and rest and sign:
         meant.append(f"++{node}.arguments.{rest.removeprefix('arguments.')}={value} (an argument of its class)")
-    return f"{word}: there is no key {key}{did_you_mean(meant) or '; `python train.py --cfg job` prints all keys'}"
+    place = "" if sign else _place(words)
+    return (
+        f"{word}: there is no key {key}{place}{did_you_mean(meant) or '; `python train.py --cfg job` prints all keys'}"
+    )
 
 
 def _wrong_type(word: str, key: str) -> str:
@@ -274,14 +296,27 @@ def _wrong_type(word: str, key: str) -> str:
             kind = re.split(r"\W", str(getattr(item.type, "__name__", item.type)))[0]
             default = item.default_factory() if item.default_factory is not MISSING else item.default
             shown = EXAMPLES.get(kind, "") if default in (None, "???", {}) else str(default).replace(" ", "").lower()
+            shown = f"[{word.partition('=')[2]}]" if default == [] else shown
             return f"{word}: must be {KINDS.get(kind, kind)}{f', such as {key}={shown}' if shown else ''}"
     keys = [name for name, *_ in walk(Config(), "") if name.startswith(f"{key}.")]
     return f"{word}: {key} takes no value itself; its keys are {', '.join(keys)}"
 
 
 def _typed(key: str, words: Sequence[str]) -> str:
-    """The word of the command line that sets a key, or the key where none does."""
-    return next((word for word in reversed(words) if word.lstrip("+~").partition("=")[0] == key), key)
+    """The word of the command line that sets a key, or one below it; the key where none does."""
+    keys = {f"{word.lstrip('+~').partition('=')[0]}.": word for word in words}
+    return next((word for name, word in reversed(keys.items()) if name.startswith(f"{key}.")), key)
+
+
+def _place(words: Sequence[str]) -> str:
+    """Where a key stands that the command line does not name: in its sweep file."""
+    name = _options(words).config_name
+    return f" in {name}.yaml" if name else ""
+
+
+def _names(word: str) -> bool:
+    """Whether a word is a group, a key or the beginning of one."""
+    return word in _groups() or any(f"{name}.".startswith(f"{word}.") for name, *_ in walk(Config(), ""))
 
 
 def _groups() -> list[str]:
@@ -293,7 +328,7 @@ def _similar_keys(key: str) -> list[str]:
     node, _, last = key.lower().rpartition(".")
     keys = [*_groups(), *(name for name, *_ in walk(Config(), ""))]
     inside = {name.rpartition(".")[2]: name for name in keys if name.startswith(f"{node}.")} if node else {}
-    same = [name for name in keys if name.rpartition(".")[2] == last and not inside]
+    same = [name for name in keys if name.rpartition(".")[2] == last]
     leaves = inside or {name.rpartition(".")[2]: name for name in keys}
     near = [] if same and node else [leaves[leaf] for leaf in close(last, list(leaves))]
     return list(dict.fromkeys([*same, *near]))[:3]

@@ -148,7 +148,8 @@ def _extract(archive: Path, target: Path) -> None:
                     raise AugeanError(f"{archive}: holds {member.name!r}, which no `augean pack` writes; not unpacked")
                 tar.extract(member, target, filter="data")
     except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
-        raise AugeanError(f"{archive}: no archive of runs that can be read ({error})") from error
+        reason = str(error).splitlines()[0].removesuffix(":")  # the rest says what each kind of archive misses
+        raise AugeanError(f"{archive}: no archive of runs that can be read ({reason})") from error
 
 
 def _merge_run(staged: Path, target: Path, outputs: Path, over: bool) -> str:

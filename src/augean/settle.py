@@ -20,6 +20,7 @@ from augean.errors import AugeanError
 from augean.records import Record
 from augean.report.sequential import Cells, Course, Design, design_of, follow
 from augean.workers import program
+from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep
 
 UNITS = {"run": 1, "runs": 1, "s": 1, "min": 60, "h": 3600, "gpuh": 3600}
 WIDTH = 41
@@ -64,7 +65,7 @@ class Settling:
     ) -> None:
         if given := [item for item in overrides if item.startswith("runtime.outputs=")]:
             raise AugeanError(f"{given[0]}: name the folder with --outputs")
-        self.sweep, self.outputs, self.overrides, self.asked = sweep, outputs, overrides, asked
+        self.sweep, self.folder, self.outputs, self.overrides, self.asked = sweep, folder, outputs, overrides, asked
         self.budget, self.limit, self.start = budget, read_budget(budget), time.monotonic()
         workers = [item.split("=")[1] for item in overrides if re.fullmatch(r"runtime\.workers=\d+", item)]
         self.workers = int(workers[-1]) if workers else 1
@@ -93,10 +94,12 @@ class Settling:
             SystemExit: with the sweep's own exit code, when a run failed or a stop signal came.
         """
         record = self.find()
-        if record is None and dry:
-            print(f"{self.sweep} was not launched yet: settling begins with the runs that it names itself.")
-            return 0
         if record is None:
+            place = f'runtime.outputs="{self.outputs}"'
+            _with_design(plan_sweep(self.sweep, [*self.overrides, place], self.folder).record, self.asked)
+            if dry:
+                print(f"{self.sweep} was not launched yet: settling begins with the runs that it names itself.")
+                return 0
             self.launch()
             record = self.find()
         if record is None:
@@ -224,7 +227,11 @@ def _with_design(record: Record, asked: Mapping[str, Any]) -> Record:
     try:
         kept = asdict(design_of(record))
     except (TypeError, ValueError) as error:
-        raise AugeanError(f"{record.name}: {error}; it needs margin > 0 and 3 <= least <= most") from error
+        given = "".join(f" --{key} {value}" for key, value in asked.items()) or f" the design {record.design}"
+        raise AugeanError(
+            f"{record.name}:{given} cannot be judged; it needs a margin above 0 and 3 <= least <= most; "
+            "the defaults are --margin 0.5 --least 3 --most 20"
+        ) from error
     if changed := {key: kept[key] for key, value in asked.items() if kept[key] != value}:
         raise AugeanError(
             f"{record.name} is being settled with {', '.join(f'--{key} {value}' for key, value in changed.items())}: "

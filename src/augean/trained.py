@@ -170,6 +170,8 @@ def read_folder(run: Trained, folder: Path) -> tuple[Array, Array]:
     Raises:
         DataError: when a folder is no class of the run, there is no image, or one cannot be read.
     """
+    if not folder.is_dir():
+        raise DataError(f"--images {folder}: no such folder; it holds <class>/<image>")
     names = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
     listed = ", ".join(run.classes)
     if strange := [name for name in names if name not in run.classes]:

@@ -62,6 +62,7 @@ def write_page(
     shown = {"contents": contents, "sections": sections, "models": models, "listed": [*listed.values()], "loose": loose}
     facts = {"outputs": _shown(contents.outputs), "places": contents.places(), "made": datetime.now(UTC)}
     facts |= {"states": Counter(run["state"] for run in (*listed.values(), *loose)), "curves": _sparks(metrics)}
+    facts["titles"] = Counter(table.sweep.record.title for table, _ in sections)
     asked = {"again": partial(_command, contents), "to_baseline": to_baseline, "source": source}
     pages, latex = environment(), environment(latex=True)
     for table, _ in sections:

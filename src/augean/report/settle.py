@@ -32,6 +32,7 @@ def draw(table: Table, folder: Path) -> list[Picture]:
     axes.set_xlabel("seeds of the row and of the baseline")
     axes.set_title(f"test accuracy to {record.baseline}, percentage points")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(min(course.looks[0] for course in courses) - 0.5, max(course.looks[-1] for course in courses) + 0.5)
     finish(figure, looks, {})
     over = f" The first {len(MARKERS)} of {len(courses)} rows." if len(courses) > len(MARKERS) else ""
     caption = (

@@ -19,6 +19,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
@@ -37,7 +38,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from augean import rundir
-from augean.config import CORE, SCHEMA, Config, config_dir, flatten, parse, row_label
+from augean.config import CORE, SCHEMA, Config, config_dir, flatten, parse, row_label, walk
 from augean.display import readable_seconds
 from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
 from augean.execute import TRIAL, Address, build_source, find_address, finished, note_failure
@@ -147,7 +148,7 @@ def plan_sweep(name: str, overrides: Sequence[str] = (), folder: Path | None = N
             config=master, hydra_context=HydraContext(loader, Callbacks()), task_function=task
         )
         return cast(AugeanSweeper, sweeper).plan(list(master.hydra.overrides.task))
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
         raise ConfigError(explain(error, ["-cn", name, *overrides])) from error
     finally:
         GlobalHydra.instance().clear()
@@ -206,6 +207,13 @@ class AugeanSweeper(Sweeper):
         Raises:
             AugeanError: for whatever is wrong with it.
         """
+        lists = {key for key, _, value in walk(Config(), "") if isinstance(value, list)}
+        for key, value in self.params.items():
+            if OmegaConf.is_list(value) and key not in lists and ".arguments." not in key:
+                values = ",".join(map(str, value))
+                raise ConfigError(
+                    f"hydra.sweeper.params.{key}={value}: is one list; several values are {key}: {values}"
+                )
         own = [f"{key}={'null' if value is None else value}" for key, value in self.params.items()]
         lines = own + arguments
         overrides = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(lines)
@@ -260,9 +268,18 @@ class AugeanSweeper(Sweeper):
         options = self.options
         if options.rows or options.ablate:
             raise ConfigError("hydra.sweeper.rows and ablate make a grid: leave hydra.sweeper.n_trials out")
+        if options.n_trials is not None and options.n_trials < 1:
+            raise ConfigError(f"hydra.sweeper.n_trials={options.n_trials}: must be at least 1")
         if options.direction not in ("maximize", "minimize"):
             raise ConfigError(f"hydra.sweeper.direction={options.direction}: must be maximize or minimize")
-        space, fixed, deletions = create_params_from_overrides(lines)
+        try:
+            space, fixed, deletions = create_params_from_overrides(lines)
+        except (ValueError, TypeError, AssertionError) as error:
+            spaces, reason = " ".join(line for line in lines if "(" in line), str(error).splitlines()[0]
+            raise ConfigError(
+                f"{spaces}: cannot be searched ({reason}); a space is key=a,b or key=interval(low,high) "
+                "or, on a logarithmic scale, key=tag(log,interval(low,high))"
+            ) from error
         if not space:
             raise ConfigError(
                 "hydra.sweeper.n_trials makes a study, which needs something to search: "
@@ -464,6 +481,12 @@ class AugeanSweeper(Sweeper):
 
     def _points(self, overrides: Sequence[Override], suffix: str) -> list[tuple[tuple[str, ...], str | None]]:
         """Overrides of every job of a grid, and its row's label where that is given."""
+        for name, key, items in (
+            *(("rows", *item) for item in (self.options.rows or {}).items()),
+            *(("ablate", *item) for item in (self.options.ablate or {}).items()),
+        ):
+            if not OmegaConf.is_list(items):
+                raise ConfigError(f"hydra.sweeper.{name}.{key}: must be a list, [{'' if items is None else items}]")
         rows: dict[str | None, list[str]] = {}
         for label, items in (self.options.rows or {}).items():
             rows[label] = [part for item in items for part in self._winner_of(item, suffix)]
@@ -499,21 +522,25 @@ class AugeanSweeper(Sweeper):
         Raises:
             AugeanError: for all configs that are wrong, with the first job that each mistake is in.
         """
-        jobs, wrong = [], list[tuple[ConfigError, str]]()
+        jobs, wrong = [], list[tuple[str, str]]()
         for point, label in points:
             try:
                 jobs.append(self._plan_job(point, label, axes))
-            except ConfigError as error:
-                wrong.append((error, " ".join(item for item in point if not NOT_PART.match(item))))
-        counts = Counter(str(error) for error, _ in wrong)
+            except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
+                if (text := explain(error, point)) is None:
+                    raise
+                wrong.append((text, " ".join(item for item in point if not NOT_PART.match(item))))
+        counts = Counter(text for text, _ in wrong)
         if not wrong:
             return jobs
         if len(counts) == 1 and len(wrong) == len(points):
-            raise wrong[0][0]  # nothing that a job adds
-        first = {str(error): place for error, place in reversed(wrong)}
+            raise ConfigError(wrong[0][0])  # nothing that a job adds
+        first = dict(reversed(wrong))
         raise ConfigError(
             "\n".join(
-                f"{text}\n  in {first[text]}" + (f" and {count - 1} more" if count > 1 else "")
+                text
+                + (f"\n  in {first[text]}" + (f" and {count - 1} more" if count > 1 else ""))
+                * (not text.startswith(f"{first[text]}:"))
                 for text, count in counts.items()
             )
         )
@@ -573,7 +600,8 @@ class AugeanSweeper(Sweeper):
         name = file if file != "config" else "+".join(key.lstrip("+") for key in axes if key != "seed") or "runs"
         return Record(
             name=re.sub(r"[^A-Za-z0-9_.+-]", "_", name[:120] + self._suffix(arguments)),
-            title=table.title or ("Sweep of " + ", ".join(axes) if axes else "Runs"),
+            title=table.title
+            or ("Sweep of " + (", ".join(key for key in axes if key != "seed") or "seed") if axes else "Runs"),
             figure=table.figure,
             note=" ".join(filter(None, [table.note, *self.budgets])) or None,
             command=command_line(),
