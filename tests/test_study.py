@@ -222,6 +222,17 @@ def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:
         assert (tmp_path / "runs" / job.run / "train.log").read_text().count("started on") == 1
 
 
+def test_jobs_that_need_hydras_launcher_go_through_it(tmp_path: Path) -> None:
+    done = run(
+        "-m", "activation=choice('relu','elu')", *TINY, "trainer.epochs=1", "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.final_seeds=2", "+hydra.job.env_set.TORCH_SHOW_CPP_STACKTRACES=1", f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert trial_states(tmp_path) == Counter(COMPLETE=2)
+    assert "2 finished" in done.stdout
+    assert (tmp_path / ".hydra").exists(), "Hydra's launcher makes this folder"
+
+
 @pytest.mark.parametrize("told_after", range(1, 6))
 def test_a_trial_that_its_job_tells_meanwhile_is_never_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_after: int

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -163,10 +164,11 @@ def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -
     assert only_record(tmp_path).states(tmp_path) == Counter(finished=1, diverged=1, failed=2)
 
 
-def test_two_workers_train_each_run_once(tmp_path: Path) -> None:
+def test_two_workers_train_each_run_once_and_say_so_once(tmp_path: Path) -> None:
     done = run("-m", "seed=range(0,5)", *GRID, f"runtime.outputs={tmp_path}", "runtime.workers=2")
     assert done.returncode == 0, done.stderr
     assert "5 finished" in done.stdout
+    assert sorted(re.findall(r"^\[\d+ left.*\] all, seed (\d)$", done.stdout, re.MULTILINE)) == list("01234")
     for path in (tmp_path / "runs").iterdir():
         assert (path / "train.log").read_text().count("started on") == 1
 

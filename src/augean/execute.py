@@ -78,13 +78,18 @@ def finished(address: Address, *, say: bool = False) -> Outcome | None:
 
 
 def execute(
-    config: Config, *, wait: bool = True, should_stop: Callable[[int, float | None], bool] | None = None
+    config: Config,
+    *,
+    wait: bool = True,
+    should_stop: Callable[[int, float | None], bool] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> Outcome:
     """Make sure that a run is over: at once if it is already, else by training or resuming it.
 
     Args:
         wait: for another process that trains the same run; otherwise that is an error.
         should_stop: asked after each epoch, with its number and validation accuracy, whether to prune the run.
+        begin: called when it is known that this process, and no other, trains the run.
 
     Raises:
         AugeanError: for whatever the user can mend, RunLocked included; Pruned when `should_stop` said so.
@@ -98,6 +103,8 @@ def execute(
     with rundir.lock(address.outputs, address.id, wait=wait):
         if outcome := finished(address, say=True):  # by whoever held the lock before
             return outcome
+        if begin is not None:
+            begin()
         from augean.training import train
 
         try:

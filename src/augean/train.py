@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
@@ -85,8 +85,27 @@ def report_outcome(outcome: Outcome) -> None:
 
 
 def task(raw: DictConfig) -> float:
-    """One job: returns the validation accuracy, which is all that a sweeper sees."""
-    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    """What Hydra runs: a single command, or a sweep's job that a launcher has brought elsewhere."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run_job(parse(raw))
+    try:
+        config = parse(raw)
+        if config.runtime.launcher.name != "local":
+            raise ConfigError(f"launcher={config.runtime.launcher.name}: is for sweeps; -m makes one of a single run")
+        outcome = execute(config)
+    except AugeanError as error:
+        print(explain(error, sys.argv[1:]), file=sys.stderr)
+        raise SystemExit(1) from error
+    report_outcome(outcome)
+    return outcome.objective
+
+
+def run_job(config: Config, begin: Callable[[], None] | None = None) -> float:
+    """One job of a sweep: returns the validation accuracy, which is all that a sweeper sees.
+
+    Args:
+        begin: as for `augean.execute.execute`.
+    """
     reporter = None
     if TRIAL in os.environ:
         from augean.study import Reporter
@@ -94,11 +113,8 @@ def task(raw: DictConfig) -> float:
         reporter = Reporter.from_environment()
     try:
         # In a grid a run that another worker trains is left to it for now: there is other work. A trial has to wait.
-        wait = not in_sweep or reporter is not None
-        config = parse(raw)
-        if not in_sweep and config.runtime.launcher.name != "local":
-            raise ConfigError(f"launcher={config.runtime.launcher.name}: is for sweeps; -m makes one of a single run")
-        outcome = execute(config, wait=wait, should_stop=reporter.should_stop if reporter else None)
+        should_stop = reporter.should_stop if reporter else None
+        outcome = execute(config, wait=reporter is not None, should_stop=should_stop, begin=begin)
     except Exception as error:
         if reporter is not None and isinstance(error, Pruned):
             reporter.tell_pruned()
@@ -106,10 +122,7 @@ def task(raw: DictConfig) -> float:
             return 0.0
         if reporter is not None and not isinstance(error, SetupError):  # which says nothing of the trial
             reporter.tell_failed(error)
-        if in_sweep or not isinstance(error, AugeanError):
-            raise
-        print(explain(error, sys.argv[1:]), file=sys.stderr)
-        raise SystemExit(1) from error
+        raise
     if reporter is not None:
         reporter.tell(outcome.objective)
     report_outcome(outcome)

@@ -181,12 +181,25 @@ def load_data(source: Source, num_val: int, num_train: int | None, split_seed: i
     )
 
 
+_described: dict[str, dict[str, Any]] = {}
+"""Descriptions by what they depend on: the runs of a sweep share few networks, and each costs half a tiny run."""
+
+
 def describe_model(config: Config, num_classes: int) -> dict[str, Any]:
-    """Modules in order of execution with output shapes and parameter counts, found on the meta device at no cost.
+    """Modules in order of execution with output shapes and parameter counts.
 
     Raises:
         ConfigError: when the network cannot be built or cannot take the data set's images.
     """
+    size, dropout = config.dataset.image_size, config.regularization.dropout
+    key = repr((num_classes, size, config.model, config.activation, config.width, dropout))
+    if key not in _described:
+        _described[key] = _describe(config, num_classes)
+    return _described[key]
+
+
+def _describe(config: Config, num_classes: int) -> dict[str, Any]:
+    """The same, found on the meta device: no memory, no arithmetic."""
     shape = [3, config.dataset.image_size, config.dataset.image_size]
     with torch.device("meta"):
         network = build_model(config, num_classes).eval()

@@ -12,8 +12,6 @@ from augean.config import RuntimeConfig
 
 MAX_RESTARTS = 100
 """Killed workers that one sweep replaces before it gives up."""
-STAGGER_SECONDS = 0.5
-"""Between the starts of two workers, so that they do not all reach for the same run first."""
 WORKER = "AUGEAN_WORKER"
 """Environment variable that makes a process a worker of a sweep; its value is when the sweep began."""
 
@@ -60,7 +58,6 @@ def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None
         for index in range(num_workers):
             if not stopped:
                 workers[index] = start(index)
-                time.sleep(STAGGER_SECONDS)
         for number in stopped[-1:]:  # a worker may have started between the signal and its being passed on
             pass_on(number, None)
         restarts = 0

@@ -22,6 +22,7 @@ from typing import Any, cast
 import yaml
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
@@ -29,7 +30,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn, JobStatus, env_override
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
@@ -189,6 +190,11 @@ class AugeanSweeper(Sweeper):
         self.context, self.master = hydra_context, config
         self.jobs_launcher = Plugins.instance().instantiate_launcher(
             config=config, hydra_context=hydra_context, task_function=task_function
+        )
+        own = config.hydra
+        # Hydra's own launcher composes each job anew, which costs more than a tiny run: only for what it alone can do.
+        self.direct = isinstance(self.jobs_launcher, BasicLauncher) and not (
+            own.job.env_set or own.job.chdir or own.callbacks
         )
 
     def sweep(self, arguments: list[str]) -> list[float]:
@@ -403,6 +409,12 @@ class AugeanSweeper(Sweeper):
         pending = {job.address.id: job for job in jobs if not finished(job.address)}
         num_jobs, start = len(pending), time.monotonic()
         size = num_jobs if self.master.runtime.launcher.name == "ray" else 1  # Ray gets all at once
+
+        def announce(job: Planned) -> None:
+            seconds = (time.monotonic() - start) / max(num_jobs - len(pending), 1) * len(pending)
+            left = f", about {readable_seconds(seconds)}" if len(pending) < num_jobs else ""
+            print(f"[{len(pending)} left{left}] {job.row}, seed {job.config.seed}", flush=True)
+
         while pending:
             held_elsewhere, asked = 0, list(pending.values())
             for first in range(0, len(asked), size):
@@ -413,13 +425,10 @@ class AugeanSweeper(Sweeper):
                     elif rundir.is_locked(job.address.outputs, job.address.id):
                         held_elsewhere += 1
                     else:
-                        seconds = (time.monotonic() - start) / max(num_jobs - len(pending), 1) * len(pending)
-                        left = f", about {readable_seconds(seconds)}" if len(pending) < num_jobs else ""
-                        print(f"[{len(pending)} left{left}] {job.row}, seed {job.config.seed}", flush=True)
                         free.append(job)
                 if orphaned():
                     return
-                for job, error in zip(free, self._launch(free) if free else [], strict=True):
+                for job, error in zip(free, self._launch(free, begin=announce) if free else [], strict=True):
                     if isinstance(error, RunLocked):
                         held_elsewhere += 1
                         continue
@@ -431,21 +440,29 @@ class AugeanSweeper(Sweeper):
             if held_elsewhere == len(pending):
                 time.sleep(POLL_SECONDS)
 
-    def _launch(self, jobs: Sequence[Planned], trial: str | None = None) -> list[Exception | None]:
-        """Run jobs through Hydra's launcher; returns the exceptions that ended them.
-
-        Raises:
-            SetupError: when one is that, which ends the sweep: no other job can do better.
+    def _launch(
+        self, jobs: Sequence[Planned], trial: str | None = None, begin: Callable[[Planned], None] = lambda job: None
+    ) -> list[Exception | None]:
+        """Run jobs, here or through Hydra's launcher; returns the exceptions that ended them.
 
         Args:
             trial: of a study, the value of the environment variable `TRIAL` in the job.
+            begin: called with a job that is really trained, where that can be known.
+
+        Raises:
+            SetupError: when one is that, which ends the sweep: no other job can do better.
         """
-        quoted = (trial or "").replace("\\", "\\\\").replace("'", "\\'")
-        environment = [f"+hydra.job.env_set.{TRIAL}='{quoted}'"] if trial else []
-        results: Sequence[JobReturn] = self.jobs_launcher.launch(
-            [[*job.overrides, *environment] for job in jobs], initial_job_idx=0
-        )
-        errors = [result._return_value if result.status == JobStatus.FAILED else None for result in results]
+        if self.direct:
+            errors = [_run_here(job, trial, partial(begin, job)) for job in jobs]
+        else:
+            for job in jobs:
+                begin(job)
+            quoted = (trial or "").replace("\\", "\\\\").replace("'", "\\'")
+            environment = [f"+hydra.job.env_set.{TRIAL}='{quoted}'"] if trial else []
+            results: Sequence[JobReturn] = self.jobs_launcher.launch(
+                [[*job.overrides, *environment] for job in jobs], initial_job_idx=0
+            )
+            errors = [result._return_value if result.status == JobStatus.FAILED else None for result in results]
         for error in errors:
             if isinstance(error, SetupError):
                 raise error
@@ -615,6 +632,18 @@ class AugeanSweeper(Sweeper):
             reference={row_label(row): dict(numbers) for row, numbers in table.reference.items()},
             jobs=[],
         )
+
+
+def _run_here(job: Planned, trial: str | None, begin: Callable[[], None]) -> Exception | None:
+    """Run a job in this process; returns the exception that ended it."""
+    from augean.train import run_job
+
+    try:
+        with env_override({TRIAL: trial} if trial else {}):
+            run_job(job.config, begin)
+    except Exception as error:
+        return error
+    return None
 
 
 def _design(outputs: Path, name: str) -> dict[str, Any]:
