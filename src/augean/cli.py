@@ -354,7 +354,11 @@ def bench(arguments: argparse.Namespace) -> int:
 
     if arguments.epochs < 2:
         raise AugeanError(f"--epochs {arguments.epochs}: at least 2, for the first is not counted")
-    for name, number in [("images", arguments.images), ("repeats", arguments.repeats), ("at-once", min(arguments.at_once))]:
+    for name, number in [
+        ("images", arguments.images),
+        ("repeats", arguments.repeats),
+        ("at-once", min(arguments.at_once)),
+    ]:
         if number < 1:
             raise AugeanError(f"--{name} {number}: at least 1")
     settings = [[*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels]
