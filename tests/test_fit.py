@@ -234,7 +234,7 @@ def test_reduced_precision_stays_in_a_band_around_fp32(tiny: Make, precision: st
     """Each of 15 losses within 0.1 of fp32's; the scaler of fp16 begins low enough not to skip its first steps."""
     train, curves = make_split(150), []
     for name in ("fp32", precision):
-        config = tiny(f"trainer.precision={name}", "optimizer.lr=0.002")
+        config = tiny(f"trainer.precision={name}", "optimizer.lr=0.001")
         network, optimizer, schedule, _ = prepare(config, len(train))
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=name == "fp16")
         results = fit(network, optimizer, schedule, scaler, train, None, config)
