@@ -12,7 +12,7 @@ import pandas
 import pytest
 
 from augean import results, rundir
-from augean.claims import VERDICTS, reported
+from augean.claims import VERDICTS, num_last_epochs, reported
 from augean.cli import main
 from augean.config import Config
 from augean.errors import AugeanError
@@ -201,6 +201,11 @@ def test_the_final_model_is_measured_against_the_stock_run(whole: Path) -> None:
     assert "Met: 89.50 against 88.00 %, +1.50 points, at 0.23 of the time." in text
     assert "not compared: `tune_final`" in text
     assert "at least 96.0 %" not in text  # said of the official files only
+
+
+@pytest.mark.parametrize(("epochs", "last"), [(2, 3), (10, 3), (15, 4), (35, 10), (120, 10)])
+def test_the_end_of_a_run_is_the_same_share_of_it(epochs: int, last: int) -> None:
+    assert num_last_epochs(epochs) == last
 
 
 def test_the_closest_recipe_comes_first(whole: Path) -> None:

@@ -24,6 +24,7 @@ from augean.report.tables import number, published
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
 """The report's own."""
 LAST_EPOCHS = 10
+"""Of the report's 35; of a run with fewer the same share, at least three."""
 VERDICTS = {
     "more": (("better",), ("worse",)),
     "less": (("worse",), ("better",)),
@@ -163,7 +164,8 @@ class Evidence:
 
     def swing(self, row: Row) -> Swing:
         """How far the last epochs of one run lie apart."""
-        tails = [curve.tail(LAST_EPOCHS) for curve in self.curves(row.runs)] or [pandas.Series([math.nan])]
+        curves = self.curves(row.runs) or [pandas.Series([math.nan])]
+        tails = [curve.tail(num_last_epochs(len(curve))) for curve in curves]
         swings = [float(tail.max() - tail.min()) for tail in tails]
         falls = [max(0.0, float(-tail.diff().min())) for tail in tails]
         return Swing(min(swings), median(swings), max(swings), median(falls))
@@ -196,6 +198,12 @@ class Evidence:
             differences = compare(scores, "stock", lost)[0]
         time = found["stock"].seconds if "stock" in found else math.nan
         return [Rival(key, row, differences[key], row.seconds / time) for key, row in found.items()]
+
+
+def num_last_epochs(epochs: int) -> int:
+    """Of a run of so many epochs, those in which its accuracy has mostly risen; see `LAST_EPOCHS`."""
+    whole: int = reported()["common"]["trainer.epochs"]
+    return min(LAST_EPOCHS, max(3, round(LAST_EPOCHS * epochs / whole)))
 
 
 def _row(table: Table, label: str) -> Row | None:

@@ -16,7 +16,7 @@ from typing import Any
 import pandas
 
 from augean import rundir
-from augean.claims import LAST_EPOCHS, TABLES, Evidence, reported
+from augean.claims import TABLES, Evidence, num_last_epochs, reported
 from augean.errors import AugeanError
 from augean.pack import pack, unpack
 from augean.report import ReportResult, make_report
@@ -137,7 +137,7 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "judged": judged,
         "verdicts": Counter(item.verdict for item in judged),
         "common": common,
-        "last_epochs": LAST_EPOCHS,
+        "num_last_epochs": num_last_epochs,
         "reduced": _reduced(common.runs[0], chosen) if common else [],
         "official": common is not None and common.runs[0]["dataset.name"] == "cifar10",
         "facts": {key: _values(runs, key) for key in (*FACTS, *runs.filter(like="versions."))},
