@@ -33,11 +33,13 @@ def study(name: str, scores: list[float | None]) -> Record:
 def test_trials_are_a_figure_and_no_rows(tmp_path: Path) -> None:
     study("sgd", [0.5, 0.9, None]).write(tmp_path)
     study("adam", [0.6, 0.7, 0.8]).write(tmp_path)
+    study("one", [0.6, None]).write(tmp_path)
     Record(name="both", title="Both", command="again", created="now", jobs=[], studies=["sgd", "adam"]).write(tmp_path)
     result = make_report(tmp_path)
     assert result.problems == []
     for name in ("sgd", "adam", "both"):
         assert (result.directory / "figures" / f"{name}_tuning.png").exists()
+    assert not (result.directory / "figures" / "one_tuning.png").exists()  # nothing to draw from
     text = (result.directory / "report.md").read_text()
     assert "3 trials, 1 of them pruned, over optimizer.lr interval(0,1)" in text
     assert "trial 0" not in text

@@ -14,11 +14,13 @@ from augean.report.statistics import Array, Table
 
 
 def draw(contents: Contents, table: Table, folder: Path) -> list[Picture]:
-    """The tuning figure of a study, or of a table whose rows are winners of studies; none for other records."""
+    """The tuning figure of a study, or of a table whose rows are winners of studies; none for other records, nor where
+    no study has two finished trials, of which a budget could be drawn.
+    """
     record = table.sweep.record
     records = {sweep.record.name: sweep.record for sweep in contents.sweeps}
     studies = [record] if record.kind == "study" else [records[name] for name in record.studies if name in records]
-    scored = [(study, scores) for study in studies if len(scores := _scores(study))]
+    scored = [(study, scores) for study in studies if len(scores := _scores(study)) > 1]
     if not scored:
         return []
     figure, looks = Figure(figsize=(5.6, 3.3)), {}
