@@ -398,7 +398,7 @@ def test_settling_trains_what_is_missing_goes_on_after_its_budget_and_survives_a
     # Two rows of nearly one learning rate: undecided at any margin that is so small.
     first = subprocess.run(rates("--margin", "0.001", "--most", "4", "--budget", "6runs"), **options)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "The budget of 6runs is out. Undecided: 0.04; the same command goes on." in first.stdout
+    assert "The budget of 6runs reaches no further. Undecided: 0.04; the same command goes on." in first.stdout
     record = only_record(tmp_path / "out")
     assert seeds(record) == {"0.05": [0, 1, 2], "0.04": [0, 1, 2]}
     assert record.states(tmp_path / "out")["finished"] == 6

@@ -88,6 +88,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}{hint}\n{self.prog} --help shows what there is\n")
 
 
+def count(text: str) -> int:
+    """A number of things, at least one; argparse names the option that another value was given to."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least 1")
+    return int(text)
+
+
 def build_parser() -> Parser:
     parser = Parser(prog="augean", description=augean.__doc__)
     parser.add_argument("--version", action="version", version=f"augean {augean.__version__}")
@@ -117,8 +124,8 @@ def build_parser() -> Parser:
     command.add_argument("sweep", help="name of a sweep file, such as table1_activation")
     command.add_argument("-cd", "--config-dir", type=Path, help="folder of a sweep file of your own")
     command.add_argument("--margin", type=float, help="percentage points that count as equivalent (default: 0.5)")
-    command.add_argument("--least", type=int, help="seeds of a row at the first look (default: 3)")
-    command.add_argument("--most", type=int, help="seeds after which a row stays undecided (default: 20)")
+    command.add_argument("--least", type=count, help="seeds of a row at the first look (default: 3)")
+    command.add_argument("--most", type=count, help="seeds after which a row stays undecided (default: 20)")
     command.add_argument("--budget", help="of this call, such as 30runs, 90min, 1.5h or 2gpuh (default: none)")
     command.add_argument("--dry-run", action="store_true", help="only say what is undecided and what it may cost")
     command.add_argument("--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)")
@@ -146,7 +153,7 @@ def build_parser() -> Parser:
             command.add_argument("--output", type=Path, help="JSON file for the result")
         elif name == "predict":
             command.add_argument("images", nargs="+", help="image files")
-            command.add_argument("--top", type=int, default=3, help="classes for each image (default: 3)")
+            command.add_argument("--top", type=count, default=3, help="classes for each image (default: 3)")
         else:
             command.set_defaults(device="cpu")
             command.add_argument("--to", choices=("onnx", "safetensors"), required=True, help="format")
@@ -167,7 +174,7 @@ def build_parser() -> Parser:
     text = "images per second of the training core beside other loops, and its share of the device's matrix rate"
     command = commands.add_parser("bench", help=text, description=text)
     command.add_argument("overrides", nargs="*", help="config overrides such as model=vgg_a trainer.precision=fp32")
-    command.add_argument("--channels", type=int, nargs="+", default=[16, 64], help="widths (default: 16 64)")
+    command.add_argument("--channels", type=count, nargs="+", default=[16, 64], help="widths (default: 16 64)")
     command.add_argument(
         "--loops",
         nargs="+",
@@ -175,13 +182,13 @@ def build_parser() -> Parser:
         choices=["ordinary", "expert", "core", "core+compile"],
         help="what to measure (default: ordinary expert core); ratios are to the first",
     )
-    command.add_argument("--images", type=int, default=1280, help="images of one epoch (default: 1280)")
+    command.add_argument("--images", type=count, default=1280, help="images of one epoch (default: 1280)")
     command.add_argument(
-        "--epochs", type=int, default=3, help="epochs of one process; the first is not counted (default: 3)"
+        "--epochs", type=count, default=3, help="epochs of one process; the first is not counted (default: 3)"
     )
-    command.add_argument("--repeats", type=int, default=3, help="processes of each loop (default: 3)")
+    command.add_argument("--repeats", type=count, default=3, help="processes of each loop (default: 3)")
     text = "so many processes at a time, one line for each number, with their total rate (default: 1)"
-    command.add_argument("--at-once", type=int, nargs="+", default=[1], help=text)
+    command.add_argument("--at-once", type=count, nargs="+", default=[1], help=text)
     command.add_argument("--output", type=Path, help="JSON file for the result")
     return parser
 
@@ -214,7 +221,8 @@ def main() -> None:
         arguments, rest = parser.parse_known_args()
         arguments.rest = [item for item in rest if item != "--"]
         if any(item.startswith("-") or arguments.command != "settle" for item in arguments.rest):
-            parser.error(f"unrecognized arguments: {' '.join(arguments.rest)}")
+            hint = "; it is of all sweeps, and --select <key>=<value> of some runs" * (arguments.command == "report")
+            parser.error(f"unrecognized arguments: {' '.join(arguments.rest)}{hint}")
         folder = vars(arguments).get("config_dir")
         if folder and not folder.is_dir():
             raise AugeanError(f"-cd {folder}: no such folder; name the one that holds your sweep files")
@@ -354,13 +362,6 @@ def bench(arguments: argparse.Namespace) -> int:
 
     if arguments.epochs < 2:
         raise AugeanError(f"--epochs {arguments.epochs}: at least 2, for the first is not counted")
-    for name, number in [
-        ("images", arguments.images),
-        ("repeats", arguments.repeats),
-        ("at-once", min(arguments.at_once)),
-    ]:
-        if number < 1:
-            raise AugeanError(f"--{name} {number}: at least 1")
     settings = [[*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels]
     measure(
         settings,
@@ -387,7 +388,7 @@ def after_training(arguments: argparse.Namespace) -> int:
     elif arguments.command == "predict":
         probabilities = run.score(trained.read_images(run, arguments.images)).softmax(1)
         for image, row in zip(arguments.images, probabilities, strict=True):
-            top = row.topk(min(max(arguments.top, 1), len(run.classes)))
+            top = row.topk(min(arguments.top, len(run.classes)))
             found = zip(top.values.tolist(), top.indices.tolist(), strict=True)
             print(f"{image}: " + ", ".join(f"{run.classes[index]} {value:.1%}" for value, index in found))
     else:

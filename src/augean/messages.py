@@ -35,6 +35,18 @@ EXAMPLES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
 """Values for keys whose default shows nothing."""
 CLASS_NODES = ("model", "activation", "optimizer", "dataset")
 """Nodes whose `arguments` are those of a class, which the schema does not know."""
+USUAL = {
+    "learning_rate": "optimizer.lr={}",
+    "wd": "regularization.weight_decay={}",
+    "bs": "trainer.batch_size={}",
+    "arch": "model={}",
+    "net": "model={}",
+    "gpu": "runtime.device=cuda:{}",
+    "gpus": "runtime.workers={} (processes of a sweep, each on a GPU of its own)",
+    "amp": "trainer.precision=bf16",
+    "fp16": "trainer.precision=fp16",
+}
+"""What other programs call a key, and how it is written here."""
 SWEEPER_KEYS = ("params", "rows", "ablate", "n_trials", "final_seeds", "storage", "study_name")
 """Keys of a sweep that people look for elsewhere."""
 ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
@@ -72,6 +84,10 @@ def check(words: Sequence[str]) -> Namespace:
         file = Path(name)
         place = f"-cd {file.parent} " if file.is_file() and file.parent.resolve() != sweeps_dir().resolve() else ""
         raise AugeanError(f"-cn {name}: takes a name, no file; did you mean {place}-cn {file.stem}?")
+    file = folder / f"{name}.yaml"
+    if told.config_dir and file.is_file() and not re.search(r"^\s*[\"']?defaults\b", file.read_text(), re.MULTILINE):
+        # Hydra would run it without Augean's sweeper and leave a folder of its own.
+        raise AugeanError(f"{file}: is no sweep; defaults begin with config, as in [config, _self_]")
     if told.config_path:
         _refuse_settings(Path(told.config_path) / f"{name or 'config'}.yaml")
     for word in told.overrides:
@@ -248,6 +264,13 @@ def _is_number(annotation: object) -> bool:
     return annotation in (int, float, int | None, float | None)
 
 
+def _takes(annotation: object, value: str) -> bool:
+    """Whether a key of this type may take a value that begins so."""
+    if annotation is bool:
+        return value.lower() in ("true", "false")
+    return not _is_number(annotation) or not value[:1].isalpha()
+
+
 def _unreadable(word: str) -> str:
     """An override that Hydra's grammar refuses."""
     key, sign, value = word.partition("=")
@@ -278,9 +301,10 @@ def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
         return f"{word}: there is no key {key}{_place(words)}; defaults begin with config, as in [config, _self_]"
     hint = re.search(r"Did you mean: '(\w+)'", str(cause))
     near = [key.removesuffix(str(cause.key)) + hint[1]] if hint else []
-    near = near if key.startswith(("hydra", "runtime.table.")) else _similar_keys(key)
+    near = near if key.startswith(("hydra", "runtime.table.")) else _similar_keys(key, value)
     near = [f"hydra.sweeper.{key}"] if key in SWEEPER_KEYS else near
     meant = [name + written.removeprefix(key) * (name in _groups()) + sign + value for name in near]
+    meant = [USUAL[key].format(value)] if key in USUAL else meant
     node, _, rest = key.partition(".")
     if not meant and node in CLASS_NODES and rest and sign:
         meant.append(f"++{node}.arguments.{rest.removeprefix('arguments.')}={value} (an argument of its class)")
@@ -323,14 +347,16 @@ def _groups() -> list[str]:
     return sorted(path.name for path in config_dir().iterdir() if path.is_dir())
 
 
-def _similar_keys(key: str) -> list[str]:
-    """Keys and groups that someone may have meant: of the same last name, else of a similar one."""
+def _similar_keys(key: str, value: str = "") -> list[str]:
+    """Keys and groups that someone may have meant: of the same last name, else a similar one that takes the value."""
     node, _, last = key.lower().rpartition(".")
-    keys = [*_groups(), *(name for name, *_ in walk(Config(), ""))]
+    types = {name: item.type for name, item, _ in walk(Config(), "")}
+    keys = [*_groups(), *types]
     inside = {name.rpartition(".")[2]: name for name in keys if name.startswith(f"{node}.")} if node else {}
     same = [name for name in keys if name.rpartition(".")[2] == last]
     leaves = inside or {name.rpartition(".")[2]: name for name in keys}
     near = [] if same and node else [leaves[leaf] for leaf in close(last, list(leaves))]
+    near = [name for name in near if not value or name not in types or _takes(types[name], value)]
     return list(dict.fromkeys([*same, *near]))[:3]
 
 

@@ -123,7 +123,8 @@ class Settling:
             record = replace(record, design={**record.design, "seeds": {**record.design.get("seeds", {}), **more}})
         left = [course.row for course in courses if course.open]
         if left and not dry:
-            print(f"The budget of {self.budget} is out. Undecided: {', '.join(left)}; the same command goes on.")
+            rows = ", ".join(left)
+            print(f"The budget of {self.budget} reaches no further. Undecided: {rows}; the same command goes on.")
         return 0
 
     def lacks_runs(self, record: Record) -> bool:
