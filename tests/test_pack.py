@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import augean.pack
 from augean import records, rundir
 from augean.config import Config
 from augean.errors import AugeanError
@@ -170,6 +171,17 @@ def test_a_foreign_name_is_refused_and_nothing_is_written(name: str, packed: Pat
     with pytest.raises(AugeanError, match="no `augean pack` writes"):
         unpack(archive, tmp_path / "in" / "target")
     assert contents(tmp_path) == before
+
+
+def test_a_file_too_large_for_memory_is_refused_before_it_is_unpacked(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(augean.pack, "MAX_BYTES", 2**20)
+    name = "sweeps/evil.json"
+    archive = write_archive(tmp_path / "evil.tar.xz", {**read_archive(packed), name: b" " * (2**20 + 1)})
+    with pytest.raises(AugeanError, match=r"sweeps/evil\.json has 1 MiB; not unpacked"):
+        unpack(archive, tmp_path / "target")
+    assert contents(tmp_path / "target") == {}
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])

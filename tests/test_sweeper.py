@@ -248,6 +248,7 @@ def test_a_continuous_space_is_no_grid() -> None:
         ("table3_width", ["experiment=demo", "seed=0,1", "runtime.table.baseline=null", "width.channels=3,5"]),
         ("table1_activation", ["optimizer=sgd,adam", "optimizer.lr=0.1,0.2", "dataset.mean=[0.1,0.2,0.3],[0,0,0]"]),
         ("table1_activation", ["++optimizer.arguments.nesterov=true,false", "optimizer.momentum=0.5,0.9"]),
+        ("table1_activation", ["+optimizer.arguments={nesterov:true},{}", "++optimizer.arguments.foreach=true,false"]),
     ],
 )
 def test_jobs_that_share_a_composition_have_the_config_that_hydra_would_compose(

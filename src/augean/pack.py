@@ -26,6 +26,8 @@ MEMBER = re.compile(
     r"(?a:runs/\w[\w.+=,-]*-[0-9a-f]{10}/(?P<file>[a-z]+\.[a-z]+)|sweeps/\w[\w.+-]*\.json|studies/\w[\w.+-]*\.journal)"
 )
 """Names that an archive may hold: none leaves the folder that it is unpacked into."""
+MAX_BYTES = 256 * 2**20
+"""Of one file of an archive: the journal of 10,000 trials is the largest that a study writes."""
 
 
 @dataclass
@@ -146,6 +148,8 @@ def _extract(archive: Path, target: Path) -> None:
                 match = MEMBER.fullmatch(member.name)
                 if not match or not member.isreg() or match["file"] not in (None, *RUN_FILES):
                     raise AugeanError(f"{archive}: holds {member.name!r}, which no `augean pack` writes; not unpacked")
+                if member.size > MAX_BYTES:  # it would be read whole
+                    raise AugeanError(f"{archive}: {member.name} has {member.size / 2**20:,.0f} MiB; not unpacked")
                 tar.extract(member, target, filter="data")
     except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
         reason = str(error).splitlines()[0].removesuffix(":")  # the rest says what each kind of archive misses

@@ -570,8 +570,8 @@ class AugeanSweeper(Sweeper):
         loader = cast(ConfigLoaderImpl, self.context.config_loader)
         overrides = OverridesParser.create().parse_overrides(list(point))
         values = [item for item in overrides if not loader.repository.group_exists(item.key_or_group)]
-        if any(item.type != OverrideType.CHANGE or item.package is not None for item in values):
-            values = []  # what adds and deletes keys depends on the order
+        if any(item.type == OverrideType.DEL or item.package is not None for item in values):
+            values = []  # Hydra takes out groups before it reads values
         shared = tuple(str(item.input_line) for item in overrides if item not in values)
         if shared not in self.composed:
             whole = loader.load_sweep_config(self.master, list(shared))
