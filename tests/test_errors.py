@@ -90,6 +90,8 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py optimizer=sgd,adam", 1, ["optimizer=sgd,adam: several values are a sweep", "-m optimizer=sgd,adam"]),
     ("train.py -m optimizer=sgd,sdg", 1, ["optimizer=sdg: no such option; did you mean optimizer=sgd?"]),
     ("train.py -m optimizer.lr=0.1,abc", 1, ["optimizer.lr=abc: must be a number"]),
+    ("train.py -m +typo=1,2", 1, ["+typo=1: there is no key typo", "+typo=2: there is no key typo"]),
+    ("train.py -m +trainer.lr=1,2", 1, ["+trainer.lr=1: there is no key trainer.lr; did you mean", "optimizer.lr=1"]),
     ("train.py -m width=8,16", 1, ["width=8: takes the name", "width=w8?", "width=16: takes the name", "width=w16?"]),
     ("train.py -m optimizer=sgd, adam", 1, ["optimizer=sgd,: several values", "without blanks", "-m optimizer=a,b"]),
     ("train.py -m seed=0,,1", 1, ["seed=0,,1: several values are written with commas alone", "-m seed=a,b"]),

@@ -206,8 +206,8 @@ def test_a_run_killed_between_epochs_resumes_bit_equal(
 
 
 def start_long_run(outputs: Path, *overrides: str) -> tuple["subprocess.Popen[str]", Path]:
-    """Start a run of 60 epochs in a process of its own; returns once it has a checkpoint."""
-    arguments = [*TINY, "trainer.epochs=60", f"runtime.outputs={outputs}", "runtime.progress=plain", *overrides]
+    """Start a run of 40 epochs in a process of its own; returns once it has a checkpoint."""
+    arguments = [*TINY, "trainer.epochs=40", f"runtime.outputs={outputs}", "runtime.progress=plain", *overrides]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *arguments],
         stdout=subprocess.PIPE,
@@ -225,7 +225,7 @@ def test_a_run_killed_by_sigkill_resumes_by_the_same_command_bit_equal(tmp_path:
     process.communicate()
     assert not (path / "summary.json").exists()
     for outputs in ("killed", "whole"):
-        done = run_command(*TINY, "trainer.epochs=60", f"runtime.outputs={tmp_path}/{outputs}")
+        done = run_command(*TINY, "trainer.epochs=40", f"runtime.outputs={tmp_path}/{outputs}")
         assert done.returncode == 0, done.stderr
     assert same_result(path, tmp_path / "whole" / "runs" / path.name)
     assert json.loads((path / "summary.json").read_text())["num_resumes"] == 1
@@ -236,8 +236,8 @@ NEVER = "runtime.checkpoint_seconds=1e9"
 
 
 def start_slow_run(outputs: Path, *overrides: str) -> tuple["subprocess.Popen[str]", Path]:
-    """Start a run whose epochs take about a second; returns in the middle of the first."""
-    slow = ["dataset.arguments.num_train_images=4000", "width.channels=16", "trainer.epochs=20"]
+    """Start a run whose epochs take half a second or more; returns in the middle of the first."""
+    slow = ["dataset.arguments.num_train_images=2000", "width.channels=16", "trainer.epochs=20"]
     arguments = [*TINY, *slow, f"runtime.outputs={outputs}", "runtime.progress=plain", NEVER, *overrides]
     command = [sys.executable, str(ROOT / "train.py"), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

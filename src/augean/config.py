@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -288,17 +289,31 @@ def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: for unknown keys, wrong types, missing or out-of-range values; all range problems at once.
     """
-    try:
+    return check(typed(raw))
+
+
+def typed(raw: DictConfig | Mapping[str, Any]) -> DictConfig:
+    """The schema filled with a config's values, which `check` takes. Keys can be changed in it and not added.
+
+    Raises:
+        ConfigError: for unknown keys and wrong types.
+    """
+    with _as_config_error():
         # Through plain containers: a typed config to which Hydra's `+key` forced an unknown key would pass a merge.
-        plain = OmegaConf.to_container(raw, resolve=True) if isinstance(raw, DictConfig) else dict(raw)
-        config = cast(Config, OmegaConf.to_object(OmegaConf.merge(_schema(), plain)))
-    except OmegaConfBaseException as error:
-        where = f"{error.full_key}: " if error.full_key else ""
-        if isinstance(error, MissingMandatoryValue):
-            raise ConfigError(f"{error.full_key}: has no value yet; give it one, {error.full_key}=...") from error
-        raise ConfigError(where + str(error).split("\n")[0]) from error
-    except (TypeError, ValueError, RecursionError) as error:  # such as keys where a list belongs
-        raise ConfigError(f"the config cannot be read: {error}") from error
+        plain = OmegaConf.to_container(raw) if isinstance(raw, DictConfig) else dict(raw)
+        filled = cast(DictConfig, OmegaConf.merge(_schema(), plain))
+    OmegaConf.set_struct(filled, True)
+    return filled
+
+
+def check(filled: DictConfig) -> Config:
+    """A `Config` from what `typed` made.
+
+    Raises:
+        ConfigError: for missing or out-of-range values; all range problems at once.
+    """
+    with _as_config_error():
+        config = cast(Config, OmegaConf.to_object(filled))
     for key, _, value in walk(config, ""):
         if isinstance(value, list) and not all(isinstance(item, str | int | float) for item in value):
             raise ConfigError(f"{key}={value}: must be a list of plain values")
@@ -306,6 +321,19 @@ def parse(raw: DictConfig | Mapping[str, Any]) -> Config:
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+@contextmanager
+def _as_config_error() -> Iterator[None]:
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        where = f"{error.full_key}: " if error.full_key else ""
+        if isinstance(error, MissingMandatoryValue):
+            raise ConfigError(f"{error.full_key}: has no value yet; give it one, {error.full_key}=...") from error
+        raise ConfigError(where + str(error).split("\n")[0]) from error
+    except (TypeError, ValueError, RecursionError) as error:  # such as keys where a list belongs
+        raise ConfigError(f"the config cannot be read: {error}") from error
 
 
 def walk(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any]]:

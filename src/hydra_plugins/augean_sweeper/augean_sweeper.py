@@ -39,7 +39,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from augean import rundir
-from augean.config import CORE, SCHEMA, Config, config_dir, flatten, parse, row_label, walk
+from augean.config import CORE, SCHEMA, Config, check, config_dir, flatten, parse, row_label, typed, walk
 from augean.display import readable_seconds
 from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
 from augean.execute import TRIAL, Address, build_source, find_address, finished, note_failure
@@ -562,10 +562,11 @@ class AugeanSweeper(Sweeper):
             )
         )
 
-    def _compose(self, point: tuple[str, ...]) -> DictConfig:
+    def _compose(self, point: tuple[str, ...]) -> Config:
         """A job's config as Hydra composes it.
 
-        Choosing files costs some fifty milliseconds, so that jobs that differ in values alone, such as seeds, share it.
+        Choosing files and checking types costs some hundred milliseconds; jobs that differ in values alone, such as
+        seeds, share it.
         """
         loader = cast(ConfigLoaderImpl, self.context.config_loader)
         overrides = OverridesParser.create().parse_overrides(list(point))
@@ -575,13 +576,16 @@ class AugeanSweeper(Sweeper):
         shared = tuple(str(item.input_line) for item in overrides if item not in values)
         if shared not in self.composed:
             whole = loader.load_sweep_config(self.master, list(shared))
-            self.composed[shared] = OmegaConf.masked_copy(whole, [str(name) for name in whole if name != "hydra"])
+            self.composed[shared] = typed(
+                OmegaConf.masked_copy(whole, [str(name) for name in whole if name != "hydra"])
+            )
         config = copy.deepcopy(self.composed[shared])
         loader._apply_overrides_to_config(values, config)
-        return config
+        added = any(item.type != OverrideType.CHANGE for item in values)
+        return parse(config) if added else check(config)
 
     def _plan_job(self, point: tuple[str, ...], label: str | None, axes: Sequence[str]) -> Planned:
-        config = parse(self._compose(point))
+        config = self._compose(point)
         table, flat = config.runtime.table, flatten(config)
         keys = [key.strip() for key in table.row.split(",")] if table.row is not None else []
         for key in filter(None, [*keys, table.band]):
