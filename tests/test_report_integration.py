@@ -21,7 +21,7 @@ from augean.report import ReportResult, make_report
 from conftest import ROOT
 from fake_runs import write_examples, write_record, write_run
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("page")]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PDFLATEX = shutil.which("pdflatex")

@@ -200,7 +200,7 @@ def test_workers_keep_the_budget_and_share_no_trial(storage: str, tmp_path: Path
 def test_a_killed_workers_trial_is_queued_again_and_the_same_command_goes_on(storage: str, tmp_path: Path) -> None:
     outputs = tmp_path / "out"
     arguments = [
-        *STUDY, "trainer.epochs=30", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={storage}",
+        *STUDY, "trainer.epochs=20", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={storage}",
         f"runtime.outputs={outputs}",
     ]  # fmt: skip
     process = start(*arguments)
@@ -221,7 +221,7 @@ def test_a_killed_workers_trial_is_queued_again_and_the_same_command_goes_on(sto
 def test_a_study_outlives_a_restart_of_its_database(server: Server, tmp_path: Path) -> None:
     storage, outputs = server.database("restarted"), tmp_path / "out"
     arguments = [
-        *STUDY, "trainer.epochs=30", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={storage}",
+        *STUDY, "trainer.epochs=20", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={storage}",
         f"runtime.outputs={outputs}",
     ]  # fmt: skip
     process = start(*arguments)
@@ -241,7 +241,7 @@ def test_a_study_outlives_a_restart_of_its_database(server: Server, tmp_path: Pa
 def test_a_study_whose_database_is_gone_ends_with_a_message_and_goes_on_later(server: Server, tmp_path: Path) -> None:
     storage, outputs = server.database("gone"), tmp_path / "out"
     arguments = [
-        *STUDY, "trainer.epochs=30", "hydra.sweeper.n_trials=2", f"hydra.sweeper.storage={storage}",
+        *STUDY, "trainer.epochs=20", "hydra.sweeper.n_trials=2", f"hydra.sweeper.storage={storage}",
         f"runtime.outputs={outputs}",
     ]  # fmt: skip
     process = start(*arguments)

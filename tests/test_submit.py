@@ -54,6 +54,9 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs={num_cpus} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES State=UP
 """
 
+ONE_SLURM = pytest.mark.xdist_group("slurm")
+"""Tests that one process runs, as two SLURMs would think that each has the machine for itself."""
+
 RAY_CLUSTER = """
 import os, subprocess, sys, time
 import ray
@@ -170,6 +173,7 @@ def epochs_shown(outputs: Path) -> dict[str, list[int]]:
 
 
 @pytest.mark.integration
+@ONE_SLURM
 def test_a_sweep_is_submitted_left_cancelled_requeued_and_nothing_is_lost_or_trained_twice(
     slurm: Environment, tmp_path: Path
 ) -> None:
@@ -218,6 +222,7 @@ def test_a_sweep_is_submitted_left_cancelled_requeued_and_nothing_is_lost_or_tra
 
 
 @pytest.mark.integration
+@ONE_SLURM
 def test_a_study_on_slurm_is_an_array_of_workers_that_share_its_trials(slurm: Environment, tmp_path: Path) -> None:
     submission = (
         "train", "-m", "optimizer.lr=tag(log,interval(0.01,0.1))", "hydra.sweeper.n_trials=4",
@@ -225,8 +230,10 @@ def test_a_study_on_slurm_is_an_array_of_workers_that_share_its_trials(slurm: En
         "trainer.epochs=2", "launcher=slurm", f"runtime.outputs={tmp_path}", "runtime.workers=2",
         "runtime.launcher.cpus=1", "runtime.launcher.gpus=0",
     )  # fmt: skip
+    ask(slurm, "scontrol", "update", "PartitionName=main", "State=DOWN")  # nothing starts before it is asked for again
     assert "2 submitted as SLURM array" in augean(slurm, *submission)
     assert "nothing to submit" in augean(slurm, *submission)
+    ask(slurm, "scontrol", "update", "PartitionName=main", "State=UP")
     wait_for(lambda: not states(slurm), 240)
     (record,), _ = records.read_all(tmp_path)
     assert Counter(job.state for job in record.trials) == Counter(complete=4)
@@ -237,6 +244,7 @@ def test_a_study_on_slurm_is_an_array_of_workers_that_share_its_trials(slurm: En
 
 
 @pytest.mark.integration
+@ONE_SLURM
 def test_what_slurm_refuses_is_one_message(slurm: Environment, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "augean", "submit", "table1_activation", *TINY, "runtime.launcher.gpus=0"]
     command += [f"runtime.outputs={tmp_path}", "runtime.launcher.partition=nowhere"]
