@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from augean.bench import run_loop, summarize
+from augean.bench import matrix_rate, run_loop, summarize
 from conftest import ROOT
 
 
@@ -73,6 +74,18 @@ def check(written: dict[str, Any], loops: list[str]) -> None:
         assert 0 < line["first_step_seconds"] < line["wall_seconds"]
         share = one["gflop_per_step"] / 32 * line["images_per_second"] / (1e3 * one["matrix_tflops"])
         assert line["share_of_matrix_rate"] == pytest.approx(share)
+
+
+def test_a_ceiling_that_the_device_is_slow_at_takes_no_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def slow(action: Any, device: torch.device) -> float:
+        sizes.append(action().shape[0])
+        return float(sizes[-1] ** 3 * 1e-8)
+
+    monkeypatch.setattr("augean.bench.least_seconds", slow)
+    assert matrix_rate(torch.device("cpu"), torch.float32) == pytest.approx(2e8)
+    assert sizes == [192, 384]
 
 
 def test_the_ordinary_loop_and_the_core_are_measured(tmp_path: Path) -> None:

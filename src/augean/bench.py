@@ -33,6 +33,8 @@ from augean.train import compose
 from augean.training import device_title, find_device
 
 MATRIX_SIZES = {"cpu": 3072, "cuda": 8192, "mps": 4096}
+MAX_SECONDS = 1
+"""Of one matrix product."""
 COPY_BYTES = {"cpu": 2**28, "cuda": 2**32, "mps": 2**30}
 NUM_CLASSES = 10
 FULL_RUN = (35, 50_000)
@@ -155,10 +157,19 @@ def least_seconds(action: Any, device: torch.device, repeats: int = 9) -> float:
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of a large square matrix product, multiplications and additions apart."""
-    size = MATRIX_SIZES[device.type]
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    return 2 * size**3 / least_seconds(lambda: left @ right, device)
+    """Operations per second of a large square matrix product, multiplications and additions apart.
+
+    Sizes grow up to that of `MATRIX_SIZES` and the best one counts; where the next would take long they end earlier, as
+    a processor without bf16 arithmetic may need minutes for one product.
+    """
+    rate, size = 0.0, MATRIX_SIZES[device.type] // 16
+    while True:
+        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        seconds = least_seconds(partial(torch.mm, left, right), device)
+        rate = max(rate, 2 * size**3 / seconds)
+        if size == MATRIX_SIZES[device.type] or 8 * seconds > MAX_SECONDS:
+            return rate
+        size *= 2
 
 
 def copy_rate(device: torch.device) -> float:
