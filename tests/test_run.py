@@ -467,10 +467,20 @@ def test_every_network_of_a_sweep_is_compiled_and_none_for_sizes_that_vary(monke
     monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=backend))
     for channels in range(1, 6):  # torch's own limit is 8 variants
         network = torch.nn.Sequential(torch.nn.Conv2d(3, channels, 3), torch.nn.ReLU())
-        compile_network(network)
+        compile_network(network, torch.device("cpu"))
         for batch_size in (8, 5):
             network(torch.zeros(batch_size, 3, 16, 16))
     assert compiled == [True] * 10
+
+
+@pytest.mark.parametrize(("channels", "options"), [(8, {"layout_optimization": False}), (16, None)])
+def test_the_compiler_keeps_away_from_the_layout_that_corrupts_the_heap_of_cpus(
+    tiny: Callable[..., Config], channels: int, options: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda _, **given: asked.append(given["options"]))
+    compile_network(build_model(tiny(f"width.channels={channels}"), 4), torch.device("cpu"))
+    assert asked == [options]
 
 
 def test_missing_data_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:

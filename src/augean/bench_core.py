@@ -21,7 +21,7 @@ def main() -> None:
     network = entry.build_network()
     network = network.to(memory_format=choose_layout(network, device))
     if config.runtime.compile:
-        compile_network(network)
+        compile_network(network, device)
     num_steps = math.ceil(entry.images / config.trainer.batch_size) * entry.epochs
     schedule = Schedule(config.schedule, config.optimizer.lr, num_steps)
     scaler = torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16")

@@ -326,14 +326,17 @@ def algorithms(deterministic: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(False)
 
 
-def compile_network(network: nn.Module) -> None:
+def compile_network(network: nn.Module, device: torch.device) -> None:
     """torch.compile in place, so that names in the state dict stay.
+
+    The compiler chooses channels_last by itself, also where `choose_layout` keeps away from it.
 
     Torch keeps code for 8 variants of a class and leaves further ones uncompiled, with a warning: those of the third
     network of a sweep. It would also compile for variable sizes, in later networks from the start, once it saw two.
     """
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 2**16
-    network.compile(dynamic=False)
+    unsafe = choose_layout(network, device) != torch.channels_last
+    network.compile(dynamic=False, options={"layout_optimization": False} if unsafe else None)
 
 
 @contextmanager
@@ -447,7 +450,7 @@ class _Session:
                 print(hint, file=sys.stderr)
         display = Display(config, self.identity, on_cpu=self.device.type == "cpu", first_epoch=len(progress.rows) + 1)
         if config.runtime.compile:
-            compile_network(self.network)
+            compile_network(self.network, self.device)
         results = fit(
             self.network,
             self.optimizer,
