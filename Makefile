@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 1
 OUTPUTS ?= outputs
-# Further overrides for every sweep target: make table1 ARGS="dataset=digits width=w16"
+# Further overrides for every sweep target: make table1 ARGS=experiment=demo
 ARGS ?=
 # Name of a folder of results below results/, and an archive of runs
 NAME ?= reduced
@@ -22,7 +22,7 @@ help: ## this list
 	@echo
 	@echo "Variables: WORKERS=4 processes, OUTPUTS=folder, ARGS=\"overrides\", PYTHON=python3.12 (of setup). Examples:"
 	@echo '  make demo OUTPUTS=/tmp/demo'
-	@echo '  make table1 WORKERS=4 ARGS="dataset=digits width=w16 trainer.epochs=10"'
+	@echo '  make table1 WORKERS=4 ARGS=experiment=demo'
 
 .DEFAULT:
 	@echo "make: there is no target $@; these there are:" >&2; $(MAKE) --silent help >&2; exit 2
