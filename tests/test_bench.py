@@ -17,18 +17,7 @@ from conftest import ROOT
 
 def run_bench(output: Path, *loops: str, channels: int = 4, at_once: Sequence[str] = ("1",)) -> dict[str, Any]:
     command = [sys.executable, "-m", "augean", "bench", "trainer.precision=fp32", "trainer.batch_size=32"]
-    command += [
-        "--channels",
-        str(channels),
-        "--images",
-        "64",
-        "--epochs",
-        "2",
-        "--repeats",
-        "1",
-        "--output",
-        str(output),
-    ]
+    command += [*f"--channels {channels} --images 64 --epochs 2 --repeats 1".split(), "--output", str(output)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command += ["--at-once", *at_once, "--loops", *loops]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -195,6 +195,8 @@ MISTAKES_IN_SWEEP_FILES: dict[str, tuple[str, list[str]]] = {
         "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}",
         ["wrong.yaml", "; defaults begin with config, as in [config, _self_]"],
     ),
+    "no defaults, on one line": ("{hydra: {mode: MULTIRUN}}", ["wrong.yaml", "; defaults begin with config"]),
+    "a mistake on one line": ("{defaults: [config, _self_], params: 1}", ["no key params in wrong.yaml"]),
     "parameters at the top": ("params: {seed: '0,1'}", ["no key params in wrong.yaml", "hydra.sweeper.params?"]),
     "a mistyped key of the table": (
         "runtime: {table: {titel: Mine}}",
@@ -298,7 +300,7 @@ def test_a_mistake_in_a_sweep_file_is_answered_like_one_on_the_command_line(
     mistake: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, parts = MISTAKES_IN_SWEEP_FILES[mistake]
-    whole = text.startswith("defaults") or mistake == "no defaults"
+    whole = text.startswith("defaults") or mistake.startswith("no defaults") or text.startswith("{")
     digits = "defaults: [config, {override dataset: digits}, {override width: w8}, _self_]\n"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "wrong.yaml").write_text(text if whole else digits + text)

@@ -84,10 +84,9 @@ def check(words: Sequence[str]) -> Namespace:
         file = Path(name)
         place = f"-cd {file.parent} " if file.is_file() and file.parent.resolve() != sweeps_dir().resolve() else ""
         raise AugeanError(f"-cn {name}: takes a name, no file; did you mean {place}-cn {file.stem}?")
-    file = folder / f"{name}.yaml"
-    if told.config_dir and file.is_file() and not re.search(r"^\s*[\"']?defaults\b", file.read_text(), re.MULTILINE):
+    if told.config_dir and "defaults" not in (_read_mapping(folder / f"{name}.yaml") or ["defaults"]):
         # Hydra would run it without Augean's sweeper and leave a folder of its own.
-        raise AugeanError(f"{file}: is no sweep; defaults begin with config, as in [config, _self_]")
+        raise AugeanError(f"{folder / name}.yaml: is no sweep; defaults begin with config, as in [config, _self_]")
     if told.config_path:
         _refuse_settings(Path(told.config_path) / f"{name or 'config'}.yaml")
     for word in told.overrides:
@@ -102,6 +101,15 @@ def check(words: Sequence[str]) -> Namespace:
                 "(a study: -m hydra.sweeper.n_trials=40 and a search space)"
             )
     return told
+
+
+def _read_mapping(file: Path) -> dict[str, object] | None:
+    """What a YAML file holds; None where Hydra has more to say about it."""
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _refuse_settings(file: Path) -> None:

@@ -27,7 +27,7 @@ MEMBER = re.compile(
 )
 """Names that an archive may hold: none leaves the folder that it is unpacked into."""
 MAX_BYTES = 256 * 2**20
-"""Of one file of an archive: the journal of 10,000 trials is the largest that a study writes."""
+"""Of one file of an archive: far above the largest of them, a study's journal."""
 
 
 @dataclass

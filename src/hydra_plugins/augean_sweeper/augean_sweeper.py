@@ -572,7 +572,7 @@ class AugeanSweeper(Sweeper):
         overrides = OverridesParser.create().parse_overrides(list(point))
         values = [item for item in overrides if not loader.repository.group_exists(item.key_or_group)]
         if any(item.type == OverrideType.DEL or item.package is not None for item in values):
-            values = []  # Hydra takes out groups before it reads values
+            values = []  # rare, and left to Hydra as a whole
         shared = tuple(str(item.input_line) for item in overrides if item not in values)
         if shared not in self.composed:
             whole = loader.load_sweep_config(self.master, list(shared))
