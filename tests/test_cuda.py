@@ -89,6 +89,16 @@ def test_recorded_steps_equal_eager_ones(tiny: Make, tmp_path: Path, overrides: 
     assert recorded == pytest.approx(eager, rel=1e-4)
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_compiled_steps_equal_eager_ones(tiny: Make, tmp_path: Path, graph: bool) -> None:
+    setting = ["trainer.batch_size=48", "trainer.epochs=3", "optimizer.lr=0.01", "record.step_loss=true"]
+    setting += ["runtime.device=cuda", f"runtime.cuda_graph={graph}"]
+    eager, compiled = (
+        steps(tiny(*setting, f"runtime.compile={on}", f"runtime.outputs={tmp_path}/{on}")) for on in (False, True)
+    )
+    assert compiled == pytest.approx(eager, rel=1e-2)
+
+
 def test_no_step_waits_for_the_device(tiny: Make) -> None:
     config = tiny("runtime.device=cuda", "trainer.precision=bf16", "trainer.epochs=3")
     data = load_data(build_source(config), 40, None, 0, torch.device("cuda"))

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional
 
 from augean.augment import crop_and_flip, cutout, mixup, normalize, pad
@@ -22,6 +24,7 @@ from augean.fit import (
     Step,
     begin_momentum,
     choose_layout,
+    compile_network,
     evaluate,
     fit,
     seed_all,
@@ -400,3 +403,98 @@ def test_schedules_of_the_fast_loop_equal_torchs_own_over_50_steps(tiny: Make, n
         evaluate(reference, val, config)
     assert [result.lr for result in results] == pytest.approx(rates[::5], rel=1e-6)
     assert [loss for result in results for loss in result.step_losses] == pytest.approx(losses, rel=1e-5, abs=1e-6)
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
+    """Sizes of the first dimension of the inputs of each graph that is compiled; a varying size is 0."""
+    sizes: list[list[int]] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[object], **_: object) -> torch.fx.GraphModule:
+        sizes.append([len(value) if isinstance(value, Tensor) and value.ndim else 0 for value in inputs])
+        return graph
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    yield sizes
+    torch._dynamo.reset()
+
+
+def test_every_network_of_a_sweep_is_compiled_and_none_for_sizes_that_vary(compiled: list[list[int]]) -> None:
+    for channels in range(1, 6):  # torch's own limit is 8 variants
+        network = compile_network(nn.Sequential(nn.Conv2d(3, channels, 3), nn.ReLU()), CPU)
+        for batch_size in (8, 5):
+            network(torch.zeros(batch_size, 3, 16, 16))
+    assert len(compiled) == 10
+    assert all(min(sizes) > 0 for sizes in compiled)
+
+
+def test_only_full_batches_are_compiled_and_once_for_all_runs(tiny: Make, compiled: list[list[int]]) -> None:
+    config = tiny("runtime.compile=true", "trainer.batch_size=48", "record.probe_every=4")
+    train, val = make_split(160), make_split(40)
+    run_fit(config, train, val)
+    assert len(compiled) == 1
+    assert 48 in compiled[0]
+    run_fit(tiny("runtime.compile=true", "trainer.batch_size=48", "seed=1"), train, val)
+    assert len(compiled) == 1
+
+
+def test_a_compiled_run_learns_what_an_eager_one_does(tiny: Make, compiled: list[list[int]]) -> None:
+    train, val = make_split(160), make_split(40)
+    eager, other = (run_fit(tiny(f"runtime.compile={on}", "trainer.batch_size=48"), train, val) for on in (False, True))
+    assert compiled
+    for one, two in zip(eager[0], other[0], strict=True):
+        assert two.step_losses == pytest.approx(one.step_losses, rel=1e-4)
+    state = other[1].state_dict()
+    assert list(state) == list(eager[1].state_dict())
+    for name, value in eager[1].state_dict().items():
+        torch.testing.assert_close(state[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "options"), [(8, {"layout_optimization": False}), (16, None)])
+def test_the_compiler_keeps_away_from_the_layout_that_corrupts_the_heap_of_cpus(
+    tiny: Make, channels: int, options: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def note(network: nn.Module, **given: object) -> nn.Module:
+        asked.append(given["options"])
+        return network
+
+    monkeypatch.setattr(torch, "compile", note)
+    compile_network(build_model(tiny(f"width.channels={channels}"), CLASSES), CPU)
+    assert asked == [options]
+
+
+def fake_gradient(config: Config, build: Callable[[], nn.Module] | None = None) -> Tensor:
+    """The loss of a step and its gradient without values: what asks for one, and so would wait for a GPU, fails."""
+    with FakeTensorMode():
+        network = build() if build else build_model(config, CLASSES)
+        train = Split(torch.zeros(160, 16, 16, 3, dtype=torch.uint8), torch.zeros(160, dtype=torch.int64))
+        step = Step(network, build_optimizer(config, network), torch.amp.GradScaler(enabled=False), train, config)
+        loss, _ = step.gradient(*step.batch(torch.arange(32)))
+        assert all(parameter.grad is not None for parameter in network.parameters())
+    return loss
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "activation=leaky_relu",
+        "model=vgg_a_bn regularization=dropout trainer.precision=bf16",
+        "regularization=mixup regularization.label_smoothing=0.1",
+        "regularization=cutout regularization.cutout=4 augmentation=none",
+    ],
+)
+def test_no_gradient_needs_a_value_from_the_device(tiny: Make, overrides: str) -> None:
+    assert fake_gradient(tiny(*overrides.split())).shape == ()
+
+
+def test_a_network_that_reads_a_value_is_noticed_by_the_test_above(tiny: Make) -> None:
+    class Reading(nn.Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            mean = images.mean((2, 3))
+            return super().forward(mean) * (1 if mean.sum().item() > 0 else 2)
+
+    with pytest.raises(DataDependentOutputException):
+        fake_gradient(tiny(), lambda: Reading(3, CLASSES))

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from augean.config import Config
 from augean.errors import AugeanError, ConfigError, DeviceError, RunLocked
 from augean.execute import build_source, execute, find_address
 from augean.train import compose
-from augean.training import algorithms, compile_network, find_device
+from augean.training import algorithms, find_device
 from conftest import ROOT, TINY, KilledError
 from waiting import wait_for
 
@@ -455,32 +454,6 @@ def test_fp32_is_no_tf32_while_a_run_trains() -> None:
     with algorithms(deterministic=False):
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32 == before
-
-
-def test_every_network_of_a_sweep_is_compiled_and_none_for_sizes_that_vary(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[bool] = []
-
-    def backend(graph: torch.fx.GraphModule, inputs: list[object]) -> torch.fx.GraphModule:
-        compiled.append(all(isinstance(value, torch.Tensor) for value in inputs))  # a varying size is a number
-        return graph
-
-    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=backend))
-    for channels in range(1, 6):  # torch's own limit is 8 variants
-        network = torch.nn.Sequential(torch.nn.Conv2d(3, channels, 3), torch.nn.ReLU())
-        compile_network(network, torch.device("cpu"))
-        for batch_size in (8, 5):
-            network(torch.zeros(batch_size, 3, 16, 16))
-    assert compiled == [True] * 10
-
-
-@pytest.mark.parametrize(("channels", "options"), [(8, {"layout_optimization": False}), (16, None)])
-def test_the_compiler_keeps_away_from_the_layout_that_corrupts_the_heap_of_cpus(
-    tiny: Callable[..., Config], channels: int, options: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda _, **given: asked.append(given["options"]))
-    compile_network(build_model(tiny(f"width.channels={channels}"), 4), torch.device("cpu"))
-    assert asked == [options]
 
 
 def test_missing_data_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from augean.bench import NUM_CLASSES, Entry
 from augean.build import build_optimizer
 from augean.fit import Split, choose_layout, fit
 from augean.schedule import Schedule
-from augean.training import algorithms, compile_network
+from augean.training import algorithms
 
 
 def main() -> None:
@@ -20,8 +20,6 @@ def main() -> None:
     train = Split(images, torch.randint(0, NUM_CLASSES, (entry.images,), device=device))
     network = entry.build_network()
     network = network.to(memory_format=choose_layout(network, device))
-    if config.runtime.compile:
-        compile_network(network, device)
     num_steps = math.ceil(entry.images / config.trainer.batch_size) * entry.epochs
     schedule = Schedule(config.schedule, config.optimizer.lr, num_steps)
     scaler = torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16")

@@ -233,7 +233,7 @@ class RuntimeConfig:
     workers: int = bounded(1, low=1, high=256)
     """Processes that work on a sweep together; CUDA devices are dealt out."""
     compile: bool = False
-    """torch.compile the network."""
+    """torch.compile the network for training steps of full batches."""
     cuda_graph: bool = True
     """On CUDA, record a training step once and replay it."""
     checkpoint_seconds: float = bounded(30.0, low=0)

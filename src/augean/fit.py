@@ -103,6 +103,21 @@ def choose_layout(network: nn.Module, device: torch.device) -> torch.memory_form
     return torch.contiguous_format if unsafe else torch.channels_last
 
 
+def compile_network(network: nn.Module, device: torch.device) -> nn.Module:
+    """torch.compile; the result shares weights and buffers with the network.
+
+    The compiler chooses channels_last by itself, also where `choose_layout` keeps away from it.
+
+    Torch keeps code for 8 variants of a class and leaves further ones uncompiled, with a warning: those of the third
+    network of a sweep. It would also compile for variable sizes, in later networks from the start, once it saw two.
+    """
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 2**16
+    unsafe = choose_layout(network, device) != torch.channels_last
+    compiled = torch.compile(network, dynamic=False, options={"layout_optimization": False} if unsafe else None)
+    assert isinstance(compiled, nn.Module)
+    return compiled
+
+
 class Inputs:
     """Turns uint8 batches into what the network takes: normalised, in fp32, in the network's memory layout."""
 
@@ -177,8 +192,9 @@ class Step:
 
     On CUDA it is recorded as a graph after `WARMUP_STEPS` steps and replayed from then on, so that a step costs the
     host one launch instead of some hundred. The optimizer is in the graph where it reads its learning rate from the
-    device and keeps its state (see `augean.build.build_optimizer`); else it steps outside. A last, shorter batch is
-    never recorded.
+    device and keeps its state (see `augean.build.build_optimizer`); else it steps outside.
+
+    A last, shorter batch is neither recorded nor compiled: code for its size takes longer to make than it could save.
     """
 
     def __init__(
@@ -192,6 +208,7 @@ class Step:
         self.network, self.optimizer, self.scaler, self.train, self.config = network, optimizer, scaler, train, config
         self.padded = pad(train.images, config.augmentation.crop_padding)
         self.make_inputs = Inputs(network, config, train.images.device)
+        self.compiled = compile_network(network, train.images.device) if config.runtime.compile else None
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         # A probe looks at a batch before its step, so the two cannot be one recording.
         cuda = train.images.device.type == "cuda"
@@ -216,7 +233,9 @@ class Step:
 
     def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Leave the gradient on the parameters; returns loss and number of right predictions, see `batch_loss`."""
-        loss, num_right = batch_loss(self.network, images, labels, self.make_inputs, self.config)
+        full = len(labels) == self.config.trainer.batch_size
+        network = self.compiled if full and self.compiled is not None else self.network
+        loss, num_right = batch_loss(network, images, labels, self.make_inputs, self.config)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach(), num_right

@@ -326,19 +326,6 @@ def algorithms(deterministic: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(False)
 
 
-def compile_network(network: nn.Module, device: torch.device) -> None:
-    """torch.compile in place, so that names in the state dict stay.
-
-    The compiler chooses channels_last by itself, also where `choose_layout` keeps away from it.
-
-    Torch keeps code for 8 variants of a class and leaves further ones uncompiled, with a warning: those of the third
-    network of a sweep. It would also compile for variable sizes, in later networks from the start, once it saw two.
-    """
-    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 2**16
-    unsafe = choose_layout(network, device) != torch.channels_last
-    network.compile(dynamic=False, options={"layout_optimization": False} if unsafe else None)
-
-
 @contextmanager
 def _logging_to(file: Path) -> Iterator[None]:
     handler = logging.FileHandler(file)
@@ -449,8 +436,6 @@ class _Session:
             if config.runtime.progress != "none":
                 print(hint, file=sys.stderr)
         display = Display(config, self.identity, on_cpu=self.device.type == "cpu", first_epoch=len(progress.rows) + 1)
-        if config.runtime.compile:
-            compile_network(self.network, self.device)
         results = fit(
             self.network,
             self.optimizer,
