@@ -11,7 +11,8 @@ NAME ?= reduced
 ARCHIVE ?= runs.tar.xz
 SWEEP = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.workers=$(WORKERS)
 DEMO = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.workers=2
-PARALLEL ?= 2
+# Processes of tests: many tests wait for others
+PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check format test test-integration test-slow test-cuda bench report status \

@@ -17,7 +17,7 @@ CORE = (
     "__init__", "__main__", "errors", "config", "rundir", "records", "data", "augment", "schedule", "fit", "build",
     "execute", "training", "train", "models", "study",
 )  # fmt: skip
-BUDGET = {"core": 2720, "datasets": 330, "report": 808, "rest": 3050}
+BUDGET = {"core": 2766, "datasets": 330, "report": 808, "rest": 3030}
 """The design gave the core 1,800 lines, the data sets among them. What it promises of those (content digests, caches
 that notice damage, one process that decodes, messages with the remedy) takes 300 alone; signals, exact resume,
 studies that outlive their workers, the CUDA graph and plans that need no launch take the rest of the difference, and
@@ -28,7 +28,8 @@ its texts and tell tables of one title apart. The rest had 1,500 before own loop
 took 600, the judge of the report's claims and merging of runs from elsewhere 300, settling 380, preview and SLURM
 270, several runs at once and slow devices in bench 30. Damage that is noticed, and never kept as the good copy, took
 80 of the core, mistakes in sweep files, and names of keys from other programs, answered like other mistakes, 45, and
-jobs that a worker runs without Hydra's launcher, planned without checking each one's types anew, 35."""
+jobs that a worker runs without Hydra's launcher, planned without checking each one's types anew, 35. Names that a row
+gets wrong, or that are given twice, refused before the first job, took 45 of the core, 20 of them from the preview."""
 
 # Direct imports of `augean` modules, at any depth of a file. What is not listed may not be imported.
 MAY_IMPORT = {

@@ -184,6 +184,18 @@ def test_a_file_too_large_for_memory_is_refused_before_it_is_unpacked(
     assert contents(tmp_path / "target") == {}
 
 
+def test_what_unpack_would_refuse_is_left_out_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augean.pack, "MAX_BYTES", 2**20)
+    study(tmp_path / "here", [], "small", b" " * 2**20)
+    study(tmp_path / "here", [], "large", b" " * (2**20 + 1))
+    study(tmp_path / "here", [], "bad\nname", b" ")
+    left_out = pack(tmp_path / "here", tmp_path / "a.tar.xz")
+    names = {name for name in read_archive(tmp_path / "a.tar.xz") if name.startswith("studies/")}
+    assert names == {"studies/small.journal"}
+    assert any("large.journal: 1 MiB, more than unpack takes; left out" in line for line in left_out)
+    assert any("no file of ours by its name; left out" in line for line in left_out)
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
 def test_only_plain_files_are_unpacked(kind: bytes, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "evil.tar.xz", "w:xz") as tar:

@@ -97,6 +97,15 @@ def test_a_studys_preview_sees_every_choice_and_both_ends_of_every_range(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_a_study_may_fix_what_only_its_choices_take(tmp_path: Path) -> None:
+    (tmp_path / "betas.yaml").write_text(
+        "defaults: [config, _self_]\nhydra: {mode: MULTIRUN, sweeper: {n_trials: 2, params: {"
+        "optimizer: 'adam,adamw', +optimizer.arguments.eps: 1e-7}}}\n"
+    )
+    lines = preview("betas", ["experiment=demo"], tmp_path / "outputs", tmp_path)  # the default, SGD, takes no eps
+    assert "2 trials over optimizer" in lines[1]
+
+
 def test_a_sweep_file_of_ones_own_has_a_preview_and_a_wrong_name_a_hint(tmp_path: Path) -> None:
     (tmp_path / "smoothing.yaml").write_text(
         "defaults: [config, override experiment: demo, _self_]\n"

@@ -145,7 +145,7 @@ def test_a_signal_to_the_supervisor_stops_all_its_workers(tmp_path: Path, number
     ]
     sweep = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children")
-    wait_for(lambda: children.read_text().split())
+    wait_for(lambda: len(children.read_text().split()) == 3)
     sweep.send_signal(number)
     _, stderr = sweep.communicate(timeout=60)
     assert sweep.returncode == 128 + number, stderr
@@ -153,15 +153,23 @@ def test_a_signal_to_the_supervisor_stops_all_its_workers(tmp_path: Path, number
 
 
 def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -> None:
-    # Adam takes no momentum: that job fails; VGG at a huge rate diverges.
+    # Nesterov's form needs a momentum: that job fails; VGG at a huge rate diverges.
     done = run(
-        "-m", "optimizer=adam,sgd", "optimizer.lr=0.01,1e18", "optimizer.momentum=0.5", "model=vgg_a",
+        "-m", "optimizer.momentum=0,0.5", "optimizer.lr=0.01,1e18", "optimizer.arguments.nesterov=true", "model=vgg_a",
         "schedule=constant", *[item for item in GRID if "optimizer.lr" not in item], f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 1
     assert "1 finished, 1 diverged, 2 failed" in done.stdout
-    assert "Adam takes no such argument" in done.stderr
+    assert "Nesterov momentum requires a momentum" in done.stderr
     assert only_record(tmp_path).states(tmp_path) == Counter(finished=1, diverged=1, failed=2)
+
+
+def test_a_name_that_is_wrong_in_one_row_is_refused_before_the_first_is_trained(tmp_path: Path) -> None:
+    done = run("-m", "optimizer=sgd,adam", "optimizer.momentum=0.5", *GRID, f"runtime.outputs={tmp_path}")
+    assert done.returncode == 1
+    assert "optimizer.momentum: Adam takes no such argument" in done.stderr
+    assert "in adam" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_workers_train_each_run_once_and_say_so_once(tmp_path: Path) -> None:

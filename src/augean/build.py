@@ -52,11 +52,7 @@ def build_activation(config: Config) -> Callable[[], nn.Module]:
     return factory
 
 
-def build_model(config: Config, num_classes: int) -> nn.Module:
-    """The network, initialised from torch's default generator.
-
-    `model.init=xavier_normal` (Glorot and Bengio 2010) applies to the weights of all convolutions and linear layers.
-    """
+def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
     node = config.model
     cls = find_class("model._target_", node._target_, nn.Module)
     arguments = dict(node.arguments)
@@ -64,6 +60,15 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
         _check_arguments("model", cls, {"stem": node.stem})
         arguments["stem"] = node.stem
     _check_arguments("model.arguments", cls, arguments)
+    return cls, arguments
+
+
+def build_model(config: Config, num_classes: int) -> nn.Module:
+    """The network, initialised from torch's default generator.
+
+    `model.init=xavier_normal` (Glorot and Bengio 2010) applies to the weights of all convolutions and linear layers.
+    """
+    cls, arguments = _model(config)
     network = _construct(
         "model",
         cls,
@@ -73,7 +78,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
         dropout=config.regularization.dropout,
         **arguments,
     )
-    if node.init == "xavier_normal":
+    if config.model.init == "xavier_normal":
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_normal_(module.weight)
@@ -82,17 +87,10 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     return network
 
 
-def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer over all parameters, with `regularization.weight_decay` on every one of them.
-
-    Args:
-        network: on the device where it is trained, which decides the optimizer's implementation.
-    """
+def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
     node, weight_decay = config.optimizer, config.regularization.weight_decay
     cls = find_class("optimizer._target_", node._target_, torch.optim.Optimizer)
-    on_cuda = next(network.parameters()).device.type == "cuda"
-    fast = ON_CUDA.get(cls, {}) if on_cuda and not node.arguments.keys() & {"foreach", "fused", "capturable"} else {}
-    arguments: dict[str, Any] = {"lr": node.lr, **fast, **node.arguments}
+    arguments: dict[str, Any] = {"lr": node.lr, **node.arguments}
     parameters = inspect.signature(cls).parameters
     if node.momentum is not None:
         _check_arguments("optimizer", cls, {"momentum": node.momentum})
@@ -103,4 +101,30 @@ def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer
     elif weight_decay:
         raise ConfigError(f"regularization.weight_decay={weight_decay}: {cls.__qualname__} takes no weight_decay")
     _check_arguments("optimizer.arguments", cls, arguments)
+    return cls, arguments
+
+
+def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer over all parameters, with `regularization.weight_decay` on every one of them.
+
+    Args:
+        network: on the device where it is trained, which decides the optimizer's implementation.
+    """
+    cls, arguments = _optimizer(config)
+    on_cuda = next(network.parameters()).device.type == "cuda"
+    if on_cuda and not arguments.keys() & {"foreach", "fused", "capturable"}:
+        arguments |= ON_CUDA.get(cls, {})
     return _construct("optimizer", partial(cls, network.parameters()), **arguments)
+
+
+def check_names(config: Config) -> None:
+    """Refuse classes that are not there and arguments that they do not take, before a network can be built.
+
+    What depends on the network, which only the data set's number of classes completes, is left to the run.
+
+    Raises:
+        ConfigError: as the run itself would.
+    """
+    build_activation(config)
+    _model(config)
+    _optimizer(config)

@@ -388,8 +388,11 @@ def _cross_problems(config: Config) -> Iterator[str]:
             "schedule=plateau needs a validation loss and dataset.num_val=0 leaves none: "
             "use schedule=cosine, onecycle or constant, or hold out images with dataset.num_val=<how many>"
         )
-    if "weight_decay" in config.optimizer.arguments:
-        yield "optimizer.arguments.weight_decay: use regularization.weight_decay, the only source of weight decay"
+    for group, names in OWN_KEYS.items():
+        for name in filter(getattr(config, group).arguments.__contains__, names):
+            yield f"{group}.arguments.{name}: use {names[name]}, its only source"
+    if config.model.stem is not None and "stem" in config.model.arguments:
+        yield "model.arguments.stem: use model.stem, which is given too"
     probed = config.record.probe_range
     if len(probed) != 2 or not 0 < probed[0] < probed[1] < math.inf:
         yield f"record.probe_range={probed}: must be two numbers, 0 < smallest < largest"
@@ -433,6 +436,18 @@ def targets(config: Config) -> dict[str, str]:
     return {
         f"{node}._target_": getattr(config, node)._target_ for node in ("model", "activation", "optimizer", "dataset")
     }
+
+
+OWN_KEYS = {
+    "dataset": {"name": "dataset.name", "root": "runtime.data", "cache": "runtime.cache", "image_size": "dataset"},
+    "model": {"num_classes": "dataset", "activation": "activation", "channels": "width", "dropout": "regularization"},
+    "optimizer": {
+        "lr": "optimizer.lr",
+        "momentum": "optimizer.momentum",
+        "weight_decay": "regularization.weight_decay",
+    },
+}
+"""Arguments of constructors that come from elsewhere in the config: given twice, one of them would be lost."""
 
 
 def find_class(key: str, target: str, base: type[T]) -> type[T]:

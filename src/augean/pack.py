@@ -93,10 +93,13 @@ def pack(outputs: Path, archive: Path) -> list[str]:
     files |= {f"studies/{path.name}": path.read_bytes() for path in sorted(outputs.glob("studies/*.journal"))}
     if not files:
         raise AugeanError(f"{outputs}: no runs to pack; name the folder that runtime.outputs named")
-    foreign = [name for name in files if not MEMBER.fullmatch(name)]
+    left_out = {name: "no file of ours by its name" for name in files if not MEMBER.fullmatch(name)}
+    for name, text in files.items():
+        if len(text) > MAX_BYTES:
+            left_out[name] = f"{len(text) / 2**20:,.0f} MiB, more than unpack takes"
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:xz", format=tarfile.PAX_FORMAT) as tar:
-        for name in sorted(files.keys() - set(foreign)):
+        for name in sorted(files.keys() - left_out.keys()):
             entry = tarfile.TarInfo(name)  # time, owner and mode are the same everywhere
             entry.size = len(files[name])
             tar.addfile(entry, io.BytesIO(files[name]))
@@ -105,7 +108,7 @@ def pack(outputs: Path, archive: Path) -> list[str]:
     except OSError as error:
         raise AugeanError(f"{archive}: cannot make its folder ({error.strerror})") from error
     rundir.write(archive, content.getvalue())
-    return damaged + [f"{outputs / name}: no file of ours by its name; left out" for name in foreign]
+    return damaged + [f"{outputs / name}: {reason}; left out" for name, reason in left_out.items()]
 
 
 def unpack(archive: Path, outputs: Path) -> Merged:

@@ -5,7 +5,7 @@ Nothing is written and nothing is downloaded.
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from augean import rundir
 from augean.build import build_model, build_optimizer
 from augean.config import Config, flatten
 from augean.display import readable_seconds
-from augean.errors import AugeanError, ConfigError, DeviceError
+from augean.errors import AugeanError, DeviceError
 from augean.execute import finished
 from augean.records import STATES
 from augean.training import describe_model, device_title, find_device
-from hydra_plugins.augean_sweeper.augean_sweeper import Plan, Planned, plan_sweep
+from hydra_plugins.augean_sweeper.augean_sweeper import Plan, check_jobs, plan_sweep
 
 NUM_CLASSES = 10
 """Of the networks that are built: it changes their last layer alone, and the true number may need a download."""
@@ -38,9 +38,11 @@ def preview(name: str, overrides: Sequence[str], outputs: Path, folder: Path | N
         AugeanError: for whatever is wrong, with the rows that it is wrong in.
     """
     plan = plan_sweep(name, [f'runtime.outputs="{outputs}"', *overrides], folder)
-    num_networks = check_networks(plan.jobs)
     record, config = plan.record, plan.jobs[0].config
-    if record.kind == "study":
+    study = record.kind == "study"
+    # A study's first job has nothing of its space, and is never trained.
+    num_networks = check_jobs(plan.jobs[study:], check_network)
+    if study:
         counts = f"{record.num_trials} trials over {', '.join(record.space)}"
     else:
         states = record.states(plan.jobs[0].address.outputs)
@@ -53,31 +55,15 @@ def preview(name: str, overrides: Sequence[str], outputs: Path, folder: Path | N
     ]
 
 
-def check_networks(jobs: Iterable[Planned]) -> int:
-    """Build network and optimizer of every job, without memory for them; returns how many differed.
+def check_network(config: Config) -> None:
+    """Build network and optimizer, without memory for them.
 
     Raises:
-        ConfigError: for all that cannot be built, each with its rows.
+        ConfigError: when they cannot be built.
     """
-    built: dict[str, str | None] = {}
-    rows: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    for job in jobs:
-        config = job.config
-        key = repr((config.model, config.activation, config.optimizer, config.regularization, config.width))
-        key += str(config.dataset.image_size)
-        if key not in built:
-            try:
-                describe_model(config, NUM_CLASSES)
-                with torch.device("meta"):
-                    build_optimizer(config, build_model(config, NUM_CLASSES))
-                built[key] = None
-            except AugeanError as error:
-                built[key] = str(error)
-        if problem := built[key]:
-            rows[problem][job.row] = None
-    if rows:
-        raise ConfigError("\n".join(f"{problem}\n  in {'; '.join(where)}" for problem, where in rows.items()))
-    return len(built)
+    describe_model(config, NUM_CLASSES)
+    with torch.device("meta"):
+        build_optimizer(config, build_model(config, NUM_CLASSES))
 
 
 def estimate(plan: Plan, config: Config) -> str:

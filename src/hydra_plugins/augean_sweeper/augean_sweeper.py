@@ -10,8 +10,8 @@ import re
 import shlex
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -155,6 +155,31 @@ def plan_sweep(name: str, overrides: Sequence[str] = (), folder: Path | None = N
         GlobalHydra.instance().clear()
 
 
+def check_jobs(jobs: Iterable[Planned], check: Callable[[Config], None]) -> int:
+    """Apply a check to each network, with its optimizer, that the jobs have; returns how many differed.
+
+    Raises:
+        ConfigError: for all that the check refuses, each with its rows.
+    """
+    checked: dict[str, str | None] = {}
+    rows: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for job in jobs:
+        config = job.config
+        key = repr((config.model, config.activation, config.optimizer, config.regularization, config.width))
+        key += str(config.dataset.image_size)
+        if key not in checked:
+            try:
+                check(config)
+                checked[key] = None
+            except AugeanError as error:
+                checked[key] = str(error)
+        if problem := checked[key]:
+            rows[problem][job.row] = None
+    if rows:
+        raise ConfigError("\n".join(f"{problem}\n  in {'; '.join(where)}" for problem, where in rows.items()))
+    return len(checked)
+
+
 def swept_keys(overrides: Sequence[Override]) -> list[str]:
     return [override.get_key_element() for override in overrides if override.is_sweep_override()]
 
@@ -239,8 +264,12 @@ class AugeanSweeper(Sweeper):
         if WORKER in os.environ:
             self._work(jobs, since=float(os.environ[WORKER]))
             raise SystemExit(0)
-        record.write(jobs[0].address.outputs)
         before = {job.address.id for job in jobs if finished(job.address)}
+        if len(before) < len({job.address.id for job in jobs}):
+            from augean.build import check_names  # it brings torch, which a sweep with nothing to train does without
+
+            check_jobs([job for job in jobs if job.address.id not in before], check_names)
+        record.write(jobs[0].address.outputs)
         left = {
             job.address.id: partial(train_run, job.config, job.address.id)
             for job in jobs
