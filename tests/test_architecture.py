@@ -17,7 +17,7 @@ CORE = (
     "__init__", "__main__", "errors", "config", "rundir", "records", "data", "augment", "schedule", "fit", "build",
     "execute", "training", "train", "models", "study",
 )  # fmt: skip
-BUDGET = {"core": 2766, "datasets": 330, "report": 808, "rest": 3030}
+BUDGET = {"core": 2766, "datasets": 330, "report": 808, "rest": 3036}
 """The design gave the core 1,800 lines, the data sets among them. What it promises of those (content digests, caches
 that notice damage, one process that decodes, messages with the remedy) takes 300 alone; signals, exact resume,
 studies that outlive their workers, the CUDA graph and plans that need no launch take the rest of the difference, and

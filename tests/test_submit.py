@@ -294,6 +294,28 @@ def test_an_element_whose_time_is_over_leaves_a_checkpoint_and_goes_back_into_th
     assert (summary["status"], summary["epochs"], summary["num_resumes"]) == ("finished", 4, 1)
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_that_comes_within_an_import_is_not_lost(tmp_path: Path, number: signal.Signals) -> None:
+    # Python drops exceptions of such callbacks, which every import has.
+    code = (
+        "import os, sys, weakref; from augean.config import LauncherConfig; from augean.submit import Element\n"
+        "def work():\n"
+        "    value = {1}\n"
+        f"    reference = weakref.ref(value, lambda _: os.kill(os.getpid(), {int(number)}))\n"
+        "    del value\n"
+        "    print('went on', flush=True)\n"
+        "Element(work, os.getcwd(), LauncherConfig(name='slurm'))()\n"
+    )
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text('#!/bin/sh\necho "$@" > "$(dirname "$0")/requeued"\n')
+    scontrol.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 128 + number, done.stderr
+    assert "went on" not in done.stdout
+    assert (tmp_path / "requeued").exists() == (number == signal.SIGUSR1)
+
+
 def test_an_element_whose_code_or_data_have_changed_refuses(tiny: Callable[..., Config]) -> None:
     config = tiny()
     with pytest.raises(ConfigError, match=r"0123456789 is .* by now: its code or data have changed"):

@@ -57,19 +57,23 @@ class Element:
         os.chdir(self.folder)
         os.environ["OMP_NUM_THREADS"] = str(self.launcher.cpus)
         for number in (signal.SIGUSR1, signal.SIGTERM):  # while a run trains, it has handlers of its own
-            signal.signal(number, _leave)
+            signal.signal(number, self._leave)
         try:
             self.work()
         except SystemExit as stop:
-            starts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-            if stop.code == 128 + signal.SIGUSR1 and starts < self.launcher.max_requeues:
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which the requeue sends
-                subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+            self._requeue(stop.code)
             raise
 
+    def _leave(self, number: int, _frame: FrameType | None) -> None:
+        """End at once: an exception would be lost in a callback, such as imports have, and the work go on."""
+        self._requeue(128 + number)
+        os._exit(128 + number)
 
-def _leave(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    def _requeue(self, code: object) -> None:
+        starts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        if code == 128 + signal.SIGUSR1 and starts < self.launcher.max_requeues:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which the requeue sends
+            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
 
 
 def train_run(config: Config, identity: str) -> None:
