@@ -121,7 +121,7 @@ test: setup ## all tests that need nothing installed
 	$(BIN)/pytest -m "not slow and not integration and not cuda" -n $(PARALLEL)
 
 test-integration: setup ## tests against real servers
-	$(BIN)/pytest -m integration -n $(PARALLEL) --dist loadgroup
+	$(BIN)/pytest -m "integration and not slow" -n $(PARALLEL) --dist loadgroup
 
 test-slow: setup ## torture and fuzz at full count
 	$(BIN)/pytest -m slow -n $(PARALLEL)

@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes run side by side
 
+import copy
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +33,10 @@ TINY = (
 """A run of less than a second: 160 training images, 5 steps an epoch."""
 
 register()
+
+
+composed = functools.cache(lambda *overrides: compose(overrides))
+"""Composing costs as much as a tiny run, and the runs of a test often differ in their places alone."""
 
 
 class KilledError(BaseException):
@@ -65,6 +71,10 @@ def tiny(tmp_path: Path) -> Callable[..., Config]:
     """Compose a tiny run below tmp_path; further overrides win."""
 
     def make(*overrides: str) -> Config:
-        return compose([*TINY, f"runtime.outputs={tmp_path}/outputs", f"runtime.data={tmp_path}/data", *overrides])
+        places = {"runtime.outputs": f"{tmp_path}/outputs", "runtime.data": f"{tmp_path}/data"}
+        places |= {key: value for key, _, value in (item.partition("=") for item in overrides) if key in places}
+        config = copy.deepcopy(composed(*TINY, *(item for item in overrides if item.partition("=")[0] not in places)))
+        config.runtime.outputs, config.runtime.data = places["runtime.outputs"], places["runtime.data"]
+        return config
 
     return make

@@ -88,10 +88,6 @@ def test_a_ceiling_that_the_device_is_slow_at_takes_no_minutes(monkeypatch: pyte
     assert sizes == [192, 384]
 
 
-def test_the_ordinary_loop_and_the_core_are_measured(tmp_path: Path) -> None:
-    check(run_bench(tmp_path / "bench.json", "ordinary", "core"), ["ordinary", "core"])
-
-
 @pytest.mark.slow
 def test_every_loop_is_measured(tmp_path: Path) -> None:
     loops = ["ordinary", "expert", "core", "core+compile"]

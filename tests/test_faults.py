@@ -100,7 +100,7 @@ WRITTEN = [
 def test_a_disk_that_is_full_while_a_file_is_written_costs_nothing_that_was_there(
     name: str, tiny: Make, tmp_path: Path, small_disk: Path, train_until: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = execute(tiny(*RECORDED, f"runtime.outputs={tmp_path}/whole"))
+    whole = execute(tiny(*RECORDED, f"runtime.outputs={tmp_path.parent}/whole"))  # once for all names
     config = tiny(*RECORDED, f"runtime.outputs={small_disk}/outputs")
     train_until(config, 2)  # leaves the checkpoint of epoch 1
     address, write = find_address(config), rundir.write
@@ -369,7 +369,7 @@ def test_a_damaged_record_is_named_by_status_with_the_remedy(recorded: Path, tmp
 def test_a_damaged_checkpoint_is_passed_over_with_a_word_and_the_end_is_the_same(
     seed: int, tiny: Make, tmp_path: Path, train_until: Train, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    whole = execute(tiny("trainer.epochs=5", f"runtime.outputs={tmp_path}/whole"))
+    whole = execute(tiny("trainer.epochs=5", f"runtime.outputs={tmp_path.parent}/whole"))  # once for all seeds
     config, generator = tiny("trainer.epochs=5"), random.Random(seed)
     train_until(config, 4)
     path = find_address(config).path

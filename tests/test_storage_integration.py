@@ -105,7 +105,7 @@ def server() -> Iterator[Server]:
         folder.with_name(f"{folder.name}.log").unlink(missing_ok=True)
 
 
-@pytest.fixture(params=["postgresql", "sqlite", "journal"])
+@pytest.fixture(params=["postgresql", pytest.param("sqlite", marks=pytest.mark.slow), "journal"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty storage of each kind."""
     if request.param == "postgresql":

@@ -265,7 +265,7 @@ def test_a_trial_that_its_job_tells_meanwhile_is_never_missed(
     assert len(load(setup.storage).trials) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_the_trial_of_a_dead_worker_is_queued_again_and_resumed(tmp_path: Path, number: signal.Signals) -> None:
     long = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=30"]
     arguments = [*long, "hydra.sweeper.n_trials=2", f"runtime.outputs={tmp_path}"]
@@ -299,7 +299,7 @@ def test_rows_and_ablations_need_no_product(tmp_path: Path) -> None:
 
 def test_a_table_of_winners_names_every_rows_budget_and_space(tmp_path: Path) -> None:
     there, moved = tmp_path / "there", tmp_path / "moved"
-    setting = [*[item for item in TINY if "optimizer.lr" not in item], f"runtime.outputs={there}"]
+    setting = [*[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=1", f"runtime.outputs={there}"]
     early = run("-cd", "sweeps", "-cn", "table4_tuned", *setting)
     assert early.returncode == 1
     assert "study:tune_sgd has no record" in early.stderr

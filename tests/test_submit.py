@@ -177,7 +177,7 @@ def epochs_shown(outputs: Path) -> dict[str, list[int]]:
 def test_a_sweep_is_submitted_left_cancelled_requeued_and_nothing_is_lost_or_trained_twice(
     slurm: Environment, tmp_path: Path
 ) -> None:
-    epochs = 25
+    epochs = 40
     submission = (
         "submit", "table1_activation", "seed=0,1", "activation=relu,leaky_relu", *TINY, f"trainer.epochs={epochs}",
         "runtime.progress=plain", f"runtime.outputs={tmp_path}", "runtime.launcher.cpus=1", "runtime.launcher.gpus=0",
@@ -190,6 +190,8 @@ def test_a_sweep_is_submitted_left_cancelled_requeued_and_nothing_is_lost_or_tra
     keys = jobs_of(tmp_path)
     running = wait_for(lambda: [job for job, state in states(slurm).items() if state == "RUNNING"][:2])
     wait_for(lambda: all(len(epochs_shown(tmp_path).get(keys[job], [])) > 1 for job in running))
+    # From here on nothing starts, and so nothing is over, before it is asked for again.
+    ask(slurm, "scontrol", "update", "PartitionName=main", "State=DOWN")
     assert "in SLURM's queue: 2 pending, 2 running" in augean(slurm, "status", "--outputs", str(tmp_path))
     pending = [job for job, state in states(slurm).items() if state == "PENDING"]
     # One that runs is requeued by hand, the other is told that its time is nearly over; one that waits is cancelled.
@@ -201,6 +203,7 @@ def test_a_sweep_is_submitted_left_cancelled_requeued_and_nothing_is_lost_or_tra
     assert "1 submitted as SLURM array" in (said := augean(slurm, *submission)), said
     assert "3 queued or running already" in said
     assert Counter(jobs_of(tmp_path)[job] for job in states(slurm)) == Counter(keys.values())
+    ask(slurm, "scontrol", "update", "PartitionName=main", "State=UP")
     for job in running:  # SLURM lets a requeued job wait for two minutes
         ask(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now")
 
@@ -218,7 +221,7 @@ def test_a_sweep_is_submitted_left_cancelled_requeued_and_nothing_is_lost_or_tra
     assert len(list((tmp_path / "runs").iterdir())) == 4
     assert epochs_shown(tmp_path) == {job.id: list(range(1, epochs + 1)) for job in record.jobs}
     resumes = [json.loads(path.read_text())["num_resumes"] for path in (tmp_path / "runs").glob("*/summary.json")]
-    assert sum(resumes) == 3
+    assert sum(resumes) in (2, 3)  # what was cancelled last may not have begun to train again
 
 
 @pytest.mark.integration
