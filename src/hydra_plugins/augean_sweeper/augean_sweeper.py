@@ -265,16 +265,16 @@ class AugeanSweeper(Sweeper):
             self._work(jobs, since=float(os.environ[WORKER]))
             raise SystemExit(0)
         before = {job.address.id for job in jobs if finished(job.address)}
-        if len(before) < len({job.address.id for job in jobs}):
-            from augean.build import check_names  # it brings torch, which a sweep with nothing to train does without
-
-            check_jobs([job for job in jobs if job.address.id not in before], check_names)
-        record.write(jobs[0].address.outputs)
         left = {
             job.address.id: partial(train_run, job.config, job.address.id)
             for job in jobs
             if job.address.id not in before
         }
+        if left:
+            from augean.build import check_names  # it brings torch, which a sweep with nothing to train does without
+
+            check_jobs([job for job in jobs if job.address.id in left], check_names)
+        record.write(jobs[0].address.outputs)
         print(f"Sweep {record.name}: {len(left) + len(before)} runs, {len(before)} of them there already.", flush=True)
         if left:
             self._share(record.name, jobs[0].config, left, lambda since: self._work(jobs, since=since))
