@@ -108,10 +108,11 @@ status: setup ## runs of each sweep by state; SWEEP_NAME=name ARGS="overrides": 
 bench: setup ## throughput beside other training loops
 	$(BIN)/augean bench
 
-check: setup ## lint, format, types
+check: setup ## lint, format, types, imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: setup ## mend lint and format where that is safe
 	$(BIN)/ruff check --fix .

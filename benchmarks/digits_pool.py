@@ -1,10 +1,12 @@
-"""Trains the pool of real runs on which tests/test_statistics.py proves the report's statistics; scores go to a CSV.
+"""Trains the pool of real runs on which tests/analysis/test_comparison.py proves the report's
+statistics; scores go to a CSV.
 
 OMP_NUM_THREADS=1 python benchmarks/digits_pool.py /tmp/pool
 
-Every configuration gets the same seeds, in a folder of its own, and finished runs are kept, so that the command can be
-given again after an interruption. Among the configurations are one that collapses on some seeds (Adam at a learning
-rate of 0.1) and one that does so on most (RMSprop): resampling from well-behaved scores alone would prove too little.
+Every configuration gets the same seeds, in a folder of its own, and finished runs are kept, so that
+the command can be given again after an interruption. Among the configurations are one that
+collapses on some seeds (Adam at a learning rate of 0.1) and one that does so on most (RMSprop):
+resampling from well-behaved scores alone would prove too little.
 """
 
 import argparse
@@ -37,13 +39,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the runs go; about 0.6 MB each")
     parser.add_argument("--seeds", type=int, default=40)
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "digits_pool.csv")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "benchmarks" / "results" / "digits_pool.csv"
+    )
     arguments = parser.parse_args()
     parts = []
     for label, overrides in CONFIGS.items():
         folder = (arguments.folder / label).resolve()
         seeds = f"seed=range(0,{arguments.seeds})"
-        command = [sys.executable, "train.py", "-m", *COMMON, *overrides, seeds, f"runtime.outputs={folder}"]
+        command = [
+            sys.executable,
+            "train.py",
+            "-m",
+            *COMMON,
+            *overrides,
+            seeds,
+            f"runtime.outputs={folder}",
+        ]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         parts.append(load_runs(folder).assign(config=label))
     runs = pandas.concat(parts)

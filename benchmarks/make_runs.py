@@ -1,4 +1,5 @@
-"""Writes a folder of invented runs, as large as wanted, and measures the report that is made from it.
+"""Writes a folder of invented runs, as large as wanted, and measures the report that is made from
+it.
 
 python benchmarks/make_runs.py /tmp/many --runs 10000 --measure
 """
@@ -17,7 +18,9 @@ from fake_runs import write_many
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=35)
@@ -29,7 +32,11 @@ def main() -> None:
         print(f"{arguments.folder} is there already and is used as it is")
     else:
         write_many(
-            arguments.folder, arguments.runs, epochs=arguments.epochs, seeds=arguments.seeds, tables=arguments.tables
+            arguments.folder,
+            arguments.runs,
+            epochs=arguments.epochs,
+            seeds=arguments.seeds,
+            tables=arguments.tables,
         )
     if arguments.measure:
         measure(arguments.folder)
@@ -44,8 +51,8 @@ def measure(folder: Path) -> None:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     page = (folder / "report" / "index.html").stat().st_size
     print(
-        f"{seconds:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of CPU time on {os.cpu_count()} cores, "
-        f"largest process {usage.ru_maxrss / 1024:,.0f} MB, page {page / 1e6:.1f} MB"
+        f"{seconds:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of CPU time on {os.cpu_count()}"
+        f" cores, largest process {usage.ru_maxrss / 1024:,.0f} MB, page {page / 1e6:.1f} MB"
     )
 
 

@@ -1,7 +1,9 @@
-"""The ordinary loop, as popular tutorial scripts train CIFAR-10: the first yardstick of `augean bench`.
+"""The ordinary loop, as popular tutorial scripts train CIFAR-10: the first yardstick of `augean
+bench`.
 
-DataLoader workers, PIL transforms image by image, fp32, contiguous layout, `loss.item()` each step. The images are
-noise, handed out as torchvision's CIFAR10 hands out its own: an array turned into a PIL image.
+DataLoader workers, PIL transforms image by image, fp32, contiguous layout, `loss.item()` each step.
+The images are noise, handed out as torchvision's CIFAR10 hands out its own: an array turned into a
+PIL image.
 """
 
 import numpy
@@ -11,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from augean.bench import NUM_CLASSES, Entry
+from augean.benchmark.entry import NUM_CLASSES, Entry
 
 NUM_WORKERS = 2
 
@@ -42,7 +44,9 @@ def main() -> None:
         ]
     )
     data = Noise(entry.images, transform)
-    loader = DataLoader(data, batch_size=entry.config.trainer.batch_size, shuffle=True, num_workers=NUM_WORKERS)
+    loader = DataLoader(
+        data, batch_size=entry.config.trainer.batch_size, shuffle=True, num_workers=NUM_WORKERS
+    )
     network = entry.build_network()
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)

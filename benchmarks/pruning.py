@@ -1,12 +1,14 @@
-"""Does pruning pay? Replays studies on a table of real learning curves, with Augean's own study, sampler and pruners.
+"""Does pruning pay? Replays studies on a table of real learning curves, with Augean's own study,
+sampler and pruners.
 
-OMP_NUM_THREADS=1 python benchmarks/pruning.py table /tmp/curves    trains the table: 162 runs on digits
-python benchmarks/pruning.py replay                                 20 studies each way; writes results/pruning.csv
+OMP_NUM_THREADS=1 python benchmarks/pruning.py table /tmp/curves    trains the table: 162 runs on
+digits python benchmarks/pruning.py replay                                 20 studies each way;
+writes results/pruning.csv
 
-In a replay nothing is trained: a trial reports the epochs of its configuration's curve, through the reporter that a job
-has, until the pruner stops it. As in Augean, epochs that the study has paid for are not paid again: a configuration
-that comes again goes on where it was pruned, and costs nothing where it was finished. Regret is the table's best score
-less the score of the study's winner.
+In a replay nothing is trained: a trial reports the epochs of its configuration's curve, through the
+reporter that a job has, until the pruner stops it. As in Augean, epochs that the study has paid for
+are not paid again: a configuration that comes again goes on where it was pruned, and costs nothing
+where it was finished. Regret is the table's best score less the score of the study's winner.
 """
 
 import argparse
@@ -23,9 +25,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution
 
-from augean.execute import TRIAL
 from augean.report import load_metrics, load_runs
-from augean.study import Reporter, Setup, Study
+from augean.sweeps.study import Study, StudySetup
+from augean.sweeps.trial import TRIAL, TrialReporter
 from hydra_plugins.augean_sweeper import augean_sweeper  # noqa: F401  stores the pruners
 
 ROOT = Path(__file__).parents[1]
@@ -38,14 +40,22 @@ SPACE = {
     "regularization.weight_decay": ("0", "1e-3", "1e-2"),
 }
 SETTING = (
-    "dataset=digits", "dataset.num_train=400", f"dataset.num_val={NUM_VAL}", "model=vgg_a_bn", "width=w8",
-    f"trainer.epochs={EPOCHS}", "trainer.batch_size=50", "trainer.precision=fp32", "schedule=constant",
+    "dataset=digits",
+    "dataset.num_train=400",
+    f"dataset.num_val={NUM_VAL}",
+    "model=vgg_a_bn",
+    "width=w8",
+    f"trainer.epochs={EPOCHS}",
+    "trainer.batch_size=50",
+    "trainer.precision=fp32",
+    "schedule=constant",
     "augmentation=none",
-)  # fmt: skip
+)
 PRUNERS = ("none", "median", "percentile", "halving", "hyperband")
 """Options of hydra/sweeper/pruner, with the values that they have there."""
 Curves = dict[tuple[str, ...], list[float]]
-"""By point in the order of `SPACE`: validation accuracy after each epoch; shorter where the run diverged."""
+"""By point in the order of `SPACE`: validation accuracy after each epoch; shorter where the run
+diverged."""
 
 
 def number(text: str) -> float | str:
@@ -58,13 +68,26 @@ def number(text: str) -> float | str:
 def train_table(folder: Path) -> None:
     """Train every point and write the number of right validation images of every epoch."""
     axes = [f"{key}={','.join(values)}" for key, values in SPACE.items()]
-    command = [sys.executable, "train.py", "-m", *axes, *SETTING, f"runtime.outputs={folder}", "runtime.progress=none"]
+    command = [
+        sys.executable,
+        "train.py",
+        "-m",
+        *axes,
+        *SETTING,
+        f"runtime.outputs={folder}",
+        "runtime.progress=none",
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
-    runs = load_runs(folder).rename(columns={"activation.name": "activation"}).set_index("directory")
+    runs = (
+        load_runs(folder).rename(columns={"activation.name": "activation"}).set_index("directory")
+    )
     curves = load_metrics(folder).groupby("directory").val_accuracy.apply(list)
     texts = {key: {number(text): text for text in values} for key, values in SPACE.items()}
     rows = [
-        [*(texts[key][runs.loc[directory, key]] for key in SPACE), *(round(value * NUM_VAL) for value in curve)]
+        [
+            *(texts[key][runs.loc[directory, key]] for key in SPACE),
+            *(round(value * NUM_VAL) for value in curve),
+        ]
         for directory, curve in curves.items()
     ]
     with TABLE.open("w", newline="") as file:
@@ -77,7 +100,10 @@ def train_table(folder: Path) -> None:
 def read_table() -> Curves:
     with TABLE.open(newline="") as file:
         rows = list(csv.reader(file))[1:]
-    return {tuple(row[: len(SPACE)]): [int(cell) / NUM_VAL for cell in row[len(SPACE) :] if cell] for row in rows}
+    return {
+        tuple(row[: len(SPACE)]): [int(cell) / NUM_VAL for cell in row[len(SPACE) :] if cell]
+        for row in rows
+    }
 
 
 def score(curve: list[float]) -> float:
@@ -85,27 +111,34 @@ def score(curve: list[float]) -> float:
     return max(curve) if len(curve) == EPOCHS else 0.0
 
 
-def replay(curves: Curves, pruner: str, seed: int, budget: int) -> list[tuple[int, float, int, int]]:
+def replay(
+    curves: Curves, pruner: str, seed: int, budget: int
+) -> list[tuple[int, float, int, int]]:
     """One study of TPE until its epochs are spent.
 
     Returns:
-        After each trial: epochs spent, regret of the best finished trial, trials so far, pruned ones among them.
+        After each trial: epochs spent, regret of the best finished trial, trials so far, pruned
+        ones among them.
     """
     best, history = max(map(score, curves.values())), []
     seen: dict[tuple[str, ...], int] = {}
     with tempfile.TemporaryDirectory() as folder:
-        setup = Setup(
+        setup = StudySetup(
             name="replay",
             storage=f"{folder}/replay.journal",
             space={key: CategoricalDistribution(values) for key, values in SPACE.items()},
             direction="maximize",
             base={},
             num_trials=10**6,
-            pruner=OmegaConf.to_container(ConfigStore.instance().load(f"hydra/sweeper/pruner/{pruner}.yaml").node),
+            pruner=OmegaConf.to_container(
+                ConfigStore.instance().load(f"hydra/sweeper/pruner/{pruner}.yaml").node
+            ),
             max_failures=0,
         )
         # The sweeper's shift of the seed, from a start of each study's own.
-        study = Study(setup, Path(folder), lambda done: optuna.samplers.TPESampler(seed=10_000 * seed + done))
+        study = Study(
+            setup, Path(folder), lambda done: optuna.samplers.TPESampler(seed=10_000 * seed + done)
+        )
         spent = num_trials = num_pruned = 0
         winner = 0.0
         with study.working():
@@ -113,7 +146,7 @@ def replay(curves: Curves, pruner: str, seed: int, budget: int) -> list[tuple[in
                 trial = study.next()
                 assert trial is not None
                 os.environ[TRIAL] = study.environment(trial)
-                reporter = Reporter.from_environment()
+                reporter = TrialReporter.from_environment()
                 point = tuple(trial.params[key] for key in SPACE)
                 curve, first, pruned = curves[point], seen.get(point, 0), False
                 for epoch in range(first + 1, len(curve) + 1):
@@ -132,15 +165,21 @@ def replay(curves: Curves, pruner: str, seed: int, budget: int) -> list[tuple[in
 
 
 def at(history: list[tuple[int, float, int, int]], epochs: int) -> tuple[int, float, int, int]:
-    """The state of a study when it had spent at most so many epochs; before its first trial was over: no winner."""
+    """The state of a study when it had spent at most so many epochs; before its first trial was
+    over: no winner.
+    """
     return max((item for item in history if item[0] <= epochs), default=(0, 1.0, 0, 0))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["table", "replay"])
     parser.add_argument("folder", type=Path, nargs="?", help="where the table's runs go")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "pruning.csv")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "benchmarks" / "results" / "pruning.csv"
+    )
     parser.add_argument("--studies", type=int, default=NUM_STUDIES)
     arguments = parser.parse_args()
     if arguments.what == "table":
@@ -152,18 +191,29 @@ def main() -> None:
         most = budgets[-1] * (2 if pruner == "none" else 1)
         for seed in range(arguments.studies):
             history = replay(curves, pruner, seed, most)
-            for budget in sorted({*budgets, *(2 * item for item in budgets)} if pruner == "none" else budgets):
+            for budget in sorted(
+                {*budgets, *(2 * item for item in budgets)} if pruner == "none" else budgets
+            ):
                 _, regret, num_trials, num_pruned = at(history, budget)
                 rows.append([pruner, seed, budget, f"{regret:.6f}", num_trials, num_pruned])
         print(f"{arguments.studies} studies with pruner {pruner}", flush=True)
     with arguments.output.open("w", newline="") as file:
         header = ["pruner", "seed", "epochs", "regret", "trials", "pruned"]
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    regrets = {(row[0], row[2]): [float(r[3]) for r in rows if (r[0], r[2]) == (row[0], row[2])] for row in rows}
-    print(f"{len(curves)} curves, best score {max(map(score, curves.values())):.2%}; {arguments.studies} studies each")
+    regrets = {
+        (row[0], row[2]): [float(r[3]) for r in rows if (r[0], r[2]) == (row[0], row[2])]
+        for row in rows
+    }
+    print(
+        f"{len(curves)} curves, best score {max(map(score, curves.values())):.2%};"
+        f" {arguments.studies} studies each"
+    )
     for budget in budgets:
         cells = [("none", budget), ("none", 2 * budget), *((name, budget) for name in PRUNERS[1:])]
-        texts = [f"{name}@{epochs} {statistics.median(regrets[name, epochs]):.2%}" for name, epochs in cells]
+        texts = [
+            f"{name}@{epochs} {statistics.median(regrets[name, epochs]):.2%}"
+            for name, epochs in cells
+        ]
         print("median regret:", ", ".join(texts))
 
 

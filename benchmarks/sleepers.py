@@ -1,4 +1,6 @@
-"""A network whose epochs last as long as they are told to, so that eight workers can be timed on two cores."""
+"""A network whose epochs last as long as they are told to, so that eight workers can be timed on
+two cores.
+"""
 
 import time
 
@@ -15,7 +17,9 @@ class Sleeper(nn.Module):
     def __init__(self, num_classes: int, seconds: float = 0.0, **_: object) -> None:
         super().__init__()
         self.seconds = seconds
-        self.layers = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, num_classes))
+        self.layers = nn.Sequential(
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, num_classes)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         if self.training:

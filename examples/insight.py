@@ -1,10 +1,12 @@
 """Look inside a trained run: a 2-D loss surface around its weights, and its first-layer filters.
 
-    python examples/insight.py outputs/runs/<run> [--points 21] [--images 512] [--span 1.0] [--to insight]
+    python examples/insight.py outputs/runs/<run> [--points 21] [--images 512] [--span 1.0] [--to
+    insight]
 
-The surface follows Li, Xu, Taylor, Studer and Goldstein 2018, "Visualizing the Loss Landscape of Neural Nets": two
-random directions, each filter of a direction scaled to the norm of the network's own filter; biases and norms stay.
-Batch norm uses its running statistics, so that the surface is that of the network as it is evaluated.
+The surface follows Li, Xu, Taylor, Studer and Goldstein 2018, "Visualizing the Loss Landscape of
+Neural Nets": two random directions, each filter of a direction scaled to the norm of the network's
+own filter; biases and norms stay. Batch norm uses its running statistics, so that the surface is
+that of the network as it is evaluated.
 """
 
 import argparse
@@ -17,29 +19,35 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from augean import rundir
-from augean.build import build_model
-from augean.config import Config
-from augean.execute import build_source
-from augean.fit import Split, evaluate
-from augean.train import compose
-from augean.training import load_data
+from augean.config.compose import compose
+from augean.config.schema import Config
+from augean.runs.address import build_source
+from augean.store.run_directory import read_verified
+from augean.training.build import build_model
+from augean.training.data import Split, load_data
+from augean.training.loop import evaluate
 
 
 def load_run(path: Path, data: str) -> tuple[nn.Module, Split, Config]:
     """The trained network in evaluation mode, its test split and its config."""
     config = compose([f"runtime.data={data}"], folder=path.resolve())
-    config = dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, precision="fp32"))
+    config = dataclasses.replace(
+        config, trainer=dataclasses.replace(config.trainer, precision="fp32")
+    )
     node = config.dataset
-    splits = load_data(build_source(config), node.num_val, node.num_train, node.split_seed, torch.device("cpu"))
+    splits = load_data(
+        build_source(config), node.num_val, node.num_train, node.split_seed, torch.device("cpu")
+    )
     network = build_model(config, len(splits.classes))
-    weights = io.BytesIO(rundir.read_checked(path, "best.pt"))
+    weights = io.BytesIO(read_verified(path, "best.pt"))
     network.load_state_dict(torch.load(weights, weights_only=True))
     return network.eval(), splits.test, config
 
 
 def filter_normalised_direction(network: nn.Module, generator: torch.Generator) -> list[Tensor]:
-    """A random direction, one tensor per parameter: each filter with the norm of the network's, vectors zero."""
+    """A random direction, one tensor per parameter: each filter with the norm of the network's,
+    vectors zero.
+    """
     direction = []
     for parameter in network.parameters():
         noise = torch.randn(parameter.shape, generator=generator)
@@ -52,7 +60,9 @@ def filter_normalised_direction(network: nn.Module, generator: torch.Generator) 
     return direction
 
 
-def loss_surface(network: nn.Module, split: Split, config: Config, steps: list[float]) -> numpy.ndarray:
+def loss_surface(
+    network: nn.Module, split: Split, config: Config, steps: list[float]
+) -> numpy.ndarray:
     """Loss at w + x a + y b for all x, y in `steps`: [y, x]. The weights are put back."""
     generator = torch.Generator().manual_seed(0)
     across, along = (filter_normalised_direction(network, generator) for _ in range(2))
@@ -61,7 +71,9 @@ def loss_surface(network: nn.Module, split: Split, config: Config, steps: list[f
     with torch.no_grad():
         for row, y in enumerate(steps):
             for column, x in enumerate(steps):
-                for parameter, value, a, b in zip(network.parameters(), start, across, along, strict=True):
+                for parameter, value, a, b in zip(
+                    network.parameters(), start, across, along, strict=True
+                ):
                     parameter.copy_(value + x * a + y * b)
                 surface[row, column] = evaluate(network, split, config).loss
         for parameter, value in zip(network.parameters(), start, strict=True):
@@ -73,7 +85,9 @@ def draw_surface(surface: numpy.ndarray, steps: list[float], title: str) -> Figu
     """Contours on a logarithmic scale; the cross marks the trained network."""
     figure = Figure(figsize=(5.4, 4.6), layout="tight")
     axes = figure.subplots()
-    finite = numpy.where(numpy.isfinite(surface), surface, numpy.nanmax(surface[numpy.isfinite(surface)]))
+    finite = numpy.where(
+        numpy.isfinite(surface), surface, numpy.nanmax(surface[numpy.isfinite(surface)])
+    )
     levels = numpy.geomspace(max(finite.min(), 1e-3), finite.max() * 1.001, 16)
     filled = axes.contourf(steps, steps, finite, levels=levels, cmap="viridis", norm="log")
     lines = axes.contour(steps, steps, finite, levels=levels[::3], colors="white", linewidths=0.7)
@@ -97,19 +111,35 @@ def draw_filters(network: nn.Module) -> Figure:
         panel.axis("off")
     for panel, one in zip(panels, filters, strict=False):
         low, high = one.min(), one.max()
-        panel.imshow(((one - low) / (high - low).clamp(min=1e-12)).permute(1, 2, 0).numpy(), interpolation="nearest")
+        panel.imshow(
+            ((one - low) / (high - low).clamp(min=1e-12)).permute(1, 2, 0).numpy(),
+            interpolation="nearest",
+        )
     figure.suptitle(f"{len(filters)} first-layer filters", fontsize=9)
     return figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="directory of a finished run")
     parser.add_argument("--data", default="data", help="folder of the data sets (default: data)")
-    parser.add_argument("--points", type=int, default=21, help="points along each direction (default: 21)")
-    parser.add_argument("--images", type=int, default=512, help="test images for the loss (default: 512)")
-    parser.add_argument("--span", type=float, default=1.0, help="farthest step along a direction (default: 1)")
-    parser.add_argument("--to", type=Path, default=Path("insight"), help="folder for the pictures (default: insight)")
+    parser.add_argument(
+        "--points", type=int, default=21, help="points along each direction (default: 21)"
+    )
+    parser.add_argument(
+        "--images", type=int, default=512, help="test images for the loss (default: 512)"
+    )
+    parser.add_argument(
+        "--span", type=float, default=1.0, help="farthest step along a direction (default: 1)"
+    )
+    parser.add_argument(
+        "--to",
+        type=Path,
+        default=Path("insight"),
+        help="folder for the pictures (default: insight)",
+    )
     arguments = parser.parse_args()
     network, test, config = load_run(arguments.run, arguments.data)
     some = Split(test.images[: arguments.images], test.labels[: arguments.images])

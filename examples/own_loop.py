@@ -1,4 +1,5 @@
-"""A training loop of one's own, in plain PyTorch, as runs of Augean: kill it at any time and start it again.
+"""A training loop of one's own, in plain PyTorch, as runs of Augean: kill it at any time and start
+it again.
 
 python examples/own_loop.py && augean report
 """
@@ -32,7 +33,9 @@ for hidden in (8, 32):
                 network.load_state_dict(state["network"])
                 optimizer.load_state_dict(state["optimizer"])
             for epoch in run.epochs(EPOCHS):  # none of a finished run
-                torch.manual_seed(seed * 1000 + epoch)  # so that a resumed run draws as an unbroken one would
+                torch.manual_seed(
+                    seed * 1000 + epoch
+                )  # so that a resumed run draws as an unbroken one would
                 losses = []
                 for batch in train[torch.randperm(len(train))].split(64):
                     loss = nn.functional.cross_entropy(network(images[batch]), labels[batch])

@@ -2,7 +2,8 @@
 
     python examples/picture.py results/reduced/runs.tar.xz table4_optimizer docs/table.png
 
-Takes an archive that `augean pack` or `augean results` made, the beginning of a record's name, and the file to write.
+Takes an archive that `augean pack` or `augean results` made, the beginning of a record's name, and
+the file to write.
 """
 
 import shutil
@@ -14,13 +15,17 @@ from pathlib import Path
 import numpy
 from PIL import Image
 
-from augean.pack import unpack
 from augean.report import make_report
+from augean.store.archive import unpack
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 WIDTH, SCALE, MARGIN = 1240, 2, 24
-"""Pixels of the window, of each of its pixels in the picture, and around the table in the picture."""
-ONLY_THE_TABLE = """<style>:root { color-scheme: light } header, footer, nav, .figures, .files { display: none }
+"""Pixels of the window, of each of its pixels in the picture, and around the table in the
+picture."""
+ONLY_THE_TABLE = """<style>:root { color-scheme: light }
+header, footer, nav, .figures, .files { display: none }
 section { margin: 0; padding: 0; border: 0 } section ~ section { display: none }</style>"""
 
 
@@ -35,8 +40,19 @@ def take(archive: Path, table: str, target: Path) -> None:
         page, shot = folder / "table.html", folder / "table.png"
         text = (report.directory / "index.html").read_text()
         page.write_text(text.replace("</head>", f"{ONLY_THE_TABLE}</head>"))
-        options = [f"--window-size={WIDTH},1600", f"--force-device-scale-factor={SCALE}", f"--screenshot={shot}"]
-        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *options]
+        options = [
+            f"--window-size={WIDTH},1600",
+            f"--force-device-scale-factor={SCALE}",
+            f"--screenshot={shot}",
+        ]
+        command = [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            *options,
+        ]
         subprocess.run([*command, page.as_uri()], check=True, capture_output=True, timeout=120)
         image = Image.open(shot).convert("RGB")
     pixels = numpy.asarray(image)

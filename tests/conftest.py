@@ -6,13 +6,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes run side by side
 
 import copy
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from augean.config import Config
-from augean.train import compose, register
+from augean.config.compose import compose, register
+from augean.config.schema import Config
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -36,7 +38,17 @@ register()
 
 
 composed = functools.cache(lambda *overrides: compose(overrides))
-"""Composing costs as much as a tiny run, and the runs of a test often differ in their places alone."""
+"""Composing costs as much as a tiny run, and the runs of a test often differ in their places
+alone."""
+
+
+def replace_everywhere(
+    patch: pytest.MonkeyPatch, function: Callable[..., Any], stand_in: Callable[..., Any]
+) -> None:
+    """Let every module of Augean that has imported `function` call `stand_in` instead."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("augean") and getattr(module, function.__name__, None) is function:
+            patch.setattr(module, function.__name__, stand_in)
 
 
 class KilledError(BaseException):
@@ -48,18 +60,19 @@ def train_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[Config, int], None
     """Train a run and end as if killed after the given epoch."""
 
     def train(config: Config, last: int) -> None:
-        from augean import training
-        from augean.execute import execute
+        from augean.runs.execute import execute
+        from augean.training.progress import ProgressDisplay
+        from augean.training.results import EpochResult
 
-        show = training.Display.show
+        show = ProgressDisplay.show
 
-        def die(self: training.Display, result: training.Epoch) -> None:
+        def die(self: ProgressDisplay, result: EpochResult) -> None:
             show(self, result)
             if result.epoch == last:
                 raise KilledError
 
         with monkeypatch.context() as patch:
-            patch.setattr(training.Display, "show", die)
+            patch.setattr(ProgressDisplay, "show", die)
             with pytest.raises(KilledError):
                 execute(config)
 
@@ -72,9 +85,18 @@ def tiny(tmp_path: Path) -> Callable[..., Config]:
 
     def make(*overrides: str) -> Config:
         places = {"runtime.outputs": f"{tmp_path}/outputs", "runtime.data": f"{tmp_path}/data"}
-        places |= {key: value for key, _, value in (item.partition("=") for item in overrides) if key in places}
-        config = copy.deepcopy(composed(*TINY, *(item for item in overrides if item.partition("=")[0] not in places)))
-        config.runtime.outputs, config.runtime.data = places["runtime.outputs"], places["runtime.data"]
+        places |= {
+            key: value
+            for key, _, value in (item.partition("=") for item in overrides)
+            if key in places
+        }
+        config = copy.deepcopy(
+            composed(*TINY, *(item for item in overrides if item.partition("=")[0] not in places))
+        )
+        config.runtime.outputs, config.runtime.data = (
+            places["runtime.outputs"],
+            places["runtime.data"],
+        )
         return config
 
     return make

@@ -1,4 +1,5 @@
-"""Writes run directories and sweep records as a training would leave them, with invented but plausible numbers.
+"""Writes run directories and sweep records as a training would leave them, with invented but
+plausible numbers.
 
     python tests/fake_runs.py <folder> [number of runs]
 
@@ -17,7 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from augean import rundir
+from augean.store.files import write_atomic
+from augean.store.run_directory import runs_dir, write_metrics
+from augean.store.summary import write_summary
 
 DIGITS = [str(digit) for digit in range(10)]
 VERSIONS = {"augean": "0.1.0", "python": "3.11.7", "torch": "2.14.1", "torchvision": "0.29.1"}
@@ -70,29 +73,35 @@ def write_run(
         **{key.replace("__", "."): value for key, value in config.items()},
     }
     id_ = identity(flat)
-    name = "-".join(str(flat[f"{part}.name"]) for part in ("dataset", "model", "activation", "optimizer"))
+    name = "-".join(
+        str(flat[f"{part}.name"]) for part in ("dataset", "model", "activation", "optimizer")
+    )
     name = f"{name}-c{flat['width.channels']}-s{flat['seed']}-{id_}"
     job = {"id": id_, "run": name, "row": row or str(flat["activation.name"]), "seed": flat["seed"]}
     if state == "missing":
         return job
-    path = rundir.runs_dir(outputs) / name
+    path = runs_dir(outputs) / name
     path.mkdir(parents=True, exist_ok=True)
     generator = random.Random(id_)
     final = 0.9 + generator.gauss(0, 0.006) if accuracy is None else accuracy
-    rows = metrics(generator, final, epochs if state == "finished" else max(1, epochs // 2), seconds / epochs)
-    rundir.write(path / "config.yaml", "defaults: [augean, _self_]\n", sync=False)
-    rundir.write_metrics(path, rows)
+    rows = metrics(
+        generator, final, epochs if state == "finished" else max(1, epochs // 2), seconds / epochs
+    )
+    write_atomic(path / "config.yaml", "defaults: [augean, _self_]\n", sync=False)
+    write_metrics(path, rows)
     if files:
-        rundir.write(path / "model.json", json.dumps(resnet18(int(flat["width.channels"]))), sync=False)
+        write_atomic(
+            path / "model.json", json.dumps(resnet18(int(flat["width.channels"]))), sync=False
+        )
     if state == "failed":
-        rundir.write(path / "failure.txt", "out of memory\n", sync=False)
+        write_atomic(path / "failure.txt", "out of memory\n", sync=False)
     if state not in ("finished", "diverged"):
         return job
     if state == "finished" and files:
-        rundir.write(path / "confusion.csv", confusion(generator, final), sync=False)
+        write_atomic(path / "confusion.csv", confusion(generator, final), sync=False)
     best = max(rows, key=lambda item: item["val_accuracy"])
     over = state == "diverged"
-    rundir.write_summary(
+    write_summary(
         path,
         {
             "schema": 1,
@@ -132,11 +141,15 @@ def write_run(
     return job
 
 
-def metrics(generator: random.Random, final: float, epochs: int, seconds: float) -> list[dict[str, Any]]:
+def metrics(
+    generator: random.Random, final: float, epochs: int, seconds: float
+) -> list[dict[str, Any]]:
     rows = []
     for epoch in range(1, epochs + 1):
         rise = 1 - math.exp(-4 * epoch / epochs - 0.3)
-        val = min(1.0, max(0.0, 0.1 + (final - 0.1) * rise + generator.gauss(0, 0.02) * (1.1 - rise)))
+        val = min(
+            1.0, max(0.0, 0.1 + (final - 0.1) * rise + generator.gauss(0, 0.02) * (1.1 - rise))
+        )
         train = min(1.0, 0.1 + (min(1.0, final + 0.05) - 0.1) * rise)
         rows.append(
             {
@@ -144,7 +157,9 @@ def metrics(generator: random.Random, final: float, epochs: int, seconds: float)
                 "lr": 0.1,
                 "train_loss": 2.3 * (1 - rise) + 2.5 * (1 - min(1.0, final + 0.05)) * rise + 0.02,
                 "train_accuracy": train,
-                "val_loss": 2.4 * (1 - rise) + 3 * (1 - final) * rise + abs(generator.gauss(0, 0.05)),
+                "val_loss": 2.4 * (1 - rise)
+                + 3 * (1 - final) * rise
+                + abs(generator.gauss(0, 0.05)),
                 "val_accuracy": val,
                 "seconds": seconds * generator.uniform(0.95, 1.05),
                 "images_per_second": 1200.0,
@@ -171,7 +186,13 @@ def resnet18(channels: int, size: int = 16) -> dict[str, Any]:
 
     def add(name: str, kind: str, output: list[int], parameters: int) -> None:
         modules.append(
-            {"name": name, "type": kind, "depth": name.count(".") + 1, "output": output, "parameters": parameters}
+            {
+                "name": name,
+                "type": kind,
+                "depth": name.count(".") + 1,
+                "output": output,
+                "parameters": parameters,
+            }
         )
 
     shape = [channels, size, size]
@@ -185,7 +206,12 @@ def resnet18(channels: int, size: int = 16) -> dict[str, Any]:
         shape = [width, side, side]
         add(f"stages.{stage}", "Sequential", shape, 0)
         for block in range(2):
-            own = 9 * before * width + 9 * width**2 + 4 * width + (before * width + 2 * width if before != width else 0)
+            own = (
+                9 * before * width
+                + 9 * width**2
+                + 4 * width
+                + (before * width + 2 * width if before != width else 0)
+            )
             add(f"stages.{stage}.{block}", "BasicBlock", shape, own)
             add(f"stages.{stage}.{block}.conv1", "Conv2d", shape, 9 * before * width)
             add(f"stages.{stage}.{block}.activation", "LeakyReLU", shape, 0)
@@ -193,7 +219,12 @@ def resnet18(channels: int, size: int = 16) -> dict[str, Any]:
     add("pool", "AdaptiveAvgPool2d", [before, 1, 1], 0)
     add("flatten", "Flatten", [before], 0)
     add("linear", "Linear", [10], 10 * before + 10)
-    return {"name": "resnet18", "parameters": total + 10 * before + 10, "input": [3, size, size], "modules": modules}
+    return {
+        "name": "resnet18",
+        "parameters": total + 10 * before + 10,
+        "input": [3, size, size],
+        "modules": modules,
+    }
 
 
 def write_record(outputs: Path, name: str, jobs: Sequence[dict[str, Any]], **more: Any) -> None:
@@ -214,14 +245,24 @@ def write_record(outputs: Path, name: str, jobs: Sequence[dict[str, Any]], **mor
         **more,
     }
     (outputs / "sweeps").mkdir(parents=True, exist_ok=True)
-    rundir.write(outputs / "sweeps" / f"{name}.json", json.dumps(content), sync=False)
+    write_atomic(outputs / "sweeps" / f"{name}.json", json.dumps(content), sync=False)
 
 
 def write_examples(outputs: Path) -> None:
     """A folder with every kind of table, run and flaw that the page has to show."""
     activations = [
-        write_run(outputs, activation__name=name, seed=seed, accuracy=mean + 0.004 * (seed - 1.5), seconds=speed)
-        for name, mean, speed in (("relu", 0.921, 41), ("leaky_relu", 0.917, 40), ("elu", 0.874, 52))
+        write_run(
+            outputs,
+            activation__name=name,
+            seed=seed,
+            accuracy=mean + 0.004 * (seed - 1.5),
+            seconds=speed,
+        )
+        for name, mean, speed in (
+            ("relu", 0.921, 41),
+            ("leaky_relu", 0.917, 40),
+            ("elu", 0.874, 52),
+        )
         for seed in range(5)
     ]
     write_record(
@@ -282,10 +323,22 @@ def write_examples(outputs: Path) -> None:
                 )
             )
     write_record(
-        outputs, "table4_optimizer", optimizers, title="Table 4: optimizer", figure="Figure 5",
-        row_key="optimizer.name", baseline="sgd",
-    )  # fmt: skip
-    final = write_run(outputs, epochs=30, seconds=310.0, accuracy=0.953, row="final", regularization__weight_decay=1e-4)
+        outputs,
+        "table4_optimizer",
+        optimizers,
+        title="Table 4: optimizer",
+        figure="Figure 5",
+        row_key="optimizer.name",
+        baseline="sgd",
+    )
+    final = write_run(
+        outputs,
+        epochs=30,
+        seconds=310.0,
+        accuracy=0.953,
+        row="final",
+        regularization__weight_decay=1e-4,
+    )
     write_record(
         outputs,
         "final",
@@ -298,17 +351,43 @@ def write_examples(outputs: Path) -> None:
     write_run(outputs, seed=77, accuracy=0.9)
 
 
-def write_many(outputs: Path, num_runs: int, *, epochs: int = 35, seeds: int = 10, tables: int = 20) -> None:
+def write_many(
+    outputs: Path, num_runs: int, *, epochs: int = 35, seeds: int = 10, tables: int = 20
+) -> None:
     """`num_runs` runs of `epochs` epochs in `tables` sweeps, `seeds` to a row."""
     os.fsync = lambda _descriptor: None  # type: ignore[assignment]  # ten thousand waits for the disk
     jobs: list[list[dict[str, Any]]] = [[] for _ in range(tables)]
     for index in range(num_runs):
         row, seed = divmod(index, seeds)
         rate = 0.1 * 0.999**row
-        job = write_run(outputs, epochs=epochs, seed=seed, optimizer__lr=rate, row=f"{rate:g}", files=False)
+        job = write_run(
+            outputs, epochs=epochs, seed=seed, optimizer__lr=rate, row=f"{rate:g}", files=False
+        )
         jobs[row % tables].append(job)
     for number, own in enumerate(jobs):
-        write_record(outputs, f"sweep{number:02d}", own, row_key="optimizer.lr", baseline=own[0]["row"])
+        write_record(
+            outputs, f"sweep{number:02d}", own, row_key="optimizer.lr", baseline=own[0]["row"]
+        )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder but the locks, which the operating system frees and nobody
+    reads.
+    """
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (".lock", ".flock")
+    ]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def sign(path: Path) -> None:
+    """Make the summary one of the files as they are."""
+    summary = json.loads((path / "summary.json").read_text())
+    write_summary(
+        path, {key: value for key, value in summary.items() if key not in ("files", "sha256")}
+    )
 
 
 if __name__ == "__main__":
@@ -316,9 +395,3 @@ if __name__ == "__main__":
         write_many(Path(sys.argv[1]), int(sys.argv[2]))
     else:
         write_examples(Path(sys.argv[1]))
-
-
-def sign(path: Path) -> None:
-    """Make the summary one of the files as they are."""
-    summary = json.loads((path / "summary.json").read_text())
-    rundir.write_summary(path, {key: value for key, value in summary.items() if key not in ("files", "sha256")})

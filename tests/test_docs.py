@@ -1,9 +1,10 @@
 """What the README and docs/ tell people to type: every fenced block of bash, python and yaml.
 
-A yaml or python block after a line with a file's name is written there; other python blocks are run, each after those
-before it on its page, and so is each line of bash, in a folder that stands for a checkout with outputs of its own.
-Training commands get settings that make them small. A page's blocks are run in `make test-slow`; `make test` looks
-whether every command, target and script is there.
+A yaml or python block after a line with a file's name is written there; other python blocks are
+run, each after those before it on its page, and so is each line of bash, in a folder that stands
+for a checkout with outputs of its own. Training commands get settings that make them small. A
+page's blocks are run in `make test-slow`; `make test` looks whether every command, target and
+script is there.
 """
 
 import os
@@ -20,7 +21,11 @@ import pytest
 from conftest import ROOT
 from fake_runs import write_examples
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "benchmarks").glob("*.md")),
+]
 PAGES.append(ROOT / "results" / "README.md")
 SMALL = ["trainer.epochs=1"]
 SMALL_DATA = [
@@ -42,7 +47,11 @@ class Block:
     @property
     def commands(self) -> list[str]:
         joined = self.text.replace("\\\n", " ")
-        return [line for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        return [
+            line
+            for line in joined.splitlines()
+            if line.strip() and not line.lstrip().startswith("#")
+        ]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -82,7 +91,9 @@ def words(command: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_is_one_that_there_is(page: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    help_text = subprocess.run([sys.executable, "-m", "augean", "--help"], capture_output=True, text=True).stdout
+    help_text = subprocess.run(
+        [sys.executable, "-m", "augean", "--help"], capture_output=True, text=True
+    ).stdout
     for block in blocks(page):
         for command in block.commands if block.language == "bash" else []:
             first, *rest = words(command)
@@ -91,7 +102,9 @@ def test_every_command_is_one_that_there_is(page: Path) -> None:
             elif first == "augean":
                 assert f"{rest[0]} " in help_text or rest[0].startswith("-"), command
             elif first == "python" and not rest[0].startswith("-"):
-                assert (ROOT / rest[0]).is_file() or any(other.file == rest[0] for other in blocks(page)), command
+                assert (ROOT / rest[0]).is_file() or any(
+                    other.file == rest[0] for other in blocks(page)
+                ), command
 
 
 def small(arguments: list[str]) -> list[str]:
@@ -131,11 +144,16 @@ def run_line(command: str, folder: Path) -> None:
             if rest[0] == "train.py":
                 rest = small(rest)
         elif first == "augean":
-            program, rest = sys.executable, ["-m", "augean", *(small(rest) if rest[0] in ("train", "settle") else rest)]
+            program, rest = (
+                sys.executable,
+                ["-m", "augean", *(small(rest) if rest[0] in ("train", "settle") else rest)],
+            )
         else:
             program = first
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-        done = subprocess.run([program, *rest], cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [program, *rest], cwd=folder, env=environment, capture_output=True, text=True
+        )
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
@@ -155,7 +173,9 @@ def test_everything_that_a_page_says_can_be_done(page: Path, checkout: Path) -> 
             target.write_text(block.text)
         elif block.language == "python":
             session += block.text
-            done = subprocess.run([sys.executable, "-c", session], cwd=checkout, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-c", session], cwd=checkout, capture_output=True, text=True
+            )
             assert done.returncode == 0, f"{page.name}:{block.line}\n{done.stderr[-2000:]}"
         elif block.language == "bash":
             for command in block.commands:

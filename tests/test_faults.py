@@ -1,4 +1,6 @@
-"""Full disks, no memory, damaged and foreign files, folders that moved: each fault is caused, not imagined."""
+"""Full disks, no memory, damaged and foreign files, folders that moved: each fault is caused, not
+imagined.
+"""
 
 import contextlib
 import errno
@@ -23,15 +25,28 @@ import pytest
 import torch
 from PIL import Image
 
-from augean import records, rundir, training
-from augean.config import Config
+from augean.config.compose import compose
+from augean.config.schema import Config
 from augean.errors import AugeanError, DataError
-from augean.execute import build_source, execute, find_address
-from augean.journal import Journal
 from augean.report import make_report
-from augean.study import open_storage
-from augean.train import compose
-from conftest import ROOT, TINY
+from augean.runs.address import build_source, find_address
+from augean.runs.execute import execute
+from augean.signals import Interrupted
+from augean.store.checkpoints import (
+    CHECKPOINT,
+    CHECKSUMS,
+    PREVIOUS,
+    load_checkpoint,
+    save_checkpoint,
+)
+from augean.store.files import write_atomic
+from augean.store.locks import is_locked
+from augean.store.run_directory import read_verified, run_state
+from augean.store.summary import write_summary
+from augean.store.sweep_record import SweepJob, SweepRecord, read_records
+from augean.sweeps.journal import Journal
+from augean.sweeps.storage import open_storage
+from conftest import ROOT, TINY, replace_everywhere
 from fake_runs import write_record
 
 Make = Callable[..., Config]
@@ -61,9 +76,15 @@ def job_of(config: Config, row: str = "a") -> dict[str, Any]:
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip() or 'mount failed'}")
+        pytest.skip(
+            f"a small file system cannot be mounted here: {done.stderr.strip() or 'mount failed'}"
+        )
     try:
         yield
     finally:
@@ -98,13 +119,20 @@ WRITTEN = [
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_disk_that_is_full_while_a_file_is_written_costs_nothing_that_was_there(
-    name: str, tiny: Make, tmp_path: Path, small_disk: Path, train_until: Train, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    tiny: Make,
+    tmp_path: Path,
+    small_disk: Path,
+    train_until: Train,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = execute(tiny(*RECORDED, f"runtime.outputs={tmp_path.parent}/whole"))  # once for all names
+    whole = execute(
+        tiny(*RECORDED, f"runtime.outputs={tmp_path.parent}/whole")
+    )  # once for all names
     config = tiny(*RECORDED, f"runtime.outputs={small_disk}/outputs")
     train_until(config, 2)  # leaves the checkpoint of epoch 1
-    address, write = find_address(config), rundir.write
-    before = (address.path / rundir.CHECKPOINT).read_bytes()
+    address, write = find_address(config), write_atomic
+    before = (address.path / CHECKPOINT).read_bytes()
 
     def full_disk(path: Path, content: str | bytes, *, sync: bool = True) -> None:
         if path.name == name:
@@ -112,17 +140,23 @@ def test_a_disk_that_is_full_while_a_file_is_written_costs_nothing_that_was_ther
         write(path, content, sync=sync)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rundir, "write", full_disk)
+        replace_everywhere(patch, write_atomic, full_disk)
         with pytest.raises(AugeanError, match="No space left on device") as caught:
             execute(config)
     assert name in str(caught.value)
-    assert rundir.state(address.outputs, address.path, address.id) in ("interrupted", "failed")
+    assert run_state(address.outputs, address.path, address.id) in ("interrupted", "failed")
     assert not list(address.path.glob(".*.tmp"))
-    content, _ = rundir.load_checkpoint(address.path)
+    content, _ = load_checkpoint(address.path)
     assert content is not None
-    later = name not in ("config.yaml", "model.json", "metrics.csv", ".checkpoint.new.pt", "checkpoint.pt.sha256")
+    later = name not in (
+        "config.yaml",
+        "model.json",
+        "metrics.csv",
+        ".checkpoint.new.pt",
+        "checkpoint.pt.sha256",
+    )
     assert later or content == before
-    torch.load(address.path / rundir.CHECKPOINT, weights_only=True)
+    torch.load(address.path / CHECKPOINT, weights_only=True)
     (small_disk / "filler").unlink()
     after = execute(config)
     assert after.summary["files"]["best.pt"] == whole.summary["files"]["best.pt"]
@@ -161,7 +195,9 @@ def test_a_full_disk_under_a_report_is_one_message(small_disk: Path, tiny: Make)
 
 def test_a_journal_on_a_full_disk_keeps_what_it_has_and_goes_on(small_disk: Path) -> None:
     path = small_disk / "study.journal"
-    study = optuna.create_study(storage=open_storage(str(path)), study_name="s", direction="maximize")
+    study = optuna.create_study(
+        storage=open_storage(str(path)), study_name="s", direction="maximize"
+    )
     study.add_trial(optuna.create_trial(value=1.0))
     before = path.read_bytes()
     fill(small_disk)
@@ -197,7 +233,9 @@ def test_a_full_disk_under_the_data_cache_is_named_and_leaves_no_part_of_a_file(
     small_disk: Path, tmp_path: Path
 ) -> None:
     make_images(tmp_path / "data")
-    config = compose([*PHOTOS, f"runtime.data={tmp_path}/data", f"runtime.cache={small_disk}/cache"])
+    config = compose(
+        [*PHOTOS, f"runtime.data={tmp_path}/data", f"runtime.cache={small_disk}/cache"]
+    )
     source = build_source(config)
     source.digest()
     fill(small_disk)
@@ -220,16 +258,25 @@ import augean.training
 torch.ones(64, 64) @ torch.ones(64, 64)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 1200 * 2**20,) * 2)
-from augean.train import main
+from augean.hydra_main import main
 sys.argv = ["train.py", *sys.argv[1:]]
 main()
 """
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_AS") or sys.platform != "linux", reason="needs Linux's address limit")
+@pytest.mark.skipif(
+    not hasattr(resource, "RLIMIT_AS") or sys.platform != "linux",
+    reason="needs Linux's address limit",
+)
 def test_out_of_memory_on_a_cpu_fails_one_job_with_a_hint_and_the_next_runs(tmp_path: Path) -> None:
     setting = [item for item in TINY if not item.startswith("width")]
-    arguments = ["-m", "width.channels=4096,4", "trainer.epochs=1", *setting[:-1], f"runtime.outputs={tmp_path}"]
+    arguments = [
+        "-m",
+        "width.channels=4096,4",
+        "trainer.epochs=1",
+        *setting[:-1],
+        f"runtime.outputs={tmp_path}",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", OUT_OF_MEMORY, *[item for item in arguments if item != "trainer.epochs=3"]],
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -246,7 +293,9 @@ def test_out_of_memory_on_a_cpu_fails_one_job_with_a_hint_and_the_next_runs(tmp_
 @pytest.mark.parametrize(
     "error",
     [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB"),
+        torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB"
+        ),
         MemoryError(),
         ZeroDivisionError("a fault of the network"),
     ],
@@ -262,7 +311,7 @@ def test_what_a_failed_run_held_is_freed_while_its_exception_is_still_known(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "evaluate", fail)
+        patch.setattr("augean.training.trainer.evaluate", fail)
         with pytest.raises(type(error) if "fault" in str(error) else AugeanError) as caught:
             execute(tiny())
     assert caught.value is not None  # a sweep holds on to it, to say in the end what has failed
@@ -294,15 +343,17 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("recorded") / "outputs"
     config = compose([*TINY, *RECORDED, f"runtime.outputs={outputs}"])
     execute(config)
-    job = records.Job(**job_of(config))
-    record = records.Record("one", "One", "python train.py", "now", [job], **BAND)
+    job = SweepJob(**job_of(config))
+    record = SweepRecord("one", "One", "python train.py", "now", [job], **BAND)
     record.write(outputs)
     assert make_report(outputs).problems == []
     return outputs
 
 
 @pytest.mark.parametrize("harm", HARMS)
-@pytest.mark.parametrize("name", ["metrics.csv", "confusion.csv", "model.json", "steps.npy", "probe.csv"])
+@pytest.mark.parametrize(
+    "name", ["metrics.csv", "confusion.csv", "model.json", "steps.npy", "probe.csv"]
+)
 def test_a_damaged_side_file_is_listed_by_the_report_and_not_used(
     name: str, harm: str, recorded: Path, tmp_path: Path
 ) -> None:
@@ -315,17 +366,21 @@ def test_a_damaged_side_file_is_listed_by_the_report_and_not_used(
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_damaged_weights_are_refused_by_who_reads_them(harm: str, recorded: Path, tmp_path: Path) -> None:
+def test_damaged_weights_are_refused_by_who_reads_them(
+    harm: str, recorded: Path, tmp_path: Path
+) -> None:
     shutil.copytree(recorded, tmp_path / "outputs")
     (file,) = (tmp_path / "outputs" / "runs").glob("*/best.pt")
-    assert rundir.read_checked(file.parent, "best.pt") == file.read_bytes()
+    assert read_verified(file.parent, "best.pt") == file.read_bytes()
     file.write_bytes(HARMS[harm](file.read_bytes(), random.Random(0)))
     with pytest.raises(AugeanError, match=r"best\.pt: was truncated or altered"):
-        rundir.read_checked(file.parent, "best.pt")
+        read_verified(file.parent, "best.pt")
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_damaged_summary_or_record_is_never_believed(seed: int, recorded: Path, tmp_path: Path) -> None:
+def test_a_damaged_summary_or_record_is_never_believed(
+    seed: int, recorded: Path, tmp_path: Path
+) -> None:
     generator, outputs = random.Random(seed), tmp_path / "outputs"
     shutil.copytree(recorded, outputs)
     (summary,), (record,) = outputs.glob("runs/*/summary.json"), outputs.glob("sweeps/*.json")
@@ -334,17 +389,21 @@ def test_a_damaged_summary_or_record_is_never_believed(seed: int, recorded: Path
     identity = summary.parent.name[-10:]
     summary.write_bytes(harm(whole[summary], generator))
     if json_or_none(summary.read_bytes()) != json_or_none(whole[summary]):
-        assert rundir.state(outputs, summary.parent, identity) == "interrupted"
+        assert run_state(outputs, summary.parent, identity) == "interrupted"
         report = make_report(outputs)
         assert [problem.path for problem in report.problems] == [str(summary.relative_to(outputs))]
-        assert execute(compose([f"runtime.outputs={outputs}"], folder=summary.parent)).skipped is False
+        assert (
+            execute(compose([f"runtime.outputs={outputs}"], folder=summary.parent)).skipped is False
+        )
     summary.write_bytes(whole[summary])
     record.write_bytes(harm(whole[record], generator))
-    found, problems = records.read_all(outputs)
+    found, problems = read_records(outputs)
     if json_or_none(record.read_bytes()) != json_or_none(whole[record]):
         assert (found, len(problems)) == ([], 1)
         assert str(record) in problems[0]
-        assert [problem.path for problem in make_report(outputs).problems] == [str(record.relative_to(outputs))]
+        assert [problem.path for problem in make_report(outputs).problems] == [
+            str(record.relative_to(outputs))
+        ]
 
 
 def json_or_none(content: bytes) -> Any:
@@ -355,13 +414,17 @@ def json_or_none(content: bytes) -> Any:
         return None
 
 
-def test_a_damaged_record_is_named_by_status_with_the_remedy(recorded: Path, tmp_path: Path) -> None:
+def test_a_damaged_record_is_named_by_status_with_the_remedy(
+    recorded: Path, tmp_path: Path
+) -> None:
     shutil.copytree(recorded, tmp_path / "outputs")
     (record,) = (tmp_path / "outputs").glob("sweeps/*.json")
     record.write_text(record.read_text().replace('"seed": 0', '"seed": 1'))
     done = status(tmp_path / "outputs")
     assert done.returncode == 2
-    assert f"{record}: was altered or damaged; the sweep's own command writes it again" in done.stderr
+    assert (
+        f"{record}: was altered or damaged; the sweep's own command writes it again" in done.stderr
+    )
     assert "finished" not in done.stdout
 
 
@@ -369,14 +432,18 @@ def test_a_damaged_record_is_named_by_status_with_the_remedy(recorded: Path, tmp
 def test_a_damaged_checkpoint_is_passed_over_with_a_word_and_the_end_is_the_same(
     seed: int, tiny: Make, tmp_path: Path, train_until: Train, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    whole = execute(tiny("trainer.epochs=5", f"runtime.outputs={tmp_path.parent}/whole"))  # once for all seeds
+    whole = execute(
+        tiny("trainer.epochs=5", f"runtime.outputs={tmp_path.parent}/whole")
+    )  # once for all seeds
     config, generator = tiny("trainer.epochs=5"), random.Random(seed)
     train_until(config, 4)
     path = find_address(config).path
-    names = [rundir.CHECKPOINT, rundir.PREVIOUS, rundir.CHECKSUMS]
+    names = [CHECKPOINT, PREVIOUS, CHECKSUMS]
     harmed = [names[0]] if seed < 3 else names[: 2 + seed % 2]
     for name in harmed:
-        (path / name).write_bytes(list(HARMS.values())[seed % 2]((path / name).read_bytes(), generator))
+        (path / name).write_bytes(
+            list(HARMS.values())[seed % 2]((path / name).read_bytes(), generator)
+        )
     outcome = execute(config)
     assert "checkpoint.pt is damaged and was passed over" in outcome.summary["note"]
     assert "is damaged and was passed over" in capfd.readouterr().err
@@ -392,15 +459,19 @@ def test_a_checkpoint_damaged_after_it_was_written_is_never_kept_as_the_one_to_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace = Path.replace
-    for survived in range(4):  # renames before the end of the process: of the new file, the digests, the checkpoint
+    for survived in range(
+        4
+    ):  # renames before the end of the process: of the new file, the digests, the checkpoint
         folder, calls = tmp_path / str(survived), list[Path]()
         folder.mkdir()
         for content in (b"first", b"second"):
-            rundir.save_checkpoint(folder, content)
-        (folder / rundir.CHECKPOINT).write_bytes(b"sEcond")
-        assert rundir.load_checkpoint(folder)[0] == b"first"
+            save_checkpoint(folder, content)
+        (folder / CHECKPOINT).write_bytes(b"sEcond")
+        assert load_checkpoint(folder)[0] == b"first"
 
-        def dying(self: Path, target: Path, calls: list[Path] = calls, limit: int = survived) -> Path:
+        def dying(
+            self: Path, target: Path, calls: list[Path] = calls, limit: int = survived
+        ) -> Path:
             if len(calls) == limit:
                 raise KilledError
             calls.append(target)
@@ -409,10 +480,10 @@ def test_a_checkpoint_damaged_after_it_was_written_is_never_kept_as_the_one_to_f
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", dying)
             with contextlib.suppress(KilledError):
-                rundir.save_checkpoint(folder, b"third")
-        assert rundir.load_checkpoint(folder)[0] == (b"third" if survived == 3 else b"first")
-    (folder / rundir.CHECKPOINT).write_bytes(b"tHird")
-    assert rundir.load_checkpoint(folder)[0] == b"first"
+                save_checkpoint(folder, b"third")
+        assert load_checkpoint(folder)[0] == (b"third" if survived == 3 else b"first")
+    (folder / CHECKPOINT).write_bytes(b"tHird")
+    assert load_checkpoint(folder)[0] == b"first"
 
 
 def test_a_checkpoint_on_a_bad_sector_is_passed_over(
@@ -422,17 +493,22 @@ def test_a_checkpoint_on_a_bad_sector_is_passed_over(
     train_until(config, 4)
 
     def bad(self: Path) -> bytes:
-        if self.name == rundir.CHECKPOINT:
+        if self.name == CHECKPOINT:
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
         return read(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", bad)
         summary = execute(config).summary
-    assert (summary["num_resumes"], summary["note"]) == (1, "checkpoint.pt is damaged and was passed over")
+    assert (summary["num_resumes"], summary["note"]) == (
+        1,
+        "checkpoint.pt is damaged and was passed over",
+    )
 
 
-def test_writers_on_several_machines_share_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writers_on_several_machines_share_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Processes in containers often have one number; a file of both would be torn."""
     monkeypatch.setattr(os, "getpid", lambda: 7)
     file, sync = tmp_path / "record.json", os.fsync
@@ -440,25 +516,30 @@ def test_writers_on_several_machines_share_no_temporary_file(tmp_path: Path, mon
     def meanwhile(descriptor: int) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", sync)
-            rundir.write(file, "the other's")
+            write_atomic(file, "the other's")
         sync(descriptor)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", meanwhile)
-        rundir.write(file, "ours")
+        write_atomic(file, "ours")
     assert file.read_text() == "ours"
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
 def new_journal(path: Path) -> bytes:
-    study = optuna.create_study(storage=open_storage(str(path)), study_name="s", direction="maximize")
+    study = optuna.create_study(
+        storage=open_storage(str(path)), study_name="s", direction="maximize"
+    )
     for value in (0.25, 0.5, 0.75):
         study.add_trial(optuna.create_trial(value=value))
     return path.read_bytes()
 
 
 def values_of(path: Path) -> list[float | None]:
-    return [trial.value for trial in optuna.load_study(study_name="s", storage=open_storage(str(path))).trials]
+    return [
+        trial.value
+        for trial in optuna.load_study(study_name="s", storage=open_storage(str(path))).trials
+    ]
 
 
 def test_every_flipped_bit_of_a_journal_is_noticed(tmp_path: Path) -> None:
@@ -498,12 +579,19 @@ def test_a_line_of_optunas_own_is_accepted_in_a_journal(tmp_path: Path) -> None:
     backend = JournalFileBackend(str(path))
     study = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(backend))
     study.set_user_attr("note", "from the dashboard")
-    assert optuna.load_study(study_name="s", storage=open_storage(str(path))).user_attrs["note"] == "from the dashboard"
+    assert (
+        optuna.load_study(study_name="s", storage=open_storage(str(path))).user_attrs["note"]
+        == "from the dashboard"
+    )
     assert len(list(Journal(str(path)).read_logs(0))) == 5
 
 
 def test_a_damaged_journal_is_one_message_of_the_command_with_a_way_on(tmp_path: Path) -> None:
-    arguments = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", *[item for item in TINY if "optimizer.lr" not in item]]
+    arguments = [
+        "-m",
+        "optimizer.lr=tag(log,interval(1e-3,1))",
+        *[item for item in TINY if "optimizer.lr" not in item],
+    ]
     arguments += ["trainer.epochs=1", "hydra.sweeper.n_trials=1", f"runtime.outputs={tmp_path}"]
     arguments.remove("trainer.epochs=3")
     assert run(*arguments).returncode == 0
@@ -532,7 +620,9 @@ def test_outputs_that_were_moved_or_copied_are_the_same_runs(tiny: Make, tmp_pat
         assert again.summary == first.summary
 
 
-def test_an_interrupted_run_goes_on_where_it_was_moved_to(tiny: Make, tmp_path: Path, train_until: Train) -> None:
+def test_an_interrupted_run_goes_on_where_it_was_moved_to(
+    tiny: Make, tmp_path: Path, train_until: Train
+) -> None:
     whole = execute(tiny(f"runtime.outputs={tmp_path}/whole"))
     train_until(tiny(), 2)
     shutil.move(tmp_path / "outputs", tmp_path / "moved")
@@ -546,16 +636,19 @@ def test_a_directory_copied_over_another_runs_is_not_taken_for_it(
 ) -> None:
     first, other = execute(tiny()), find_address(tiny("seed=1"))
     shutil.copytree(first.address.path, other.path)
-    assert rundir.state(other.outputs, other.path, other.id) == "interrupted"
+    assert run_state(other.outputs, other.path, other.id) == "interrupted"
     outcome = execute(tiny("seed=1"))
     assert not outcome.skipped
     assert outcome.summary["id"] == other.id
     assert (
-        f"is the summary of run {first.address.id}, not of {other.id}; the run is made again" in capfd.readouterr().err
+        f"is the summary of run {first.address.id}, not of {other.id}; the run is made again"
+        in capfd.readouterr().err
     )
 
 
-def test_read_only_outputs_serve_what_is_there_and_name_what_is_not(tiny: Make, tmp_path: Path) -> None:
+def test_read_only_outputs_serve_what_is_there_and_name_what_is_not(
+    tiny: Make, tmp_path: Path
+) -> None:
     folder = tmp_path / "disk"
     with mounted(folder, "size=32m"):
         assert run(*TINY, f"runtime.outputs={folder}/outputs").returncode == 0
@@ -590,7 +683,8 @@ def test_a_file_system_without_locks_is_refused_by_name(
     monkeypatch.setattr(fcntl, "flock", no_locks)
     assert filelock.FileLock is filelock.UnixFileLock
     with pytest.raises(
-        AugeanError, match=r"cannot lock .*runtime\.outputs=.* must be writable and on a file system with"
+        AugeanError,
+        match=r"cannot lock .*runtime\.outputs=.* must be writable and on a file system with",
     ):
         execute(tiny())
     assert not list(tmp_path.glob("outputs/runs/*"))
@@ -627,17 +721,20 @@ def test_a_foreign_checkpoint_is_refused_by_name_and_runs_no_code(
     elif kind == "pickle":
         buffer.write(pickle.dumps(Evil(trace)))
     elif kind.startswith("other"):  # the second fits in every shape
-        config = tiny("width.channels=6" if kind == "other run" else "seed=1", f"runtime.outputs={tmp_path}/other")
+        config = tiny(
+            "width.channels=6" if kind == "other run" else "seed=1",
+            f"runtime.outputs={tmp_path}/other",
+        )
         train_until(config, 2)
         other = find_address(config)
-        buffer.write((other.path / rundir.CHECKPOINT).read_bytes())
+        buffer.write((other.path / CHECKPOINT).read_bytes())
     else:
         buffer.write(b"rubbish")
-    rundir.save_checkpoint(path, buffer.getvalue())  # with a digest that fits
+    save_checkpoint(path, buffer.getvalue())  # with a digest that fits
     with pytest.raises(AugeanError, match="its checkpoint is none of this run"):
         execute(tiny())
     assert not trace.exists()
-    for name in (rundir.CHECKPOINT, rundir.PREVIOUS):
+    for name in (CHECKPOINT, PREVIOUS):
         (path / name).unlink()
     assert execute(tiny()).summary["status"] == "finished"
 
@@ -649,7 +746,9 @@ def test_pickles_in_a_runs_other_files_run_no_code(recorded: Path, tmp_path: Pat
     numpy.save(path / "steps.npy", numpy.array([Evil(trace)], dtype=object), allow_pickle=True)
     torch.save(Evil(trace), path / "best.pt")
     summary = json.loads((path / "summary.json").read_text())
-    rundir.write_summary(path, {key: value for key, value in summary.items() if key not in ("files", "sha256")})
+    write_summary(
+        path, {key: value for key, value in summary.items() if key not in ("files", "sha256")}
+    )
     assert [Path(problem.path).name for problem in make_report(outputs).problems] == ["steps.npy"]
     with pytest.raises(Exception, match=r"[Ww]eights.only|Unsupported"):
         torch.load(path / "best.pt", weights_only=True)
@@ -668,9 +767,13 @@ def test_pickles_in_a_runs_other_files_run_no_code(recorded: Path, tmp_path: Pat
     ],
 )
 def test_a_run_from_a_stranger_is_evaluated_or_refused_and_runs_no_code(
-    name: str, content: bytes | None, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    content: bytes | None,
+    recorded: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from augean.trained import load_run
+    from augean.inference.load import load_model
 
     shutil.copytree(recorded, tmp_path / "outputs")
     (path,) = (tmp_path / "outputs" / "runs").iterdir()
@@ -680,15 +783,20 @@ def test_a_run_from_a_stranger_is_evaluated_or_refused_and_runs_no_code(
     else:
         (path / name).write_bytes(content)
     summary = json.loads((path / "summary.json").read_text())
-    rundir.write_summary(path, {key: value for key, value in summary.items() if key not in ("files", "sha256")})
+    write_summary(
+        path, {key: value for key, value in summary.items() if key not in ("files", "sha256")}
+    )
     with pytest.raises(AugeanError, match=name.partition(".")[0]):
-        load_run(path, data=str(tmp_path), device="cpu", allowed_packages=[])
+        load_model(path, data=str(tmp_path), device="cpu", allowed_packages=[])
     assert not (tmp_path / "trace").exists()
 
 
 FOREIGN = {
     "hydra": "hydra: {callbacks: {x: {_target_: logging.FileHandler, filename: TRACE}}}",
-    "logging": "hydra: {job_logging: {version: 1, handlers: {h: {class: logging.FileHandler, filename: TRACE}}}}",
+    "logging": (
+        "hydra: {job_logging: {version: 1, handlers: {h: {class: logging.FileHandler, filename:"
+        " TRACE}}}}"
+    ),
     "dotted": "hydra.run.dir: TRACE",
     "package": "# @package hydra\ncallbacks: {x: {_target_: logging.FileHandler, filename: TRACE}}",
     "runtime": "runtime: {allowed_packages: [os, subprocess], outputs: TRACE}",
@@ -696,14 +804,19 @@ FOREIGN = {
     "new": "seed: !!python/object/new:subprocess.Popen [[touch, TRACE]]",
     "target": "model: {name: x, _target_: subprocess.Popen, arguments: {args: [touch, TRACE]}}",
     "function": "model: {name: x, _target_: torch.hub.load}",
-    "nested": "model: {name: x, _target_: augean.models.vgg.VGG, arguments: {y: {_target_: os.system, command: x}}}",
+    "nested": (
+        "model: {name: x, _target_: augean.models.vgg.VGG, arguments: {y: {_target_: os.system,"
+        " command: x}}}"
+    ),
     "interpolation": "model: {name: '${oc.env:HOME}', _target_: augean.models.vgg.VGG}",
     "name": "dataset: {name: ../../TRACE, _target_: augean.datasets.digits.Digits}",
 }
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_a_config_from_a_stranger_runs_no_code_and_leaves_no_file(kind: str, tmp_path: Path) -> None:
+def test_a_config_from_a_stranger_runs_no_code_and_leaves_no_file(
+    kind: str, tmp_path: Path
+) -> None:
     trace, folder = tmp_path / "trace", tmp_path / "run"
     folder.mkdir()
     text = FOREIGN[kind].replace("TRACE", str(trace))
@@ -724,7 +837,11 @@ def test_a_config_from_a_stranger_runs_no_code_and_leaves_no_file(kind: str, tmp
     ("arguments", "message"),
     [
         (
-            ["hydra.sweeper.n_trials=1", "optimizer.lr=tag(log,interval(0.1,1))", "hydra.sweeper.study_name=../../x"],
+            [
+                "hydra.sweeper.n_trials=1",
+                "optimizer.lr=tag(log,interval(0.1,1))",
+                "hydra.sweeper.study_name=../../x",
+            ],
             "study_name",
         ),
         (["hydra.sweeper.rows={a:['study:../../x']}"], "study:../../x"),
@@ -733,7 +850,9 @@ def test_a_config_from_a_stranger_runs_no_code_and_leaves_no_file(kind: str, tmp
         (["optimizer.name='a/b'", "seed=0,1"], "optimizer.name"),
     ],
 )
-def test_no_name_in_a_sweep_leaves_the_output_folder(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_no_name_in_a_sweep_leaves_the_output_folder(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
     outputs = tmp_path / "a" / "b" / "outputs"
     setting = [item for item in TINY if not item.startswith("optimizer.lr")]
     done = run("-m", *arguments, *setting, f"runtime.outputs={outputs}")
@@ -741,7 +860,11 @@ def test_no_name_in_a_sweep_leaves_the_output_folder(arguments: list[str], messa
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] in ([], ["a"])
-    outside = [path for path in (tmp_path / "a").rglob("*") if not path.is_relative_to(outputs) and path.is_file()]
+    outside = [
+        path
+        for path in (tmp_path / "a").rglob("*")
+        if not path.is_relative_to(outputs) and path.is_file()
+    ]
     assert outside == []
 
 
@@ -754,7 +877,13 @@ def test_class_names_and_titles_from_strangers_stay_text_in_the_report(tmp_path:
     ])  # fmt: skip
     execute(config)
     title = "<b>\\def\\x{}</b>\r<i>\u2028<u>\x00"
-    write_record(tmp_path / "outputs", "one", [job_of(config)], title=title, command="x\r\r<script>alert(2)</script>")
+    write_record(
+        tmp_path / "outputs",
+        "one",
+        [job_of(config)],
+        title=title,
+        command="x\r\r<script>alert(2)</script>",
+    )
     result = make_report(tmp_path / "outputs")
     assert result.problems == []
     page = (result.directory / "index.html").read_text()
@@ -763,14 +892,21 @@ def test_class_names_and_titles_from_strangers_stay_text_in_the_report(tmp_path:
     for file in (result.directory / "figures").glob("*.svg"):
         assert "<script" not in file.read_text()
     assert "\\def" not in (result.directory / "tables/one.tex").read_text()
-    for name in ("report.md", "tables/one.tex"):  # what stands after a break is no longer in its place
+    for name in (
+        "report.md",
+        "tables/one.tex",
+    ):  # what stands after a break is no longer in its place
         assert not re.search("[\r\x00\u2028]", (result.directory / name).read_bytes().decode())
 
 
 def test_class_names_that_are_no_text_are_refused_before_any_training(tmp_path: Path) -> None:
     make_images(tmp_path / "data", ("cat", os.fsdecode(b"dog\xff")), count=6)
     with pytest.raises(DataError, match="dog"):
-        execute(compose([*PHOTOS, f"runtime.data={tmp_path}/data", f"runtime.outputs={tmp_path}/outputs"]))
+        execute(
+            compose(
+                [*PHOTOS, f"runtime.data={tmp_path}/data", f"runtime.outputs={tmp_path}/outputs"]
+            )
+        )
 
 
 def test_an_image_that_is_a_device_or_a_pipe_is_refused(tmp_path: Path) -> None:
@@ -789,7 +925,10 @@ def test_an_image_that_is_a_device_or_a_pipe_is_refused(tmp_path: Path) -> None:
 def test_results_of_several_versions_in_one_table_are_flagged(tmp_path: Path) -> None:
     from fake_runs import VERSIONS, write_run
 
-    jobs = [write_run(tmp_path, seed=seed, versions={**VERSIONS, "augean": f"0.{seed}"}) for seed in (0, 1)]
+    jobs = [
+        write_run(tmp_path, seed=seed, versions={**VERSIONS, "augean": f"0.{seed}"})
+        for seed in (0, 1)
+    ]
     write_record(tmp_path, "one", jobs)
     result = make_report(tmp_path)
     assert "Mixed versions" in (result.directory / "report.md").read_text()
@@ -804,14 +943,14 @@ def test_a_record_of_another_schema_is_refused_by_name(recorded: Path, tmp_path:
     assert f"{file}: sweep record of schema 7, this Augean reads 1" in done.stderr
 
 
-def test_a_raised_schema_or_core_number_is_another_run(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from augean import config as config_module
-
+def test_a_raised_schema_or_core_number_is_another_run(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = find_address(tiny()).id
     ids = {before}
     for name in ("SCHEMA", "CORE"):
         with monkeypatch.context() as patch:
-            patch.setattr(config_module, name, 99)
+            patch.setattr(f"augean.config.run_id.{name}", 99)
             ids.add(find_address(tiny()).id)
     assert len(ids) == 3
 
@@ -820,19 +959,19 @@ def test_a_second_interrupt_while_a_checkpoint_is_written_leaves_the_one_before(
     tiny: Make, train_until: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_until(tiny(), 2)
-    path, write = find_address(tiny()).path, rundir.write
+    path, write = find_address(tiny()).path, write_atomic
 
     def interrupted(file: Path, content: str | bytes, *, sync: bool = True) -> None:
-        if file.name == rundir.CHECKSUMS:
-            raise training.Interrupted
+        if file.name == CHECKSUMS:
+            raise Interrupted
         write(file, content, sync=sync)
 
-    before = (path / rundir.CHECKPOINT).read_bytes()
+    before = (path / CHECKPOINT).read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(rundir, "write", interrupted)
+        replace_everywhere(patch, write_atomic, interrupted)
         with pytest.raises(SystemExit):
             execute(tiny())
-    assert rundir.load_checkpoint(path)[0] == before
+    assert load_checkpoint(path)[0] == before
     address = find_address(tiny())
-    assert not rundir.is_locked(address.outputs, address.id)
+    assert not is_locked(address.outputs, address.id)
     assert execute(tiny()).summary["status"] == "finished"

@@ -1,4 +1,6 @@
-"""Golden loss curves: when one changes, Augean's mathematics has changed and `CORE` must be raised."""
+"""Golden loss curves: when one changes, Augean's mathematics has changed and `CORE` must be
+raised.
+"""
 
 import json
 from collections.abc import Callable
@@ -6,12 +8,14 @@ from collections.abc import Callable
 import numpy
 import pytest
 
-from augean.config import CORE, Config
-from augean.execute import execute
+from augean.config.run_id import CORE
+from augean.config.schema import Config
+from augean.runs.execute import execute
 from conftest import ROOT
 
 GOLDEN = json.loads((ROOT / "tests" / "golden_curves.json").read_text())
-"""Loss of every step, by overrides, with the `core` number that they belong to. fp32, one thread, x86-64."""
+"""Loss of every step, by overrides, with the `core` number that they belong to. fp32, one thread,
+x86-64."""
 
 
 @pytest.mark.parametrize("overrides", GOLDEN["curves"])
@@ -19,4 +23,6 @@ def test_a_golden_loss_curve_holds(tiny: Callable[..., Config], overrides: str) 
     assert GOLDEN["core"] == CORE
     outcome = execute(tiny("optimizer.lr=0.01", *overrides.split(), "record.step_loss=true"))
     # Other processors sum in another order; a change of the mathematics shows far above this.
-    assert numpy.load(outcome.address.path / "steps.npy") == pytest.approx(GOLDEN["curves"][overrides], rel=2e-3)
+    assert numpy.load(outcome.address.path / "steps.npy") == pytest.approx(
+        GOLDEN["curves"][overrides], rel=2e-3
+    )

@@ -7,7 +7,10 @@ from typing import Any
 
 
 def wait_for(
-    condition: Callable[[], Any], seconds: float = 120, *, process: "subprocess.Popen[str] | None" = None
+    condition: Callable[[], Any],
+    seconds: float = 120,
+    *,
+    process: "subprocess.Popen[str] | None" = None,
 ) -> Any:
     """What `condition` returns, once that is true; `process`, where given, must live until then."""
     deadline = time.monotonic() + seconds

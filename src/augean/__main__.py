@@ -1,6 +1,6 @@
 """`python -m augean` is the command `augean`."""
 
-from augean.cli import main
+from augean.cli.main import main
 
 if __name__ == "__main__":
     main()

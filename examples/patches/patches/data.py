@@ -8,7 +8,9 @@ from augean.data import Images, Source
 
 
 class Patches(Source):
-    """`china.jpg` and `flower.jpg` (640x427) cut into patches of `image_size` pixels; every fifth is for testing."""
+    """`china.jpg` and `flower.jpg` (640x427) cut into patches of `image_size` pixels; every fifth
+    is for testing.
+    """
 
     classes = ("china", "flower")
 

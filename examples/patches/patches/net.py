@@ -8,11 +8,18 @@ from torch import Tensor, nn
 class PatchNet(nn.Module):
     """`depth` stages, each of which halves the image.
 
-    The first four arguments are what Augean gives every model; `depth` is this one's own, `model.arguments.depth`.
+    The first four arguments are what Augean gives every model; `depth` is this one's own,
+    `model.arguments.depth`.
     """
 
     def __init__(
-        self, *, num_classes: int, activation: Callable[[], nn.Module], channels: int, dropout: float, depth: int = 2
+        self,
+        *,
+        num_classes: int,
+        activation: Callable[[], nn.Module],
+        channels: int,
+        dropout: float,
+        depth: int = 2,
     ) -> None:
         super().__init__()
         stages: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1)]

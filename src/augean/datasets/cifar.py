@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from augean.data import Images, Source
+from augean.datasets.base import Images, Source
 from augean.errors import AugeanError, DataError
 
 DOWNLOAD_TIMEOUT_SECONDS = 30.0
@@ -16,8 +16,9 @@ DOWNLOAD_TIMEOUT_SECONDS = 30.0
 class Cifar10(Source):
     """CIFAR-10 (Krizhevsky 2009), 50,000 + 10,000 images of 32x32, by way of torchvision.
 
-    Needs `<root>/cifar-10-python.tar.gz` or the folder that it unpacks to; downloads it otherwise. torchvision checks
-    the md5 of the archive and of every batch file, so the archive's md5 says what the data is.
+    Needs `<root>/cifar-10-python.tar.gz` or the folder that it unpacks to; downloads it otherwise.
+    torchvision checks the md5 of the archive and of every batch file, so the archive's md5 says
+    what the data is.
     """
 
     only_size = 32
@@ -45,13 +46,20 @@ class Cifar10(Source):
                 test = cls(self.root, train=False)
         except AugeanError:
             raise
-        except Exception as error:  # whatever sockets, archives and torchvision raise, the remedy is the same
+        except (
+            Exception
+        ) as error:  # whatever sockets, archives and torchvision raise, the remedy is the same
             raise DataError(self._remedy(cls, error)) from error
-        arrays = [(np.ascontiguousarray(part.data), np.asarray(part.targets, np.int64)) for part in (train, test)]
+        arrays = [
+            (np.ascontiguousarray(part.data), np.asarray(part.targets, np.int64))
+            for part in (train, test)
+        ]
         return Images(*arrays[0], *arrays[1], tuple(train.classes))
 
     def _download(self, cls: Any) -> None:
-        """Fetch and unpack the archive; no truncated one is left behind, but a file that was there before stays."""
+        """Fetch and unpack the archive; no truncated one is left behind, but a file that was there
+        before stays.
+        """
         archive, timeout = self.root / self.archive, socket.getdefaulttimeout()
         existed = archive.exists()
         # torchvision sets none, and a firewall that drops packets would hold a run for minutes.
@@ -73,7 +81,8 @@ class Cifar10(Source):
         archive, folder = self.root / self.archive, self.root / self.folder
         damaged = [str(folder)] * folder.exists() + [str(archive)] * self._is_damaged(archive, cls)
         return (
-            f"{self.title} is not complete in runtime.data={self.root} and cannot be downloaded ({error}): "
+            f"{self.title} is not complete in runtime.data={self.root} and cannot be downloaded"
+            f" ({error}): "
             + (f"remove {' and '.join(damaged)}, incomplete or damaged; " if damaged else "")
             + f"put {self.archive} (from {cls.url}, md5 {self.md5}) into {self.root}, "
             "or try Augean now with dataset=digits, which needs no download"

@@ -4,15 +4,18 @@ import hashlib
 
 import numpy as np
 
-from augean.data import Images, Source, split
+from augean.datasets.base import Images, Source
+from augean.datasets.split import stratified_split
 from augean.errors import DataError
 
 
 class Digits(Source):
-    """scikit-learn's 1,797 real handwritten digits (UCI, Alpaydin and Kaynak 1998), inside the installation.
+    """scikit-learn's 1,797 real handwritten digits (UCI, Alpaydin and Kaynak 1998), inside the
+    installation.
 
-    8x8 grey values of 0 to 16 become 16x16 pixels of RGB from 0 to 255, each value four times. A fixed stratified
-    split, as the data has none of its own, gives 1,497 training and 300 test images.
+    8x8 grey values of 0 to 16 become 16x16 pixels of RGB from 0 to 255, each value four times. A
+    fixed stratified split, as the data has none of its own, gives 1,497 training and 300 test
+    images.
     """
 
     only_size = 16
@@ -27,15 +30,18 @@ class Digits(Source):
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
-        grey, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)  # [1797, 8, 8], [1797]
-        parts = split(labels, num_val=self.num_test, num_train=None, seed=0)
+        grey, labels = (
+            bunch.images.astype(np.uint8),
+            bunch.target.astype(np.int64),
+        )  # [1797, 8, 8], [1797]
+        parts = stratified_split(labels, num_val=self.num_test, num_train=None, seed=0)
         content = hashlib.sha256()
         for index in parts:
             content.update(grey[index].tobytes() + labels[index].astype("<i8").tobytes())
         if content.hexdigest() != self.content:
             raise DataError(
-                "dataset=digits: this scikit-learn has other digits than the ones that Augean's run ids stand for "
-                f"({content.hexdigest()}); install scikit-learn 1.9"
+                "dataset=digits: this scikit-learn has other digits than the ones that Augean's"
+                f" run ids stand for ({content.hexdigest()}); install scikit-learn 1.9"
             )
         levels = np.rint(np.arange(17) * 255 / 16).astype(np.uint8)  # of grey values 0 to 16
         images = levels[grey].repeat(2, axis=1).repeat(2, axis=2)[..., None].repeat(3, axis=3)

@@ -8,14 +8,18 @@ from torch import Tensor, nn
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm, added to their input.
 
-    A block keeps its channels, or doubles them and halves height and width; then its shortcut is a 1x1 convolution
-    with stride 2 and batch norm.
+    A block keeps its channels, or doubles them and halves height and width; then its shortcut is a
+    1x1 convolution with stride 2 and batch norm.
     """
 
-    def __init__(self, in_channels: int, channels: int, activation: Callable[[], nn.Module]) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, activation: Callable[[], nn.Module]
+    ) -> None:
         super().__init__()
         stride = 1 if channels == in_channels else 2
-        self.conv1 = nn.Conv2d(in_channels, channels, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(
+            in_channels, channels, kernel_size=3, stride=stride, padding=1, bias=False
+        )
         self.norm1 = nn.BatchNorm2d(channels)
         self.activation1 = activation()
         self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
@@ -23,31 +27,37 @@ class BasicBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride == 2:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, channels, kernel_size=1, stride=2, bias=False), nn.BatchNorm2d(channels)
+                nn.Conv2d(in_channels, channels, kernel_size=1, stride=2, bias=False),
+                nn.BatchNorm2d(channels),
             )
         self.activation2 = activation()
 
     def forward(self, images: Tensor) -> Tensor:
-        x: Tensor = self.activation1(self.norm1(self.conv1(images)))  # [N, C, H, W] -> [N, C or 2C, H or H/2, W or W/2]
+        x: Tensor = self.activation1(
+            self.norm1(self.conv1(images))
+        )  # [N, C, H, W] -> [N, C or 2C, H or H/2, W or W/2]
         x = self.norm2(self.conv2(x))
         x = self.activation2(x + self.shortcut(images))
         return x
 
 
 class ResNet(nn.Module):
-    """A stem, stages of basic blocks at C, 2C, 4C, ... channels, global average pooling and one linear layer.
+    """A stem, stages of basic blocks at C, 2C, 4C, ... channels, global average pooling and one
+    linear layer.
 
-    At C=64 it equals torchvision's resnet18 and resnet34 (`stem="imagenet"`), with the same order of parameters. Its
-    initial weights do not: they are PyTorch's defaults for each layer, as the report names no initialisation.
+    At C=64 it equals torchvision's resnet18 and resnet34 (`stem="imagenet"`), with the same order
+    of parameters. Its initial weights do not: they are PyTorch's defaults for each layer, as the
+    report names no initialisation.
 
     Args:
         num_classes: length of the output.
-        activation: called without arguments, returns a fresh module; it stands wherever the original has a ReLU.
+        activation: called without arguments, returns a fresh module; it stands wherever the
+            original has a ReLU.
         channels: C, channels of the stem and the first stage.
         dropout: probability before the linear layer; 0 leaves the layer out.
         blocks: blocks per stage; (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) is ResNet-34.
-        stem: "cifar", a 3x3 convolution with stride 1, or "imagenet", 7x7 with stride 2 and 3x3 max-pooling with
-            stride 2.
+        stem: "cifar", a 3x3 convolution with stride 1, or "imagenet", 7x7 with stride 2 and 3x3
+            max-pooling with stride 2.
 
     Raises:
         ValueError: for another stem, or blocks that are not whole numbers of at least 1.
@@ -65,7 +75,9 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if not blocks or not all(isinstance(number, int) and number >= 1 for number in blocks):
-            raise ValueError(f"blocks={list(blocks)}: must be whole numbers of at least 1, one per stage")
+            raise ValueError(
+                f"blocks={list(blocks)}: must be whole numbers of at least 1, one per stage"
+            )
         if stem == "cifar":
             layers: list[nn.Module] = [nn.Conv2d(3, channels, kernel_size=3, padding=1, bias=False)]
         elif stem == "imagenet":
@@ -86,14 +98,17 @@ class ResNet(nn.Module):
             stages.append(nn.Sequential(*stage_blocks))
         self.stages = nn.Sequential(*stages)
 
-        # PyTorch pools to 1x1 by a mean, whose gradient is deterministic on CUDA; that of other sizes is not.
+        # PyTorch pools to 1x1 by a mean, whose gradient is deterministic on CUDA; that of other
+        # sizes is not.
         head: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         if dropout > 0:
             head.append(nn.Dropout(dropout))
         self.head = nn.Sequential(*head, nn.Linear(width, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        x: Tensor = self.stem(images)  # [N, 3, H, W] -> [N, C, H, W], or [N, C, H/4, W/4] with the imagenet stem
+        x: Tensor = self.stem(
+            images
+        )  # [N, 3, H, W] -> [N, C, H, W], or [N, C, H/4, W/4] with the imagenet stem
         x = self.stages(x)  # -> [N, 8C, H/8, W/8] with four stages, counted from the stem's output
         x = self.head(x)  # -> [N, num_classes]
         return x

@@ -1,27 +1,32 @@
-"""VGG (Simonyan and Zisserman 2015), configuration A by default, with or without batch norm, sized for small images."""
+"""VGG (Simonyan and Zisserman 2015), configuration A by default, with or without batch norm, sized
+for small images.
+"""
 
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
 VGG_A: tuple[int | str, ...] = (1, "M", 2, "M", 4, 4, "M", 8, 8, "M", 8, 8, "M")
-"""Configuration A: a 3x3 convolution per number, with that multiple of C as channels; M is 2x2 max-pooling."""
+"""Configuration A: a 3x3 convolution per number, with that multiple of C as channels; M is 2x2
+max-pooling."""
 
 
 class VGG(nn.Module):
     """3x3 convolutions and max-pooling, then a classifier of three linear layers, 8C-8C-8C-classes.
 
-    At C=64 the features equal those of torchvision's vgg11 and vgg11_bn on 32x32 images, with the same order of
-    parameters. Max-pooling rounds sizes up, which changes nothing there and lets smaller images pass: 16x16 ends at 1x1
-    too. Larger ones are averaged to 1x1. Initial weights are PyTorch's defaults for each layer, as the report names no
-    initialisation.
+    At C=64 the features equal those of torchvision's vgg11 and vgg11_bn on 32x32 images, with the
+    same order of parameters. Max-pooling rounds sizes up, which changes nothing there and lets
+    smaller images pass: 16x16 ends at 1x1 too. Larger ones are averaged to 1x1. Initial weights are
+    PyTorch's defaults for each layer, as the report names no initialisation.
 
     Args:
         num_classes: length of the output.
-        activation: called without arguments, returns a fresh module; it stands wherever the original has a ReLU.
+        activation: called without arguments, returns a fresh module; it stands wherever the
+            original has a ReLU.
         channels: C, channels of the first convolution.
         dropout: probability before each linear layer; 0 leaves the layers out.
-        batch_norm: whether batch norm follows every convolution (whose bias is kept, as in torchvision).
+        batch_norm: whether batch norm follows every convolution (whose bias is kept, as in
+            torchvision).
         layout: multiples of C and "M".
 
     Raises:
@@ -51,7 +56,10 @@ class VGG(nn.Module):
                     features.append(nn.BatchNorm2d(width))
                 features.append(activation())
             else:
-                raise ValueError(f"layout={list(layout)}: {entry!r} must be M or a whole multiple of C, at least 1")
+                raise ValueError(
+                    f"layout={list(layout)}: {entry!r} must be M or a whole multiple of C, at"
+                    " least 1"
+                )
         if not any(isinstance(layer, nn.Conv2d) for layer in features):
             raise ValueError(f"layout={list(layout)}: must have at least one convolution")
         self.features = nn.Sequential(*features)

@@ -1,4 +1,6 @@
-"""A table's columns, what flaws it and what it lacks, as text and as CSV; the templates set them into files."""
+"""A table's columns, what flaws it and what it lacks, as text and as CSV; the templates set them
+into files.
+"""
 
 import math
 import re
@@ -9,17 +11,26 @@ from typing import Any, NamedTuple
 
 import pandas
 
-from augean.report.statistics import MARGIN, STATES, Row, Table
+from augean.analysis.comparison import MARGIN, STATES, Row, Table
 
 __all__ = ["MARGIN"]  # for the caption's template
-FACTS = ("dataset", "trainer.epochs", "trainer.batch_size", "device", "trainer.precision", "versions", "loop")
+FACTS = (
+    "dataset",
+    "trainer.epochs",
+    "trainer.batch_size",
+    "device",
+    "trainer.precision",
+    "versions",
+    "loop",
+)
 OURS = "ours\u00a0− published"
 
 
 class Column(NamedTuple):
     heading: str
     kind: str
-    """text, number, or joined: a number that belongs to the column before it, as an interval to its mean."""
+    """text, number, or joined: a number that belongs to the column before it, as an interval to its
+    mean."""
     cells: list[str]
 
 
@@ -53,19 +64,43 @@ def columns(table: Table) -> list[Column]:
         (True, key, "text", lambda row: row.label),
         (True, "n", "number", lambda row: str(row.accuracy.n)),
         (True, "test, %", "number", lambda row: number(row.accuracy.mean)),
-        (not table.sweep.record.design, "95 % interval", "joined", lambda row: around(row.accuracy.half_width)),
+        (
+            not table.sweep.record.design,
+            "95 % interval",
+            "joined",
+            lambda row: around(row.accuracy.half_width),
+        ),
         (True, "sd", "number", lambda row: number(row.accuracy.sd)),
-        (compared, f"to {table.baseline}", "number", lambda row: number(row.difference.value, signed=True)),
-        (compared, "its interval", "joined", lambda row: around((row.difference.high - row.difference.low) / 2)),
+        (
+            compared,
+            f"to {table.baseline}",
+            "number",
+            lambda row: number(row.difference.value, signed=True),
+        ),
+        (
+            compared,
+            "its interval",
+            "joined",
+            lambda row: around((row.difference.high - row.difference.low) / 2),
+        ),
         (compared, "verdict", "text", lambda row: row.difference.verdict),
         (True, "validation, %", "number", lambda row: number(row.val_accuracy)),
         (True, "seconds", "number", lambda row: seconds(row.seconds)),
         (cited, "published, %", "number", lambda row: number(published(row))),
-        (cited, OURS, "number", lambda row: number(row.accuracy.mean - published(row), signed=True)),
+        (
+            cited,
+            OURS,
+            "number",
+            lambda row: number(row.accuracy.mean - published(row), signed=True),
+        ),
         (cited, "published seconds", "number", lambda row: seconds(published(row, "seconds"))),
         (gaps, "without a score", "text", lambda row: _listed(row.states, STATES[1:])),
     ]
-    return [Column(name, kind, [text(row) for row in table.rows]) for wanted, name, kind, text in shown if wanted]
+    return [
+        Column(name, kind, [text(row) for row in table.rows])
+        for wanted, name, kind, text in shown
+        if wanted
+    ]
 
 
 def csv(table: Table) -> str:
@@ -73,9 +108,19 @@ def csv(table: Table) -> str:
     lines = [
         {"row": row.label, "n": row.accuracy.n, "test_accuracy": row.accuracy.mean}
         | {"half_width_95": row.accuracy.half_width, "sd": row.accuracy.sd}
-        | {f"difference_{key}".removesuffix("_value"): value for key, value in row.difference._asdict().items()}
-        | {"val_accuracy": row.val_accuracy, "seconds": row.seconds, "published_test_accuracy": published(row)}
-        | {"published_difference": row.accuracy.mean - published(row), "published_seconds": published(row, "seconds")}
+        | {
+            f"difference_{key}".removesuffix("_value"): value
+            for key, value in row.difference._asdict().items()
+        }
+        | {
+            "val_accuracy": row.val_accuracy,
+            "seconds": row.seconds,
+            "published_test_accuracy": published(row),
+        }
+        | {
+            "published_difference": row.accuracy.mean - published(row),
+            "published_seconds": published(row, "seconds"),
+        }
         | {state: row.states[state] for state in STATES}
         for row in table.rows
     ]
@@ -87,14 +132,28 @@ def published(row: Row, key: str = "test_accuracy") -> float:
     return row.published.get(key, math.nan)
 
 
-@lru_cache(maxsize=64)  # the table's files, report.md and the page all ask for them, each more than once
+@lru_cache(
+    maxsize=64
+)  # the table's files, report.md and the page all ask for them, each more than once
 def facts(table: Table) -> dict[str, "Counter[str]"]:
-    """What the caption states of the runs: by config key its values, where known, and how many runs have each."""
+    """What the caption states of the runs: by config key its values, where known, and how many runs
+    have each.
+    """
     found: dict[str, Counter[str]] = {}
     for run in table.runs:
-        device, sizes = run.get("device"), [run.get(f"num_{part}") or 0 for part in ("train", "val", "test")]
-        split = f" ({sizes[0]:,} + {sizes[1]:,} training and validation images, {sizes[2]:,} test images)" * any(sizes)
-        threads = f", threads: {run['threads']}" if "threads" in run and str(device).startswith("cpu") else ""
+        device, sizes = (
+            run.get("device"),
+            [run.get(f"num_{part}") or 0 for part in ("train", "val", "test")],
+        )
+        split = (
+            f" ({sizes[0]:,} + {sizes[1]:,} training and validation images, {sizes[2]:,} test"
+            " images)" * any(sizes)
+        )
+        threads = (
+            f", threads: {run['threads']}"
+            if "threads" in run and str(device).startswith("cpu")
+            else ""
+        )
         values: list[Any] = [f"{run.get('dataset_title') or ''}{split}"]
         values += [f"{run.get('trainer.epochs', run.get('epochs'))} epochs"]
         values += [(size := run.get("trainer.batch_size")) and f"batch size {size}"]
@@ -106,11 +165,15 @@ def facts(table: Table) -> dict[str, "Counter[str]"]:
 
 
 def warnings(table: Table) -> list[str]:
-    """What a reader must know before comparing the rows; a table that sweeps a key is not blamed for mixing it."""
+    """What a reader must know before comparing the rows; a table that sweeps a key is not blamed
+    for mixing it.
+    """
     mixed = []
     for key, values in facts(table).items():
         if len(values) > 1 and not (table.sweep.record.row_key or "").startswith(key):
-            listed = "; ".join(f"{value} ({runs_text(count)})" for value, count in values.most_common())
+            listed = "; ".join(
+                f"{value} ({runs_text(count)})" for value, count in values.most_common()
+            )
             mixed.append(f"Mixed {key}: {listed}.")
     return [*mixed, *table.warnings]
 
@@ -133,15 +196,26 @@ def runs_text(count: int) -> str:
     return f"{count} run{'' if count == 1 else 's'}"
 
 
-_TEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
+_TEX_NAMES = {
+    "\\": "backslash",
+    "~": "asciitilde",
+    "^": "asciicircum",
+    "<": "less",
+    ">": "greater",
+    "|": "bar",
+}
 _TEX = {character: f"\\text{name}{{}}" for character, name in _TEX_NAMES.items()}
 _TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-_TEX |= {character: f"{{{character}}}" for character in "[]*"}  # after the end of a row these would be its options
+_TEX |= {
+    character: f"{{{character}}}" for character in "[]*"
+}  # after the end of a row these would be its options
 _TEX |= {"±": r"$\pm$", "\u2212": "$-$", "\u00a0": "~", '"': "''"}
 
 
 def line(text: str) -> str:
-    """Text as one line, without control characters: what stands after a break would no longer be text."""
+    """Text as one line, without control characters: what stands after a break would no longer be
+    text.
+    """
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
 
 

@@ -1,0 +1,53 @@
+"""Augean's training core as an entry of `augean bench`: `augean.training.loop`, as a run uses it,
+on random images.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from augean.benchmark.entry import NUM_CLASSES, Entry
+from augean.training.build import build_optimizer
+from augean.training.data import Split
+from augean.training.device import algorithms, choose_layout
+from augean.training.loop import fit
+from augean.training.lr_schedule import LRSchedule
+
+
+def main() -> None:
+    entry = Entry.from_command_line()
+    config, device, size = entry.config, entry.device, entry.config.dataset.image_size
+    config.trainer.epochs = entry.epochs
+    images = torch.randint(0, 256, (entry.images, size, size, 3), dtype=torch.uint8, device=device)
+    train = Split(images, torch.randint(0, NUM_CLASSES, (entry.images,), device=device))
+    network = entry.build_network()
+    network = network.to(memory_format=choose_layout(network, device))
+    num_steps = math.ceil(entry.images / config.trainer.batch_size) * entry.epochs
+    schedule = LRSchedule(config.schedule, config.optimizer.lr, num_steps)
+    scaler = torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16")
+
+    def track(steps: Iterable[int]) -> Iterator[int]:
+        for step in steps:
+            yield step
+            entry.end_step()
+
+    with algorithms(config.trainer.deterministic):
+        results = fit(
+            network,
+            build_optimizer(config, network),
+            schedule,
+            scaler,
+            train,
+            None,
+            config,
+            track=track,
+        )
+        while len(entry.epoch_seconds) < entry.epochs:
+            with entry.epoch():
+                next(results)
+    entry.print_result()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Compose a config with Hydra, on a command line or outside one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from augean.config.override_errors import explain_error
+from augean.config.paths import config_dir, sweeps_dir, yaml_names
+from augean.config.schema import Config
+from augean.config.validation import parse_config
+from augean.errors import ConfigError
+
+
+def register(sweep: str | None = None) -> None:
+    """Store `augean`, which conf/config.yaml and run directories begin with: the schema and the
+    Hydra settings.
+
+    Args:
+        sweep: name of one of Augean's own sweep files, which then needs no `-cd`; one of that name
+            there wins.
+    """
+    store = ConfigStore.instance()
+    if sweep in yaml_names(sweeps_dir()):
+        store.store(name=sweep, node=OmegaConf.load(sweeps_dir() / f"{sweep}.yaml"), replace=True)
+    store.store(name="augean_schema", node=Config, replace=True)
+    store.store(
+        name="augean",
+        replace=True,
+        node={
+            "defaults": [
+                "augean_schema",
+                # Hydra's own log files would lie beside the runs; a run has its train.log.
+                {"override hydra/job_logging": "none"},
+                {"override hydra/hydra_logging": "none"},
+                {"override hydra/sweeper": "augean"},
+                "_self_",
+            ],
+            "hydra": {
+                "output_subdir": None,
+                "run": {"dir": "${runtime.outputs}/.hydra"},
+                "sweep": {"dir": "${runtime.outputs}/.hydra", "subdir": "."},
+            },
+        },
+    )
+
+
+def compose(
+    overrides: Sequence[str] = (), name: str = "config", folder: Path | None = None
+) -> Config:
+    """A checked config, composed outside a command line.
+
+    Raises:
+        AugeanError: for whatever is wrong with the overrides.
+    """
+    register()
+    try:
+        with hydra.initialize_config_dir(str(folder or config_dir())):
+            return parse_config(hydra.compose(name, list(overrides)))
+    except (
+        HydraException,
+        OmegaConfBaseException,
+        ValueError,
+        TypeError,
+        AssertionError,
+        yaml.YAMLError,
+    ) as error:
+        raise ConfigError(
+            explain_error(error, overrides) or f"{overrides}: cannot be composed"
+        ) from error

@@ -1,0 +1,94 @@
+"""The run id: a digest of everything that makes a run what it is (see docs/architecture.md)."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from augean.config.code_digest import module_digest
+from augean.config.schema import TRUSTED_PACKAGES, Config, RuntimeConfig
+from augean.config.validation import class_targets
+
+SCHEMA = 1
+
+"""Raised when the meaning of a config key changes."""
+
+
+CORE = 1
+
+"""Raised when Augean's own mathematics changes, which is when a golden loss curve changes."""
+
+
+def _neutral(item: "Field[Any]") -> Any:
+    if item.default is not MISSING:
+        return item.default
+    return item.default_factory() if item.default_factory is not MISSING else MISSING
+
+
+def plain_value(value: Any, *, floats: bool) -> Any:
+    """A value as hashed: numbers of float fields, and of free arguments, as floats."""
+    if isinstance(value, dict):
+        return {str(name): plain_value(item, floats=floats) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(item, floats=floats) for item in value]
+    if floats and isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int) and (value.bit_length() > 1000 or float(value) != value):
+            return value  # a float cannot tell it from its neighbours
+        return float(value) + 0.0  # -0.0 and 0.0 are one value
+    return value
+
+
+def canonical(node: Any) -> dict[str, Any]:
+    """A dataclass node as it is hashed: without `runtime` and without keys at their neutral
+    default.
+    """
+    hints = get_type_hints(type(node))
+    result: dict[str, Any] = {}
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if isinstance(value, RuntimeConfig):
+            continue
+        if is_dataclass(value):
+            if inner := canonical(value):
+                result[item.name] = inner
+        elif value != _neutral(item):
+            hint = str(hints[item.name])
+            result[item.name] = plain_value(value, floats="float" in hint or "Any" in hint)
+    return result
+
+
+def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
+    """The run's address: 10 hex digits over its config, its data's content and its code.
+
+    Args:
+        config: a checked config.
+        data_digest: content digest of the data set, see `augean.datasets.base.Source.digest`.
+        loop: digest of the code that trains, where that is not Augean's, see `augean.own_loop`.
+    """
+    identity = {
+        "schema": SCHEMA,
+        "core": CORE,
+        "config": canonical(config),
+        "data": data_digest,
+        "code": {
+            target: module_digest(target.rpartition(".")[0])
+            for target in class_targets(config).values()
+            if target.split(".")[0] not in TRUSTED_PACKAGES
+        },
+    }
+    return short_hash(identity if loop is None else {**identity, "loop": loop})
+
+
+def short_hash(identity: Mapping[str, Any]) -> str:
+    """10 hex digits of sha256 over canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def directory_name(config: Config, identity: str) -> str:
+    """Name of the run's directory: readable parts, then the id."""
+    return (
+        f"{config.dataset.name}-{config.model.name}-{config.activation.name}-{config.optimizer.name}"
+        f"-c{config.width.channels}-s{config.seed}-{identity}"
+    )

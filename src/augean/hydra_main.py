@@ -1,0 +1,84 @@
+"""The Hydra entry point: composes a config and hands it to `augean.runs.execute`. The same as
+`augean train`.
+"""
+
+import os
+import sys
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from augean.config.command_line import check_command_line
+from augean.config.compose import register
+from augean.config.override_errors import explain_error
+from augean.config.paths import config_dir
+from augean.config.validation import parse_config
+from augean.errors import AugeanError, ConfigError, UsageError
+from augean.runs.execute import execute, print_outcome
+from augean.sweeps.job import run_job
+from augean.terminal import exit_on_closed_pipe
+
+TRUSTED = ("hydra.*", "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
+
+"""What Hydra itself may construct: its own settings in a config from a stranger could name any
+function."""
+
+
+def task(raw: DictConfig) -> float:
+    """What Hydra runs: a single command, or a sweep's job that a launcher has brought elsewhere."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run_job(parse_config(raw))
+    try:
+        config = parse_config(raw)
+        if config.runtime.launcher.name != "local":
+            raise ConfigError(
+                f"launcher={config.runtime.launcher.name}: is for sweeps; -m makes one of a"
+                " single run"
+            )
+        outcome = execute(config)
+    except AugeanError as error:
+        print(explain_error(error, sys.argv[1:]), file=sys.stderr)
+        raise SystemExit(1) from error
+    print_outcome(outcome)
+    return outcome.objective
+
+
+def main() -> None:
+    """Run the command line `sys.argv`.
+
+    Raises:
+        SystemExit: with a message, and status 1, for a mistake of the user; with 2 for one in the
+            options.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
+    try:
+        register(check_command_line(sys.argv[1:]).config_name)
+        hydra.main(str(config_dir()), "config", execution_whitelist=TRUSTED)(task)()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        exit_on_closed_pipe()
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    except Exception as error:
+        text = explain_error(error, sys.argv[1:])
+        if text is None or (_in_task(error) and not isinstance(error, AugeanError)):
+            raise
+        raise SystemExit(text) from None
+    finally:
+        sys.stdout.flush()
+
+
+def _in_task(error: BaseException) -> bool:
+    """Whether an exception comes out of a run, where it is a fault of the program and wants its
+    traceback.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code is task.__code__:
+            return True
+        traceback = traceback.tb_next
+    return False

@@ -1,0 +1,82 @@
+"""The address of a run, and its outcome if it is finished already."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augean.config.instantiate import find_class
+from augean.config.run_id import directory_name, run_id
+from augean.config.schema import Config
+from augean.datasets.base import Source
+from augean.errors import AugeanError, ConfigError
+from augean.store.run_directory import runs_dir
+from augean.store.summary import read_summary
+
+
+@dataclass(frozen=True)
+class RunAddress:
+    """Where a run lives, whoever asks for it."""
+
+    outputs: Path
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    address: RunAddress
+    summary: Mapping[str, Any]
+    skipped: bool
+    """Whether the run was already over when it was asked for."""
+
+    @property
+    def objective(self) -> float:
+        """What a sweeper may see: the selected validation accuracy, 0 for a diverged run; never a
+        test score.
+        """
+        return (
+            0.0
+            if self.summary["status"] == "diverged"
+            else float(self.summary["val_accuracy"] or 0.0)
+        )
+
+
+def build_source(config: Config) -> Source:
+    """The data set of a config, not yet read."""
+    node, runtime = config.dataset, config.runtime
+    cls = find_class("dataset._target_", node._target_, Source)  # type: ignore[type-abstract]
+    root = Path(runtime.data)
+    cache = Path(runtime.cache) if runtime.cache else root / ".augean"
+    try:
+        return cls(
+            name=node.name, root=root, cache=cache, image_size=node.image_size, **node.arguments
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"dataset: {error}") from error
+
+
+def find_address(config: Config, loop: str | None = None) -> RunAddress:
+    """The run's address. Reads the data set's digest, and the data itself where that is not known
+    yet.
+
+    Args:
+        loop: as for `augean.config.run_id`.
+    """
+    identity = run_id(config, build_source(config).digest(), loop)
+    outputs = Path(config.runtime.outputs)
+    return RunAddress(outputs, identity, runs_dir(outputs) / directory_name(config, identity))
+
+
+def find_outcome(address: RunAddress, *, say: bool = False) -> RunOutcome | None:
+    """The outcome of a run that is over; None when it still has to be trained, with `say` also why
+    again.
+    """
+    try:
+        summary = read_summary(address.path, address.id)
+    except AugeanError as error:
+        if say:
+            print(f"{error}; the run is made again", file=sys.stderr)
+        return None
+    return RunOutcome(address, summary, skipped=True) if summary else None

@@ -1,0 +1,113 @@
+"""A study's journal file in Optuna's format, in which a torn or altered line is noticed.
+
+Every line carries a checksum of its own, under a key that Optuna passes over, so that its dashboard
+opens the file too.
+"""
+
+import json
+import os
+import sys
+import zlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from optuna.storages.journal import JournalFileBackend
+
+from augean.errors import StorageError
+
+CHECKSUM = "augean:crc32"
+
+
+class Journal(JournalFileBackend):
+    """Optuna's journal file under a lock that dies with its holder.
+
+    A last line without an end is what a full disk leaves of a write that failed: nobody was told
+    that it went through, and the next write removes it. Any other damage is refused, as all later
+    lines build on the earlier ones.
+
+    Raises:
+        StorageError: on creation and on reading, for a damaged line; on writing, when the disk is
+            full.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        # Optuna's own lock is a marker file, which a killed holder leaves behind. It is called
+        # .lock, and optuna-dashboard breaks whatever has that name.
+        self.lock = FileLock(f"{path}.flock", fallback_to_soft=False)
+        try:
+            super().__init__(path, lock_obj=self.lock)  # type: ignore[arg-type]
+            self._check()
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be opened ({error.strerror})") from error
+
+    def _check(self) -> None:
+        """Read the file once as a whole: Optuna passes over what it does not understand at the end
+        of a file.
+        """
+        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), start=1):
+            if line.endswith(b"\n"):
+                try:
+                    self._verify(json.loads(line))
+                except (ValueError, RecursionError):
+                    raise self._damaged(number) from None
+
+    def _damaged(self, number: int) -> StorageError:
+        return StorageError(
+            f"{self.path}: line {number} is damaged. To go on with the trials before it: head -n"
+            f" {number - 1} {self.path} > {self.path}.good && mv {self.path}.good {self.path}"
+        )
+
+    @staticmethod
+    def _verify(entry: Any) -> None:
+        # Lines by others, such as notes from the dashboard, have no checksum: they begin with
+        # Optuna's own key.
+        if not isinstance(entry, dict) or next(iter(entry), None) not in (CHECKSUM, "op_code"):
+            raise ValueError
+        if CHECKSUM in entry and entry.pop(CHECKSUM) != _checksum(entry):
+            raise ValueError
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """The entries from that number on, each checked."""
+        number = log_number_from
+        try:
+            for entry in super().read_logs(log_number_from):
+                self._verify(entry)
+                number += 1
+                yield entry
+        except (ValueError, RecursionError):
+            raise self._damaged(number + 1) from None
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add entries, all of them or none."""
+        try:
+            with self.lock:
+                self._cut_torn_line()
+                length = self.path.stat().st_size
+                try:
+                    # The lock is held already, and counts.
+                    super().append_logs([{CHECKSUM: _checksum(entry), **entry} for entry in logs])
+                except OSError:
+                    os.truncate(self.path, length)
+                    raise
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self.path}: {error.strerror}; what it holds is not lost"
+            ) from error
+
+    def _cut_torn_line(self) -> None:
+        with self.path.open("rb+") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 1))
+            if file.read() not in (b"", b"\n"):
+                print(
+                    f"{self.path}: removed its last line, torn by a write that failed",
+                    file=sys.stderr,
+                )
+                file.truncate(self.path.read_bytes().rfind(b"\n") + 1)
+
+
+def _checksum(entry: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(entry, sort_keys=True).encode())

@@ -1,0 +1,73 @@
+"""Open the storage of a study: a journal file, or a database that may be restarting."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import optuna
+
+from augean.errors import ConfigError, StorageError
+from augean.sweeps.journal import Journal
+
+NUM_TRIES, NUM_RECONNECTS, PAUSE_SECONDS = 6, 60, 1.0
+
+"""How often a database is tried at the start, and when it is lost later on; the wait between."""
+
+
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """An Optuna storage: a journal file for a path ending in .journal, else a database for an
+    SQLAlchemy URL.
+
+    Raises:
+        ConfigError: when the database's driver is missing.
+        StorageError: when it cannot be opened, or the journal is damaged.
+    """
+    if url.endswith(".journal"):
+        return optuna.storages.JournalStorage(Journal(url))
+    import sqlalchemy
+
+    for _ in range(NUM_TRIES):
+        try:
+            # A worker trains for long between two statements: no connection is kept open, to die or
+            # to be in the way.
+            storage = optuna.storages.RDBStorage(
+                url, engine_kwargs={"poolclass": sqlalchemy.pool.NullPool}
+            )
+            sqlalchemy.event.listen(storage.engine, "do_connect", _connect)
+            return storage
+        except ImportError as error:
+            raise ConfigError(
+                f"hydra.sweeper.storage: {error.__cause__ or error}; for PostgreSQL pip install"
+                " 'augean[postgresql]'"
+            ) from error
+        except Exception as error:  # SQLAlchemy, its drivers and databases raise whatever they like
+            # Of processes that create one database's tables at once all but one fail: the next time
+            # they are there.
+            failure = error
+            time.sleep(PAUSE_SECONDS)
+    raise StorageError(
+        f"hydra.sweeper.storage: cannot open the study's storage: {failure}"
+    ) from failure
+
+
+def _connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+    """Connect to a database that may be restarting."""
+    for _ in range(NUM_RECONNECTS):
+        with suppress(dialect.loaded_dbapi.OperationalError):
+            return dialect.connect(*arguments, **options)
+        time.sleep(PAUSE_SECONDS)
+    return dialect.connect(*arguments, **options)
+
+
+@contextmanager
+def reaching_storage() -> Iterator[None]:
+    """Turns what a database raises into an error that ends the sweep and blames no trial."""
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        reason = error.__cause__ or error
+        raise StorageError(
+            f"the study's storage cannot be reached any more: {reason}\nWhen it can, the same"
+            " command goes on"
+        ) from error

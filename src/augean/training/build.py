@@ -1,0 +1,141 @@
+"""Build activation, network and optimizer from their config nodes, with every mistake refused by
+name.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from augean.config.instantiate import find_class
+from augean.config.schema import Config
+from augean.errors import ConfigError
+
+T = TypeVar("T")
+
+
+ON_CUDA: dict[type, dict[str, Any]] = {
+    torch.optim.SGD: {"fused": True},
+    torch.optim.Adam: {"fused": True, "capturable": True},
+    torch.optim.AdamW: {"fused": True, "capturable": True},
+    torch.optim.RMSprop: {"foreach": True, "capturable": True},
+}
+
+"""The fastest form of each optimizer whose step can be recorded in a CUDA graph. RMSprop has no
+fused form; Adagrad reads its step count on the host, so it cannot be recorded."""
+
+
+def _construct(key: str, cls: Callable[..., T], **arguments: Any) -> T:
+    """Call a class with arguments from the config, so that a wrong one is named with its key."""
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def _check_arguments(key: str, cls: type, arguments: dict[str, Any]) -> None:
+    parameters = inspect.signature(cls).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in arguments:
+        if name not in parameters:
+            raise ConfigError(
+                f"{key}.{name}: {cls.__qualname__} takes no such argument; it takes"
+                f" {', '.join(parameters)}"
+            )
+
+
+def build_activation(config: Config) -> Callable[[], nn.Module]:
+    """A factory: each call gives a fresh activation module."""
+    node = config.activation
+    cls = find_class("activation._target_", node._target_, nn.Module)
+    _check_arguments("activation.arguments", cls, node.arguments)
+    factory = partial(_construct, "activation", cls, **node.arguments)
+    factory()
+    return factory
+
+
+def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
+    node = config.model
+    cls = find_class("model._target_", node._target_, nn.Module)
+    arguments = dict(node.arguments)
+    if node.stem is not None:
+        _check_arguments("model", cls, {"stem": node.stem})
+        arguments["stem"] = node.stem
+    _check_arguments("model.arguments", cls, arguments)
+    return cls, arguments
+
+
+def build_model(config: Config, num_classes: int) -> nn.Module:
+    """The network, initialised from torch's default generator.
+
+    `model.init=xavier_normal` (Glorot and Bengio 2010) applies to the weights of all convolutions
+    and linear layers.
+    """
+    cls, arguments = _model(config)
+    network = _construct(
+        "model",
+        cls,
+        num_classes=num_classes,
+        activation=build_activation(config),
+        channels=config.width.channels,
+        dropout=config.regularization.dropout,
+        **arguments,
+    )
+    if config.model.init == "xavier_normal":
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_normal_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+    return network
+
+
+def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    node, weight_decay = config.optimizer, config.regularization.weight_decay
+    cls = find_class("optimizer._target_", node._target_, torch.optim.Optimizer)
+    arguments: dict[str, Any] = {"lr": node.lr, **node.arguments}
+    parameters = inspect.signature(cls).parameters
+    if node.momentum is not None:
+        _check_arguments("optimizer", cls, {"momentum": node.momentum})
+        arguments["momentum"] = node.momentum
+    if "weight_decay" in parameters:
+        # Given even when it is 0: AdamW's own default is not.
+        arguments["weight_decay"] = weight_decay
+    elif weight_decay:
+        raise ConfigError(
+            f"regularization.weight_decay={weight_decay}: {cls.__qualname__} takes no weight_decay"
+        )
+    _check_arguments("optimizer.arguments", cls, arguments)
+    return cls, arguments
+
+
+def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer over all parameters, with `regularization.weight_decay` on every one of them.
+
+    Args:
+        network: on the device where it is trained, which decides the optimizer's implementation.
+    """
+    cls, arguments = _optimizer(config)
+    on_cuda = next(network.parameters()).device.type == "cuda"
+    if on_cuda and not arguments.keys() & {"foreach", "fused", "capturable"}:
+        arguments |= ON_CUDA.get(cls, {})
+    return _construct("optimizer", partial(cls, network.parameters()), **arguments)
+
+
+def check_names(config: Config) -> None:
+    """Refuse classes that are not there and arguments that they do not take, before a network can
+    be built.
+
+    What depends on the network, which only the data set's number of classes completes, is left to
+    the run.
+
+    Raises:
+        ConfigError: as the run itself would.
+    """
+    build_activation(config)
+    _model(config)
+    _optimizer(config)

@@ -1,0 +1,138 @@
+"""Send a run's numbers to TensorBoard and Weights & Biases. No logger can fail a run or hold it up.
+
+Each works in a thread of its own, behind a queue: one that raises is left out from there on, and
+one that hangs is left alone. Their files lie beside the runs, in `<outputs>/tensorboard/<run>` and
+`<outputs>/wandb`, so that a run's directory is the same with them and without.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+from augean.config.schema import RuntimeConfig
+from augean.system_errors import require_packages
+
+CLOSE_SECONDS = 15.0
+
+"""What a run waits at its end for a logger to write what it was given."""
+
+
+LoggedRow = Mapping[str, float | None]
+
+
+class TensorBoard:
+    def __init__(self, path: Path, config: Mapping[str, Any], first_epoch: int) -> None:
+        folder = path.parents[1] / "tensorboard" / path.name
+        tensorboard: Any = importlib.import_module("torch.utils.tensorboard")
+        # What an interrupted run wrote beyond its checkpoint is shown no longer.
+        self.writer = tensorboard.SummaryWriter(str(folder), purge_step=first_epoch)
+        self.writer.add_text(
+            "config", "\n".join(f"    {key}: {value}" for key, value in config.items())
+        )
+
+    def log(self, epoch: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, epoch)
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class WandB:
+    """Offline unless WANDB_MODE says otherwise; `wandb sync <outputs>/wandb/offline-run-*`
+    uploads.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any], first_epoch: int) -> None:
+        wandb: Any = importlib.import_module("wandb")
+        settings = wandb.Settings(console="off", silent=True, init_timeout=CLOSE_SECONDS * 2 / 3)
+        self.run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "augean"),
+            mode=os.environ.get("WANDB_MODE", "offline"),
+            dir=str(path.parents[1]),
+            name=path.name,
+            id=path.name[-10:],
+            resume="allow",
+            reinit="create_new",  # runs of one process overlap where one of them hangs
+            config=dict(config),
+            settings=settings,
+        )
+
+    def log(self, epoch: int, values: Mapping[str, float]) -> None:
+        self.run.log(dict(values), step=epoch)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], int], TensorBoard | WandB]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WandB,
+}
+
+
+class Loggers:
+    """Those that `runtime.loggers` names, for one run.
+
+    Raises:
+        SetupError: when one of them is not installed.
+    """
+
+    def __init__(self, runtime: RuntimeConfig, path: Path, config: Mapping[str, Any]) -> None:
+        """Args: the run's directory, and its flat config to be shown."""
+        for name in runtime.loggers:
+            require_packages(name, extra=name)
+        self.queues = {name: SimpleQueue[LoggedRow | None]() for name in runtime.loggers}
+        arguments = [(name, queue, path, config) for name, queue in self.queues.items()]
+        self.threads = [
+            Thread(target=_serve, args=item, name=item[0], daemon=True) for item in arguments
+        ]
+
+    def log(self, row: LoggedRow) -> None:
+        """Hand over the numbers of an epoch; None stands for what does not exist."""
+        for thread in self.threads:
+            if (
+                thread.ident is None
+            ):  # from the first epoch on: what is refused before it leaves nothing behind
+                thread.start()
+        for queue in self.queues.values():
+            queue.put(row)
+
+    def close(self) -> None:
+        for queue in self.queues.values():
+            queue.put(None)
+        for thread in self.threads:
+            if thread.ident is not None:
+                thread.join(CLOSE_SECONDS)
+            if thread.is_alive():
+                print(
+                    f"{thread.name}: not done after {CLOSE_SECONDS:g} s; left alone",
+                    file=sys.stderr,
+                )
+
+
+def _serve(
+    name: str, queue: "SimpleQueue[LoggedRow | None]", path: Path, config: Mapping[str, Any]
+) -> None:
+    try:
+        logger = None
+        while (row := queue.get()) is not None:
+            epoch = int(row["epoch"] or 0)
+            logger = logger or LOGGERS[name](path, config, epoch)
+            logger.log(
+                epoch,
+                {key: value for key, value in row.items() if value is not None and key != "epoch"},
+            )
+        if logger is not None:
+            logger.close()
+    except Exception as error:  # whatever a logger does, the run goes on
+        print(
+            f"{name}: failed ({type(error).__name__}: {error}); the run goes on without it",
+            file=sys.stderr,
+        )

@@ -1,0 +1,61 @@
+"""Learning-rate schedules: a pure function of the step; only the plateau rule looks at the
+validation loss.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from augean.config.schema import ScheduleConfig
+
+
+@dataclass
+class LRSchedule:
+    """The learning rate of every step.
+
+    plateau follows `torch.optim.lr_scheduler.ReduceLROnPlateau` (mode min, relative threshold, no
+    cooldown): after more than `patience` epochs without a new minimum the rate is multiplied by
+    `factor`; the minimum is never reset.
+    """
+
+    config: ScheduleConfig
+    initial: float
+    """Learning rate of the config; the peak for cosine and onecycle."""
+    num_steps: int
+    """Optimizer steps of the whole run."""
+    scale: float = 1.0
+    best: float = math.inf
+    num_bad_epochs: int = 0
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step `step`, 0-based."""
+        name, warmup = self.config.name, round(self.config.warmup * self.num_steps)
+        if name in ("constant", "plateau"):
+            return self.initial * self.scale
+        if step < warmup:
+            return self.initial * (step + 1) / warmup
+        progress = (step - warmup) / max(1, self.num_steps - warmup)
+        if name == "cosine":
+            return self.initial * 0.5 * (1 + math.cos(math.pi * progress))
+        return self.initial * (1 - progress)
+
+    def end_epoch(self, val_loss: float | None) -> None:
+        """Take note of an epoch's validation loss; only plateau looks at it."""
+        if self.config.name != "plateau" or val_loss is None:
+            return
+        if val_loss < self.best * (1 - self.config.threshold):
+            self.best, self.num_bad_epochs = val_loss, 0
+            return
+        self.num_bad_epochs += 1
+        if self.num_bad_epochs > self.config.patience:
+            self.scale, self.num_bad_epochs = self.scale * self.config.factor, 0
+
+    def state(self) -> dict[str, Any]:
+        return {"scale": self.scale, "best": self.best, "num_bad_epochs": self.num_bad_epochs}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.scale, self.best, self.num_bad_epochs = (
+            state["scale"],
+            state["best"],
+            state["num_bad_epochs"],
+        )

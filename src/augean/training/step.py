@@ -1,0 +1,270 @@
+"""One training step: batch, loss, gradient and update; on CUDA captured as a graph and replayed."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from augean.config.schema import Config
+from augean.errors import ConfigError
+from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
+from augean.training.data import Split
+from augean.training.device import autocast, choose_layout
+from augean.training.loss_landscape import ProbeRow, probe
+
+WARMUP_STEPS = 3
+
+"""Steps on CUDA before one is recorded: in them cuDNN chooses its algorithms, and optimizers make
+their state."""
+
+
+def compile_network(network: nn.Module, device: torch.device) -> nn.Module:
+    """torch.compile; the result shares weights and buffers with the network.
+
+    The compiler chooses channels_last by itself, also where `choose_layout` keeps away from it.
+
+    Torch keeps code for 8 variants of a class and leaves further ones uncompiled, with a warning:
+    those of the third network of a sweep. It would also compile for variable sizes, in later
+    networks from the start, once it saw two.
+    """
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 2**16
+    unsafe = choose_layout(network, device) != torch.channels_last
+    compiled = torch.compile(
+        network, dynamic=False, options={"layout_optimization": False} if unsafe else None
+    )
+    assert isinstance(compiled, nn.Module)
+    return compiled
+
+
+class Inputs:
+    """Turns uint8 batches into what the network takes: normalised, in fp32, in the network's memory
+    layout.
+    """
+
+    def __init__(self, network: nn.Module, config: Config, device: torch.device) -> None:
+        self.mean = torch.tensor(config.dataset.mean, device=device)
+        self.std = torch.tensor(config.dataset.std, device=device)
+        self.layout = choose_layout(network, device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] to fp32."""
+        return normalize(images, self.mean, self.std).contiguous(memory_format=self.layout)
+
+
+def batch_loss(
+    network: nn.Module, images: Tensor, labels: Tensor, make_inputs: Inputs, config: Config
+) -> tuple[Tensor, Tensor]:
+    """The loss that is optimised and the number of right predictions of one augmented uint8 batch.
+
+    Args:
+        images: uint8 [B, 3, H, W].
+        labels: int64 [B].
+
+    Returns:
+        scalar loss, and the scalar count; under mixup a prediction counts by its label's weight.
+    """
+    regularization = config.regularization
+    inputs = make_inputs(images)
+    if regularization.cutout:
+        inputs = cutout(inputs, regularization.cutout)
+    if regularization.mixup:
+        inputs, partner, weight = mixup(inputs, regularization.mixup)
+    with autocast(config, images.device):
+        logits = network(inputs)
+    logits, smoothing = logits.float(), regularization.label_smoothing
+    predicted = logits.detach().argmax(1)
+    loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    num_right = (predicted == labels).sum(dtype=torch.float32)
+    if regularization.mixup:
+        other = labels[partner]
+        loss = weight * loss + (1 - weight) * functional.cross_entropy(
+            logits, other, label_smoothing=smoothing
+        )
+        num_right = weight * num_right + (1 - weight) * (predicted == other).sum(
+            dtype=torch.float32
+        )
+    return loss, num_right
+
+
+def probe_step(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    make_inputs: Inputs,
+    config: Config,
+    rate: float,
+) -> list[ProbeRow]:
+    """Probe the loss landscape around the weights before a step of learning rate `rate`; arguments
+    as `batch_loss`.
+
+    In fp32 whatever the run's precision: at bf16 the change of the gradient over the smallest step
+    drowns in rounding.
+    """
+    low, high = config.record.probe_range
+    last = config.record.probe_points - 1
+    step_sizes = [rate * low * (high / low) ** (index / last) for index in range(last + 1)]
+    exact = replace(config, trainer=replace(config.trainer, precision="fp32"))
+    return probe(
+        network,
+        lambda: batch_loss(network, images, labels, make_inputs, exact)[0],
+        step_sizes,
+        images.device,
+    )
+
+
+def begin_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give fused SGD a momentum of zeros, from which (without dampening) its first step makes what
+    it makes from none.
+
+    In fp16 the first step often overflows and is left out; torch (2.14) then takes unset memory for
+    the momentum.
+    """
+    for group in optimizer.param_groups:
+        if group.get("fused") and group.get("momentum"):
+            for parameter in group["params"]:
+                optimizer.state[parameter].setdefault(
+                    "momentum_buffer", torch.zeros_like(parameter)
+                )
+
+
+class Step:
+    """One training step: batch, loss, gradient, update.
+
+    On CUDA it is recorded as a graph after `WARMUP_STEPS` steps and replayed from then on, so that
+    a step costs the host one launch instead of some hundred. The optimizer is in the graph where it
+    reads its learning rate from the device and keeps its state (see
+    `augean.training.build.build_optimizer`); else it steps outside.
+
+    A last, shorter batch is neither recorded nor compiled: code for its size takes longer to make
+    than it could save.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        train: Split,
+        config: Config,
+    ) -> None:
+        self.network, self.optimizer, self.scaler, self.train, self.config = (
+            network,
+            optimizer,
+            scaler,
+            train,
+            config,
+        )
+        self.padded = pad(train.images, config.augmentation.crop_padding)
+        self.make_inputs = Inputs(network, config, train.images.device)
+        self.compiled = (
+            compile_network(network, train.images.device) if config.runtime.compile else None
+        )
+        self.parameters = [
+            parameter for parameter in network.parameters() if parameter.requires_grad
+        ]
+        # A probe looks at a batch before its step, so the two cannot be one recording.
+        cuda = train.images.device.type == "cuda"
+        self.records = cuda and config.runtime.cuda_graph and not config.record.probe_every
+        self.num_eager = WARMUP_STEPS
+        self.graph: torch.cuda.CUDAGraph | None = None
+        capturable = optimizer.defaults.get("capturable", optimizer.defaults.get("fused"))
+        # A cleared state would leave the graph with freed memory; a scaler decides on the host
+        # whether to step.
+        resets = config.trainer.reset_optimizer == "epoch"
+        self.whole = self.records and bool(capturable) and not scaler.is_enabled() and not resets
+        # Read from the device in steps outside the graph too: as a number of the host it has other
+        # last bits.
+        self.rate: Tensor | None = None
+        if cuda and config.runtime.cuda_graph and capturable:
+            self.rate = torch.zeros((), device=train.images.device)
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [B, 3, H, W], augmented, and int64 [B]: images `index` with their labels."""
+        size, flip = self.train.images.shape[1], self.config.augmentation.flip
+        return crop_and_flip(self.padded, index, size, flip), self.train.labels[index]
+
+    def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave the gradient on the parameters; returns loss and number of right predictions, see
+        `batch_loss`.
+        """
+        full = len(labels) == self.config.trainer.batch_size
+        network = self.compiled if full and self.compiled is not None else self.network
+        loss, num_right = batch_loss(network, images, labels, self.make_inputs, self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), num_right
+
+    def update(self) -> None:
+        """Apply the gradient."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of the next step."""
+        if self.rate is not None:
+            self.rate.fill_(rate)
+        else:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+
+    def eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A step on a given batch, not recorded; returns as `gradient`."""
+        result = self.gradient(images, labels)
+        self.update()
+        return result
+
+    def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """A step on images `index` of the training set, int64 [B]; returns as `gradient`, valid
+        until the next call.
+        """
+        if not self.records or len(index) < self.config.trainer.batch_size:
+            return self.eager(*self.batch(index))
+        if self.num_eager:
+            self.num_eager -= 1
+            return self._aside(index)
+        if self.graph is None:
+            self._record(index)
+        assert self.graph is not None
+        self.index.copy_(index)
+        self.graph.replay()
+        if not self.whole:
+            for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+                parameter.grad = gradient  # a shorter batch left its own
+            self.update()
+        return self.result
+
+    def _aside(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """A step on a stream of its own, as recording needs it before."""
+        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            result = self.eager(*self.batch(index))
+        current.wait_stream(stream)
+        return result
+
+    def _record(self, index: Tensor) -> None:
+        self.index = index.clone()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.result = self.gradient(*self.batch(self.index))
+                if self.whole:
+                    self.update()
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            cause = (
+                error.__context__ or error
+            )  # when a step fails, the end of its recording may fail as well
+            if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, RuntimeError):
+                raise cause from None
+            raise ConfigError(
+                "runtime.cuda_graph=true: a step of this model or optimizer cannot be recorded,"
+                " for example because it reads a number from the device; set"
+                f" runtime.cuda_graph=false\n{cause}"
+            ) from error
+        self.gradients = [parameter.grad for parameter in self.parameters]
+        self.graph = graph

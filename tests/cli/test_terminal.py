@@ -1,0 +1,91 @@
+"""What is shown: bars and colours on a terminal alone, little when quiet, and how long a sweep
+still takes.
+"""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from augean.hydra_main import main
+from augean.store.sweep_record import SweepJob, SweepRecord
+from conftest import TINY
+
+TIMEOUT_SECONDS = 240
+
+
+def on_terminal(*words: str, **environment: str) -> str:
+    """What a command of augean writes to a terminal of 80 columns, both streams together."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    without = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "augean", *words],
+        env={**without, "TERM": "xterm", **environment},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while part := os.read(ours, 65536):
+            said += part
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(ours)
+    assert child.wait(TIMEOUT_SECONDS) == 0
+    return said.decode()
+
+
+def test_a_quiet_sweep_says_what_is_left_and_for_how_long_and_no_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # TINY has runtime.progress=none.
+    monkeypatch.setattr(
+        sys, "argv", ["train.py", "-m", *TINY, "seed=0,1", f"runtime.outputs={tmp_path}"]
+    )
+    main()
+    out, err = capsys.readouterr()
+    patterns = [
+        r"Sweep \S+: 2 runs, 0 of them there already\.",
+        r"\[2 left\] .*",
+        r"Run \w+ finished: .*",
+        r"  validation .*, test .*",
+        r"\[1 left, about \d+ s\] .*",
+        r"Run \w+ finished: .*",
+        r"  validation .*, test .*",
+        r"Sweep \S+: 2 finished, 0 diverged, 0 failed \(0 were there before\)\.",
+    ]
+    lines = out.splitlines()
+    assert len(lines) == len(patterns)
+    for line, pattern in zip(lines, patterns, strict=True):
+        assert re.fullmatch(pattern, line), line
+    assert err == ""
+    assert "\033" not in out
+
+
+def test_a_run_on_a_terminal_shows_a_bar_that_fits_and_the_time_left(tmp_path: Path) -> None:
+    said = on_terminal("train", *TINY, "runtime.progress=auto", f"runtime.outputs={tmp_path}")
+    bars = [line for line in re.split(r"[\r\n]+", said) if line.startswith("epoch")]
+    assert re.fullmatch(
+        r"epoch 3/3 100% \|█+\| 00:00 left, train \d+\.\d+%, val \d+\.\d+%\s*", bars[-1]
+    )
+    assert max(map(len, bars)) <= 80
+
+
+def test_colours_are_for_terminals_whose_user_did_not_refuse_them(tmp_path: Path) -> None:
+    record = SweepRecord(
+        "table", "Table", "augean train", "now", [SweepJob("0123456789", "run", "row", 0)]
+    )
+    record.write(tmp_path)
+    (tmp_path / "runs" / "run").mkdir(parents=True)  # begun, not over: interrupted
+    ask = ("status", "--outputs", str(tmp_path))
+    assert "\033[33m1 interrupted\033[0m" in on_terminal(*ask)
+    assert "table (Table): 1 interrupted\r\n" in on_terminal(*ask, NO_COLOR="1")
+    piped = subprocess.run([sys.executable, "-m", "augean", *ask], capture_output=True, text=True)
+    assert "table (Table): 1 interrupted\n" in piped.stdout

@@ -1,0 +1,265 @@
+"""The run address: what changes it, what does not, and what is refused before any work."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from augean.config.code_digest import module_digest
+from augean.config.compose import compose
+from augean.config.labels import row_label
+from augean.config.run_id import canonical, directory_name, run_id
+from augean.config.schema import Config, TrainerConfig
+from augean.config.validation import flatten_config, parse_config
+from augean.errors import ConfigError
+from augean.runs.address import build_source
+from conftest import ROOT
+
+GOLDEN = json.loads((ROOT / "tests" / "golden_ids.json").read_text())
+
+
+def identity(*overrides: str) -> str:
+    config = compose(overrides)
+    return run_id(config, build_source(config).digest())
+
+
+@pytest.mark.parametrize("line", GOLDEN, ids=str)
+def test_golden_ids_hold(line: str) -> None:
+    assert identity(*line.split()) == GOLDEN[line]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("regularization=l2_1e-4", "regularization.weight_decay=0.0001"),
+        ("regularization=l2_1e-4", "regularization.weight_decay=1e-4"),
+        ("width=w32", "width.channels=32"),
+        ("", "width=w64 activation=leaky_relu optimizer=sgd schedule=plateau experiment=report"),
+        ("optimizer.lr=1", "optimizer.lr=1.0"),
+        ("optimizer.lr=0.1", "optimizer.lr=1e-1"),
+        ("augmentation=none", "augmentation.crop_padding=0 augmentation.flip=false"),
+        (
+            "",
+            (
+                "runtime.device=cpu runtime.outputs=elsewhere runtime.threads=1 runtime.workers=3"
+                " runtime.progress=none"
+            ),
+        ),
+        (
+            "",
+            (
+                "runtime.table.title=x runtime.compile=true runtime.checkpoint_seconds=0"
+                " runtime.data=elsewhere"
+            ),
+        ),
+        ("activation.arguments.negative_slope=1", "activation.arguments.negative_slope=1.0"),
+        ("regularization.weight_decay=-0.0", "regularization.weight_decay=0"),
+    ],
+)
+def test_equal_configs_written_differently_are_one_run(one: str, other: str) -> None:
+    assert identity(*one.split()) == identity(*other.split())
+
+
+def test_every_key_outside_runtime_changes_the_id() -> None:
+    base = compose(["dataset=digits"])
+    seen = {run_id(base, "d"): "the base"}
+    changed: dict[str, Any] = {
+        "model.stem": "imagenet",
+        "model.init": "xavier_normal",
+        "optimizer.momentum": None,
+        "schedule.name": "cosine",
+        "trainer.precision": "fp32",
+        "trainer.reset_optimizer": "epoch",
+        "dataset.num_train": 500,
+    }
+    for key, value in flatten_config(base).items():
+        name = key.partition(".")[2]
+        if name.startswith(("name", "_target_")) and key != "schedule.name":
+            continue
+        raw = dataclasses.asdict(base)
+        *path, last = key.split(".")
+        node = raw
+        for part in path:
+            node = node[part]
+        if key in changed:
+            node[last] = changed[key]
+        elif isinstance(value, bool):
+            node[last] = not value
+        elif isinstance(value, list):
+            node[last] = [item / 2 if isinstance(item, float) else item + 1 for item in value]
+        elif isinstance(value, float):
+            node[last] = value / 2 + 0.1
+        elif isinstance(value, int):
+            node[last] = value + (8 if name == "image_size" else 1)
+        new = run_id(parse_config(raw), "d")
+        assert new not in seen, f"{key} changes nothing: same id as {seen.get(new)}"
+        seen[new] = key
+    assert run_id(base, "other data") not in seen
+    assert len(seen) > 30
+
+
+def test_a_new_neutral_key_changes_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = compose(["dataset=digits"])
+    wider = dataclasses.make_dataclass(
+        "TrainerConfig",
+        [("clip_gradient", float, dataclasses.field(default=0.0))],
+        bases=(TrainerConfig,),
+    )
+    after = dataclasses.replace(before, trainer=wider(**vars(before.trainer)))
+    assert run_id(after, "d") == run_id(before, "d")
+    after.trainer.clip_gradient = 1.0  # type: ignore[attr-defined]
+    assert run_id(after, "d") != run_id(before, "d")
+
+
+values = st.fixed_dictionaries(
+    {
+        "optimizer.lr": st.floats(1e-6, 10, allow_subnormal=False),
+        "regularization.weight_decay": st.floats(0, 1),
+        "width.channels": st.integers(1, 512),
+        "seed": st.integers(0, 2**31 - 1),
+        "trainer.epochs": st.integers(1, 500),
+        "trainer.batch_size": st.integers(2, 4096),
+        "trainer.deterministic": st.booleans(),
+        "dataset.std": st.lists(st.floats(0.01, 2), min_size=3, max_size=3),
+    }
+)
+BASE = dataclasses.asdict(compose(["dataset=digits"]))
+
+
+def with_values(flat: dict[str, Any], spell: Callable[[Any], Any]) -> Config:
+    raw = json.loads(json.dumps(BASE))
+    for key, value in flat.items():
+        *path, last = key.split(".")
+        node = raw
+        for part in path:
+            node = node[part]
+        node[last] = spell(value)
+    return parse_config(raw)
+
+
+@given(values)
+@settings(max_examples=40, deadline=None)
+def test_values_spelled_as_text_or_as_numbers_have_one_id(flat: dict[str, Any]) -> None:
+    def text(value: Any) -> Any:
+        return [repr(item) for item in value] if isinstance(value, list) else repr(value).lower()
+
+    assert run_id(with_values(flat, text), "d") == run_id(
+        with_values(flat, lambda value: value), "d"
+    )
+
+
+@given(values, values)
+@settings(max_examples=40, deadline=None)
+def test_different_values_have_different_ids_and_equal_ones_equal(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    first, second = with_values(one, lambda value: value), with_values(other, lambda value: value)
+    assert (run_id(first, "d") == run_id(second, "d")) == (canonical(first) == canonical(second))
+    assert run_id(parse_config(dataclasses.asdict(first)), "d") == run_id(first, "d")
+
+
+@pytest.mark.parametrize(
+    ("edit", "same"),
+    [
+        ("# a comment\n{}", True),
+        ('"""A module docstring."""\n{}', True),
+        ("{}\n\n\n", True),
+        ("{}\nCONSTANT = 1\n", False),
+    ],
+)
+def test_a_semantic_edit_to_a_users_class_changes_the_id_and_a_comment_does_not(
+    edit: str, same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = 'class Square:\n    """Squares."""\n    def forward(self, x):\n        return x * x\n'
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "my_activation.py"
+    config = compose(
+        [
+            "activation._target_=my_activation.Square",
+            "runtime.allowed_packages=[torch,augean,my_activation]",
+        ]
+    )
+    ids = []
+    for source in (code, edit.format(code)):
+        module.write_text(source)
+        module_digest.cache_clear()
+        ids.append(run_id(config, "d"))
+    assert (ids[0] == ids[1]) == same
+    sys.modules.pop("my_activation", None)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("trainer.epochs=0", "trainer.epochs=0: must be at least 1"),
+        ("trainer.precision=fp8", "trainer.precision=fp8: must be one of bf16, fp16, fp32"),
+        ("optimizer.lr=-1", "optimizer.lr=-1.0: must be above 0"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: must be"),
+        ("optimizer.lr=inf", "finite"),
+        ("+trainer.foo=1", "trainer.foo: Key 'foo' not in 'TrainerConfig'"),
+        ("+foo=1", "foo: Key 'foo' not in 'Config'"),
+        ("seed=-1", "seed=-1: must be at least 0"),
+        ("model.stem=large", "model.stem=large: must be one of cifar, imagenet"),
+        ("dataset.num_val=0", "schedule=plateau needs a validation loss"),
+        ("dataset.mean=[0.5]", "dataset.mean=[0.5]: must be three finite numbers"),
+        ("dataset.std=[0.5,0,0.5]", "must be above 0"),
+        ("optimizer._target_=os.system", "only classes of torch, torchvision, augean are allowed"),
+        ("optimizer._target_=torch", "must be a dotted class name"),
+        ("+optimizer.arguments.weight_decay=0.1", "use regularization.weight_decay"),
+        (
+            "+optimizer.arguments.momentum=0.1",
+            "optimizer.arguments.momentum: use optimizer.momentum",
+        ),
+        ("+dataset.arguments.image_size=8", "dataset.arguments.image_size: use dataset, its"),
+        ("model=resnet18 +model.arguments.stem=imagenet", "model.arguments.stem: use model.stem"),
+        (
+            "+model.arguments.block._target_=os.system",
+            "model.arguments.block._target_: keys that start with '_'",
+        ),
+        ("dataset.name=../../etc", "dataset.name='../../etc': letters, digits"),
+        ("runtime.device=gpu", "runtime.device=gpu: must be auto, cpu, cuda, cuda:<n> or mps"),
+        ("dataset=image_folder", "dataset.name"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_place_and_what_is_valid(
+    overrides: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(overrides.split())
+    assert message in str(caught.value)
+
+
+def test_all_range_problems_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(["trainer.epochs=0", "trainer.batch_size=1", "seed=-1"])
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_row_labels_are_the_same_for_numbers_and_their_text() -> None:
+    assert [row_label(value) for value in (0.0001, "1e-4", 0.0, "0", 64, "64", "relu")] == [
+        "0.0001", "0.0001", "0", "0", "64", "64", "relu",
+    ]  # fmt: skip
+
+
+def test_the_directory_name_reads_like_the_run() -> None:
+    config = compose(["dataset=digits", "width=w16", "seed=3"])
+    assert (
+        directory_name(config, "0123456789") == "digits-resnet18-leaky_relu-sgd-c16-s3-0123456789"
+    )
+
+
+def test_the_digest_of_a_source_is_the_same_on_every_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "golden_module.py").write_text(
+        "import torch\n\n\nclass Square(torch.nn.Module):\n    def forward(self, x, *, power: int ="
+        " 2):\n        return [y ** power for y in x if y is not None]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert module_digest("golden_module") == "9894af6eee43f572"

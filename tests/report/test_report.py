@@ -1,0 +1,910 @@
+"""The report is honest, complete and unbreakable: properties over folders of invented runs."""
+
+import csv
+import json
+import math
+import random
+import re
+import shutil
+import statistics as plain
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pandas
+import pytest
+from scipy import stats
+
+from augean.analysis.comparison import MOST_DUNNETT, compare, estimate, summarise
+from augean.analysis.load import scan
+from augean.errors import AugeanError
+from augean.report import ReportResult, load_metrics, load_runs, make_report
+from augean.report.tables import markdown, number, tex
+from augean.store.locks import hold_lock
+from augean.store.run_directory import runs_dir, write_metrics
+from augean.store.summary import write_summary
+from conftest import ROOT
+from fake_runs import sign, write_examples, write_record, write_run
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> ReportResult:
+    outputs = tmp_path_factory.mktemp("example")
+    write_examples(outputs)
+    return make_report(outputs)
+
+
+def table(result: ReportResult, name: str) -> dict[str, dict[str, str]]:
+    """A table's CSV by row label."""
+    with (result.directory / "tables" / f"{name}.csv").open() as file:
+        return {row["row"]: row for row in csv.DictReader(file)}
+
+
+def page(result: ReportResult) -> str:
+    return (result.directory / "index.html").read_text()
+
+
+def seeds(outputs: Path, scores: list[float], row: str = "a", **more: Any) -> list[dict[str, Any]]:
+    """One finished run a score, in percent."""
+    return [
+        write_run(
+            outputs,
+            seed=seed,
+            accuracy=score / 100,
+            row=row,
+            activation__name=row,
+            files=False,
+            **more,
+        )
+        for seed, score in enumerate(scores)
+    ]
+
+
+def resign(path: Path, **changes: Any) -> None:
+    """Write a run's summary again, after its files or its numbers were changed on purpose."""
+    summary = json.loads((path / "summary.json").read_text())
+    del summary["sha256"]
+    write_summary(path, summary | changes)
+
+
+# Statistics
+
+
+def test_a_mean_its_spread_and_its_median_time_equal_those_computed_by_hand(tmp_path: Path) -> None:
+    jobs = [
+        write_run(tmp_path, seed=s, accuracy=a, seconds=t)
+        for s, a, t in ((0, 0.9, 3), (1, 0.8, 5), (2, 0.85, 100))
+    ]
+    write_record(tmp_path, "one", jobs)
+    row = table(make_report(tmp_path), "one")["leaky_relu"]
+    assert float(row["test_accuracy"]) == pytest.approx(85)
+    assert float(row["sd"]) == pytest.approx(5)
+    assert float(row["seconds"]) == 5
+    assert row["n"] == "3"
+
+
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_the_interval_is_scipys_t_interval(n: int) -> None:
+    generator = random.Random(n)
+    values = [generator.gauss(90, 2) for _ in range(n)]
+    found = estimate(values)
+    low, high = stats.t.interval(0.95, n - 1, loc=plain.mean(values), scale=stats.sem(values))
+    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(
+        (low, high)
+    )
+
+
+def test_one_seed_has_a_value_and_no_spread(tmp_path: Path) -> None:
+    write_record(
+        tmp_path,
+        "one",
+        [*seeds(tmp_path, [90.0], "a"), *seeds(tmp_path, [80.0, 81.0], "b")],
+        baseline="b",
+    )
+    result = make_report(tmp_path)
+    row = table(result, "one")["a"]
+    assert (row["n"], row["test_accuracy"], row["half_width_95"], row["sd"]) == ("1", "90", "", "")
+    assert row["difference_verdict"] == "undecided at n=1"
+    line = next(
+        line
+        for line in (result.directory / "tables/one.md").read_text().splitlines()
+        if line.startswith("| a")
+    )
+    assert [cell.strip() for cell in line.split("|")][2:6] == ["1", "90.00", "-", "-"]
+
+
+def test_seeds_that_collapsed_to_one_score_have_no_interval() -> None:
+    assert math.isnan(estimate([10.0, 10.0, 10.0]).half_width)
+
+
+def test_the_difference_is_dunnetts_where_variances_are_alike() -> None:
+    scores = {
+        "base": [90.0, 91.0, 92.0, 90.5],
+        "up": [95.0, 96.1, 97.0, 95.5],
+        "same": [90.1, 91.2, 91.9, 90.6],
+    }
+    differences, method = compare(scores, "base", {})
+    expected = stats.dunnett(
+        scores["up"], scores["same"], control=scores["base"], rng=0
+    ).confidence_interval(0.95)
+    assert method.startswith("Dunnett's test")
+    assert differences["up"].low == pytest.approx(expected.low[0], abs=0.05)
+    assert differences["same"].high == pytest.approx(expected.high[1], abs=0.05)
+    assert differences["base"].verdict == "baseline"
+    assert differences["up"].verdict == "better"
+    assert differences["same"].verdict == "undecided at n=4"
+
+
+def test_unequal_variances_are_compared_by_welch_and_holm() -> None:
+    generator = random.Random(0)
+    scores = {
+        name: [generator.gauss(90, sd) for _ in range(8)]
+        for name, sd in (("base", 0.1), ("x", 5), ("y", 0.1))
+    }
+    scores["y"] = [value - 3 for value in scores["y"]]
+    differences, method = compare(scores, "base", {})
+    assert "Welch" in method
+    assert "Levene" in method
+    p_values = [
+        float(stats.ttest_ind(scores[name], scores["base"], equal_var=False).pvalue)
+        for name in ("x", "y")
+    ]
+    assert p_values[1] < p_values[0]
+    assert differences["y"].p == pytest.approx(2 * p_values[1])
+    assert differences["x"].p == pytest.approx(max(p_values[0], 2 * p_values[1]))
+    bounds = stats.ttest_ind(scores["y"], scores["base"], equal_var=False).confidence_interval(
+        0.975
+    )
+    assert (differences["y"].low, differences["y"].high) == pytest.approx((bounds.low, bounds.high))
+    assert differences["y"].verdict == "worse"
+
+
+def test_a_small_difference_known_well_is_equivalent() -> None:
+    scores = {name: [90 + 0.01 * seed for seed in range(8)] for name in ("base", "same")}
+    differences, _ = compare(scores, "base", {}, margin=0.5)
+    assert differences["same"].verdict == "equivalent (±0.5)"
+
+
+def test_a_row_with_a_diverged_run_is_never_better_and_a_baseline_with_one_never_flattered() -> (
+    None
+):
+    scores = {
+        "base": [80.0, 80.1, 80.2],
+        "up": [90.0, 90.1, 90.2],
+        "down": [70.0, 70.1, 70.2],
+        "flat": [80.0, 80.1, 80.2],
+    }
+    verdicts = {
+        name: item.verdict
+        for name, item in compare(scores, "base", {"up": 1, "down": 1, "flat": 2})[0].items()
+    }
+    assert verdicts["up"] == "undecided at n=3, 1 diverged"
+    assert verdicts["down"] == "worse, 1 diverged"
+    assert verdicts["flat"] == "undecided at n=3, 2 diverged"
+    verdicts = {
+        name: item.verdict for name, item in compare(scores, "base", {"base": 1})[0].items()
+    }
+    assert verdicts["up"] == "better"
+    assert verdicts["down"].startswith("undecided")
+
+
+@pytest.mark.parametrize("num_rows", [1, 3, MOST_DUNNETT + 1])
+def test_comparisons_without_any_spread_stay_undecided_without_a_warning(num_rows: int) -> None:
+    scores = {str(row): [10.0 + row, 10.0 + row] for row in range(num_rows + 1)}
+    differences, _ = compare(scores | {"same": [10.0, 10.0]}, "0", {})
+    assert differences["1"].verdict == differences["same"].verdict == "undecided at n=2"
+
+
+def test_false_verdicts_are_rare_where_all_rows_are_one_distribution() -> None:
+    generator, wrong, tables = random.Random(1), 0, 100
+    for _ in range(tables):
+        scores = {name: [generator.gauss(90, 0.5) for _ in range(5)] for name in "abc"}
+        verdicts = {item.verdict for item in compare(scores, "a", {})[0].values()}
+        wrong += bool(verdicts & {"better", "worse"})
+    assert wrong <= 13  # 5 are expected; more than 13 has a chance below 0.1 %
+
+
+# What counts
+
+
+def test_a_seed_counts_once_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, [80.0, 90.0])
+    again = write_run(
+        tmp_path,
+        seed=0,
+        accuracy=0.1,
+        row="a",
+        activation__name="a",
+        optimizer__lr=0.2,
+        files=False,
+    )
+    write_record(tmp_path, "one", [*jobs, jobs[0], again])
+    result = make_report(tmp_path)
+    row = table(result, "one")["a"]
+    assert (row["n"], row["test_accuracy"]) == ("2", "85")
+    assert "seed 0: several runs" in page(result)
+
+
+def test_unfinished_runs_enter_no_mean_and_are_counted_by_state(example: ReportResult) -> None:
+    rows = table(example, "table4_optimizer")
+    assert (rows["rmsprop"]["n"], rows["rmsprop"]["diverged"]) == ("2", "1")
+    assert (rows["adamw"]["n"], rows["adamw"]["failed"], rows["adamw"]["missing"]) == (
+        "1",
+        "1",
+        "1",
+    )
+    assert (rows["lion"]["n"], rows["lion"]["test_accuracy"], rows["lion"]["interrupted"]) == (
+        "0",
+        "",
+        "1",
+    )
+
+
+def test_a_run_that_is_being_trained_is_running(tmp_path: Path) -> None:
+    job = write_run(tmp_path, state="interrupted")
+    write_record(tmp_path, "one", [job])
+    with hold_lock(tmp_path, job["id"], wait=False):
+        assert load_runs(tmp_path).state.tolist() == ["running"]
+    assert load_runs(tmp_path).state.tolist() == ["interrupted"]
+
+
+def test_a_copied_directory_is_listed_and_counted_once(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, [80.0, 90.0])
+    runs = runs_dir(tmp_path)
+    shutil.copytree(runs / jobs[0]["run"], runs / "my favourite")
+    write_record(tmp_path, "one", jobs)
+    result = make_report(tmp_path)
+    assert (result.num_runs, result.exit_code) == (2, 0)
+    assert (
+        f"<code>runs/my favourite</code>: a copy of run {jobs[0]['id']}, which is counted once"
+        in page(result)
+    )
+    shutil.rmtree(runs / jobs[0]["run"])  # now the copy is all there is, and counts
+    assert table(make_report(tmp_path), "one")["a"]["n"] == "2"
+
+
+def test_published_numbers_have_their_own_columns(example: ReportResult) -> None:
+    row = table(example, "table1_activation")["relu"]
+    assert float(row["published_test_accuracy"]) == 81.22
+    assert float(row["published_difference"]) == pytest.approx(float(row["test_accuracy"]) - 81.22)
+    assert float(row["published_seconds"]) == 1352
+
+
+def test_tables_of_one_title_are_told_apart_by_what_was_asked_for(tmp_path: Path) -> None:
+    for name, overrides in (("one", []), ("one--1", ["width=w8"]), ("other", ["width=w16"])):
+        title = "Other" if name == "other" else "Activation"
+        write_record(tmp_path, name, seeds(tmp_path, [80.0]), title=title, overrides=overrides)
+    result = make_report(tmp_path)
+    assert 'Activation <span class="muted">width=w8</span></h2>' in page(result)
+    assert "width=w16" not in page(result)
+    headings = [
+        line
+        for line in (result.directory / "report.md").read_text().splitlines()
+        if line.startswith("## ")
+    ]
+    assert headings[:3] == ["## Activation", "## Activation (width=w8)", "## Other"]
+
+
+def test_a_baseline_that_is_not_there_is_said(tmp_path: Path) -> None:
+    write_record(tmp_path, "one", seeds(tmp_path, [80.0, 90.0]), baseline="nothing")
+    result = make_report(tmp_path)
+    assert "The baseline nothing is not among the rows" in page(result)
+    assert table(result, "one")["a"]["difference"] == ""
+
+
+def test_a_mix_of_devices_is_flagged_and_a_swept_key_is_not(
+    example: ReportResult, tmp_path: Path
+) -> None:
+    assert "Mixed device: cpu (AMD EPYC), threads: 2 (10 runs); NVIDIA H200 (2 runs)." in page(
+        example
+    )
+    jobs = [
+        write_run(
+            tmp_path,
+            trainer__precision=precision,
+            row=precision,
+            versions={"torch": version},
+            files=False,
+        )
+        for precision, version in (("fp32", "1"), ("bf16", "2"))
+    ]
+    write_record(tmp_path, "one", jobs, row_key="trainer.precision")
+    found = page(make_report(tmp_path))
+    assert "Mixed versions: torch 1 (1 run); torch 2 (1 run)." in found
+    assert "Mixed trainer.precision" not in found
+
+
+def test_a_caption_names_data_setting_device_versions_and_n(example: ReportResult) -> None:
+    text = (example.directory / "tables/table1_activation.md").read_text()
+    for part in (
+        "digits (1,197 + 300",
+        "10 epochs; batch size 64",
+        "cpu (AMD EPYC), threads: 2; fp32",
+        "torch 2.14.1",
+        "n = 5",
+    ):
+        assert part in text
+
+
+# Files and the page
+
+
+def test_every_promised_file_is_there_and_no_other_figure(example: ReportResult) -> None:
+    figures = {path.name for path in (example.directory / "figures").iterdir()}
+    stems = ["final_accuracy", "final_loss", "final_time", "final_confusion"]
+    stems += [
+        f"{name}_{kind}"
+        for name in ("table1_activation", "table3_width", "table4_optimizer")
+        for kind in ("curves", "time")
+    ]
+    stems += [f"figure1_digits-resnet18-cifar-c{channels}" for channels in (8, 16, 32)]
+    assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    for record in ("empty", "final", "table1_activation", "table3_width", "table4_optimizer"):
+        assert all(
+            (example.directory / "tables" / f"{record}.{kind}").stat().st_size
+            for kind in ("csv", "md", "tex")
+        )
+    assert len(pandas.read_csv(example.directory / "runs.csv")) == example.num_runs == 33
+
+
+class Page(HTMLParser):
+    """Collects what the page's promises are about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "input", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_self_contained_and_usable_without_a_mouse(
+    example: ReportResult,
+) -> None:
+    found = Page(page(example))
+    assert found.open == []
+    for tag, attributes in found.tags:
+        assert "src" not in attributes or str(attributes["src"]).startswith("data:image/")
+        assert tag != "link"
+        assert tag != "img" or attributes["alt"]
+        assert not str(attributes.get("href", "")).startswith(("http", "/"))
+    identities = {attributes["id"] for _, attributes in found.tags if "id" in attributes}
+    jumps = {
+        str(attributes["href"])[1:]
+        for _, attributes in found.tags
+        if str(attributes.get("href", "")).startswith("#")
+    }
+    assert jumps <= identities
+    assert any(tag == "button" for tag, _ in found.tags)
+
+
+def test_the_page_names_what_fills_a_gap_and_what_makes_a_run_again(example: ReportResult) -> None:
+    text = page(example)
+    assert "Not finished: 1 interrupted, 1 failed, 3 missing, of 18 runs." in text
+    assert "python train.py -cd sweeps -cn table4_optimizer" in text
+    runs = load_runs(example.directory.parent)
+    assert all(f"runs/{name}" in text for name in runs.directory)
+    assert str(example.directory) not in (example.directory / "tables/final.tex").read_text()
+
+
+def test_text_from_outside_stays_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script> & | $x_1$ \\input{x} `y`"
+    job = write_run(tmp_path, row=evil, dataset_title=evil, accuracy=0.9)
+    write_record(
+        tmp_path,
+        "one",
+        [job],
+        title=evil,
+        note=evil,
+        command=evil,
+        figure=evil,
+        reference={evil: {"seconds": 1}},
+    )
+    result = make_report(tmp_path)
+    assert "<script>alert" not in page(result)
+    assert page(result).count("<script>") == 1
+    assert Page(page(result)).open == []
+    assert "<script>" not in (result.directory / "report.md").read_text()
+    source = (result.directory / "tables/one.tex").read_text()
+    assert r"\input" not in source
+    assert r"\$x\_1\$ \textbackslash{}input\{x\}" in source
+    line = (result.directory / "tables/one.md").read_text().splitlines()[2]
+    assert len(re.findall(r"(?<!\\)\|", line)) == len(re.findall(r"(?<!\\)\|", "| :-- " * 10 + "|"))
+
+
+def test_latex_and_markdown_escape_what_would_be_read_as_a_command() -> None:
+    assert (
+        tex("a_b & 5 % of #1 {x} ~ ^ \\")
+        == r"a\_b \& 5 \% of \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
+    )
+    assert tex("± \u22121") == r"$\pm$ $-$1"
+    assert markdown("a|b *c* <d>\ne") == r"a\|b \*c\* &lt;d&gt; e"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (-1.234, "\u22121.23"),
+        (-0.001, "0.00"),
+        (0.5, "+0.50"),
+        (math.nan, "-"),
+        (None, "-"),
+        (1234.5, "+1,234.50"),
+    ],
+)
+def test_numbers_read_well(value: float | None, text: str) -> None:
+    assert number(value, signed=True) == text
+
+
+def test_an_empty_folder_gives_a_page_that_says_how_to_begin(tmp_path: Path) -> None:
+    result = make_report(tmp_path)
+    assert (result.num_runs, result.problems, result.exit_code) == (0, [], 0)
+    for command in (
+        "make demo",
+        "python train.py dataset=digits width=w16 trainer.epochs=10 trainer.precision=fp32",
+    ):
+        assert command in page(result)
+    assert Page(page(result)).open == []
+    assert len(load_runs(tmp_path)) == len(load_metrics(tmp_path)) == 0
+
+
+def test_a_folder_that_is_not_there_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(AugeanError, match="nowhere: no such folder"):
+        make_report(tmp_path / "nowhere")
+
+
+# Hard input
+
+
+def break_summary(path: Path) -> None:
+    file = path / "summary.json"
+    file.write_text(file.read_text()[:200])
+
+
+def foreign_summary(path: Path) -> None:
+    (path / "summary.json").write_text('{"accuracy": 1}')
+
+
+def future_summary(path: Path) -> None:
+    resign(path, schema=99)
+
+
+def binary_summary(path: Path) -> None:
+    (path / "summary.json").write_bytes(b"\xff\xfe\x00")
+
+
+def folder_as_summary(path: Path) -> None:
+    (path / "summary.json").unlink()
+    (path / "summary.json").mkdir()
+
+
+@pytest.mark.parametrize(
+    "harm", [break_summary, foreign_summary, future_summary, binary_summary, folder_as_summary]
+)
+def test_an_unreadable_summary_is_listed_and_the_rest_counted(tmp_path: Path, harm: Any) -> None:
+    jobs = seeds(tmp_path, [80.0, 90.0, 85.0])
+    harm(runs_dir(tmp_path) / jobs[1]["run"])
+    write_record(tmp_path, "one", jobs)
+    contents = scan(tmp_path)
+    assert [problem.path for problem in contents.problems] == [
+        f"runs/{jobs[1]['run']}/summary.json"
+    ]
+    row = summarise(contents.sweeps[0]).rows[0]
+    assert (row.accuracy.n, row.states["interrupted"]) == (2, 1)
+
+
+def test_the_page_lists_each_problem_with_its_path(tmp_path: Path) -> None:
+    job = write_run(tmp_path)
+    break_summary(runs_dir(tmp_path) / job["run"])
+    result = make_report(tmp_path)
+    assert result.exit_code == 2
+    assert f"runs/{job['run']}/summary.json" in page(result).split('id="problems"')[1]
+    assert (
+        f"runs/{job['run']}/summary.json: no valid JSON"
+        in (result.directory / "report.md").read_text()
+    )
+
+
+@pytest.mark.parametrize("content", ["", "epoch,lr\n1,2\n", None])
+def test_unreadable_metrics_cost_the_curve_and_not_the_score(
+    tmp_path: Path, content: str | None
+) -> None:
+    jobs = seeds(tmp_path, [80.0, 90.0])
+    file = runs_dir(tmp_path) / jobs[0]["run"] / "metrics.csv"
+    file.write_text(file.read_text()[:300] if content is None else content)
+    write_record(tmp_path, "one", jobs)
+    result = make_report(tmp_path)
+    assert [problem.path for problem in result.problems] == [f"runs/{jobs[0]['run']}/metrics.csv"]
+    assert table(result, "one")["a"]["n"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.json", "[1, 2"),
+        ("model.json", '{"modules": [3]}'),
+        ("confusion.csv", "true,a,b\na,1\n"),
+        ("confusion.csv", ""),
+    ],
+)
+def test_a_rubbish_side_file_is_listed(tmp_path: Path, name: str, content: str) -> None:
+    job = write_run(tmp_path)
+    (runs_dir(tmp_path) / job["run"] / name).write_text(content)
+    write_record(tmp_path, "one", [job])
+    result = make_report(tmp_path)
+    assert [problem.path for problem in result.problems] == [f"runs/{job['run']}/{name}"]
+
+
+def test_absent_side_files_are_no_problem(tmp_path: Path) -> None:
+    job = write_run(tmp_path)
+    for name in ("metrics.csv", "model.json", "confusion.csv", "config.yaml"):
+        (runs_dir(tmp_path) / job["run"] / name).unlink()
+    write_record(tmp_path, "one", [job])
+    result = make_report(tmp_path)
+    assert (result.problems, list((result.directory / "figures").iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": 99}',
+        '{"schema": 1, "name": "x"}',
+        "record with row 3",
+        "job without seed",
+        "reference of words",
+    ],
+)
+def test_a_rubbish_record_is_listed(tmp_path: Path, content: str) -> None:
+    write_record(tmp_path, "good", seeds(tmp_path, [80.0]))
+    record = json.loads((tmp_path / "sweeps/good.json").read_text())
+    changes: dict[str, dict[str, Any]] = {
+        "record with row 3": {"jobs": [3]},
+        "job without seed": {"jobs": [{**record["jobs"][0], "seed": None}]},
+        "reference of words": {"reference": {"a": {"seconds": "long"}}},
+    }
+    text = json.dumps({**record, **changes[content]}) if content in changes else content
+    (tmp_path / "sweeps/bad.json").write_text(text)
+    contents = scan(tmp_path)
+    assert [problem.path for problem in contents.problems] == ["sweeps/bad.json"]
+    assert [sweep.record.name for sweep in contents.sweeps] == ["good"]
+
+
+def test_a_record_with_numbers_for_names_is_read_as_it_stands(tmp_path: Path) -> None:
+    more = {
+        "title": 5,
+        "row_key": 3,
+        "baseline": ["x"],
+        "figure": 2,
+        "note": {"a": 1},
+        "command": None,
+    }
+    write_record(tmp_path, "odd", seeds(tmp_path, [80.0, 81.0]), **more)
+    result = make_report(tmp_path)
+    assert (result.problems, table(result, "odd")["a"]["n"]) == ([], "2")
+
+
+@pytest.mark.parametrize("loss", ["inf", "500.0"])
+def test_a_loss_out_of_all_bounds_leaves_the_figure_readable(tmp_path: Path, loss: str) -> None:
+    job = write_run(tmp_path, files=False)
+    path = runs_dir(tmp_path) / job["run"]
+    (path / "metrics.csv").write_text(
+        re.sub(r"(\n2,0.1,)[^,]+", rf"\g<1>{loss}", (path / "metrics.csv").read_text())
+    )
+    resign(path)
+    write_record(tmp_path, "one", [job])
+    result = make_report(tmp_path)
+    assert result.problems == []
+    labels = re.findall("<!-- (.*) -->", (result.directory / "figures/one_loss.svg").read_text())
+    assert ("cross-entropy loss, log scale" in labels) == ("100" in labels) == (loss == "500.0")
+    assert not any("$" in label for label in labels)
+
+
+def test_a_foreign_folder_is_remarked_on_and_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "holiday pictures").mkdir(parents=True)
+    (tmp_path / "runs" / ".DS_Store").touch()
+    result = make_report(tmp_path)
+    assert [(problem.path, problem.unreadable) for problem in result.problems] == [
+        ("runs/holiday pictures", False)
+    ]
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["50 % off & #more", "x" * 220, "-rf", "a\nb", "ünï=1,2", "con:?*", "\udcff"]
+)
+def test_names_that_no_shell_or_url_likes_give_safe_names_of_files(
+    tmp_path: Path, name: str
+) -> None:
+    jobs = seeds(tmp_path, [80.0], "$HOME; rm -rf ~")
+    write_record(tmp_path, name, jobs, row_key="activation.name", title="odd")
+    result = make_report(tmp_path)
+    assert result.problems == []
+    files = [
+        path.name
+        for folder in ("tables", "figures")
+        for path in (result.directory / folder).iterdir()
+    ]
+    assert len(files) == 9
+    assert all(re.fullmatch(r"\w[\w.+=,-]{3,130}", file) for file in files)
+    links = re.findall(r'href="([^#"]+)"', page(result))
+    assert len(links) == 11  # three of the table, two of each figure, runs.csv and report.md
+    assert all((result.directory / unquote(link)).exists() for link in links)
+    # quoted for the shell
+    assert (
+        "&#39;" in page(result).split('class="command">python train.py -cp')[1].split("</code>")[0]
+    )
+
+
+def test_names_that_differ_only_in_odd_letters_stay_apart(tmp_path: Path) -> None:
+    for name in ("a b", "a&b"):
+        write_record(tmp_path, name, seeds(tmp_path, [80.0]))
+    assert len(list((make_report(tmp_path).directory / "tables").glob("*.csv"))) == 2
+
+
+def test_files_of_a_record_that_is_gone_are_removed_and_those_of_others_stay(
+    tmp_path: Path,
+) -> None:
+    for name in ("one", "two"):
+        write_record(tmp_path, name, seeds(tmp_path, [80.0, 81.0]))
+    folder = make_report(tmp_path).directory
+    (folder / "tables" / "one_notes.md").write_text("mine")
+    (folder / "figures" / "mine.png").write_text("mine")
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    with (folder / ".files").open("a") as file:
+        file.write("tables/../../outside\n")
+    (tmp_path / "sweeps" / "one.json").unlink()
+    make_report(tmp_path)
+    left = sorted(path.name for name in ("tables", "figures") for path in (folder / name).iterdir())
+    assert left == sorted(
+        [f"two.{kind}" for kind in ("csv", "md", "tex")]
+        + [f"two_{what}.{kind}" for what in ("accuracy", "loss", "time") for kind in ("png", "svg")]
+        + ["mine.png", "one_notes.md"]
+    )
+    assert outside.exists()
+
+
+def test_a_row_that_diverged_is_drawn_as_far_as_it_came(tmp_path: Path) -> None:
+    good = seeds(tmp_path, [80.0, 81.0], "good")
+    lost = [
+        write_run(tmp_path, seed=seed, state="diverged", row="lost", activation__name="lost")
+        for seed in (0, 1)
+    ]
+    early = write_run(tmp_path, seed=0, state="diverged", row="early", activation__name="early")
+    path = runs_dir(tmp_path) / early["run"]
+    write_metrics(path, [])  # broke off in its first epoch
+    resign(path)
+    write_record(tmp_path, "one", [*good, *lost, early], row_key="activation.name", baseline="good")
+    result = make_report(tmp_path)
+    assert result.problems == []
+    assert "All runs diverged and are drawn up to where they broke off: lost." in page(result)
+    assert "Row lost: 2 of 2 runs diverged and are not in the mean." in page(result)
+    legend = re.findall("<!-- (.*) -->", (result.directory / "figures/one_curves.svg").read_text())
+    assert {"good", "lost"} <= set(legend)
+    assert "early" not in legend
+    assert table(result, "one")["lost"]["test_accuracy"] == ""
+
+
+def test_a_row_without_curves_leaves_the_others_theirs(tmp_path: Path) -> None:
+    jobs = [*seeds(tmp_path, [80.0], "a"), *seeds(tmp_path, [81.0], "b")]
+    (runs_dir(tmp_path) / jobs[1]["run"] / "metrics.csv").unlink()
+    write_record(tmp_path, "one", jobs)
+    result = make_report(tmp_path)
+    assert result.problems == []
+    assert (result.directory / "figures/one_curves.svg").exists()
+
+
+def test_networks_that_differ_in_data_or_stem_are_drawn_apart(tmp_path: Path) -> None:
+    more = [
+        {},
+        {"model__stem": "imagenet"},
+        {"dataset__name": "cifar10"},
+        {"activation__name": "elu"},
+    ]
+    write_record(
+        tmp_path, "one", [write_run(tmp_path, row=str(changes), **changes) for changes in more]
+    )
+    found = sorted(
+        path.stem for path in (make_report(tmp_path).directory / "figures").glob("figure1_*.png")
+    )
+    assert found == [
+        f"figure1_{name}-c16"
+        for name in ("cifar10-resnet18-cifar", "digits-resnet18-cifar", "digits-resnet18-imagenet")
+    ]
+
+
+def test_a_report_drawn_by_several_processes_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        write_record(tmp_path, name, seeds(tmp_path, [80.0, 81.0], f"row {name}"))
+    broken = runs_dir(tmp_path) / seeds(tmp_path, [80.0], "row a")[0]["run"] / "confusion.csv"
+    broken.write_text("no numbers\n")
+    alone = make_report(tmp_path)
+    before = {path.name: path.read_bytes() for path in (alone.directory / "figures").iterdir()}
+    monkeypatch.setattr("augean.report.FEWEST_SHARED", 2)
+    shared = make_report(tmp_path)
+    assert {
+        path.name: path.read_bytes() for path in (shared.directory / "figures").iterdir()
+    } == before
+    assert shared.problems == alone.problems
+
+
+# For notebooks and the command line
+
+
+def test_load_runs_has_one_flat_row_a_run(example: ReportResult) -> None:
+    runs = load_runs(example.directory.parent)
+    assert runs.id.is_unique
+    assert {
+        "state",
+        "tables",
+        "test_accuracy",
+        "seconds",
+        "optimizer.lr",
+        "seed",
+        "versions.torch",
+    } <= set(runs.columns)
+    baseline = runs[
+        (runs["activation.name"] == "leaky_relu")
+        & (runs["optimizer.name"] == "sgd")
+        & (runs.seed == 1)
+    ]
+    places = "table1_activation/leaky_relu; table3_width/16; table4_optimizer/sgd"
+    assert places in baseline.tables.tolist()
+
+
+def test_load_metrics_reads_what_the_runs_wrote(tmp_path: Path) -> None:
+    job = write_run(tmp_path, epochs=4)
+    write_run(tmp_path, epochs=4, seed=1, state="interrupted")
+    metrics = load_metrics(tmp_path)
+    path = runs_dir(tmp_path) / job["run"] / "metrics.csv"
+    pandas.testing.assert_frame_equal(
+        metrics[metrics.directory == job["run"]].drop(columns="directory").reset_index(drop=True),
+        pandas.read_csv(path, dtype=float),
+    )
+    assert metrics.directory.value_counts().tolist() == [4, 2]
+
+
+@pytest.mark.parametrize("change", [("\n3,", "\n\n3,"), ("\n3,", '\n"\n3",'), ("\n", "\r")])
+def test_odd_lines_in_signed_metrics_shift_no_other_run(
+    tmp_path: Path, change: tuple[str, str]
+) -> None:
+    jobs = [write_run(tmp_path, epochs=4, seed=seed) for seed in range(3)]
+    path = runs_dir(tmp_path) / jobs[0]["run"]
+    (path / "metrics.csv").write_bytes(
+        (path / "metrics.csv").read_text().rstrip("\n").replace(*change).encode()
+    )
+    sign(path)
+    metrics = load_metrics(tmp_path)
+    for job in jobs[1:]:
+        own = pandas.read_csv(runs_dir(tmp_path) / job["run"] / "metrics.csv", dtype=float)
+        rows = (
+            metrics[metrics.directory == job["run"]]
+            .drop(columns="directory")
+            .reset_index(drop=True)
+        )
+        pandas.testing.assert_frame_equal(rows, own)
+
+
+@pytest.mark.parametrize(
+    ("select", "tables", "num_runs"),
+    [
+        ("table=table1*", ["table1_activation"], 15),
+        ("activation=elu seed=0,1", ["table1_activation"], 2),
+        ("regularization.weight_decay=1e-4", ["final"], 1),
+        ("state=failed", ["table4_optimizer"], 1),
+        ("seed=77", [], 1),
+        ("seed=12345", [], 0),
+    ],
+)
+def test_select_keeps_what_it_names(
+    example: ReportResult, select: str, tables: list[str], num_runs: int
+) -> None:
+    contents = scan(example.directory.parent, select)
+    assert [sweep.record.name for sweep in contents.sweeps] == tables
+    assert len(contents.runs) == num_runs
+
+
+@pytest.mark.parametrize("select", ["optimiser.name=sgd", "sgd"])
+def test_a_select_that_cannot_be_understood_names_what_is_close(
+    example: ReportResult, select: str
+) -> None:
+    with pytest.raises(AugeanError, match=re.escape(select)):
+        scan(example.directory.parent, select)
+
+
+def test_a_selected_report_says_so(tmp_path: Path) -> None:
+    write_record(tmp_path, "one", [*seeds(tmp_path, [80.0], "a"), *seeds(tmp_path, [81.0], "b")])
+    result = make_report(tmp_path, "activation=a")
+    assert list(table(result, "one")) == ["a"]
+    assert "Only what matches <code>activation=a</code>" in page(result)
+
+
+def test_rows_keep_the_order_of_the_sweep(tmp_path: Path) -> None:
+    write_record(
+        tmp_path, "one", [job for row in ("z", "a", "m") for job in seeds(tmp_path, [80.0], row)]
+    )
+    assert [row.label for row in summarise(scan(tmp_path).sweeps[0]).rows] == ["z", "a", "m"]
+
+
+def test_many_rows_are_drawn_in_one_readable_figure(tmp_path: Path) -> None:
+    write_record(
+        tmp_path,
+        "many",
+        [job for row in range(40) for job in seeds(tmp_path, [80.0 + row / 10], f"_{row}")],
+    )
+    result = make_report(tmp_path)
+    assert "Grey: 31 further rows of lower validation accuracy." in page(result)
+
+
+def test_runs_without_a_validation_split_are_reported(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, [80.0, 81.0])
+    for job in jobs:
+        path = runs_dir(tmp_path) / job["run"]
+        rows = pandas.read_csv(path / "metrics.csv").assign(val_loss=None, val_accuracy=None)
+        write_metrics(
+            path,
+            [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")],
+        )
+        resign(path, num_val=0, val_accuracy=None, val_loss=None)
+    write_record(tmp_path, "one", jobs)
+    result = make_report(tmp_path)
+    assert result.problems == []
+    assert table(result, "one")["a"]["val_accuracy"] == ""
+    assert "weights of the last epoch" in page(result)
+    assert not (result.directory / "figures/one_time.png").exists()
+
+
+def test_the_same_runs_give_the_same_figures(tmp_path: Path) -> None:
+    write_record(tmp_path, "one", seeds(tmp_path, [80.0, 81.0]))
+    figures = make_report(tmp_path).directory / "figures"
+    before = {path.name: path.read_bytes() for path in figures.iterdir()}
+    make_report(tmp_path)
+    assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
+
+
+def test_the_examples_for_notebooks_run_as_they_stand(
+    example: ReportResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(example.directory.parent.parent)
+    (example.directory.parent.parent / "outputs").symlink_to(example.directory.parent)
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "report.md").read_text(), re.DOTALL
+    )
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 3
+    assert names["scores"].loc["sgd", "count"] > 3
+    assert {"row", "val_accuracy"} <= set(names["curves"].columns)
+    assert names["few"].state.unique().tolist() == ["finished"]
+
+
+def test_the_report_loads_neither_torch_nor_hydra() -> None:
+    code = (
+        "import sys, augean.report; print(sorted({'torch', 'hydra', 'sklearn'} &"
+        " sys.modules.keys()))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )

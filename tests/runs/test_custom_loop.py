@@ -1,0 +1,353 @@
+"""Loops of one's own as runs: skip, resume, stop, divergence, failure, table."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+import torch
+
+import augean
+from augean.config.schema import Config
+from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.report import make_report
+from augean.runs.address import RunAddress, find_address
+from augean.runs.custom_loop import CustomRun
+from augean.store.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint, save_checkpoint
+from augean.store.locks import hold_lock
+from augean.store.run_directory import run_state
+from augean.store.sweep_record import read_record
+from conftest import ROOT, KilledError
+from waiting import wait_for
+
+CONFIG = {"name": "counter", "lr": 0.1, "seed": 0}
+
+
+def count(
+    outputs: Path, *, die_after: int = 0, config: Any = CONFIG, **options: Any
+) -> tuple[CustomRun, list[int]]:
+    """A loop whose weights depend on every epoch before: the smallest thing that can be resumed."""
+    done: list[int] = []
+    with augean.run(config, outputs=str(outputs), checkpoint_seconds=0, **options) as run:
+        value = torch.zeros(1)
+        if (state := run.load()) is not None:
+            value = state["value"]
+        for epoch in run.epochs(4):
+            value = value * 2 + epoch
+            run.log(train_loss=1 / value.item(), val_accuracy=0.1 * epoch)
+            run.save({"value": value})
+            done.append(epoch)
+            if epoch == die_after:
+                raise KilledError
+        run.finish(test_accuracy=value.item() / 100, weights={"value": value})
+    return run, done
+
+
+def augean_address(config: Any, outputs: Path) -> RunAddress:
+    """Where `count` would train."""
+    with pytest.raises(KilledError), augean.run(config, outputs=str(outputs)) as run:
+        raise KilledError
+    shutil.rmtree(run.address.path)
+    return run.address
+
+
+def test_a_finished_loop_is_skipped_and_left_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, done = count(tmp_path)
+    assert done == [1, 2, 3, 4]
+    assert first.summary is not None
+    assert first.summary["test_accuracy"] == pytest.approx(0.26)
+    assert (first.summary["val_accuracy"], first.summary["selected_epoch"]) == (
+        pytest.approx(0.4),
+        4,
+    )
+    assert {file.name for file in first.address.path.iterdir()} == {
+        "config.yaml", "metrics.csv", "best.pt", "summary.json",
+    }  # fmt: skip
+    before = {file: file.stat().st_mtime_ns for file in first.address.path.iterdir()}
+    again, done = count(tmp_path)
+    assert done == []
+    assert again.finished
+    assert again.summary == first.summary
+    assert {file: file.stat().st_mtime_ns for file in first.address.path.iterdir()} == before
+    assert "is over, not trained again" in capsys.readouterr().out
+
+
+def test_an_interrupted_loop_goes_on_and_gives_what_an_unbroken_one_gives(tmp_path: Path) -> None:
+    whole, _ = count(tmp_path / "whole")
+    with pytest.raises(KilledError):
+        count(tmp_path / "killed", die_after=2)
+    path = tmp_path / "killed" / "runs" / whole.address.path.name
+    assert run_state(tmp_path / "killed", path, whole.address.id) == "interrupted"
+    resumed, done = count(tmp_path / "killed")
+    assert done == [3, 4]
+    assert resumed.summary is not None
+    assert whole.summary is not None
+    assert resumed.summary["test_accuracy"] == whole.summary["test_accuracy"]
+    assert resumed.summary["num_resumes"] == 1
+    metrics = [
+        pandas.read_csv(run.address.path / "metrics.csv").drop(columns="seconds")
+        for run in (whole, resumed)
+    ]
+    pandas.testing.assert_frame_equal(*metrics)
+    assert not list(path.glob("*checkpoint*"))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        count(tmp_path, die_after=3)
+    (file,) = tmp_path.glob(f"runs/*/{CHECKPOINT}")
+    file.write_bytes(file.read_bytes()[:-9])
+    run, done = count(tmp_path)
+    assert done == [3, 4]
+    assert run.summary is not None
+    assert run.summary["test_accuracy"] == pytest.approx(0.26)
+
+
+@pytest.mark.parametrize("kind", ["rubbish", "other run"])
+def test_a_foreign_checkpoint_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    for outputs, config in (("here", CONFIG), ("there", {**CONFIG, "seed": 1})):
+        with pytest.raises(KilledError):
+            count(tmp_path / outputs, die_after=2, config=config)
+    (here,), (other,) = tmp_path.glob("here/runs/*"), tmp_path.glob("there/runs/*")
+    content = b"rubbish" if kind == "rubbish" else (other / CHECKPOINT).read_bytes()
+    save_checkpoint(here, content)  # with a digest that fits
+    with pytest.raises(AugeanError, match=f"{here}: its checkpoint is none of this run"):
+        count(tmp_path / "here")
+    for name in (CHECKPOINT, PREVIOUS):
+        (here / name).unlink()
+    assert count(tmp_path / "here")[1] == [1, 2, 3, 4]
+
+
+def test_a_damaged_summary_is_not_believed_and_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = count(tmp_path)
+    file = first.address.path / "summary.json"
+    file.write_text(file.read_text().replace("0.26", "0.96"))
+    assert count(tmp_path)[1] == [1, 2, 3, 4]
+    assert (
+        f"{file}: was altered or damaged after it was written; the run is made again"
+        in capfd.readouterr().err
+    )
+
+
+SCRIPT = """
+    import sys, time
+    import torch, augean
+    with augean.run({"seed": 0}, outputs=sys.argv[1], checkpoint_seconds=1e9, table="Stopped") as run:
+        total = (run.load() or {"total": 0})["total"]
+        for epoch in run.epochs(int(sys.argv[2])):
+            total += epoch
+            time.sleep(0.2)
+            run.log(train_loss=1.0)
+            run.save({"total": total})
+        run.finish(test_accuracy=total / 1000)
+"""
+
+
+def test_a_stop_signal_ends_after_the_epoch_with_a_checkpoint(tmp_path: Path) -> None:
+    script = tmp_path / "loop.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    command = [sys.executable, str(script), str(tmp_path / "outputs"), "20"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for(lambda: list(tmp_path.glob("outputs/runs/*/metrics.csv")), process=process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "Stopping after this epoch" in output
+    (path,) = tmp_path.glob("outputs/runs/*")
+    assert load_checkpoint(path)[0] is not None
+    assert not (path / "failure.txt").exists()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "goes on after epoch" in done.stdout
+    summary = json.loads((path / "summary.json").read_text())
+    assert summary["test_accuracy"] == 0.21
+    assert summary["epochs"] == 20
+    # An edit of the loop is another loop; a comment is not.
+    short = [*command[:-1], "1"]
+    for edit, runs in (("# a comment", 1), ("EDITED = 1", 2)):
+        script.write_text(textwrap.dedent(SCRIPT) + edit + "\n")
+        assert subprocess.run(short, capture_output=True, timeout=120).returncode == 0
+        assert len(list(tmp_path.glob("outputs/runs/*"))) == runs
+    # The table holds the newest run of a row and seed.
+    record = read_record(tmp_path / "outputs" / "sweeps" / "Stopped.json")
+    assert [job.row for job in record.jobs] == ["loop"]
+    assert record.jobs[0].run != path.name
+
+
+def test_asking_for_a_finished_loop_imports_no_torch(tmp_path: Path) -> None:
+    script = tmp_path / "loop.py"
+    script.write_text(
+        "import augean, sys\nbefore = {*sys.modules}\nwith augean.run({},"
+        f" outputs={str(tmp_path)!r}) as run:\n    run.finish(test_accuracy=1)\nprint('heavy',"
+        " [name for name in ('torch', 'hydra', 'pandas') if name in sys.modules], len(before) >"
+        " 0)\nprint('light', [name for name in ('omegaconf', 'torch', 'hydra') if name in"
+        " before])\n"
+    )
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, str(script)], capture_output=True, text=True, timeout=120
+        )
+        assert "heavy []" in done.stdout, done.stdout + done.stderr
+        assert "light []" in done.stdout
+
+
+def test_a_loss_that_is_not_finite_is_a_result_and_ends_the_block(tmp_path: Path) -> None:
+    with augean.run(CONFIG, outputs=str(tmp_path)) as run:
+        run.log(train_loss=2.0, val_loss=3.0)
+        run.log(train_loss=float("nan"))
+        pytest.fail("the block goes on")
+    assert run.summary is not None
+    assert run.summary["status"] == "diverged"
+    assert run.summary["diverged"] == {"epoch": 2, "step": None, "last_loss": 2.0}
+    assert run.summary["epochs"] == 1
+
+
+def test_an_exception_is_accounted_for_and_a_new_try_clears_it(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), augean.run(CONFIG, outputs=str(tmp_path)) as run:
+        run.log(train_loss=1 / 0)
+    path = run.address.path
+    assert run_state(tmp_path, path, run.address.id) == "failed"
+    assert "ZeroDivisionError" in (path / "failure.txt").read_text()
+    with (
+        pytest.raises(AugeanError, match=r"without run\.finish"),
+        augean.run(CONFIG, outputs=str(tmp_path)),
+    ):
+        pass
+    with augean.run(CONFIG, outputs=str(tmp_path)) as run:
+        run.finish(test_accuracy=0.5)
+    assert not (path / "failure.txt").exists()
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    address = augean_address(CONFIG, tmp_path)
+    with hold_lock(tmp_path, address.id, wait=False), pytest.raises(RunLocked):
+        count(tmp_path, wait=False)
+    assert run_state(tmp_path, address.path, address.id) == "missing"
+
+
+@dataclasses.dataclass
+class Setting:
+    lr: float = 0.1
+    seed: int = 0
+    name: str = "counter"
+
+
+def test_equal_configs_are_one_run_however_they_are_written(tmp_path: Path) -> None:
+    equal = [CONFIG, Setting(), {"seed": 0, "lr": 0.1, "name": "counter"}, {**CONFIG, "seed": 0.0}]
+    assert len({augean_address(config, tmp_path) for config in equal}) == 1
+    other = [CONFIG, {**CONFIG, "lr": 0.2}, {**CONFIG, "seed": 1}, {**CONFIG, "name": "other"}]
+    assert len({augean_address(config, tmp_path) for config in other}) == 4
+
+
+def test_an_augean_config_is_another_run_with_another_loop(tiny: Callable[..., Config]) -> None:
+    config = tiny()
+    with augean.run(config) as run:
+        run.log(train_loss=1.0, val_accuracy=0.25)
+        run.finish(test_accuracy=0.5)
+    assert run.address.id != find_address(config).id
+    assert run.address.path.name.startswith("synthetic-resnet18-leaky_relu-sgd-c4-s0-")
+    assert run.summary is not None
+    assert run.summary["config"]["optimizer.name"] == "sgd"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda run: run.log(val_acc=0.5),
+            "val_acc: no such column; there are epoch, lr, train_loss",
+        ),
+        (lambda run: run.log(epoch=3), "another epoch than the next, which is 1"),
+        (
+            lambda run: run.log(val_accuracy=93.0),
+            "val_accuracy=93.0: must be a fraction from 0 to 1",
+        ),
+        (
+            lambda run: run.finish(test_accuracy=93.0),
+            "test_accuracy=93.0: must be a fraction from 0 to 1",
+        ),
+        (
+            lambda run: run.finish(test_accuracy=0.5, selected_epoch=3),
+            "selected_epoch=3, but only 0 were logged",
+        ),
+        (lambda run: run.save({"model": object()}), "only tensors, numbers, text, bytes"),
+        (lambda run: next(iter([*run.epochs(2)])), "epoch 1 ended without run.log"),
+    ],
+)
+def test_a_wrong_call_is_refused(
+    call: Callable[[CustomRun], Any], message: str, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(AugeanError) as caught,
+        augean.run(CONFIG, outputs=str(tmp_path), checkpoint_seconds=0) as run,
+    ):
+        call(run)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "config", [{"lr": float("nan")}, {"path": Path("x")}, 3, {"seed": "first"}]
+)
+def test_a_config_without_plain_finite_values_is_refused(config: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="plain finite values"):
+        augean.run(config, outputs=str(tmp_path))
+
+
+def test_the_code_of_a_prompt_has_no_address(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a prompt or notebook has no file"):
+        exec(compile("augean.run({})", "<stdin>", "exec"), {"augean": augean})
+
+
+def test_the_example_makes_its_table_and_a_killed_one_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "examples" / "own_loop.py")]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: len(list(tmp_path.glob("outputs/runs/*"))) >= 2)
+        process.kill()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "not trained again" in done.stdout
+    result = make_report(tmp_path / "outputs")
+    assert result.exit_code == 0
+    table = pandas.read_csv(result.directory / "tables" / "Own_loop.csv")
+    assert table.row.tolist() == ["8 units", "32 units"]
+    assert table.n.tolist() == [3, 3]
+    assert (table.test_accuracy > 85).all()
+    text = (result.directory / "report.md").read_text()
+    assert "Data: digits" in text
+    assert "Training loop: own_loop.py." in text
+    assert "None" not in text
+    environment = {**os.environ, "MPLBACKEND": "agg"}
+    command = [sys.executable, str(ROOT / "examples" / "own_figure.py")]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "own_figure.png").stat().st_size > 5000
+
+
+def test_a_loop_that_logs_no_loss_has_figures_without_one(tmp_path: Path) -> None:
+    with augean.run(CONFIG, outputs=str(tmp_path), table="Scores", row="one") as run:
+        for epoch in run.epochs(3):
+            run.log(val_accuracy=0.2 * epoch)
+        run.finish(test_accuracy=0.5)
+    with augean.run(
+        {**CONFIG, "seed": 1}, outputs=str(tmp_path), table="Nothing", row="one"
+    ) as run:
+        run.finish(test_accuracy=0.5)
+    result = make_report(tmp_path)
+    assert result.exit_code == 0
+    names = {path.name for path in (result.directory / "figures").glob("*.png")}
+    assert names == {"Scores_accuracy.png", "Scores_time.png"}

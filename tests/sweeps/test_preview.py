@@ -1,0 +1,169 @@
+"""`augean status` of a sweep that was not launched: checked as a launch would, and more; nothing is
+written.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from augean.config.compose import compose
+from augean.errors import AugeanError
+from augean.runs.execute import execute
+from augean.sweeps.preview import preview
+from augean.terminal import readable_seconds
+from conftest import ROOT, TINY
+from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep, spanning_points
+
+
+def status(outputs: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "augean", "status", *arguments, "--outputs", str(outputs)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+
+
+def test_a_preview_tells_what_is_done_and_scales_the_time_of_like_runs(tmp_path: Path) -> None:
+    outputs = tmp_path / "out"
+    done = status(outputs, "table1_activation", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert "9 runs: 9 missing" in done.stdout
+    assert "no estimate of the time: no finished run" in done.stdout
+    assert not outputs.exists()
+    # The row relu, seed 0 of the sweep; the estimate is for the other eight, and twice the epochs
+    # take twice as long.
+    row = compose(["experiment=report", "activation=relu", *TINY, f"runtime.outputs={outputs}"])
+    seconds = execute(row).summary["seconds"]
+    before = sorted(outputs.rglob("*"))
+    lines = preview("table1_activation", TINY, outputs)
+    assert "9 runs: 1 finished, 8 missing" in lines[1]
+    assert f"about {readable_seconds(8 * seconds)} of training for 8 runs" in lines[3]
+    lines = preview("table1_activation", [*TINY, "trainer.epochs=6"], outputs)
+    assert f"about {readable_seconds(18 * seconds)} of training for 9 runs" in lines[3]
+    lines = preview("table1_activation", [*TINY, "width.channels=4,6"], outputs)
+    assert "for 8 runs" in lines[3]
+    assert "nothing to go by for 9 more" in lines[3]
+    assert sorted(outputs.rglob("*")) == before
+
+
+def test_a_launched_sweep_is_read_from_its_record(tmp_path: Path) -> None:
+    arguments = ["table1_activation", *TINY, "activation=leaky_relu", "trainer.epochs=1"]
+    command = [
+        sys.executable,
+        "-m",
+        "augean",
+        "train",
+        "-cn",
+        *arguments,
+        f"runtime.outputs={tmp_path}",
+    ]
+    assert "missing" in status(tmp_path, *arguments).stdout
+    done = subprocess.run(
+        [*command, "seed=0"], capture_output=True, text=True, timeout=300, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    launched = status(tmp_path, *arguments, "seed=0", "runtime.workers=3")
+    assert "1 finished" in launched.stdout
+    assert "not launched yet" not in launched.stdout
+    other = status(tmp_path, *arguments, "seed=0,1")
+    assert "not launched yet" in other.stdout
+    assert "2 runs: 1 finished, 1 missing" in other.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        (
+            "table1_activation",
+            ["trainer.epochs=3,0"],
+            r"trainer.epochs=0: must be at least 1\n  in .*and 8 more",
+        ),
+        (
+            "table1_activation",
+            ["activation=relu,rellu"],
+            "activation=rellu: no such option; did you mean",
+        ),
+        (
+            "table1_activation",
+            ["activation=elu", "runtime.table.baseline=relu"],
+            "baseline=relu: not among the rows",
+        ),
+        (
+            "table4_optimizer",
+            ["optimizer=sgd,adam", "optimizer.momentum=0.5"],
+            r"Adam takes .*\n  in adam$",
+        ),
+        (
+            "stem",
+            ["model=resnet18,vgg_a", "model.stem=imagenet"],
+            r"^model.stem: VGG takes .*\n  in vgg_a$",
+        ),
+        (
+            "table1_activation",
+            ["dataset=image_folder", "dataset.name=photos"],
+            "dataset.name=photos: cannot read",
+        ),
+        ("tune_final", ["schedule=cosine,cosin"], "schedule=cosin: no such option"),
+        (
+            "tune_final",
+            ["optimizer.momentum=interval(0.5,2)"],
+            "optimizer.momentum=2.0: must be at least 0 and at most",
+        ),
+        (
+            "tune_final",
+            ["model=resnet18,vgg_a", "model.stem=cifar,imagenet"],
+            r"^model.stem: VGG takes .*\n  in .* model=vgg_a model.stem=imagenet; ",
+        ),
+    ],
+)
+def test_a_preview_names_the_row_that_is_wrong(
+    tmp_path: Path, name: str, overrides: list[str], message: str
+) -> None:
+    by_model = (
+        ["runtime.table.row=model.name", "runtime.table.baseline=null"] if name == "stem" else []
+    )
+    with pytest.raises(AugeanError, match=message):
+        preview(name, ["dataset=digits", *by_model, *overrides], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_studys_preview_sees_every_choice_and_both_ends_of_every_range(tmp_path: Path) -> None:
+    plan = plan_sweep("tune_final", ["experiment=demo"])
+    points: list[dict[str, Any]] = spanning_points(plan.space)
+    assert {point["activation"] for point in points} == {
+        "relu",
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "silu",
+    }
+    assert {point["optimizer.lr"] for point in points} == {0.01, 1.0}
+    assert {job.config.activation.name for job in plan.jobs[1:]} == {
+        point["activation"] for point in points
+    }
+    lines = preview("tune_final", ["experiment=demo", "hydra.sweeper.n_trials=7"], tmp_path)
+    assert "7 trials over optimizer.lr, optimizer.momentum" in lines[1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_may_fix_what_only_its_choices_take(tmp_path: Path) -> None:
+    (tmp_path / "betas.yaml").write_text(
+        "defaults: [config, _self_]\nhydra: {mode: MULTIRUN, sweeper: {n_trials: 2, params: {"
+        "optimizer: 'adam,adamw', +optimizer.arguments.eps: 1e-7}}}\n"
+    )
+    lines = preview(
+        "betas", ["experiment=demo"], tmp_path / "outputs", tmp_path
+    )  # the default, SGD, takes no eps
+    assert "2 trials over optimizer" in lines[1]
+
+
+def test_a_sweep_file_of_ones_own_has_a_preview_and_a_wrong_name_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "smoothing.yaml").write_text(
+        "defaults: [config, override experiment: demo, _self_]\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {regularization.label_smoothing: '0.0,0.1'}}}\n"
+    )
+    done = status(tmp_path / "out", "-cd", str(tmp_path), "smoothing", "seed=0,1")
+    assert "4 runs: 4 missing" in done.stdout, done.stderr
+    done = status(tmp_path / "out", "tabel3_width")
+    assert done.returncode == 1
+    assert "did you mean table3_width?" in done.stderr

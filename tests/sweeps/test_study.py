@@ -1,0 +1,486 @@
+"""Studies: exact budgets, continued by the same command, survived by their trials, chosen without
+the test set.
+"""
+
+import importlib
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from augean.errors import AugeanError, RunLocked
+from augean.store.run_directory import run_state
+from augean.store.sweep_record import SweepRecord, read_records
+from augean.sweeps.storage import open_storage
+from augean.sweeps.study import RUN, Study, StudySetup
+from conftest import ROOT, TINY
+from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, command_line
+from waiting import wait_for
+
+SPACE = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "activation=relu,elu"]
+STUDY = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=2"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=300, cwd=ROOT
+    )
+
+
+def only_record(outputs: Path) -> SweepRecord:
+    found, problems = read_records(outputs)
+    assert not problems
+    assert len(found) == 1
+    return found[0]
+
+
+def load(storage: str) -> optuna.Study:
+    return optuna.load_study(study_name=None, storage=open_storage(storage))
+
+
+def load_study(outputs: Path) -> optuna.Study:
+    (path,) = (outputs / "studies").glob("*.journal")
+    return load(str(path))
+
+
+def trial_states(outputs: Path) -> Counter[str]:
+    return Counter(trial.state.name for trial in load_study(outputs).trials)
+
+
+def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path: Path) -> None:
+    arguments = [
+        *STUDY,
+        "hydra.sweeper.n_trials=4",
+        "hydra.sweeper.final_seeds=2",
+        f"runtime.outputs={tmp_path}",
+    ]
+    first = run(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert trial_states(tmp_path) == Counter(COMPLETE=4)
+    record = only_record(tmp_path)
+    assert (record.kind, record.num_trials) == ("study", 4)
+    assert record.space == {"optimizer.lr": "tag(log,interval(1e-3,1))", "activation": "relu,elu"}
+    trials = [job for job in record.jobs if job.trial is not None]
+    winners = [job for job in record.jobs if job.trial is None]
+    assert [job.trial for job in trials] == [0, 1, 2, 3]
+    assert [(job.row, job.seed) for job in winners] == [("winner", 0), ("winner", 1)]
+    best = max(trials, key=lambda job: (job.score or 0.0, -(job.trial or 0)))
+    assert record.winner[-2:] == [f"{key}={value}" for key, value in best.values.items()]
+    # The winner's first seed is the trial's own run: not trained again.
+    assert winners[0].id == best.id
+    for job in trials:
+        summary = json.loads((tmp_path / "runs" / job.run / "summary.json").read_text())
+        assert job.score == summary["val_accuracy"]
+    status = subprocess.run(
+        [sys.executable, "-m", "augean", "status", "--outputs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert f"4 of 4 trials over, best {best.score:.2%}, 2 finished" in status.stdout
+    second = run(*arguments)
+    assert second.returncode == 0, second.stderr
+    assert "4 trials, 4 of them over already" in second.stdout
+    assert trial_states(tmp_path) == Counter(COMPLETE=4)
+    more = run(*[item.replace("n_trials=4", "n_trials=6") for item in arguments])
+    assert more.returncode == 0, more.stderr
+    assert trial_states(tmp_path) == Counter(COMPLETE=6)
+    assert only_record(tmp_path).num_trials == 6
+
+
+def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
+    arguments = [
+        "-m", "optimizer.lr=0.01,0.1", "seed=range(0,3)", *[item for item in TINY if "optimizer.lr" not in item],
+        "trainer.epochs=1", "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
+    ]  # fmt: skip
+    for number in (4, 6):
+        done = run(*arguments, f"hydra.sweeper.n_trials={number}")
+        assert done.returncode == 0, done.stderr
+    points = [tuple(trial.params.values()) for trial in load_study(tmp_path).trials]
+    assert sorted(points) == sorted((rate, seed) for rate in (0.01, 0.1) for seed in range(3))
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize(
+    "sampler", ["tpe", "random", "cmaes", "nsgaii", "nsgaiii", "gp", "qmc", "grid"]
+)
+def test_every_sampler_of_the_plugin_asks_for_trials(tmp_path: Path, sampler: str) -> None:
+    importlib.import_module("hydra_plugins.hydra_optuna_sweeper.config")  # stores the samplers
+    node = ConfigStore.instance().load(f"hydra/sweeper/sampler/{sampler}.yaml").node
+    sweeper = AugeanSweeper(sampler=OmegaConf.create(node))
+    numbers = optuna.distributions.FloatDistribution(0, 1, step=0.5 if sampler == "grid" else None)
+    space = {"x": numbers, "y": optuna.distributions.CategoricalDistribution(("a", "b"))}
+    setup = StudySetup("mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0)
+    study = Study(setup, tmp_path, partial(sweeper._make_sampler, space))
+    with study.working():
+        for number in range(4):
+            trial = study.next()
+            assert trial is not None
+            study.study.tell(trial, number / 4)
+        assert study.next() is None
+
+
+def test_a_seeded_sampler_never_replays_old_points(tmp_path: Path) -> None:
+    for number in (2, 4):
+        done = run(
+            *STUDY,
+            f"hydra.sweeper.n_trials={number}",
+            "hydra.sweeper.sampler.seed=1",
+            f"runtime.outputs={tmp_path}",
+        )
+        assert done.returncode == 0, done.stderr
+    points = [tuple(trial.params.values()) for trial in load_study(tmp_path).trials]
+    assert len(set(points)) == 4
+
+
+def test_a_study_with_another_space_direction_or_base_is_refused_with_the_difference(
+    tmp_path: Path,
+) -> None:
+    common = [
+        "hydra.sweeper.n_trials=1",
+        "hydra.sweeper.study_name=mine",
+        f"runtime.outputs={tmp_path}",
+    ]
+    assert run(*STUDY, *common).returncode == 0
+    for change, message in (
+        ("optimizer.lr=tag(log,interval(1e-2,1))", "space of optimizer.lr: was"),
+        ("width.channels=8", "width.channels: was 4, is 8"),
+        ("hydra.sweeper.direction=minimize", "direction: was maximize, is minimize"),
+    ):
+        done = run(*STUDY, change, *common)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["hydra.sweeper.n_trials=3", "seed=0"], "needs something to search"),
+        (
+            [*SPACE[1:], "hydra.sweeper.n_trials=3", "dataset.num_val=0", "schedule=cosine"],
+            "chooses by validation",
+        ),
+        (
+            [*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.rows={a:[]}"],
+            "leave hydra.sweeper.n_trials out",
+        ),
+        (
+            [*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.direction=up"],
+            "must be maximize or minimize",
+        ),
+        (SPACE[1:], "a grid needs a list of values"),
+        (
+            [*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=grid"],
+            "optimizer.lr needs a list of values",
+        ),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = run("-m", "dataset=digits", *arguments, f"runtime.outputs={tmp_path}")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_trials_are_pruned_and_their_runs_can_be_resumed(tmp_path: Path) -> None:
+    done = run(
+        "-m", "optimizer.lr=tag(log,interval(1e-9,0.1))", "trainer.epochs=4",
+        *[item for item in TINY if not item.startswith(("optimizer.lr", "trainer.epochs"))],
+        "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
+        "hydra.sweeper.pruner.n_warmup_steps=0",
+        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=3", f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    states = trial_states(tmp_path)
+    assert states["PRUNED"] >= 1
+    assert states["COMPLETE"] + states["PRUNED"] == 8
+    record = only_record(tmp_path)
+    pruned = next(job for job in record.jobs if job.state == "pruned")
+    path = tmp_path / "runs" / pruned.run
+    assert run_state(tmp_path, path, pruned.id) == "interrupted"
+    assert (path / "checkpoint.pt").exists()
+    assert not (path / "failure.txt").exists()
+    again = run("-cp", str(path), "-cn", "config", f"runtime.outputs={tmp_path}")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((path / "summary.json").read_text())["num_resumes"] == 1
+
+
+def test_a_diverged_trial_has_the_worst_score_and_a_failed_one_does_not_count(
+    tmp_path: Path,
+) -> None:
+    done = run(
+        "-m", "optimizer.lr=1e18,0.01", "optimizer=sgd,adam", "optimizer.momentum=0.5", "model=vgg_a",
+        "schedule=constant", *[item for item in TINY if "optimizer.lr" not in item], "hydra.sweeper.n_trials=3",
+        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=0", "hydra.sweeper.max_failures=50",
+        f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trials = load_study(tmp_path).trials
+    assert sum(trial.state.name == "COMPLETE" for trial in trials) == 3
+    failed = [trial for trial in trials if trial.state.name == "FAIL"]
+    assert failed
+    assert all(trial.params["optimizer"] == "adam" for trial in failed)
+    diverged = [
+        trial
+        for trial in trials
+        if trial.params["optimizer.lr"] == "1e18" and trial.state.name == "COMPLETE"
+    ]
+    assert all(trial.value == 0.0 for trial in diverged)
+
+
+def test_too_many_failures_stop_a_study(tmp_path: Path) -> None:
+    done = run(
+        "-m", "optimizer.lr=0.1,0.01", "optimizer=adam", "optimizer.momentum=0.5",
+        *[item for item in TINY if "optimizer.lr" not in item], "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.max_failures=2", f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "3 trials failed, more than hydra.sweeper.max_failures=2" in done.stderr
+    assert "Adam takes no such argument" in done.stderr
+
+
+def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:
+    done = run(
+        *STUDY, "hydra.sweeper.n_trials=7", "runtime.workers=2", f"runtime.outputs={tmp_path}"
+    )
+    assert done.returncode == 0, done.stderr
+    trials = load_study(tmp_path).trials
+    assert Counter(trial.state.name for trial in trials) == Counter(COMPLETE=7)
+    for job in only_record(tmp_path).jobs:
+        assert (tmp_path / "runs" / job.run / "train.log").read_text().count("started on") == 1
+
+
+def test_jobs_that_need_hydras_launcher_go_through_it(tmp_path: Path) -> None:
+    done = run(
+        "-m", "activation=choice('relu','elu')", *TINY, "trainer.epochs=1", "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.final_seeds=2", "+hydra.job.env_set.TORCH_SHOW_CPP_STACKTRACES=1", f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert trial_states(tmp_path) == Counter(COMPLETE=2)
+    assert "2 finished" in done.stdout
+    assert (tmp_path / ".hydra").exists(), "Hydra's launcher makes this folder"
+
+
+@pytest.mark.parametrize("told_after", range(1, 6))
+def test_a_trial_that_its_job_tells_meanwhile_is_never_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_after: int
+) -> None:
+    setup = StudySetup(
+        name="mine",
+        storage=f"{tmp_path}/mine.journal",
+        space={"x": optuna.distributions.FloatDistribution(0, 1)},
+        direction="maximize",
+        base={},
+        num_trials=1,
+        pruner={},
+        max_failures=0,
+    )
+    study = Study(setup, tmp_path, lambda _: optuna.samplers.RandomSampler())
+    with study.working():
+        trial = study.next()
+        assert trial is not None
+        read, job, readings = study.study.get_trials, load(setup.storage), iter(range(1, 100))
+
+        def read_and_tell(*arguments: Any, **options: Any) -> Any:
+            found = read(*arguments, **options)
+            if next(readings) == told_after:
+                job.tell(trial.number, 0.5)
+            return found
+
+        monkeypatch.setattr(study.study, "get_trials", read_and_tell)
+        with suppress(RunLocked):  # where it was told too late to be seen
+            assert study.next() is None
+    assert len(load(setup.storage).trials) == 1
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_the_trial_of_a_dead_worker_is_queued_again_and_resumed(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    long = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=30"]
+    arguments = [*long, "hydra.sweeper.n_trials=2", f"runtime.outputs={tmp_path}"]
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+    )
+    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.prev.pt")))
+    process.send_signal(number)
+    process.wait(timeout=60)
+    assert trial_states(tmp_path)["RUNNING"] == 1
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    states = trial_states(tmp_path)
+    assert states["RUNNING"] == states["WAITING"] == 0
+    assert states["COMPLETE"] == 2
+    first = next(trial for trial in load_study(tmp_path).trials if trial.state.name == "FAIL")
+    summary = json.loads(
+        (tmp_path / "runs" / first.user_attrs[RUN]["run"] / "summary.json").read_text()
+    )
+    assert summary["num_resumes"] == 1
+
+
+def test_rows_and_ablations_need_no_product(tmp_path: Path) -> None:
+    setting = [*TINY, "trainer.epochs=1", f"runtime.outputs={tmp_path}"]
+    done = run(
+        "-m",
+        'hydra.sweeper.rows={plain:[],both:["activation=elu","optimizer=adam"]}',
+        "seed=0,1",
+        *setting,
+    )
+    assert done.returncode == 0, done.stderr
+    record = only_record(tmp_path)
+    assert [(job.row, job.seed) for job in record.jobs] == [
+        ("plain", 0),
+        ("both", 0),
+        ("plain", 1),
+        ("both", 1),
+    ]
+    done = run("-m", "hydra.sweeper.ablate={activation:[relu,elu],optimizer:[adam]}", *setting)
+    assert done.returncode == 0, done.stderr
+    assert "4 runs, 1 of them there already" in done.stdout
+    other = next(item for item in read_records(tmp_path)[0] if item.name != record.name)
+    assert [job.row for job in other.jobs] == [
+        "base",
+        "activation=relu",
+        "activation=elu",
+        "optimizer=adam",
+    ]
+
+
+def test_a_table_of_winners_names_every_rows_budget_and_space(tmp_path: Path) -> None:
+    there, moved = tmp_path / "there", tmp_path / "moved"
+    setting = [
+        *[item for item in TINY if "optimizer.lr" not in item],
+        "trainer.epochs=1",
+        f"runtime.outputs={there}",
+    ]
+    early = run("-cd", "sweeps", "-cn", "table4_tuned", *setting)
+    assert early.returncode == 1
+    assert "study:tune_sgd has no record" in early.stderr
+    for name in ("sgd", "adam", "adagrad", "rmsprop"):
+        done = run("-cd", "sweeps", "-cn", f"tune_{name}", "hydra.sweeper.n_trials=2", *setting)
+        assert done.returncode == 0, done.stderr
+    there.rename(
+        moved
+    )  # the studies' records say where they ran, which is not where the table is to be made
+    done = run("-cd", "sweeps", "-cn", "table4_tuned", *setting[:-1], f"runtime.outputs={moved}")
+    assert done.returncode == 0, done.stderr
+    assert not there.exists()
+    table = next(item for item in read_records(moved)[0] if item.name.startswith("table4_tuned"))
+    assert [job.row for job in table.jobs[:4]] == ["sgd", "adam", "adagrad", "rmsprop"]
+    assert "Tuning of adam: 2 trials over optimizer.lr tag(log, interval(1e-5, 1e-1))" in str(
+        table.note
+    )
+    assert table.states(moved) == Counter(finished=12)
+
+
+def test_a_promoted_winner_is_the_same_run_as_an_experiment(tmp_path: Path) -> None:
+    place = [
+        "runtime.threads=1",
+        "runtime.allowed_packages=[strange]",
+        f"runtime.outputs={tmp_path}/out",
+    ]
+    study = run(*STUDY, "hydra.sweeper.n_trials=2", "schedule=cosine", *place)
+    assert study.returncode == 0, study.stderr
+    record = only_record(tmp_path / "out")
+    evil = "Winner\nruntime: {allowed_packages: [os]}"
+    replace(record, title=evil).write(tmp_path / "out")
+    target = tmp_path / "conf" / "experiment" / "mine.yaml"
+    promote = [
+        sys.executable,
+        "-m",
+        "augean",
+        "promote",
+        record.name,
+        "--outputs",
+        f"{tmp_path}/out",
+        "--to",
+        str(target),
+    ]
+    done = subprocess.run(promote, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"of {record.num_trials}" in target.read_text()
+    assert "runtime" not in yaml.safe_load(
+        target.read_text()
+    )  # neither this machine's folders nor a stranger's wish
+    again = run(
+        "experiment=mine", "--config-dir", str(tmp_path / "conf"), f"runtime.outputs={tmp_path}/out"
+    )
+    assert "already finished" in again.stdout, again.stderr
+    refused = subprocess.run(promote, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "exists" in refused.stderr
+
+
+def test_missing_data_ends_a_study_at_once_and_costs_no_trial(tmp_path: Path) -> None:
+    done = run(
+        *SPACE,
+        "runtime.device=cuda:99",
+        "dataset=digits",
+        "hydra.sweeper.n_trials=3",
+        f"runtime.outputs={tmp_path}",
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("runtime.device=cuda:99: not available here") == 1
+    assert trial_states(tmp_path) == Counter(RUNNING=1)  # queued again by the next command
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("nonsense", "cannot open the study's storage: Could not parse"),
+        ("sqlite:////nowhere/at/all.db", "unable to open database file"),
+        ("postgresql+psycopg://nobody@127.0.0.1:9/none", "cannot open the study's storage"),
+        ("mysql://nobody@127.0.0.1/none", "No module named 'MySQLdb'; for PostgreSQL"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, storage: str, message: str
+) -> None:
+    monkeypatch.setattr("augean.sweeps.storage.PAUSE_SECONDS", 0.0)
+    with pytest.raises(AugeanError, match=message):
+        open_storage(storage)
+
+
+def test_workers_without_a_shared_output_folder_are_refused(tmp_path: Path) -> None:
+    common = [*STUDY, "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=mine"]
+    storage = f"hydra.sweeper.storage=sqlite:///{tmp_path}/studies.db"
+    first = run(*common, storage, f"runtime.outputs={tmp_path}/a")
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = run(*common, storage, f"runtime.outputs={tmp_path}/b")
+    assert moved.returncode == 0, moved.stderr
+    other = run(*common, storage, f"runtime.outputs={tmp_path}/c")
+    assert other.returncode == 1
+    assert "runtime.outputs: was" in other.stderr
+
+
+def test_a_storages_password_stays_out_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql+psycopg://me:se/c:ret@host/studies"
+    monkeypatch.setattr(
+        sys, "argv", ["train.py", "-cn", "tune_final", f"hydra.sweeper.storage={url}", "seed=0"]
+    )
+    command = (
+        "python train.py -cn tune_final"
+        " 'hydra.sweeper.storage=postgresql+psycopg://me:***@host/studies' seed=0"
+    )
+    assert command_line() == command

@@ -1,0 +1,371 @@
+"""Grids and sweep files, through the command that users type."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from augean.config.schema import Config
+from augean.config.validation import parse_config
+from augean.errors import AugeanError
+from augean.store.sweep_record import SweepRecord, read_records
+from conftest import ROOT, TINY
+from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, expand, plan_sweep
+from waiting import wait_for
+
+# A sweep file fixes nothing but its axes, so that the tiny setting can be given on the command
+# line.
+GRID = [*TINY, "trainer.epochs=2"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def run(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=180, cwd=ROOT, **options
+    )
+
+
+def only_record(outputs: Path) -> SweepRecord:
+    found, problems = read_records(outputs)
+    assert not problems
+    assert len(found) == 1
+    return found[0]
+
+
+def contents(outputs: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(outputs)): path.read_bytes()
+        for path in sorted((outputs / "runs").rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_grid_leaves_a_record_named_by_its_keys_and_a_second_launch_trains_nothing(
+    tmp_path: Path,
+) -> None:
+    arguments = ["-m", "optimizer=sgd,adam", "seed=0,1", *GRID, f"runtime.outputs={tmp_path}"]
+    first = run(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert "4 runs, 0 of them there already" in first.stdout
+    record = only_record(tmp_path)
+    assert record.name.startswith("optimizer--")
+    assert [(job.row, job.seed) for job in record.jobs] == [
+        ("sgd", 0),
+        ("sgd", 1),
+        ("adam", 0),
+        ("adam", 1),
+    ]
+    assert record.states(tmp_path) == Counter(finished=4)
+    before = contents(tmp_path)
+    second = run(*arguments)
+    assert "4 runs, 4 of them there already" in second.stdout
+    assert contents(tmp_path) == before
+    assert only_record(tmp_path).jobs == record.jobs
+    status = subprocess.run(
+        [sys.executable, "-m", "augean", "status", "--outputs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert "4 finished" in status.stdout
+
+
+def test_a_sweep_file_with_overrides_is_another_record_and_shares_runs_with_other_sweeps(
+    tmp_path: Path,
+) -> None:
+    common = [*GRID, "seed=0", f"runtime.outputs={tmp_path}"]
+    table1 = run("-cd", "sweeps", "-cn", "table1_activation", *common)
+    assert table1.returncode == 0, table1.stderr
+    table2 = run("-cd", "sweeps", "-cn", "table2_weight_decay", *common)
+    assert "4 runs, 1 of them there already" in table2.stdout
+    found, _ = read_records(tmp_path)
+    assert [record.name.split("--")[0] for record in found] == [
+        "table1_activation",
+        "table2_weight_decay",
+    ]
+    assert found[0].title == "Table 1: activation"
+    assert found[0].figure == "Figure 2"
+    assert found[0].reference["leaky_relu"] == {"test_accuracy": 88.67, "seconds": 1267}
+    assert [job.row for job in found[1].jobs] == ["0", "0.0001", "0.0005", "0.001"]
+    assert found[1].baseline == "0"
+    assert set(found[1].reference) == {"0", "0.0001", "0.0005", "0.001"}
+    assert len(list((tmp_path / "runs").iterdir())) == 6
+
+
+def test_runtime_settings_do_not_make_another_record(tmp_path: Path) -> None:
+    for extra in ("runtime.threads=1", "runtime.checkpoint_seconds=9"):
+        run("-m", "seed=0,1", *GRID, f"runtime.outputs={tmp_path}", extra)
+    assert only_record(tmp_path).name.startswith("runs--")
+
+
+def test_a_baseline_that_is_no_row_is_refused_before_any_work(tmp_path: Path) -> None:
+    done = run(
+        "-cd",
+        "sweeps",
+        "-cn",
+        "table3_width",
+        "width=w8,w16",
+        *GRID[:-1],
+        f"runtime.outputs={tmp_path}",
+    )
+    assert done.returncode == 1
+    assert "runtime.table.baseline=64: not among the rows" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "trainer.epochs=1,0"], "trainer.epochs=0: must be at least 1"),
+        (["-m", "optimizer.lr=interval(0.1,1)"], "a grid needs a list of values"),
+        (
+            ["-m", "activation=relu,rellu"],
+            "activation=rellu: no such option; did you mean activation=relu?",
+        ),
+        (["-cd", "sweeps", "-cn", "table9"], "-cn table9: no such sweep"),
+        (["-m", "seed=range(0,0)"], "the sweep is empty"),
+        (["-m", "width=16,32"], "width=16: takes the name of an option; did you mean width=w16?"),
+        (["width=64"], "width=64: takes the name of an option; did you mean width=w64?"),
+        (
+            ["-m", "seed=0,1", "runtime.device=cuda:99"],
+            "runtime.device=cuda:99: not available here",
+        ),
+        (
+            ["-m", "seed=0,1", "dataset=image_folder", "dataset.name=photos"],
+            "dataset.name=photos: cannot read",
+        ),
+        (
+            ["-m", "seed=0,1", "runtime.table.row=optimizer.speed"],
+            "optimizer.speed is no key of the config",
+        ),
+    ],
+)
+def test_a_sweep_with_a_wrong_point_is_refused_before_any_work(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = run("dataset=digits", *arguments, f"runtime.outputs={tmp_path}")
+    assert done.returncode != 0
+    assert done.stderr.count(message) == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for arguments in ([], ["-m", "seed=0,1"]):
+        done = run(*arguments, *GRID, f"runtime.outputs={tmp_path}/file")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert f"{tmp_path}/file" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_supervisor_stops_all_its_workers(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    arguments = [
+        "-m",
+        "seed=range(0,6)",
+        *TINY,
+        "trainer.epochs=200",
+        f"runtime.outputs={tmp_path}",
+        "runtime.workers=3",
+    ]
+    sweep = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children")
+    wait_for(lambda: len(children.read_text().split()) == 3)
+    sweep.send_signal(number)
+    _, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 128 + number, stderr
+    assert only_record(tmp_path).states(tmp_path)["finished"] == 0
+
+
+def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -> None:
+    # Nesterov's form needs a momentum: that job fails; VGG at a huge rate diverges.
+    done = run(
+        "-m", "optimizer.momentum=0,0.5", "optimizer.lr=0.01,1e18", "optimizer.arguments.nesterov=true", "model=vgg_a",
+        "schedule=constant", *[item for item in GRID if "optimizer.lr" not in item], f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "1 finished, 1 diverged, 2 failed" in done.stdout
+    assert "Nesterov momentum requires a momentum" in done.stderr
+    assert only_record(tmp_path).states(tmp_path) == Counter(finished=1, diverged=1, failed=2)
+
+
+def test_a_name_that_is_wrong_in_one_row_is_refused_before_the_first_is_trained(
+    tmp_path: Path,
+) -> None:
+    done = run(
+        "-m", "optimizer=sgd,adam", "optimizer.momentum=0.5", *GRID, f"runtime.outputs={tmp_path}"
+    )
+    assert done.returncode == 1
+    assert "optimizer.momentum: Adam takes no such argument" in done.stderr
+    assert "in adam" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_workers_train_each_run_once_and_say_so_once(tmp_path: Path) -> None:
+    done = run("-m", "seed=range(0,5)", *GRID, f"runtime.outputs={tmp_path}", "runtime.workers=2")
+    assert done.returncode == 0, done.stderr
+    assert "5 finished" in done.stdout
+    assert sorted(
+        re.findall(r"^\[\d+ left.*\] all, seed (\d)$", done.stdout, re.MULTILINE)
+    ) == list("01234")
+    for path in (tmp_path / "runs").iterdir():
+        assert (path / "train.log").read_text().count("started on") == 1
+
+
+def test_the_same_command_in_two_terminals_trains_each_run_once(tmp_path: Path) -> None:
+    arguments = command("-m", "seed=range(0,4)", *GRID, f"runtime.outputs={tmp_path}")
+    processes = [
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=180)[0] for process in processes]
+    assert all("4 finished" in output for output in outputs)
+    for path in (tmp_path / "runs").iterdir():
+        assert (path / "train.log").read_text().count("started on") == 1
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
+    arguments = [
+        "-m",
+        "seed=range(0,4)",
+        *TINY,
+        "trainer.epochs=12",
+        f"runtime.outputs={tmp_path}",
+        "runtime.workers=2",
+    ]
+    sweep = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.pt")))
+    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    stdout, stderr = sweep.communicate(timeout=180)
+    assert sweep.returncode == 0, stderr
+    assert "4 finished" in stdout
+    assert "killed by signal 9; starting another" in stderr
+
+
+def test_a_stopped_sweep_resumes_by_the_same_command(tmp_path: Path) -> None:
+    arguments = [
+        "-m",
+        "seed=range(0,3)",
+        *TINY,
+        "trainer.epochs=25",
+        f"runtime.outputs={tmp_path}",
+        "runtime.workers=2",
+    ]
+    sweep = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.pt")))
+    sweep.terminate()
+    _, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 143, stderr
+    assert only_record(tmp_path).states(tmp_path)["finished"] < 3
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "3 finished" in done.stdout
+    resumes = [
+        json.loads(path.read_text())["num_resumes"] for path in tmp_path.glob("runs/*/summary.json")
+    ]
+    assert sum(resumes) >= 1
+
+
+def points(*lines: str) -> list[tuple[str, ...]]:
+    return expand(OverridesParser.create().parse_overrides(list(lines)))
+
+
+def test_a_later_value_of_a_key_replaces_the_earlier_one_at_its_place() -> None:
+    assert points("seed=0,1,2", "a=x,y", "seed=7") == [("seed=7", "a=x"), ("seed=7", "a=y")]
+
+
+def test_the_first_key_is_the_outermost_loop() -> None:
+    assert points("seed=0,1", "a=x,y") == [
+        ("seed=0", "a=x"), ("seed=0", "a=y"), ("seed=1", "a=x"), ("seed=1", "a=y"),
+    ]  # fmt: skip
+
+
+def test_a_continuous_space_is_no_grid() -> None:
+    with pytest.raises(AugeanError, match="needs a list of values"):
+        points("optimizer.lr=interval(0,1)")
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        (
+            "table3_width",
+            ["experiment=demo", "seed=0,1", "runtime.table.baseline=null", "width.channels=3,5"],
+        ),
+        (
+            "table3_width",
+            [
+                "runtime.table.baseline=null",
+                "seed=2,3",
+                "width.channels=4,8",
+                "dataset.crop_padding=${seed}",
+            ],
+        ),
+        (
+            "table1_activation",
+            [
+                "seed=0",
+                "optimizer=sgd,adam",
+                "optimizer.lr=0.1,0.2",
+                "dataset.mean=[0.1,0.2,0.3],[0,0,0]",
+            ],
+        ),
+        (
+            "table1_activation",
+            ["seed=0", "++optimizer.arguments.nesterov=true,false", "optimizer.momentum=0.5,0.9"],
+        ),
+        (
+            "table1_activation",
+            [
+                "seed=0",
+                "+optimizer.arguments={nesterov:true},{}",
+                "++optimizer.arguments.foreach=true,false",
+            ],
+        ),
+    ],
+)
+def test_jobs_that_share_a_composition_have_the_config_that_hydra_would_compose(
+    monkeypatch: pytest.MonkeyPatch, name: str, overrides: list[str]
+) -> None:
+    quick, checked = AugeanSweeper._compose, []
+
+    def compose_both(self: AugeanSweeper, point: tuple[str, ...]) -> Config:
+        config = quick(self, point)
+        whole = self.context.config_loader.load_sweep_config(self.master, list(point))
+        assert config == parse_config(
+            OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
+        )
+        checked.append(point)
+        return config
+
+    monkeypatch.setattr(AugeanSweeper, "_compose", compose_both)
+    assert len(plan_sweep(name, overrides).jobs) == len(checked) >= 4
+
+
+def test_a_sweep_over_an_added_key_is_named_by_the_key_alone() -> None:
+    for more in ([], ["hydra.sweeper.n_trials=2"]):
+        plan = plan_sweep(
+            "config", ["dataset=digits", "++optimizer.arguments.dampening=0.0,0.1", *more]
+        )
+        assert plan.record.name.startswith("optimizer.arguments.dampening--")
