@@ -26,8 +26,9 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution
 
 from augean.report import load_metrics, load_runs
+from augean.sweeps.job import TRIAL
 from augean.sweeps.study import Study, StudySetup
-from augean.sweeps.trial import TRIAL, TrialReporter
+from augean.sweeps.trial import TrialReporter
 from hydra_plugins.augean_sweeper import augean_sweeper  # noqa: F401  stores the pruners
 
 ROOT = Path(__file__).parents[1]

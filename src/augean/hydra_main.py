@@ -21,7 +21,6 @@ from augean.sweeps.job import run_job
 from augean.terminal import exit_on_closed_pipe
 
 TRUSTED = ("hydra.*", "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
-
 """What Hydra itself may construct: its own settings in a config from a stranger could name any
 function."""
 

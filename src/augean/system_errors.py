@@ -32,10 +32,7 @@ MENDABLE_ERRNOS = (
     errno.ENOTDIR,
     errno.EEXIST,
 )
-
 """What an operating system refuses and only its user can mend."""
-
-
 WRITABLE = "choose a folder that you can write to, with room: runtime.outputs=<folder>"
 
 

@@ -6,7 +6,6 @@ import sys
 from typing import NoReturn
 
 STATE_COLOURS = {"finished": 32, "running": 36, "interrupted": 33, "failed": 31, "diverged": 35}
-
 """ANSI codes of the states of runs."""
 
 

@@ -18,44 +18,24 @@ from augean.analysis.load import Run, Sweep
 from augean.analysis.sequential import Difference, judge
 
 Array = numpy.ndarray[Any, Any]
-
-
 LEVEL = 0.95
-
-
 MARGIN = 0.5
-
 """Percentage points: differences within this margin are called equivalent."""
-
-
 MOST_DUNNETT = 30
-
 """Rows beyond which Dunnett's integral takes seconds; above it Welch and Holm are used."""
-
-
 FEW_SEEDS = 5
-
-
 FEW_TEXT = (
     "Measured with 3 seeds: 95 % intervals cover 87 to 96 %, and 4 to 9 % of tables have a false"
     " verdict."
 )
-
 """Said below that number: Levene's test then misses unequal variances. From
 tests/analysis/test_comparison.py."""
-
-
 SCATTERED = 10.0
-
-
 SCATTERED_TEXT = (
     "Where seeds collapse, the mean describes none of them, and with few seeds its interval is too"
     " narrow."
 )
-
 """Said of rows whose scores have a wider range, in percentage points."""
-
-
 STATES = ("finished", "diverged", "running", "interrupted", "failed", "missing")
 
 

@@ -28,11 +28,8 @@ from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 
 Run = dict[str, Any]
-
 """One run as flat keys: `id`, `directory`, `state`, the summary's scores and the config's dotted
 keys."""
-
-
 _NOT_COLUMNS = ("schema", "sha256", "files", "status", "id", "config", "versions", "diverged")
 
 
@@ -293,10 +290,7 @@ def _matches(value: str, patterns: Iterable[str]) -> bool:
 
 
 _NUMBER = rb"(?:-?[0-9]++(?:[.][0-9]++)?(?:e[-+]?[0-9]++)?)?"
-
-
 _ROWS = re.compile(rb"(?:(?:%b,){%d}%b\n)*+" % (_NUMBER, len(METRICS) - 1, _NUMBER))
-
 """Lines of numbers or nothing; a blank line or a quoted break would shift all rows that are parsed
 after it."""
 

@@ -19,25 +19,14 @@ from scipy import optimize, special
 from augean.store.sweep_record import SweepJob, SweepRecord
 
 Array = numpy.ndarray[Any, Any]
-
-
 Cells = Sequence[tuple[SweepJob, Mapping[str, Any]]]
-
 """A sweep's jobs, each with its run as `augean.report.load` has it."""
-
-
 METHOD = "Welch's t, equal spending"
-
-
 SPENT = 0.65
-
 """Share of alpha that is spent. The levels are those of normal scores with known variances; t
 statistics of few seeds cross them more often, at worst 1.5 times as often, where one variance is
 far above the other (docs/settle.md)."""
-
-
 NODES = 200
-
 """Of the quadrature; doubling them changes no level by more than 1e-9."""
 
 

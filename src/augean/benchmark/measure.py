@@ -33,18 +33,10 @@ from augean.training.step import Inputs, batch_loss
 from augean.version import version
 
 MATRIX_SIZES = {"cpu": 3072, "cuda": 8192, "mps": 4096}
-
-
 MAX_SECONDS = 1
-
 """Of one matrix product."""
-
-
 COPY_BYTES = {"cpu": 2**28, "cuda": 2**32, "mps": 2**30}
-
-
 FULL_RUN = (35, 50_000)
-
 """Epochs and images of the run whose wall time is the goal: the report's on the whole training
 set."""
 

@@ -80,8 +80,6 @@ augean bench dataset=synthetic --channels 16 --images 256 on generated images
 """
     ),
 }
-
-
 EXIT_CODES = """
 exit codes: 0 done; 1 a mistake that can be mended, or a run that failed; 2 wrong usage, or damaged
 files that were passed over; 130 after Ctrl-C, 143 after SIGTERM, 138 after SIGUSR1 (the same

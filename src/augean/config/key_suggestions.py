@@ -13,20 +13,11 @@ KINDS = {
     "dict": "keys with values",
     "str": "text",
 }
-
 """How the types of the schema are called, the first that an annotation begins with."""
-
-
 EXAMPLES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
-
 """Values for keys whose default shows nothing."""
-
-
 CLASS_NODES = ("model", "activation", "optimizer", "dataset")
-
 """Nodes whose `arguments` are those of a class, which the schema does not know."""
-
-
 USUAL = {
     "learning_rate": "optimizer.lr={}",
     "wd": "regularization.weight_decay={}",
@@ -38,12 +29,8 @@ USUAL = {
     "amp": "trainer.precision=bf16",
     "fp16": "trainer.precision=fp16",
 }
-
 """What other programs call a key, and how it is written here."""
-
-
 SWEEPER_KEYS = ("params", "rows", "ablate", "n_trials", "final_seeds", "storage", "study_name")
-
 """Keys of a sweep that people look for elsewhere."""
 
 

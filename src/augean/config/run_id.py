@@ -11,12 +11,8 @@ from augean.config.schema import TRUSTED_PACKAGES, Config, RuntimeConfig
 from augean.config.validation import class_targets
 
 SCHEMA = 1
-
 """Raised when the meaning of a config key changes."""
-
-
 CORE = 1
-
 """Raised when Augean's own mathematics changes, which is when a golden loss curve changes."""
 
 

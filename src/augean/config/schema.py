@@ -13,7 +13,6 @@ from typing import Any
 from omegaconf import MISSING as REQUIRED
 
 TRUSTED_PACKAGES = ("torch", "torchvision", "augean")
-
 """Their classes are named by version or by `CORE`; code from elsewhere enters the run id as a
 digest of its source."""
 

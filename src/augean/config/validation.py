@@ -222,7 +222,6 @@ OWN_KEYS = {
         "weight_decay": "regularization.weight_decay",
     },
 }
-
 """Arguments of constructors that come from elsewhere in the config: given twice, one of them would
 be lost."""
 

@@ -27,7 +27,6 @@ read."""
 POOL_BYTES = 4_000_000
 """Size of an image folder from which decoding it in several processes is faster than starting them
 takes."""
-
 logger = logging.getLogger(__name__)
 
 

@@ -16,11 +16,8 @@ from augean.system_errors import require_packages
 from augean.training.augmentation import normalize
 
 TOLERANCE = 1e-3
-
 """Largest difference of a logit, relative to the largest one, that sums in another order may cause
 in fp32."""
-
-
 NUM_CHECKED = 16
 
 

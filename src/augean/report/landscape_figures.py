@@ -21,10 +21,7 @@ from augean.store.files import write_atomic
 from augean.store.run_directory import read_verified, runs_dir
 
 HATCHES = ("", "////", "....", "xxxx")
-
-
 SMOOTHED_SHARE = 100
-
 """A band is smoothed by a moving average over this fraction of its steps."""
 
 

@@ -23,27 +23,15 @@ from augean.store.files import write_atomic
 # Okabe and Ito's colours without yellow, which vanishes on white; neighbours differ in lightness
 # too.
 COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#D55E00", "#56B4E9")
-
-
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-
 """As many rows get a colour and a name; the others of a larger table are drawn in grey."""
-
-
 GREY, MUTED = "#C4C8CC", "#57606A"
-
-
 SAVED: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},
     "svg": {"metadata": {"Date": None}},
 }
-
-
 STYLE = Path(__file__).parent / "templates" / "figures.mplstyle"
-
-
 Looks = Mapping[str, tuple[str, str]]
-
 """Colour and marker of each named row."""
 
 

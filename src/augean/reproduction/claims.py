@@ -22,26 +22,17 @@ from augean.report.tables import number, published
 from augean.store.run_directory import runs_dir
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
-
 """The report's own."""
-
-
 LAST_EPOCHS = 10
-
 """Of the report's 35; of a run with fewer the same share, at least three."""
-
-
 VERDICTS = {
     "more": (("better",), ("worse",)),
     "less": (("worse",), ("better",)),
     "not more": (("worse", "equivalent"), ("better",)),
     "refuted by more": ((), ("better",)),
 }
-
 """By what is expected of a row: the table's verdicts with which that holds, and those with which it
 is wrong."""
-
-
 UNITS = {"points": "points", "seconds": "seconds", "epochs": "epochs", "loss": "of loss"}
 
 

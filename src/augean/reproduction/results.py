@@ -29,14 +29,8 @@ from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
 
 ARCHIVE = "runs.tar.xz"
-
-
 MADE = "<!-- Made by `augean results`; not to be edited. -->"
-
-
 MOST_BYTES = 10_000_000
-
-
 FACTS = (
     "dataset_title",
     "num_train",
@@ -50,10 +44,7 @@ FACTS = (
     "threads",
     "git_commit",
 )
-
-
 MARKED = re.compile(r"(<!-- results/([\w.-]+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
 """A place in another document that is kept up to date: <!-- results/NAME: BLOCK -->, any text, <!--
 end -->."""
 

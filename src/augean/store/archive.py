@@ -25,27 +25,18 @@ from augean.store.summary import DIGESTED_FILES, read_summary
 from augean.store.sweep_record import SweepRecord, read_record
 
 WEIGHTS = "best.pt"
-
-
 RUN_FILES = (
     *(name for name in DIGESTED_FILES if name != WEIGHTS),
     "train.log",
     "failure.txt",
     "summary.json",
 )
-
 """What is packed of a run; the summary is the last."""
-
-
 MEMBER = re.compile(
     r"(?a:runs/\w[\w.+=,-]*-[0-9a-f]{10}/(?P<file>[a-z]+\.[a-z]+)|sweeps/\w[\w.+-]*\.json|studies/\w[\w.+-]*\.journal)"
 )
-
 """Names that an archive may hold: none leaves the folder that it is unpacked into."""
-
-
 MAX_BYTES = 256 * 2**20
-
 """Of one file of an archive: far above the largest of them, a study's journal."""
 
 

@@ -20,7 +20,6 @@ METRICS = (
     "seconds",
     "images_per_second",
 )
-
 """Columns of metrics.csv: accuracies are fractions, seconds and rate are of training only."""
 
 

@@ -19,7 +19,6 @@ DIGESTED_FILES = (
     "probe.csv",
     "best.pt",
 )
-
 """Files whose sha256 the summary holds."""
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from augean.config.schema import Config
 from augean.errors import Pruned, SetupError
 from augean.runs.execute import execute, print_outcome
-from augean.sweeps.trial import TRIAL
+
+TRIAL = "AUGEAN_TRIAL"
+"""Environment variable that tells a job which trial of which study it is."""
 
 
 def run_job(config: Config, begin: Callable[[], None] | None = None) -> float:

@@ -26,11 +26,8 @@ from augean.training.model_summary import describe_model
 from hydra_plugins.augean_sweeper.augean_sweeper import Plan, check_jobs, plan_sweep
 
 NUM_CLASSES = 10
-
 """Of the networks that are built: it changes their last layer alone, and the true number may need a
 download."""
-
-
 COST = (
     "model.",
     "width.",
@@ -40,7 +37,6 @@ COST = (
     "trainer.precision",
     "record.",
 )
-
 """Runs that agree in keys with these beginnings, and in their device, cost the same per image."""
 
 

@@ -26,10 +26,7 @@ from augean.sweeps.workers import program
 from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep
 
 UNITS = {"run": 1, "runs": 1, "s": 1, "min": 60, "h": 3600, "gpuh": 3600}
-
-
 WIDTH = 41
-
 """Characters of the picture of a row's interval."""
 
 

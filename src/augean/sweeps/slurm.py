@@ -31,17 +31,10 @@ from augean.store.sweep_record import SweepRecord
 from augean.sweeps.workers import WORKER
 
 MAX_ARRAY = 1000
-
 """Elements of one array; SLURM's own default limit (MaxArraySize) is 1001."""
-
-
 NOTICE_SECONDS = 60
-
 """Beyond the grace time, how long before the time limit a job is told to leave."""
-
-
 COMPLETING, SETTLE_SECONDS = "COMPLETING", 30
-
 """What SLURM calls a job that has just ended, and how long to wait for what becomes of it: it may
 be requeued."""
 

@@ -11,7 +11,6 @@ from augean.errors import ConfigError, StorageError
 from augean.sweeps.journal import Journal
 
 NUM_TRIES, NUM_RECONNECTS, PAUSE_SECONDS = 6, 60, 1.0
-
 """How often a database is tried at the start, and when it is lost later on; the wait between."""
 
 

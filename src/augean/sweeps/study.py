@@ -26,14 +26,9 @@ from augean.sweeps.storage import open_storage, reaching_storage
 from augean.sweeps.trial import ERROR
 
 IDENTITY = "augean:identity"
-
 OWNER = "augean:owner"
-
 RUN = "augean:run"
-
-
 AGAIN = "augean:again"
-
 """Of a trial that is queued again: the number of the one that died."""
 
 

@@ -11,12 +11,8 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from augean.config.instantiate import find_class
+from augean.sweeps.job import TRIAL
 from augean.sweeps.storage import open_storage, reaching_storage
-
-TRIAL = "AUGEAN_TRIAL"
-
-"""Environment variable that tells a job which trial of which study it is, see
-`augean.sweeps.trial.TrialReporter`."""
 
 ERROR = "augean:error"
 

@@ -11,18 +11,11 @@ from typing import Any
 from augean.config.schema import RuntimeConfig
 
 MAX_RESTARTS = 100
-
 """Killed workers that one sweep replaces before it gives up."""
-
-
 WORKER = "AUGEAN_WORKER"
-
 """Environment variable that makes a process a worker of a sweep; its value is when the sweep
 began."""
-
-
 SUPERVISOR = "AUGEAN_SUPERVISOR"
-
 """Environment variable of a worker: the process that started it."""
 
 

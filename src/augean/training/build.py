@@ -15,15 +15,12 @@ from augean.config.schema import Config
 from augean.errors import ConfigError
 
 T = TypeVar("T")
-
-
 ON_CUDA: dict[type, dict[str, Any]] = {
     torch.optim.SGD: {"fused": True},
     torch.optim.Adam: {"fused": True, "capturable": True},
     torch.optim.AdamW: {"fused": True, "capturable": True},
     torch.optim.RMSprop: {"foreach": True, "capturable": True},
 }
-
 """The fastest form of each optimizer whose step can be recorded in a CUDA graph. RMSprop has no
 fused form; Adagrad reads its step count on the host, so it cannot be recorded."""
 

@@ -18,10 +18,7 @@ from augean.config.schema import RuntimeConfig
 from augean.system_errors import require_packages
 
 CLOSE_SECONDS = 15.0
-
 """What a run waits at its end for a logger to write what it was given."""
-
-
 LoggedRow = Mapping[str, float | None]
 
 

@@ -10,7 +10,6 @@ from augean.errors import ConfigError
 from augean.training.build import build_model
 
 _described: dict[str, dict[str, Any]] = {}
-
 """Descriptions by what they depend on: the runs of a sweep share few networks, and each costs half
 a tiny run."""
 

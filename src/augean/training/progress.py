@@ -15,17 +15,10 @@ if TYPE_CHECKING:
 
 
 BAR = "{desc} {percentage:3.0f}% |{bar:16}| {remaining} left{postfix}"
-
 """Fits into 80 columns; what is left is that of the whole run."""
-
-
 ESTIMATE_AFTER = 3
-
 """Steps after which a run on a CPU says how long it will take; the first is a warm-up."""
-
-
 WORTH_SAYING_SECONDS, LONG_SECONDS = 60.0, 300.0
-
 """Estimates above the first are shown; above the second they come with advice on what is
 smaller."""
 

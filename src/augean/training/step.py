@@ -14,7 +14,6 @@ from augean.training.device import autocast, choose_layout
 from augean.training.loss_landscape import ProbeRow, probe
 
 WARMUP_STEPS = 3
-
 """Steps on CUDA before one is recorded: in them cuDNN chooses its algorithms, and optimizers make
 their state."""
 

@@ -63,8 +63,8 @@ from augean.store.sweep_record import (
     identifying_overrides,
     read_record,
 )
+from augean.sweeps.job import TRIAL
 from augean.sweeps.slurm import submit, train_run, work_on_study
-from augean.sweeps.trial import TRIAL
 from augean.sweeps.workers import WORKER, orphaned, supervise
 from augean.terminal import readable_seconds
 
