@@ -17,7 +17,8 @@ from augean.errors import AugeanError
 from augean.report import load_runs, make_report
 from augean.runs.address import find_address, find_outcome
 from augean.runs.execute import execute
-from augean.store.archive import RUN_FILES, pack, unpack
+from augean.store.archive import MANIFEST, RUN_FILES, pack
+from augean.store.merge import unpack
 from augean.store.checkpoints import save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
@@ -37,12 +38,14 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def read_archive(path: Path) -> dict[str, bytes]:
+    """Return the members by name, without the manifest: as an archive without one has them."""
+    files = {}
     with tarfile.open(path) as tar:
-        return {
-            member.name: file.read()
-            for member in tar
-            if (file := tar.extractfile(member)) is not None
-        }
+        for member in tar:
+            file = tar.extractfile(member)
+            if file is not None and member.name != MANIFEST:
+                files[member.name] = file.read()
+    return files
 
 
 @pytest.fixture
@@ -194,7 +197,7 @@ def test_a_foreign_name_is_refused_and_nothing_is_written(
 def test_a_file_too_large_for_memory_is_refused_before_it_is_unpacked(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("augean.store.archive.MAX_BYTES", 2**20)
+    monkeypatch.setattr("augean.store.archive.MAX_MEMBER_BYTES", 2**20)
     name = "sweeps/evil.json"
     archive = write_archive(
         tmp_path / "evil.tar.xz", {**read_archive(packed), name: b" " * (2**20 + 1)}
@@ -207,7 +210,7 @@ def test_a_file_too_large_for_memory_is_refused_before_it_is_unpacked(
 def test_what_unpack_would_refuse_is_left_out_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("augean.store.archive.MAX_BYTES", 2**20)
+    monkeypatch.setattr("augean.store.archive.MAX_MEMBER_BYTES", 2**20)
     study(tmp_path / "here", [], "small", b" " * 2**20)
     study(tmp_path / "here", [], "large", b" " * (2**20 + 1))
     study(tmp_path / "here", [], "bad\nname", b" ")

@@ -539,7 +539,7 @@ def pack(arguments: argparse.Namespace) -> int:
 
 def unpack(arguments: argparse.Namespace) -> int:
     """Merge an archive and say what became of its runs."""
-    from augean.store.archive import unpack as merge
+    from augean.store.merge import unpack as merge
 
     merged = merge(arguments.archive, arguments.outputs)
     print(*merged.remarks, sep="\n", end="\n" * bool(merged.remarks), file=sys.stderr)

@@ -24,8 +24,9 @@ from augean.report import ReportResult, make_report
 from augean.report.page import environment
 from augean.report.tables import number, runs_text
 from augean.reproduction.claims import TABLES, Evidence, num_last_epochs, reported
-from augean.store.archive import pack, unpack
+from augean.store.archive import pack
 from augean.store.files import write_atomic
+from augean.store.merge import unpack
 from augean.store.run_directory import runs_dir
 
 ARCHIVE = "runs.tar.xz"
