@@ -95,9 +95,9 @@ def _load_run(arguments: argparse.Namespace) -> "TrainedModel":
     run = load_model(
         path, data=arguments.data, device=arguments.device, allowed_packages=arguments.allow
     )
-    val_accuracy = run.summary.get("val_accuracy")
+    val_accuracy = run.summary.val_accuracy
     score = "" if val_accuracy is None else f" (validation {val_accuracy:.2%})"
-    print(f"Run {run.summary['id']}: {path}{score}", flush=True)
+    print(f"Run {run.summary.id}: {path}{score}", flush=True)
     return run
 
 
@@ -121,7 +121,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     result = measure(run.score(images), torch.from_numpy(labels), run.classes)
     _print_metrics(place, result)
     if arguments.output:
-        content = {"run": run.summary["id"], "images": place, **result}
+        content = {"run": run.summary.id, "images": place, **result}
         write_atomic(arguments.output, json.dumps(content, indent=1) + "\n")
     return 0
 

@@ -127,14 +127,14 @@ def _print_preview(arguments: argparse.Namespace, launched: list[str]) -> int:
 
 def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, str]) -> None:
     """Print how far one sweep is."""
-    from augean.store.sweep_record import STATES
+    from augean.store.summary import RunState
     from augean.sweeps.slurm import describe_queue
     from augean.terminal import coloured
 
     states = record.states(outputs)
-    num_completed = states["finished"] + states["diverged"]
+    num_completed = states[RunState.FINISHED] + states[RunState.DIVERGED]
     is_complete = num_completed == sum(states.values())
-    parts = [coloured(f"{states[state]} {state}", state) for state in STATES if states[state]]
+    parts = [coloured(f"{states[state]} {state}", state) for state in RunState if states[state]]
     if record.kind == "study":
         completed = [job for job in record.trials if job.state in ("complete", "pruned")]
         scores = [job.score for job in record.trials if job.score is not None]
