@@ -177,7 +177,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def address(tmp_path: Path, *overrides: str) -> str:
     module_digest.cache_clear()
-    image_folder._digests.clear()
+    image_folder.process_digests.clear()
     return find_address(compose([*OWN, f"runtime.outputs={tmp_path}/outputs", *overrides])).id
 
 
@@ -229,7 +229,7 @@ def test_a_data_file_with_other_pixels_or_in_another_class_is_another_run(
     ]
 
     def ask() -> str:
-        image_folder._digests.clear()
+        image_folder.process_digests.clear()
         return find_address(compose([*setting, *photos])).id
 
     before = ask()

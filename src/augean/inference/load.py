@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from augean.config.schema import Config
 from augean.config.validation import parse_config
-from augean.datasets.image_folder import IMAGE_SUFFIXES, decode_files
+from augean.datasets.image_decoding import IMAGE_SUFFIXES, decode_files
 from augean.errors import AugeanError, ConfigError, DataError
 from augean.runs.address import build_source, find_address
 from augean.store.files import file_sha256
