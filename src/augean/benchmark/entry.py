@@ -27,11 +27,11 @@ class LoopResult:
     first_step_seconds: float
     """From the start of the process to the end of its first step."""
     epoch_seconds: list[float]
-    """Of each epoch."""
+    """One number an epoch."""
     wall_seconds: float
     """From the start of the process to the end of its last epoch."""
     peak_memory_mb: float
-    """Of the device on CUDA, else resident memory of the process."""
+    """Memory of the device on CUDA, else resident memory of the process."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Entry:
 
     overrides: list[str]
     images: int
-    """Of one epoch."""
+    """Images of one epoch."""
     epochs: int
     started: float
     """time.time() when the process was started."""
@@ -74,6 +74,7 @@ class Entry:
         """Time one epoch."""
         start = time.perf_counter()
         yield
+        # Kernels of a GPU may still run when Python has gone on.
         synchronize(self.device)
         self.epoch_seconds.append(time.perf_counter() - start)
         if self.waits and len(self.epoch_seconds) == 1:

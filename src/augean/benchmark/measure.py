@@ -29,16 +29,16 @@ from augean.version import version
 
 @dataclass(frozen=True, kw_only=True)
 class BenchPlan:
-    """What is measured on each configuration."""
+    """The measurements of each configuration."""
 
     loops: Sequence[str]
     """Names; "core+compile" is the core with `runtime.compile=true`."""
     at_once: Sequence[int]
     """For each number, so many processes train at the same time and share the CPU's threads."""
     images: int
-    """Of one epoch."""
+    """Images of one epoch."""
     epochs: int
-    """Of one process, at least 2; the first is not counted in the rate."""
+    """Epochs of one process, at least 2; the first is not counted in the rate."""
     repeats: int
     """Processes of each loop."""
 
@@ -66,6 +66,7 @@ def bench(
     plan = BenchPlan(loops=loops, at_once=at_once, images=images, epochs=epochs, repeats=repeats)
     configs = [compose(list(overrides)) for overrides in settings]
     device = find_device(configs[0].runtime.device)
+    # The ceilings are measured here, with as many threads as the loops have.
     torch.set_num_threads(configs[0].runtime.threads or torch.get_num_threads())
     copy_gb = copy_rate(device) / 1e9
     print(f"{device_title(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
@@ -137,6 +138,7 @@ def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int]
             settings = list(overrides)
             if option == "compile":
                 settings.append("runtime.compile=true")
+            # Without this, each of several processes would take all cores.
             if number > 1:
                 threads = max(1, torch.get_num_threads() // number)
                 settings.append(f"runtime.threads={threads}")

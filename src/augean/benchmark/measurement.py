@@ -35,7 +35,7 @@ class Measurement:
 
     Of runs at once each one's share: the time until the last has ended, by their number."""
     peak_memory_mb: float
-    """Of the device on CUDA, else resident memory of the process, its loader processes not
+    """Memory of the device on CUDA, else resident memory of the process, its loader processes not
     counted."""
     share_of_matrix_rate: float
     """Operations of the training, as a fraction of what large matrix products reach."""
@@ -62,6 +62,7 @@ def summarize(
         matrix_rate: operations per second that the device reaches.
         at_once: processes that each result stands for.
     """
+    # The first epoch has compilation and graph capture in it.
     rates = []
     for result in results:
         for seconds in result.epoch_seconds[1:]:

@@ -66,6 +66,7 @@ def _run_together(loop: str, command: Sequence[str], at_once: int) -> list[str]:
             # Each prints a line after its first epoch, and goes on when its input ends.
             for process in processes:
                 process.stdout.readline()  # type: ignore[union-attr]
+        # A single process does not wait for this.
         for process in processes:
             process.stdin.close()  # type: ignore[union-attr]
         texts = [process.stdout.read() for process in processes]  # type: ignore[union-attr]

@@ -87,6 +87,7 @@ def run_status(arguments: argparse.Namespace) -> int:
             return _print_preview(arguments, names)
     if not records:
         print(f"No sweep was launched into {outputs} yet. For example: make demo")
+    # Without an answer of SLURM the states of the runs are still right.
     try:
         slurm_jobs = queued(outputs)
     except AugeanError as error:
@@ -94,6 +95,7 @@ def run_status(arguments: argparse.Namespace) -> int:
         slurm_jobs = {}
     for record in records:
         _print_record(record, outputs, slurm_jobs)
+    # Last, where they are seen: damaged records may be why a sweep is not listed.
     for problem in problems:
         print(problem, file=sys.stderr)
     return 2 if problems else 0
@@ -135,10 +137,11 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
     num_completed = states[RunState.FINISHED] + states[RunState.DIVERGED]
     is_complete = num_completed == sum(states.values())
     parts = [coloured(f"{states[state]} {state}", state) for state in RunState if states[state]]
+    # The runs of trials are not among the states: a pruned one is interrupted, and yet done.
     if record.kind == "study":
         completed = [job for job in record.trials if job.state in ("complete", "pruned")]
         scores = [job.score for job in record.trials if job.score is not None]
-        progress = f"{len(completed)} of {record.num_trials} trials over"
+        progress = f"{len(completed)} of {record.num_trials} trials done"
         if scores:
             progress += f", best {max(scores):.2%}"
         parts.insert(0, progress)

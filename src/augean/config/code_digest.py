@@ -50,12 +50,14 @@ def file_digest(path: Path, root: Path) -> str:
     """
     package = path.relative_to(root).parts[0]
     is_installed = root.name in ("site-packages", "dist-packages")
+    # All files that count, found from import to import.
     dumps: dict[Path, str] = {}
     pending = [path]
     while pending:
         file = pending.pop()
         if file in dumps:
             continue
+        # Packages that change with their version are identified by it.
         top = file.relative_to(root).parts[0].removesuffix(".py")
         if top in TRUSTED_PACKAGES or (is_installed and top != package):
             continue
@@ -63,6 +65,7 @@ def file_digest(path: Path, root: Path) -> str:
         pending += _imported_files(file, tree, root)
         _remove_docstrings(tree)
         dumps[file] = _dump(tree)
+    # The file itself first and without its path, so that a renamed module is the same code.
     text = dumps.pop(path)
     for file in sorted(dumps):
         text += f"\n{file.relative_to(root).as_posix()}\n{dumps[file]}"

@@ -26,6 +26,7 @@ def check_command_line(words: Sequence[str]) -> Namespace:
         AugeanError: for a folder without effect, and for a list of options in place of a sweep.
     """
     options = parse_options(words)
+    # Without -cn Hydra takes the default run, conf/config.yaml.
     name = str(options.config_name or "")
     if options.config_dir:
         _check_config_dir(options.config_dir, name)
@@ -46,6 +47,7 @@ def parse_options(words: Sequence[str]) -> Namespace:
     Raises:
         UsageError: one sentence instead of Hydra's page of usage.
     """
+    # Private, but Hydra has no public way to ask what it will make of a command line.
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
@@ -85,6 +87,7 @@ def _check_config_dir(config_dir_option: str, name: str) -> None:
     if not name and not any(folder.glob("*/*.yaml")):
         choices = list_choices("", yaml_names(folder), "")
         raise AugeanError(f"-cd {folder}: names a folder and no sweep; add -cn <name>{choices}")
+    # Hydra searches conf before the folder of -cd.
     conf = config_dir()
     is_in_both = name in yaml_names(folder) and name in yaml_names(conf)
     if is_in_both and folder.resolve() != conf:
@@ -151,6 +154,7 @@ def _refuse_settings(file: Path) -> None:
 
 
 def _check_override(word: str) -> None:
+    # Hydra would take all three without a word, and train something else than was asked for.
     key, _, value = word.partition("=")
     if value and not key.strip("+~ "):
         raise AugeanError(f"{word}: names no key; settings are written key=value")

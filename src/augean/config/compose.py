@@ -43,6 +43,7 @@ def register(sweep: str | None = None) -> None:
                 "_self_",
             ],
             "hydra": {
+                # Hydra writes nothing of its own into a run's directory.
                 "output_subdir": None,
                 "run": {"dir": "${runtime.outputs}/.hydra"},
                 "sweep": {"dir": "${runtime.outputs}/.hydra", "subdir": "."},

@@ -16,7 +16,7 @@ FOREIGN_KEYS = {
     "amp": "trainer.precision=bf16",
     "fp16": "trainer.precision=fp16",
 }
-"""What other programs call a key, and how it is written here."""
+"""Names of keys in other programs, and how they are written here."""
 SWEEPER_KEYS = ("params", "rows", "ablate", "n_trials", "final_seeds", "storage", "study_name")
 """Keys of `hydra.sweeper` that people look for elsewhere."""
 MAX_SUGGESTIONS = 3
@@ -48,6 +48,7 @@ def similar_keys(key: str, value: str = "") -> list[str]:
         value: what it was given; a similar key that cannot take it is left out.
     """
     node, _, name = key.lower().rpartition(".")
+    # Groups have no type: any value may be the name of an option.
     types = {field_key: item.type for field_key, item, _ in walk_fields(Config(), "")}
     candidates = [*group_names(), *types]
     suggestions = [candidate for candidate in candidates if _last_name(candidate) == name]
@@ -65,6 +66,7 @@ def _most_similar(node: str, name: str, candidates: list[str]) -> list[str]:
     in_node = []
     if node:
         in_node = [candidate for candidate in candidates if candidate.startswith(f"{node}.")]
+    # Where several keys have one last name, the last of them stands for all.
     by_last_name = {_last_name(candidate): candidate for candidate in in_node or candidates}
     return [by_last_name[last_name] for last_name in closest(name, list(by_last_name))]
 
@@ -77,4 +79,5 @@ def _takes(annotation: object, value: str) -> bool:
     """Return whether a key of this type may take a value that begins so."""
     if annotation is bool:
         return value.lower() in ("true", "false")
+    # 1e-3, -1 and .5 may be numbers; relu cannot.
     return not is_number(annotation) or not value[:1].isalpha()

@@ -38,7 +38,7 @@ TYPE_NAMES = {
     "dict": "keys with values",
     "str": "text",
 }
-"""How messages call the types of the schema, by the first word of an annotation."""
+"""Names of the schema's types in messages, by the first word of an annotation."""
 EXAMPLE_VALUES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
 """Values for messages, by type, where the key's default is not an example."""
 
@@ -56,6 +56,7 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
 
     cause = error.__cause__
     text = str(error)
+    # First the unknown keys that augean.config.validation refused: it does not know the words.
     if isinstance(error, ConfigError) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
     if isinstance(error, AugeanError):
@@ -64,6 +65,7 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
         return _explain_hydra(error, words)
     if isinstance(error, ValueError) and "Config group override must be a string" in text:
         return _not_an_option(words)
+    # OmegaConf raises a bare AssertionError or TypeError where a list and a dictionary are merged.
     is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
     if is_config_mistake or "incompatible container types" in text:
         return text.split("\n")[0]
@@ -83,6 +85,7 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
         return _unreadable_override(str(error.override))
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
+    # Of Hydra's own keys our schema knows nothing, and Hydra's message is good.
     if isinstance(cause, ValidationError) and not str(cause.full_key).startswith("hydra."):
         return _wrong_value(cause, words)
     explanation = _explain_hydra_text(str(error), words)
@@ -166,6 +169,7 @@ def _not_an_option(words: Sequence[str]) -> str:
 
 def _unreadable_override(word: str) -> str:
     """Explain an override that Hydra's grammar refuses."""
+    # From the clearest mistake to the least clear one.
     key, sign, value = word.partition("=")
     if sign and key.strip() != key:
         return f"{word}: no blanks around =: {key.strip()}={value.strip()}"
@@ -174,6 +178,7 @@ def _unreadable_override(word: str) -> str:
             f"{word}: several values are written with commas alone, without blanks or gaps: -m"
             f" {key}=a,b"
         )
+    # key:value, key:=value or key==value, as other programs write it
     other_sign = re.fullmatch(r"([\w./]+)(?:==|:=?)(.+)", word)
     if other_sign and is_known_key(other_sign[1]):
         return f"{word}: is not key=value; did you mean {other_sign[1]}={other_sign[2]}?"
@@ -273,6 +278,7 @@ def _describe_values(key: str, item: "Field[Any]", value: str) -> str:
     Args:
         value: the wrong one, as it was typed.
     """
+    # "list[float]" -> "list", "float | None" -> "float"
     type_name = re.split(r"\W", str(getattr(item.type, "__name__", item.type)))[0]
     choices = choices_of(key)
     is_wrong_choice = type_name != "list" or value.startswith("[")
@@ -287,6 +293,7 @@ def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:
     default = item.default
     if item.default_factory is not MISSING:
         default = item.default_factory()
+    # An empty list shows nothing; the value that was typed without brackets does.
     if default == []:
         return f"[{value}]"
     if default in (None, "???", {}):
@@ -302,6 +309,7 @@ def _fields_below(node: str) -> Iterator[tuple[str, "Field[Any]"]]:
 
 def _word_for(key: str, words: Sequence[str]) -> str:
     """Return the word of the command line that sets a key, or one below it; else the key."""
+    # The last one wins in Hydra too.
     for word in reversed(words):
         name = word.lstrip("+~").partition("=")[0]
         if f"{name}.".startswith(f"{key}."):

@@ -83,7 +83,7 @@ class OptimizerConfig:
 
 @dataclass
 class RegularizationConfig:
-    """What keeps the network from fitting the training images alone."""
+    """Means against fitting the training images alone."""
 
     weight_decay: float = bounded(0.0, low=0)
     """The optimizer's `weight_decay`: on every parameter, batch norm and biases included."""
@@ -99,7 +99,7 @@ class RegularizationConfig:
 
 @dataclass
 class WidthConfig:
-    """How wide the network is."""
+    """The width of the network."""
 
     channels: int = bounded(REQUIRED, low=1)
     """C: channels of the first stage; the later stages have 2C, 4C, 8C."""
@@ -117,7 +117,7 @@ class AugmentationConfig:
 
 @dataclass
 class ScheduleConfig:
-    """The course of the learning rate."""
+    """The learning rate of each step."""
 
     name: Literal["constant", "plateau", "cosine", "onecycle"] = REQUIRED
     """Which rule of `augean.training.lr_schedule`."""
@@ -162,14 +162,14 @@ class DatasetConfig:
 
 @dataclass
 class TrainerConfig:
-    """How long, in which steps and how precisely a run trains."""
+    """Length, steps and precision of the training."""
 
     epochs: int = bounded(35, low=1)
     """Passes over the training images."""
     batch_size: int = bounded(128, low=2)
     """Images of one step."""
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
-    """Of the matrix products; weights are fp32 throughout."""
+    """Type of number in matrix products; weights are fp32 throughout."""
     deterministic: bool = False
     """Use deterministic kernels only."""
     reset_optimizer: Literal["never", "epoch"] = "never"
@@ -178,7 +178,7 @@ class TrainerConfig:
 
 @dataclass
 class RecordConfig:
-    """What a run records beyond one row an epoch."""
+    """Records of a run beyond one row an epoch."""
 
     step_loss: bool = False
     """`steps.npy`: the training loss of every step."""
@@ -215,8 +215,9 @@ class TableConfig:
 
 @dataclass
 class LauncherConfig:
-    """Where the runs of a sweep are executed; all but the name is for clusters
-    (docs/clusters.md).
+    """The place where the runs of a sweep are executed.
+
+    All but the name is for clusters (docs/clusters.md).
     """
 
     name: Literal["local", "slurm", "ray"] = "local"
@@ -244,7 +245,7 @@ class LauncherConfig:
 
 @dataclass
 class RuntimeConfig:
-    """Where and how a run is executed; never part of its address."""
+    """The place and manner of execution; never part of a run's address."""
 
     outputs: str = "outputs"
     """Folder of runs, sweep records and the report."""
@@ -253,7 +254,7 @@ class RuntimeConfig:
     cache: str | None = None
     """Folder for decoded images; null: `.augean` inside `runtime.data`."""
     dataset_title: str | None = None
-    """What tables call the data set; null: its name."""
+    """The data set's name in tables; null: `dataset.name`."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:<n> or mps."""
     threads: int | None = bounded(None, low=1)
@@ -273,7 +274,7 @@ class RuntimeConfig:
     allowed_packages: list[str] = field(default_factory=list)
     """Packages whose classes a `_target_` may name, beside torch, torchvision and augean."""
     loggers: list[Literal["tensorboard", "wandb"]] = field(default_factory=list)
-    """Where the numbers of an epoch go too, see augean.training.loggers."""
+    """Services that receive the numbers of each epoch, see augean.training.loggers."""
     table: TableConfig = field(default_factory=TableConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
 
@@ -293,5 +294,5 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
     seed: int = bounded(0, low=0, high=2**31 - 1)
-    """Of the initial weights, the order of the images and their augmentation."""
+    """Seed of the initial weights, of the order of the images and of their augmentation."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

@@ -60,6 +60,7 @@ def fill_schema(raw: DictConfig | Mapping[str, Any]) -> DictConfig:
         # would pass a merge.
         plain = OmegaConf.to_container(raw) if isinstance(raw, DictConfig) else dict(raw)
         filled = cast(DictConfig, OmegaConf.merge(_schema(), plain))
+    # So that an override of an unknown key is refused when a sweep applies it later.
     OmegaConf.set_struct(filled, True)
     return filled
 
@@ -161,6 +162,7 @@ def _range_problems(config: Config) -> Iterator[str]:
                 f"{key}={value!r}: letters, digits, '_', '-' and '.' only (at most 64), as it names"
                 " a folder"
             )
+        # NaN first: it would pass no comparison, and the message of a range would be wrong.
         if isinstance(value, float) and not math.isfinite(value):
             yield f"{key}={value}: must be a finite number"
         elif "low" in meta and not _is_in_range(value, meta):
@@ -246,7 +248,7 @@ def _target_problems(config: Config) -> Iterator[str]:
     for key, target in class_targets(config).items():
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
             yield f"{key}={target}: must be a dotted class name such as torch.optim.SGD"
-            continue
+            continue  # it has no package to judge
         package = target.split(".")[0]
         if package not in allowed:
             setting = f"runtime.allowed_packages=[{','.join([*own_packages, package])}]"

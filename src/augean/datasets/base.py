@@ -1,4 +1,4 @@
-"""What a data set is: plain arrays and a content digest that enters the run id.
+"""Define a data set: plain arrays and a content digest that enters the run id.
 
 A `Source` costs nothing to construct and can say what its data is (`digest`) without decoding it,
 so that a finished run is recognised in milliseconds. Nothing in `augean.datasets` imports torch at

@@ -94,6 +94,7 @@ def _read_finished(path: Path) -> RunSummary:
     """Read the summary of a run that has weights."""
     summary = read_summary(path)
     if summary is None:
+        # Directories are <outputs>/runs/<name>-<id>.
         run_id = path.name.rpartition("-")[2]
         outputs = path.parent.parent
         state = run_state(outputs, path, run_id)
@@ -137,7 +138,7 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
             f"{path}: the config of {_loop_name(summary)} describes no network that Augean can"
             " build"
         )
-    content.pop("defaults", None)
+    content.pop("defaults", None)  # Hydra's, when the file is given to train.py
     try:
         return parse_config({**content, "runtime": runtime})
     except ConfigError as error:
@@ -211,6 +212,7 @@ def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
         raise DataError(f"--images {folder}: no such folder; it holds <class>/<image>")
     names = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
     listed = ", ".join(run.classes)
+    # A mistyped folder would be images without a class; better to refuse it than to skip it.
     strange = [name for name in names if name not in run.classes]
     if strange:
         raise DataError(
