@@ -65,7 +65,7 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
         return _explain_hydra(error, words)
     if isinstance(error, ValueError) and "Config group override must be a string" in text:
         return _not_an_option(words)
-    # OmegaConf raises a bare AssertionError or TypeError where a list and a dictionary are merged.
+    # OmegaConf raises a TypeError where a list and a dictionary are merged.
     is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
     if is_config_mistake or "incompatible container types" in text:
         return text.split("\n")[0]
