@@ -16,6 +16,7 @@ from scipy import stats
 
 from augean.analysis.load import Run, Sweep
 from augean.analysis.sequential import Difference, judge
+from augean.store.summary import RunState
 
 Array = numpy.ndarray[Any, Any]
 LEVEL = 0.95
@@ -36,7 +37,7 @@ SCATTERED_TEXT = (
     " narrow."
 )
 """Said of rows whose scores have a wider range, in percentage points."""
-STATES = ("finished", "diverged", "running", "interrupted", "failed", "missing")
+STATES = tuple(RunState)
 
 
 class Estimate(NamedTuple):

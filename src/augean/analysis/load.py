@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,7 +24,7 @@ from augean.config.labels import row_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
 from augean.store.run_directory import METRICS, run_state, runs_dir
-from augean.store.summary import read_summary
+from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 
 Run = dict[str, Any]
@@ -154,16 +154,15 @@ def _read_runs(contents: Contents) -> None:
             summary = None
         if summary is not None:
             run = _flatten(path.name, summary)
-            contents.digests[path.name] = str(summary["files"].get("metrics.csv", ""))
+            contents.digests[path.name] = summary.files.get("metrics.csv", "")
             if named and named[1] == run["id"] and run["id"] not in contents.runs:
                 contents.runs[run["id"]] = run
             else:
                 displaced.append(run)
         elif named and path.is_dir():
             state = run_state(contents.outputs, path, named[1])
-            state = (
-                "interrupted" if state in ("finished", "diverged") else state
-            )  # of a schema that is not ours
+            if state.is_completed:  # of a schema that is not ours
+                state = RunState.INTERRUPTED
             contents.runs[named[1]] = {"id": named[1], "directory": path.name, "state": state}
         elif not (path / "summary.json").exists():
             contents.note(path, "not the directory of a run; left out", unreadable=False)
@@ -177,25 +176,24 @@ def _read_runs(contents: Contents) -> None:
             )
 
 
-def _read_summary(path: Path) -> dict[str, Any] | None:
+def _read_summary(path: Path) -> RunSummary | None:
     summary = read_summary(path)
-    if summary is not None and summary.get("schema") != SCHEMA:
-        raise AugeanError(
-            f"a summary of schema {summary.get('schema')}; this Augean reads {SCHEMA}"
-        )
+    if summary is not None and summary.schema != SCHEMA:
+        raise AugeanError(f"a summary of schema {summary.schema}; this Augean reads {SCHEMA}")
     return summary
 
 
-def _flatten(directory: str, summary: Mapping[str, Any]) -> Run:
-    known: Run = {"id": str(summary["id"]), "directory": directory, "state": str(summary["status"])}
-    known |= {key: value for key, value in summary.items() if key not in _NOT_COLUMNS}
-    known["diverged_epoch"] = (summary.get("diverged") or {}).get("epoch")
-    config = {str(key): value for key, value in summary["config"].items() if key not in known}
-    return (
-        known
-        | config
-        | {f"versions.{name}": value for name, value in (summary.get("versions") or {}).items()}
-    )
+def _flatten(directory: str, summary: RunSummary) -> Run:
+    run: Run = {"id": summary.id, "directory": directory, "state": summary.status}
+    for key, value in summary.entries().items():
+        if key not in _NOT_COLUMNS and key not in run:
+            run[key] = value
+    run["diverged_epoch"] = None if summary.diverged is None else summary.diverged.epoch
+    for key, value in summary.config.items():
+        run.setdefault(key, value)
+    for name, value in summary.versions.items():
+        run[f"versions.{name}"] = value
+    return run
 
 
 def _read_records(contents: Contents) -> None:

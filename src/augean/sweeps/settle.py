@@ -20,8 +20,8 @@ from typing import Any
 from augean.analysis.sequential import Cells, Course, Design, design_of, follow
 from augean.errors import AugeanError
 from augean.store.run_directory import runs_dir
-from augean.store.summary import read_summary
-from augean.store.sweep_record import SweepRecord, identifying_overrides, read_records
+from augean.store.summary import RunState, read_summary
+from augean.store.sweep_record import SweepJob, SweepRecord, identifying_overrides, read_records
 from augean.sweeps.workers import program
 from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep
 
@@ -104,11 +104,14 @@ class Settling:
     def cells(self, record: SweepRecord) -> Cells:
         """The record's jobs, each with the summary of its run."""
         folder = runs_dir(self.outputs)
-        summaries = [(job, read_summary(folder / job.run) or {}) for job in record.jobs]
-        return [
-            (job, {**summary, "state": summary.get("status", "missing")})
-            for job, summary in summaries
-        ]
+        cells: list[tuple[SweepJob, Mapping[str, Any]]] = []
+        for job in record.jobs:
+            summary = read_summary(folder / job.run)
+            if summary is None:
+                cells.append((job, {"state": RunState.MISSING}))
+            else:
+                cells.append((job, {**summary.entries(), "state": summary.status}))
+        return cells
 
     def run(self, *, dry: bool) -> int:
         """Settle the table; with `dry` only say what is undecided. Returns the exit code.
