@@ -105,8 +105,9 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
 
 def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
     arguments = [
-        "-m", "optimizer.lr=0.01,0.1", "seed=range(0,3)", *[item for item in TINY if "optimizer.lr" not in item],
-        "trainer.epochs=1", "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
+        "-m", "optimizer.lr=0.01,0.1", "seed=range(0,3)",
+        *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=1",
+        "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
     ]  # fmt: skip
     for number in (4, 6):
         done = run(*arguments, f"hydra.sweeper.n_trials={number}")
@@ -204,9 +205,10 @@ def test_bad_trials_are_pruned_and_their_runs_can_be_resumed(tmp_path: Path) -> 
     done = run(
         "-m", "optimizer.lr=tag(log,interval(1e-9,0.1))", "trainer.epochs=4",
         *[item for item in TINY if not item.startswith(("optimizer.lr", "trainer.epochs"))],
-        "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
-        "hydra.sweeper.pruner.n_warmup_steps=0",
-        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=3", f"runtime.outputs={tmp_path}",
+        "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=median",
+        "hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.pruner.n_warmup_steps=0",
+        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=3",
+        f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     states = trial_states(tmp_path)
@@ -227,10 +229,10 @@ def test_a_diverged_trial_has_the_worst_score_and_a_failed_one_does_not_count(
     tmp_path: Path,
 ) -> None:
     done = run(
-        "-m", "optimizer.lr=1e18,0.01", "optimizer=sgd,adam", "optimizer.momentum=0.5", "model=vgg_a",
-        "schedule=constant", *[item for item in TINY if "optimizer.lr" not in item], "hydra.sweeper.n_trials=3",
-        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=0", "hydra.sweeper.max_failures=50",
-        f"runtime.outputs={tmp_path}",
+        "-m", "optimizer.lr=1e18,0.01", "optimizer=sgd,adam", "optimizer.momentum=0.5",
+        "model=vgg_a", "schedule=constant", *[item for item in TINY if "optimizer.lr" not in item],
+        "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=0",
+        "hydra.sweeper.max_failures=50", f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     trials = load_study(tmp_path).trials
@@ -270,8 +272,9 @@ def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:
 
 def test_jobs_that_need_hydras_launcher_go_through_it(tmp_path: Path) -> None:
     done = run(
-        "-m", "activation=choice('relu','elu')", *TINY, "trainer.epochs=1", "hydra.sweeper.n_trials=2",
-        "hydra.sweeper.final_seeds=2", "+hydra.job.env_set.TORCH_SHOW_CPP_STACKTRACES=1", f"runtime.outputs={tmp_path}",
+        "-m", "activation=choice('relu','elu')", *TINY, "trainer.epochs=1",
+        "hydra.sweeper.n_trials=2", "hydra.sweeper.final_seeds=2",
+        "+hydra.job.env_set.TORCH_SHOW_CPP_STACKTRACES=1", f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert trial_states(tmp_path) == Counter(COMPLETE=2)
