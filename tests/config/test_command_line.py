@@ -252,8 +252,7 @@ MISTAKES_IN_SWEEP_FILES: dict[str, tuple[str, list[str]]] = {
         ["activtion=relu: there is no key activtion; did you mean activation=relu?"],
     ),
     "a baseline that is no row": (
-        "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer: 'sgd,adam'}}}\n"
-        "runtime: {table: {row: optimizer.name, baseline: sdg}}",
+        "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer: 'sgd,adam'}}}\nruntime: {table: {row: optimizer.name, baseline: sdg}}",
         ["runtime.table.baseline=sdg: not among the rows sgd, adam; choose one of them"],
     ),
     "a row key that there is not": (

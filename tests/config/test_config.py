@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import json
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,12 @@ def test_different_values_have_different_ids_and_equal_ones_equal(
 def test_a_semantic_edit_to_a_users_class_changes_the_id_and_a_comment_does_not(
     edit: str, same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = 'class Square:\n    """Squares."""\n    def forward(self, x):\n        return x * x\n'
+    code = textwrap.dedent('''\
+        class Square:
+            """Squares."""
+            def forward(self, x):
+                return x * x
+    ''')
     monkeypatch.syspath_prepend(str(tmp_path))
     module = tmp_path / "my_activation.py"
     config = compose(
@@ -258,10 +264,15 @@ def test_the_directory_name_reads_like_the_run() -> None:
 def test_the_digest_of_a_source_is_the_same_on_every_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "golden_module.py").write_text(
-        "import torch\n\n\nclass Square(torch.nn.Module):\n    def forward(self, x, *, power: int ="
-        " 2):\n        return [y ** power for y in x if y is not None]\n"
-    )
+    code = """
+        import torch
+
+
+        class Square(torch.nn.Module):
+            def forward(self, x, *, power: int = 2):
+                return [y ** power for y in x if y is not None]
+    """
+    (tmp_path / "golden_module.py").write_text(textwrap.dedent(code))
     monkeypatch.syspath_prepend(str(tmp_path))
     assert module_digest("golden_module") == "9894af6eee43f572"
 

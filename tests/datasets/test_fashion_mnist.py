@@ -1,4 +1,4 @@
-"""Fashion-MNIST from files in its own format, small ones and, where they are installed, the real ones."""
+"""Fashion-MNIST from files in its own format: small ones, and the real ones where they are."""
 
 import gzip
 import hashlib

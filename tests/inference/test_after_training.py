@@ -257,10 +257,7 @@ def test_best_is_by_validation_accuracy_and_never_by_test(tmp_path: Path) -> Non
         ("aa", "aa: 2 runs begin with it; those in {0}:\n  x-aaaa000000\n  x-aabb000000"),
         (
             "cc",
-            (
-                "cc: no run has an id that begins with it, nor is it a path; those in {0}:\n "
-                " x-aaaa000000"
-            ),
+            "cc: no run has an id that begins with it, nor is it a path; those in {0}:\n  x-aaaa",
         ),
         ("", "no run has an id"),
         ("best:mone", "best:mone: names no single sweep; those in {0}: mine"),
