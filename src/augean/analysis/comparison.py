@@ -15,7 +15,8 @@ import numpy
 from scipy import stats
 
 from augean.analysis.load import Run, Sweep
-from augean.analysis.sequential import Difference, judge
+from augean.analysis.sequential import judge
+from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
 
 Array = numpy.ndarray[Any, Any]
 LEVEL = 0.95
@@ -49,7 +50,18 @@ class Estimate(NamedTuple):
     sd: float
 
 
-class Row(NamedTuple):
+class Interval(NamedTuple):
+    """Simultaneous 95 % interval of a difference, and its adjusted p-value."""
+
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: its runs and their statistics."""
+
     label: str
     runs: list[Run]
     """The finished runs, one a seed."""
@@ -57,6 +69,7 @@ class Row(NamedTuple):
     accuracy: Estimate
     """Test accuracy in percent."""
     val_accuracy: float
+    """Mean in percent."""
     seconds: float
     """Median."""
     difference: Difference
@@ -74,6 +87,7 @@ class Table:
     baseline: str | None
     """The row compared with, if it is there."""
     method: str
+    """How differences were judged, in words for the caption; empty where none was."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -82,22 +96,31 @@ class Table:
         return [run for row in self.rows for run in row.runs]
 
     @property
-    def states(self) -> "Counter[str]":
+    def states(self) -> Counter[str]:
         """How many runs of all rows are in each state."""
-        return sum((row.states for row in self.rows), Counter())
+        total: Counter[str] = Counter()
+        for row in self.rows:
+            total += row.states
+        return total
 
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
-    """Mean, t-interval at `level` and standard deviation; the last two are NaN for fewer than two
-    values.
+    """Return mean, t-interval at `level` and standard deviation.
+
+    The last two are NaN for fewer than two values. Seeds that all gave one score say nothing about
+    the spread: they get no interval, rather than one of width 0.
     """
-    n, mean = len(values), float(numpy.mean(values)) if len(values) else math.nan
-    # Seeds that all gave one score say nothing about the spread: no interval rather than one of
-    # width 0.
-    if n < 2 or min(values) == max(values):
-        return Estimate(n, mean, math.nan, 0.0 if n > 1 else math.nan)
+    n = len(values)
+    if n == 0:
+        return Estimate(n=0, mean=math.nan, half_width=math.nan, sd=math.nan)
+    mean = float(numpy.mean(values))
+    if n == 1:
+        return Estimate(n=1, mean=mean, half_width=math.nan, sd=math.nan)
+    if min(values) == max(values):
+        return Estimate(n=n, mean=mean, half_width=math.nan, sd=0.0)
     sd = float(numpy.std(values, ddof=1))
-    return Estimate(n, mean, float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n), sd)
+    quantile = float(stats.t.ppf((1 + level) / 2, n - 1))
+    return Estimate(n=n, mean=mean, half_width=quantile * sd / math.sqrt(n), sd=sd)
 
 
 def compare(
@@ -106,8 +129,7 @@ def compare(
     diverged: Mapping[str, int],
     margin: float = MARGIN,
 ) -> tuple[dict[str, Difference], str]:
-    """Compare every row with the baseline at a family-wise level of 5 %; also says how, in words
-    for the caption.
+    """Compare every row with the baseline at a family-wise level of 5 %.
 
     Dunnett's test, which pools the variances; where Levene's test (mean-centred: the median-centred
     form never rejects with three seeds) finds them unequal, where a row has no spread or where
@@ -121,143 +143,239 @@ def compare(
             survivors, so it is never better or equivalent; nor is a row worse than, or equivalent
             to, a baseline with any.
         margin: the half-width of what counts as equivalent.
+
+    Returns:
+        The difference of each row, and the method in words for the caption.
     """
-    control, bounds, method = scores[baseline], {}, ""
-    rows = [
-        label
-        for label in scores
-        if label != baseline and len(scores[label]) > 1 and len(control) > 1
-    ]
-    if rows:
-        found, method = _test([numpy.asarray(scores[label]) for label in (baseline, *rows)])
-        bounds = dict(zip(rows, found.T.tolist(), strict=True))
+    control = scores[baseline]
+    intervals, method = _intervals(scores, baseline)
     differences = {}
     for label, values in scores.items():
-        lost, suffix = (
-            diverged.get(label, 0),
-            f", {diverged[label]} diverged" if diverged.get(label) else "",
-        )
-        if label == baseline or not values or not control:
-            verdict = "baseline" if label == baseline else "-"
-            differences[label] = Difference(verdict=verdict + suffix)
+        num_diverged = diverged.get(label, 0)
+        if label == baseline:
+            differences[label] = Difference(verdict=Verdict.BASELINE, num_diverged=num_diverged)
             continue
-        low, high, p = bounds.get(label, (math.nan,) * 3)
-        verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
-        if -margin <= low <= 0 <= high <= margin:
-            verdict = f"equivalent (±{margin:g})"
-        flattered = (lost and verdict != "worse") or (
-            diverged.get(baseline) and verdict != "better"
+        if not values or not control:
+            differences[label] = Difference(num_diverged=num_diverged)
+            continue
+        interval = intervals.get(label, Interval())
+        verdict = verdict_of_interval(interval.low, interval.high, margin)
+        if is_flattered(
+            verdict,
+            row_diverged=num_diverged > 0,
+            baseline_diverged=diverged.get(baseline, 0) > 0,
+        ):
+            verdict = Verdict.UNDECIDED
+        differences[label] = Difference(
+            value=float(numpy.mean(values) - numpy.mean(control)),
+            low=interval.low,
+            high=interval.high,
+            p=interval.p,
+            verdict=verdict,
+            n=min(len(values), len(control)),
+            num_diverged=num_diverged,
+            margin=margin,
         )
-        if flattered or verdict == "undecided":
-            verdict = f"undecided at n={min(len(values), len(control))}"
-        difference = float(numpy.mean(values) - numpy.mean(control))
-        differences[label] = Difference(difference, low, high, p, verdict + suffix)
     return differences, method
 
 
-def _test(groups: Sequence[Array]) -> tuple[Array, str]:
-    """Rows low, high and adjusted p, a column for each group after the first, which is the
-    baseline; and the method.
-    """
-    control, others = groups[0], groups[1:]
+def _intervals(
+    scores: Mapping[str, Sequence[float]], baseline: str
+) -> tuple[dict[str, Interval], str]:
+    """Return the intervals of all rows with several seeds, and the method in words."""
+    several = [label for label, values in scores.items() if len(values) > 1 and label != baseline]
+    if not several or len(scores[baseline]) < 2:
+        return {}, ""
+    control = numpy.asarray(scores[baseline])
+    others = [numpy.asarray(scores[label]) for label in several]
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # scipy's, for groups without spread: their p stays NaN
+        # scipy's, for groups without spread: their p stays NaN.
+        warnings.simplefilter("ignore", RuntimeWarning)
         # Two values always lie equally far from their mean, so with n=2 the test would reject
         # whatever the data.
-        few = min(map(len, groups)) < 3
-        levene = math.nan if few else float(stats.levene(*groups, center="mean").pvalue)
-        reasons = {
-            "a row has no spread": any(numpy.ptp(group) == 0 for group in groups),
-            "Levene's test rejects equal variances": levene < 1 - LEVEL,
-            f"more than {MOST_DUNNETT} rows": len(others) > MOST_DUNNETT,
-        }
-        reason = next((reason for reason, holds in reasons.items() if holds), None)
+        levene = math.nan
+        if min(len(group) for group in [control, *others]) > 2:
+            levene = float(stats.levene(control, *others, center="mean").pvalue)
+        reason = _reason_against_dunnett(control, others, levene)
         if reason is None:
-            result = stats.dunnett(*others, control=control, rng=numpy.random.default_rng(0))
-            interval = result.confidence_interval(LEVEL)
-            checked = "equal variances are assumed" if few else f"Levene's p = {levene:.2g}"
+            intervals = _dunnett(control, others)
+            checked = f"Levene's p = {levene:.2g}"
+            if math.isnan(levene):
+                checked = "equal variances are assumed"
             method = f"Dunnett's test with simultaneous 95 % intervals ({checked})"
-            return numpy.array([interval.low, interval.high, result.pvalue]), method
-        tests = [stats.ttest_ind(other, control, equal_var=False) for other in others]
-        intervals = [test.confidence_interval(1 - (1 - LEVEL) / len(tests)) for test in tests]
-    p = numpy.array([test.pvalue for test in tests])
-    order = p.argsort()  # Holm's steps; NaN comes last and still counts as a comparison
-    p[order] = numpy.minimum(1, numpy.maximum.accumulate(p[order] * numpy.arange(len(p), 0, -1)))
-    method = (
-        f"Welch's t-tests (p after Holm) with Bonferroni's simultaneous 95 % intervals ({reason})"
-    )
-    found = numpy.array([[item.low for item in intervals], [item.high for item in intervals], p])
-    # Two rows without spread say nothing about chance, though scipy gives an interval of width 0.
-    found[:, [numpy.ptp(group) + numpy.ptp(control) == 0 for group in others]] = math.nan
-    return found, method
+        else:
+            intervals = _welch(control, others)
+            method = (
+                "Welch's t-tests (p after Holm) with Bonferroni's simultaneous 95 % intervals"
+                f" ({reason})"
+            )
+    return dict(zip(several, intervals, strict=True)), method
+
+
+def _reason_against_dunnett(control: Array, others: Sequence[Array], levene: float) -> str | None:
+    """Return why Dunnett's test does not apply; None where it does.
+
+    Args:
+        levene: p-value of Levene's test, NaN where it cannot be made.
+    """
+    if any(numpy.ptp(group) == 0 for group in [control, *others]):
+        return "a row has no spread"
+    if levene < 1 - LEVEL:
+        return "Levene's test rejects equal variances"
+    if len(others) > MOST_DUNNETT:
+        return f"more than {MOST_DUNNETT} rows"
+    return None
+
+
+def _dunnett(control: Array, others: Sequence[Array]) -> list[Interval]:
+    # The integral is estimated with random numbers: with a seed, a report is the same every time.
+    result = stats.dunnett(*others, control=control, rng=numpy.random.default_rng(0))
+    bounds = result.confidence_interval(LEVEL)
+    return [
+        Interval(low=float(low), high=float(high), p=float(p))
+        for low, high, p in zip(bounds.low, bounds.high, result.pvalue, strict=True)
+    ]
+
+
+def _welch(control: Array, others: Sequence[Array]) -> list[Interval]:
+    """Return Welch's intervals after Bonferroni, with p-values after Holm."""
+    tests = [stats.ttest_ind(other, control, equal_var=False) for other in others]
+    p_values = _holm(numpy.array([test.pvalue for test in tests]))
+    level = 1 - (1 - LEVEL) / len(tests)
+    intervals = []
+    for other, test, p in zip(others, tests, p_values.tolist(), strict=True):
+        # Two rows without spread say nothing about chance, though scipy gives an interval of
+        # width 0.
+        if numpy.ptp(other) + numpy.ptp(control) == 0:
+            intervals.append(Interval())
+            continue
+        bounds = test.confidence_interval(level)
+        intervals.append(Interval(low=float(bounds.low), high=float(bounds.high), p=p))
+    return intervals
+
+
+def _holm(p_values: Array) -> Array:
+    """Adjust p-values for their number; NaN comes last and still counts as a comparison."""
+    order = p_values.argsort()
+    steps = numpy.arange(len(p_values), 0, -1)
+    adjusted = p_values.copy()
+    adjusted[order] = numpy.minimum(1, numpy.maximum.accumulate(p_values[order] * steps))
+    return adjusted
+
+
+@dataclass
+class _RowRuns:
+    """The runs of one row, as the jobs name them."""
+
+    finished: dict[int, Run] = field(default_factory=dict)
+    """By seed, those with a score; of several runs of one seed the first."""
+    diverged: list[Run] = field(default_factory=list)
+    states: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def scores(self) -> list[float]:
+        """Test accuracies in percent."""
+        return [100 * run["test_accuracy"] for run in self.finished.values()]
 
 
 def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
-    """The table of one sweep record; rows in the order of their first job."""
-    counted: dict[str, dict[int, Run]] = {}
-    states, diverged, remarks = dict[str, Counter[str]](), dict[str, list[Run]](), list[str]()
-    for job, run in {(job.row, job.id): (job, run) for job, run in sweep.cells}.values():
-        row = counted.setdefault(job.row, {})
-        states.setdefault(job.row, Counter())[run["state"]] += 1
-        if run["state"] == "diverged":
-            diverged.setdefault(job.row, []).append(run)
-        if run["state"] == "finished" and run.get("test_accuracy") is not None:
-            first = row.setdefault(job.seed, run)
-            if first is not run:
-                remarks.append(
-                    f"Row {job.row}, seed {job.seed}: several runs; only {first['id']} counts."
-                )
-    scores = {
-        label: [100 * run["test_accuracy"] for run in row.values()]
-        for label, row in counted.items()
-    }
-    lost = {label: len(runs) for label, runs in diverged.items()}
-    baseline, differences, method = sweep.record.baseline, dict[str, Difference](), ""
-    settled = bool(sweep.record.design)
-    if baseline in scores:
-        compared = (
-            judge(sweep.record, sweep.cells) if settled else compare(scores, baseline, lost, margin)
-        )
-        differences, method = compared
-    elif baseline is not None:
+    """Return the table of one sweep record, with rows in the order of their first job."""
+    groups, remarks = _group(sweep)
+    scores = {label: group.scores for label, group in groups.items()}
+    diverged = {label: len(group.diverged) for label, group in groups.items() if group.diverged}
+    differences: dict[str, Difference] = {}
+    method = ""
+    baseline = sweep.record.baseline
+    is_settled = bool(sweep.record.design)
+    if baseline is not None and baseline not in scores:
         remarks.append(f"The baseline {baseline} is not among the rows: nothing is compared.")
-    for label, number in lost.items():
+        baseline = None
+    elif baseline is not None and is_settled:
+        differences, method = judge(sweep.record, sweep.cells)
+    elif baseline is not None:
+        differences, method = compare(scores, baseline, diverged, margin)
+    for label, number in diverged.items():
+        num_runs = groups[label].states.total()
         remarks.append(
-            f"Row {label}: {number} of {states[label].total()} runs diverged and are not in the"
-            " mean."
+            f"Row {label}: {number} of {num_runs} runs diverged and are not in the mean."
         )
-    several = {
-        label: (min(values), max(values)) for label, values in scores.items() if len(values) > 1
-    }
-    if flat := [label for label, (low, high) in several.items() if low == high]:
+    remarks += _remarks_on_scores(scores, is_settled=is_settled)
+    # Where the scores decided how many there are, an interval for a fixed number would be wrong.
+    level = math.nan if is_settled else LEVEL
+    rows = []
+    for label, group in groups.items():
+        runs = list(group.finished.values())
+        row = Row(
+            label=label,
+            runs=runs,
+            diverged=group.diverged,
+            accuracy=estimate(scores[label], level),
+            val_accuracy=_mean_val_accuracy(runs),
+            seconds=_median_seconds(runs),
+            difference=differences.get(label, Difference()),
+            published=sweep.record.reference.get(label, {}),
+            states=group.states,
+        )
+        rows.append(row)
+    return Table(sweep=sweep, rows=rows, baseline=baseline, method=method, warnings=remarks)
+
+
+def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
+    """Return the runs of each row, every run once, and remarks on seeds with several runs."""
+    groups: dict[str, _RowRuns] = {}
+    remarks = []
+    # A job that is asked for twice is one job; the last one stands at the place of the first.
+    jobs = {(job.row, job.id): (job, run) for job, run in sweep.cells}
+    for job, run in jobs.values():
+        group = groups.setdefault(job.row, _RowRuns())
+        group.states[run["state"]] += 1
+        if run["state"] == "diverged":
+            group.diverged.append(run)
+        if run["state"] == "finished" and run.get("test_accuracy") is not None:
+            counted = group.finished.setdefault(job.seed, run)
+            if counted is not run:
+                remarks.append(
+                    f"Row {job.row}, seed {job.seed}: several runs; only {counted['id']} counts."
+                )
+    return groups, remarks
+
+
+def _remarks_on_scores(scores: Mapping[str, Sequence[float]], *, is_settled: bool) -> list[str]:
+    """Return what a reader must know of rows with several seeds."""
+    several = {label: values for label, values in scores.items() if len(values) > 1}
+    flat = []
+    scattered = []
+    for label, values in several.items():
+        low = min(values)
+        high = max(values)
+        if low == high:
+            flat.append(label)
+        if high - low > SCATTERED:
+            scattered.append(f"{label} ({low:.1f} to {high:.1f})")
+    remarks = []
+    if flat:
         remarks.append(
             f"All seeds gave one and the same score, so there is no interval: {', '.join(flat)}."
         )
-    if wide := [
-        f"{label} ({low:.1f} to {high:.1f})"
-        for label, (low, high) in several.items()
-        if high - low > SCATTERED
-    ]:
-        remarks.append(f"Seeds lie far apart: {', '.join(wide)}. {SCATTERED_TEXT}")
-    if (
-        several
-        and not settled
-        and (smallest := min(len(scores[label]) for label in several)) < FEW_SEEDS
-    ):
+    if scattered:
+        remarks.append(f"Seeds lie far apart: {', '.join(scattered)}. {SCATTERED_TEXT}")
+    smallest = min((len(values) for values in several.values()), default=FEW_SEEDS)
+    if smallest < FEW_SEEDS and not is_settled:
         remarks.append(f"n={smallest} is few. {FEW_TEXT}")
-    # Where the scores decided how many there are, an interval for a fixed number would be wrong.
-    rows, level = list[Row](), math.nan if settled else LEVEL
-    for label, row in counted.items():
-        runs, difference = list(row.values()), differences.get(label, Difference())
-        pairs = [(run.get("val_accuracy"), run.get("seconds")) for run in runs] or [(None, None)]
-        numbers = numpy.array(pairs, float)
-        found = (
-            estimate(scores[label], level),
-            100 * float(numbers[:, 0].mean()),
-            float(numpy.median(numbers[:, 1])),
-        )
-        known = (difference, sweep.record.reference.get(label, {}), states[label])
-        rows.append(Row(label, runs, diverged.get(label, []), *found, *known))
-    return Table(sweep, rows, baseline if baseline in scores else None, method, remarks)
+    return remarks
+
+
+def _mean_val_accuracy(runs: Sequence[Run]) -> float:
+    """Return the mean in percent; NaN where a run has none."""
+    if not runs:
+        return math.nan
+    values = [run.get("val_accuracy") for run in runs]
+    return 100 * float(numpy.array(values, float).mean())
+
+
+def _median_seconds(runs: Sequence[Run]) -> float:
+    """Return the median; NaN where a run has none."""
+    if not runs:
+        return math.nan
+    values = [run.get("seconds") for run in runs]
+    return float(numpy.median(numpy.array(values, float)))

@@ -1,0 +1,163 @@
+"""Make a report: read a folder of runs, draw and write everything."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib import rc_context
+from pandas import DataFrame
+from tqdm import tqdm
+
+from augean.analysis.comparison import Table, summarise
+from augean.analysis.load import Contents, Problem, Sweep, read_metrics, scan
+from augean.errors import AugeanError
+from augean.report.figures import draw_figures
+from augean.report.landscape_figures import draw_landscapes
+from augean.report.model_diagram import draw_models
+from augean.report.page import Section, write_page
+from augean.report.plotting import STYLE, Picture
+from augean.report.sequential_figures import draw_settling
+from augean.report.tuning_figures import draw_tuning
+from augean.store.files import write_atomic
+
+FEWEST_SHARED = 8
+"""Tables from which on several processes draw: below it they cost more than they save."""
+
+
+class ReportResult(NamedTuple):
+    """Where the report lies and what it had to leave out."""
+
+    directory: Path
+    num_runs: int
+    sections: list[Section]
+    problems: list[Problem]
+
+    @property
+    def exit_code(self) -> int:
+        """2 where files could not be read, else 0; unfinished runs are no error."""
+        return 2 if any(problem.unreadable for problem in self.problems) else 0
+
+
+class _Job(NamedTuple):
+    """What drawing one table needs; it is sent to another process."""
+
+    contents: Contents
+    table: Table
+    metrics: DataFrame
+
+
+class _Drawing(NamedTuple):
+    """What came of drawing one table."""
+
+    pictures: list[Picture]
+    problems: list[Problem]
+
+
+def make_report(outputs: Path, select: str | None = None) -> ReportResult:
+    """Write `outputs`/report: index.html, report.md, runs.csv, tables/ and figures/.
+
+    Args:
+        outputs: the folder that `runtime.outputs` named.
+        select: keep only runs such as `optimizer.name=sgd,adam`, see `load.scan`.
+
+    Raises:
+        AugeanError: when there is no such folder, it cannot be written, or `select` cannot be
+            understood.
+    """
+    contents = scan(outputs, select)
+    folder = outputs / "report"
+    try:
+        for name in ("tables", "figures"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AugeanError(
+            f"cannot write the report: {error}; {outputs} must be a writable folder"
+        ) from error
+    sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.place)
+    tables = [summarise(sweep) for sweep in sweeps]
+    directories = []
+    for sweep in sweeps:
+        directories += [run["directory"] for _, run in sweep.cells if "seconds" in run]
+    metrics = read_metrics(contents, directories)
+    drawn = _draw_all(contents, tables, metrics)
+    sections = [Section(table, pictures) for table, pictures in zip(tables, drawn, strict=True)]
+    with rc_context(fname=STYLE):
+        models = draw_models(contents, tables, folder / "figures")
+    runs = contents.frame().to_csv(index=False, lineterminator="\n")
+    write_atomic(folder / "runs.csv", runs.encode(errors="replace"))
+    write_page(contents, sections, models, metrics, folder)
+    _tidy(folder, sections, models)
+    return ReportResult(folder, len(contents.runs), sections, contents.problems)
+
+
+def _draw_all(
+    contents: Contents, tables: Sequence[Table], metrics: DataFrame
+) -> list[list[Picture]]:
+    """Return each table's figures.
+
+    Those of a large report are drawn in several processes, as half of its time goes into drawing.
+    """
+    # What drawing needs of the whole: no runs, and of the jobs only the trials of studies.
+    studies = []
+    for sweep in contents.sweeps:
+        record = replace(sweep.record, jobs=sweep.record.trials)
+        studies.append(Sweep(record, []))
+    jobs = []
+    for table in tables:
+        directories = [run["directory"] for _, run in table.sweep.cells]
+        job = _Job(
+            contents=Contents(contents.outputs, sweeps=studies),
+            table=table,
+            metrics=metrics[metrics.directory.isin(directories)],
+        )
+        jobs.append(job)
+    # Only Linux forks safely, and another start would import the caller's script once more.
+    if len(jobs) >= FEWEST_SHARED and sys.platform == "linux":
+        with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), get_context("fork")) as pool:
+            done = _with_progress(pool.map(_draw, jobs), len(jobs))
+    else:
+        done = _with_progress(map(_draw, jobs), len(jobs))
+    for drawing in done:
+        contents.problems += drawing.problems
+    return [drawing.pictures for drawing in done]
+
+
+def _with_progress(drawings: Iterator[_Drawing], number: int) -> list[_Drawing]:
+    return list(tqdm(drawings, "drawing", number, delay=1, leave=False, disable=None))
+
+
+def _draw(job: _Job) -> _Drawing:
+    folder = job.contents.outputs / "report"
+    figures = folder / "figures"
+    with rc_context(fname=STYLE):
+        pictures = draw_figures(job.contents, job.table, job.metrics, figures)
+        pictures += draw_landscapes(job.contents, job.table, folder)
+        pictures += draw_tuning(job.contents, job.table, figures)
+        pictures += draw_settling(job.table, figures)
+    return _Drawing(pictures=pictures, problems=job.contents.problems)
+
+
+def _tidy(folder: Path, sections: Sequence[Section], models: Sequence[Picture]) -> None:
+    """Remove what an earlier report made and this one did not; files of others stay."""
+    made = set()
+    pictures = list(models)
+    for section in sections:
+        pictures += section.pictures
+        for ending in (".csv", ".md", ".tex", "_band.csv", "_probe.csv"):
+            made.add(f"tables/{section.table.sweep.record.name}{ending}")
+    for picture in pictures:
+        made.add(f"figures/{picture.name}.png")
+        made.add(f"figures/{picture.name}.svg")
+    listed = folder / ".files"
+    before = listed.read_text(errors="replace") if listed.exists() else ""
+    # Only names that a report can have made are believed.
+    own = set(re.findall(r"^(?:tables|figures)/\w[^/\n]*$", before, re.MULTILINE))
+    for name in own - made:
+        (folder / name).unlink(missing_ok=True)
+    write_atomic(listed, "\n".join(sorted(made)) + "\n")
