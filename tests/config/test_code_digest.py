@@ -275,7 +275,7 @@ def test_results_of_the_old_code_are_not_taken_for_those_of_the_new(
         del sys.modules[name]
     second = execute(config)
     assert not second.skipped
-    assert first.summary["test_loss"] != second.summary["test_loss"]
+    assert first.summary.test_loss != second.summary.test_loss
     edit(package, "net.py", "gain = 1.6", "gain = 1.5")
     module_digest.cache_clear()
     assert execute(config).skipped

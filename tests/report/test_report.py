@@ -27,7 +27,6 @@ from augean.report.escape import latex, markdown
 from augean.report.tables import number
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir, write_metrics
-from augean.store.summary import write_summary
 from conftest import ROOT
 from fake_runs import sign, write_examples, write_record, write_run
 
@@ -63,13 +62,6 @@ def seeds(outputs: Path, scores: list[float], row: str = "a", **more: Any) -> li
         )
         for seed, score in enumerate(scores)
     ]
-
-
-def resign(path: Path, **changes: Any) -> None:
-    """Write a run's summary again, after its files or its numbers were changed on purpose."""
-    summary = json.loads((path / "summary.json").read_text())
-    del summary["sha256"]
-    write_summary(path, summary | changes)
 
 
 # Statistics
@@ -479,7 +471,7 @@ def foreign_summary(path: Path) -> None:
 
 
 def future_summary(path: Path) -> None:
-    resign(path, schema=99)
+    sign(path, schema=99)
 
 
 def binary_summary(path: Path) -> None:
@@ -606,7 +598,7 @@ def test_a_loss_out_of_all_bounds_leaves_the_figure_readable(tmp_path: Path, los
     (path / "metrics.csv").write_text(
         re.sub(r"(\n2,0.1,)[^,]+", rf"\g<1>{loss}", (path / "metrics.csv").read_text())
     )
-    resign(path)
+    sign(path)
     write_record(tmp_path, "one", [job])
     result = make_report(tmp_path)
     assert result.problems == []
@@ -689,7 +681,7 @@ def test_a_row_that_diverged_is_drawn_as_far_as_it_came(tmp_path: Path) -> None:
     early = write_run(tmp_path, seed=0, state="diverged", row="early", activation__name="early")
     path = runs_dir(tmp_path) / early["run"]
     write_metrics(path, [])  # broke off in its first epoch
-    resign(path)
+    sign(path)
     write_record(tmp_path, "one", [*good, *lost, early], row_key="activation.name", baseline="good")
     result = make_report(tmp_path)
     assert result.problems == []
@@ -863,7 +855,7 @@ def test_runs_without_a_validation_split_are_reported(tmp_path: Path) -> None:
             path,
             [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")],
         )
-        resign(path, num_val=0, val_accuracy=None, val_loss=None)
+        sign(path, num_val=0, val_accuracy=None, val_loss=None)
     write_record(tmp_path, "one", jobs)
     result = make_report(tmp_path)
     assert result.problems == []

@@ -1,6 +1,5 @@
 """Results say what the tables say, name what is missing, and are a function of their archive."""
 
-import json
 import re
 import shutil
 import sys
@@ -18,10 +17,9 @@ from augean.reproduction.claims import EXPECTATIONS, num_last_epochs, reported
 from augean.reproduction.results import ARCHIVE, MOST_BYTES, build_results
 from augean.runs.execute import execute
 from augean.store.run_directory import runs_dir
-from augean.store.summary import write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
 from conftest import ROOT
-from fake_runs import contents, write_record, write_run
+from fake_runs import contents, sign, write_record, write_run
 
 SPREAD = (-0.002, 0.0, 0.002)
 DOCUMENTS = ("README.md", "docs/reproduction.md")
@@ -84,10 +82,7 @@ def write_probe(outputs: Path, ranges: dict[str, float], seeds: int) -> None:
                 "smoothness",
             ]
             pandas.DataFrame(points, columns=columns).to_csv(path / "probe.csv", index=False)
-            summary = json.loads((path / "summary.json").read_text())
-            write_summary(
-                path, {name: value for name, value in summary.items() if name != "sha256"}
-            )
+            sign(path)
             jobs.append(job)
     write_record(outputs, "probe", jobs, row_key="model.name", baseline="vgg_a")
 

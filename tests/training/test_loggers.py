@@ -57,7 +57,7 @@ def test_a_failing_or_hanging_logger_never_fails_a_run_nor_another_logger(
     monkeypatch.setattr("augean.training.loggers.CLOSE_SECONDS", 0.2 if "hang" in where else 30.0)
     outcome = execute(tiny("runtime.loggers=[wandb,tensorboard]"))
     broken.wait.set()
-    assert outcome.summary["status"] == "finished"
+    assert outcome.summary.status == "finished"
     assert sound.rows == [1, 2, 3, 3]  # the last with the test score
     message = (
         "wandb: not done after 0.2 s; left alone"
@@ -105,7 +105,7 @@ def test_tensorboard_gets_every_epoch_and_a_resumed_run_each_once(
     events = EventAccumulator(str(folder)).Reload()
     assert [event.step for event in events.Scalars("val_accuracy")] == [1, 2, 3, 4]
     (score,) = events.Scalars("test_accuracy")
-    assert score.value == pytest.approx(outcome.summary["test_accuracy"])
+    assert score.value == pytest.approx(outcome.summary.test_accuracy)
 
 
 @pytest.mark.filterwarnings("default")

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import numpy
 from scipy import stats
 
-from augean.analysis.load import Run, Sweep
+from augean.analysis.load import Sweep
+from augean.analysis.run import Run
 from augean.analysis.sequential import judge
 from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
+from augean.store.summary import RunState, RunSummary
 
 Array = numpy.ndarray[Any, Any]
 LEVEL = 0.95
@@ -37,7 +39,6 @@ SCATTERED_TEXT = (
     " narrow."
 )
 """Said of rows whose scores have a wider range, in percentage points."""
-STATES = ("finished", "diverged", "running", "interrupted", "failed", "missing")
 
 
 class Estimate(NamedTuple):
@@ -65,6 +66,10 @@ class Row:
     label: str
     runs: list[Run]
     """The finished runs, one a seed."""
+    summaries: list[RunSummary]
+    """Theirs, in the same order."""
+    scores: list[float]
+    """Their test accuracies in percent."""
     diverged: list[Run]
     accuracy: Estimate
     """Test accuracy in percent."""
@@ -74,7 +79,7 @@ class Row:
     """Median."""
     difference: Difference
     published: Mapping[str, float]
-    states: Counter[str]
+    states: Counter[RunState]
     """How many of the row's runs are in each state, every run once."""
 
 
@@ -96,9 +101,14 @@ class Table:
         return [run for row in self.rows for run in row.runs]
 
     @property
-    def states(self) -> Counter[str]:
+    def summaries(self) -> list[RunSummary]:
+        """Theirs, in the same order."""
+        return [summary for row in self.rows for summary in row.summaries]
+
+    @property
+    def states(self) -> Counter[RunState]:
         """How many runs of all rows are in each state."""
-        total: Counter[str] = Counter()
+        total: Counter[RunState] = Counter()
         for row in self.rows:
             total += row.states
         return total
@@ -270,12 +280,13 @@ class _RowRuns:
     finished: dict[int, Run] = field(default_factory=dict)
     """By seed, those with a score; of several runs of one seed the first."""
     diverged: list[Run] = field(default_factory=list)
-    states: Counter[str] = field(default_factory=Counter)
+    states: Counter[RunState] = field(default_factory=Counter)
 
     @property
     def scores(self) -> list[float]:
         """Test accuracies in percent."""
-        return [100 * run["test_accuracy"] for run in self.finished.values()]
+        accuracies = [run.test_accuracy for run in self.finished.values()]
+        return [100 * accuracy for accuracy in accuracies if accuracy is not None]
 
 
 def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
@@ -305,13 +316,16 @@ def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
     rows = []
     for label, group in groups.items():
         runs = list(group.finished.values())
+        summaries = [run.summary for run in runs if run.summary is not None]
         row = Row(
             label=label,
             runs=runs,
+            summaries=summaries,
+            scores=scores[label],
             diverged=group.diverged,
             accuracy=estimate(scores[label], level),
-            val_accuracy=_mean_val_accuracy(runs),
-            seconds=_median_seconds(runs),
+            val_accuracy=_mean_val_accuracy(summaries),
+            seconds=_median_seconds(summaries),
             difference=differences.get(label, Difference()),
             published=sweep.record.reference.get(label, {}),
             states=group.states,
@@ -328,14 +342,14 @@ def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
     jobs = {(job.row, job.id): (job, run) for job, run in sweep.cells}
     for job, run in jobs.values():
         group = groups.setdefault(job.row, _RowRuns())
-        group.states[run["state"]] += 1
-        if run["state"] == "diverged":
+        group.states[run.state] += 1
+        if run.state is RunState.DIVERGED:
             group.diverged.append(run)
-        if run["state"] == "finished" and run.get("test_accuracy") is not None:
+        elif run.test_accuracy is not None:
             counted = group.finished.setdefault(job.seed, run)
             if counted is not run:
                 remarks.append(
-                    f"Row {job.row}, seed {job.seed}: several runs; only {counted['id']} counts."
+                    f"Row {job.row}, seed {job.seed}: several runs; only {counted.id} counts."
                 )
     return groups, remarks
 
@@ -365,17 +379,17 @@ def _remarks_on_scores(scores: Mapping[str, Sequence[float]], *, is_settled: boo
     return remarks
 
 
-def _mean_val_accuracy(runs: Sequence[Run]) -> float:
+def _mean_val_accuracy(summaries: Sequence[RunSummary]) -> float:
     """Return the mean in percent; NaN where a run has none."""
-    if not runs:
+    if not summaries:
         return math.nan
-    values = [run.get("val_accuracy") for run in runs]
+    values = [summary.val_accuracy for summary in summaries]
     return 100 * float(numpy.array(values, float).mean())
 
 
-def _median_seconds(runs: Sequence[Run]) -> float:
+def _median_seconds(summaries: Sequence[RunSummary]) -> float:
     """Return the median; NaN where a run has none."""
-    if not runs:
+    if not summaries:
         return math.nan
-    values = [run.get("seconds") for run in runs]
+    values = [summary.seconds for summary in summaries]
     return float(numpy.median(numpy.array(values, float)))

@@ -8,7 +8,7 @@ look, hold together with 1 - alpha / rows: repeated confidence intervals (Jennis
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import numpy
 from scipy import optimize, special
 
+from augean.analysis.run import Run
 from augean.analysis.verdict import Difference, Progress, Verdict, is_flattered
+from augean.store.summary import RunState
 from augean.store.sweep_record import SweepJob, SweepRecord
 
 Array = numpy.ndarray[Any, Any]
-Cells = Sequence[tuple[SweepJob, Mapping[str, Any]]]
-"""A sweep's jobs, each with its run as `augean.report.load` has it."""
+Cells = Sequence[tuple[SweepJob, Run]]
+"""A sweep's jobs, each with its run."""
 METHOD = "Welch's t, equal spending"
 SPENT = 0.65
 """Share of alpha that is spent. The levels are those of normal scores with known variances; t
@@ -264,14 +266,13 @@ def _in_order(cells: Cells) -> tuple[dict[str, list[float]], set[str]]:
     broken: set[str] = set()
     counted: set[tuple[str, int]] = set()
     for job, run in sorted(cells, key=lambda cell: cell[0].seed):
-        score = run.get("test_accuracy") if run["state"] == "finished" else None
-        if run["state"] == "diverged":
+        if run.state is RunState.DIVERGED:
             diverged.add(job.row)
-        elif score is None:
+        elif run.test_accuracy is None:
             broken.add(job.row)
         elif job.row not in broken and (job.row, job.seed) not in counted:
             counted.add((job.row, job.seed))
-            scores[job.row].append(100 * score)
+            scores[job.row].append(100 * run.test_accuracy)
     return scores, diverged
 
 

@@ -580,10 +580,9 @@ def after_training(arguments: argparse.Namespace) -> int:
     run = load_model(
         path, data=arguments.data, device=arguments.device, allowed_packages=arguments.allow
     )
-    val = run.summary.get("val_accuracy")
+    val = run.summary.val_accuracy
     print(
-        f"Run {run.summary['id']}: {path}"
-        + (f" (validation {val:.2%})" if val is not None else ""),
+        f"Run {run.summary.id}: {path}" + (f" (validation {val:.2%})" if val is not None else ""),
         flush=True,
     )
     if arguments.command == "evaluate":
@@ -637,5 +636,5 @@ def evaluate(run: "TrainedModel", folder: Path | None, output: Path | None) -> N
     if output:
         write_atomic(
             output,
-            json.dumps({"run": run.summary["id"], "images": str(place), **result}, indent=1) + "\n",
+            json.dumps({"run": run.summary.id, "images": str(place), **result}, indent=1) + "\n",
         )

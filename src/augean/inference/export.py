@@ -62,7 +62,7 @@ def export(run: TrainedModel, target: Path) -> float:
         )
     config, size = run.config, run.config.dataset.image_size
     dataset = {"mean": config.dataset.mean, "std": config.dataset.std, "image_size": size}
-    facts = {"classes": list(run.classes), "run": run.summary["id"], "dataset": dataset}
+    facts = {"classes": list(run.classes), "run": run.summary.id, "dataset": dataset}
     metadata = {name: json.dumps(value) for name, value in facts.items()}
     images = torch.randint(
         256, (NUM_CHECKED, size, size, 3), generator=torch.Generator().manual_seed(0)

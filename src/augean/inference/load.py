@@ -18,7 +18,7 @@ from augean.errors import AugeanError, ConfigError, DataError
 from augean.runs.address import build_source, find_address
 from augean.store.files import file_sha256
 from augean.store.run_directory import read_verified, run_state
-from augean.store.summary import read_summary
+from augean.store.summary import RunState, RunSummary, read_summary
 from augean.training.build import build_model
 from augean.training.device import autocast, find_device
 from augean.training.loop import EVALUATION_BATCH
@@ -33,7 +33,7 @@ class TrainedModel:
 
     path: Path
     config: Config
-    summary: dict[str, Any]
+    summary: RunSummary
     classes: tuple[str, ...]
     network: nn.Module
     device: torch.device
@@ -73,16 +73,16 @@ def load_model(
         raise AugeanError(
             f"{path}: is {state}, not finished; give its training command again or name another run"
         )
-    if summary["status"] == "diverged":
+    if summary.status == RunState.DIVERGED:
         raise AugeanError(f"{path}: diverged, so it has no weights; name another run")
-    loop = summary.get("loop", "Augean's")
+    loop = summary.loop or "Augean's"
     for name in ("config.yaml", "best.pt"):
-        if name not in summary["files"]:
+        if name not in summary.files:
             raise AugeanError(
                 f"{path}: has no {name}; a loop of one's own, here {loop}, gives weights to"
                 " run.finish"
             )
-        if not (path / name).is_file() or file_sha256(path / name) != summary["files"][name]:
+        if not (path / name).is_file() or file_sha256(path / name) != summary.files[name]:
             raise AugeanError(
                 f"{path / name}: gone, damaged or altered; remove the directory and train the run"
                 " again"
@@ -130,12 +130,12 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
         DataError: when it is not there, or not the data (nor the own code) that the run's address
             stands for.
     """
-    identity = find_address(run.config, run.summary.get("loop_digest")).id
-    if identity != run.summary["id"]:
+    identity = find_address(run.config, run.summary.loop_digest).id
+    if identity != run.summary.id:
         raise DataError(
             f"dataset.name={run.config.dataset.name}: the data in"
             f" runtime.data={run.config.runtime.data}, or own code, has changed since run"
-            f" {run.summary['id']}: now it would be run {identity}"
+            f" {run.summary.id}: now it would be run {identity}"
         )
     images = build_source(run.config).load()
     return images.test_images, images.test_labels

@@ -41,7 +41,7 @@ def draw_figures(
     for row in table.rows:
         # A row that always diverged is drawn as far as it came.
         for run in row.runs or row.diverged:
-            rows[run["directory"]] = row.label
+            rows[run.directory] = row.label
     labels = metrics.directory.map(rows).astype(object)
     own = metrics.assign(row=labels).dropna(subset="row")
     pictures = []
@@ -101,8 +101,9 @@ def _draw_curves(table: Table, own: pandas.DataFrame, folder: Path) -> list[Pict
 def _draw_confusion(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     """Draw the confusion matrix of the table's best run, if it has one."""
     record = table.sweep.record
-    best = max(table.runs, key=lambda run: run.get("val_accuracy") or 0.0)
-    counts = _read_confusion(contents, best["directory"])
+    pairs = zip(table.runs, table.summaries, strict=True)
+    best, _ = max(pairs, key=lambda pair: pair[1].val_accuracy or 0.0)
+    counts = _read_confusion(contents, best.directory)
     if counts is None:
         return []
     picture = save_figure(
@@ -111,7 +112,7 @@ def _draw_confusion(contents: Contents, table: Table, folder: Path) -> list[Pict
         name=f"{record.name}_confusion",
         caption=(
             "Confusion matrix on the test set."
-            f" Of run {best['id']}, the one with the best validation accuracy."
+            f" Of run {best.id}, the one with the best validation accuracy."
         ),
         alt=f"{record.title}: confusion matrix on the test set",
     )

@@ -16,11 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from augean.analysis.comparison import Array, Table
-from augean.analysis.load import Contents, Run
+from augean.analysis.load import Contents
+from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.report.plotting import Picture, finish_figure, look_of, save_figure
 from augean.store.files import write_atomic
 from augean.store.run_directory import read_verified, runs_dir
+from augean.store.summary import RunState
 
 HATCHES = ("", "////", "....", "xxxx")
 SMOOTHED_SHARE = 100
@@ -82,7 +84,7 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     diverged = [
         f"{job.row}, seed {job.seed}"
         for job, run in table.sweep.cells
-        if run["state"] == "diverged"
+        if run.state is RunState.DIVERGED
     ]
     if diverged:
         caption += f" Diverged and left out: {'; '.join(diverged)}."
@@ -101,25 +103,25 @@ def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:
     bands: dict[str, _Band] = {}
     for _, run in table.sweep.cells:
         path = _file(contents, run, "steps.npy")
-        if run["state"] != "finished" or not path.exists():
+        if run.state is not RunState.FINISHED or not path.exists():
             continue
         try:
             file = io.BytesIO(read_verified(path.parent, path.name))
             losses = numpy.load(file, allow_pickle=False).ravel().astype(float)
-            rate = float(run["optimizer.lr"])
+            rate = float(run.config["optimizer.lr"])
             if not len(losses):
                 raise ValueError("no losses")
         except UNREADABLE as error:
             contents.note(path, f"not the losses of a run's steps ({error})")
             continue
-        band = bands.setdefault(str(run.get(key)), _Band())
+        band = bands.setdefault(str(run.config.get(key)), _Band())
         band.losses.append(losses)
         band.rates.append(f"{rate:g}")
     return bands
 
 
 def _file(contents: Contents, run: Run, name: str) -> Path:
-    return runs_dir(contents.outputs) / str(run["directory"]) / name
+    return runs_dir(contents.outputs) / run.directory / name
 
 
 def _write_band(edges: Mapping[str, tuple[Array, Array]], path: Path) -> None:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from augean.analysis.comparison import Table
-from augean.analysis.load import Contents, Run
+from augean.analysis.load import Contents
+from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.report.plotting import MUTED, Picture, save_figure, shorten_label
 from augean.store.run_directory import read_verified, runs_dir
@@ -58,22 +59,23 @@ def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> li
 
 
 def _file_name(run: Run) -> str:
-    data = run.get("dataset.name")
-    model = run.get("model.name")
-    stem = run.get("model.stem") or "plain"
-    channels = run.get("width.channels")
+    data = run.config.get("dataset.name")
+    model = run.config.get("model.name")
+    stem = run.config.get("model.stem") or "plain"
+    channels = run.config.get("width.channels")
     name = f"figure1_{data}-{model}-{stem}-c{channels}"
     return re.sub(r"[^\w.-]", "_", name)[:120]
 
 
 def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Picture | None:
     """Draw the network of one run; None where the run has no readable description of it."""
-    path = runs_dir(contents.outputs) / run["directory"] / "model.json"
+    path = runs_dir(contents.outputs) / run.directory / "model.json"
     if not path.exists():
         return None
     try:
         model = json.loads(read_verified(path.parent, path.name))
-        title = f"{model['name']}, C = {run.get('width.channels')}, on {run.get('dataset.name')}"
+        channels = run.config.get("width.channels")
+        title = f"{model['name']}, C = {channels}, on {run.config.get('dataset.name')}"
         size = f"{int(model['parameters']):,} parameters"
         figure = _structure(model["input"], _blocks(model["modules"]))
     except UNREADABLE as error:

@@ -16,7 +16,8 @@ import pandas
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from augean.analysis.comparison import Table
-from augean.analysis.load import Contents, Run
+from augean.analysis.load import Contents
+from augean.analysis.run import Run
 from augean.report import escape, tables
 from augean.report.plotting import Picture
 from augean.store.files import write_atomic
@@ -96,7 +97,7 @@ class _Page:
         return {
             "listed": list(listed.values()),
             "loose": loose,
-            "states": Counter(run["state"] for run in [*listed.values(), *loose]),
+            "states": Counter(run.state for run in [*listed.values(), *loose]),
             "titles": Counter(titles),
             "outputs": _shown_path(self.contents.outputs),
             "places": self.contents.places(),
@@ -108,9 +109,9 @@ class _Page:
 
     def command(self, run: Run) -> str:
         """Return what trains the run, from its own config; "" for a run without a directory."""
-        if run["id"] not in self.contents.runs:
+        if run.id not in self.contents.runs:
             return ""
-        folder = f"{self.runs_folder}/{run['directory']}"
+        folder = f"{self.runs_folder}/{run.directory}"
         place = shlex.quote(folder)
         if not folder.startswith("/"):
             # Hydra takes a relative path as one beside train.py.
@@ -119,11 +120,10 @@ class _Page:
 
     def to_baseline(self, run: Run) -> str:
         """Return the run's difference to the mean of its table's baseline, in points."""
-        accuracy = run.get("test_accuracy")
-        baseline = self.baselines.get(run["id"])
-        if accuracy is None or baseline is None:
+        baseline = self.baselines.get(run.id)
+        if run.test_accuracy is None or baseline is None:
             return tables.number(None)
-        return tables.number(100 * accuracy - baseline, signed=True)
+        return tables.number(100 * run.test_accuracy - baseline, signed=True)
 
     def source(self, picture: Picture) -> str:
         """Return a picture as a link that holds it, so that the page is a single file."""

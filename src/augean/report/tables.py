@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import pandas
 
-from augean.analysis.comparison import MARGIN, STATES, Row, Table
-from augean.analysis.load import Run
+from augean.analysis.comparison import MARGIN, Row, Table
+from augean.store.summary import RunState, RunSummary
 
 __all__ = ["MARGIN"]  # for the caption's template
 FACTS = (
@@ -24,6 +24,10 @@ FACTS = (
     "loop",
 )
 """What the caption states of the runs, in its order."""
+STATES = tuple(RunState)
+"""In the order of reports."""
+WITHOUT_SCORE = tuple(state for state in RunState if state is not RunState.FINISHED)
+NOT_COMPLETED = tuple(state for state in RunState if not state.is_completed)
 OURS = "ours\u00a0− published"
 
 
@@ -91,8 +95,8 @@ def columns(table: Table) -> list[Column]:
     shown.append(Column("seconds", "number", [seconds(row.seconds) for row in rows]))
     if any(row.published for row in rows):
         shown += _published_columns(rows)
-    if any(row.states.total() > row.states["finished"] for row in rows):
-        gaps = [_listed(row.states, STATES[1:]) for row in rows]
+    if any(row.states.total() > row.states[RunState.FINISHED] for row in rows):
+        gaps = [_listed(row.states, WITHOUT_SCORE) for row in rows]
         shown.append(Column("without a score", "text", gaps))
     return shown
 
@@ -162,40 +166,39 @@ def facts(table: Table) -> dict[str, Counter[str]]:
         By a key of `FACTS` its values, where known, and how many runs have each.
     """
     counts: dict[str, Counter[str]] = {}
-    for run in table.runs:
-        for key, text in _run_facts(run).items():
+    for summary in table.summaries:
+        for key, text in _run_facts(summary).items():
             count = counts.setdefault(key, Counter())
             if text:
                 count[text] += 1
     return counts
 
 
-def _run_facts(run: Run) -> dict[str, str]:
+def _run_facts(summary: RunSummary) -> dict[str, str]:
     """Return what one run has for each key of `FACTS`; "" where that is not known."""
-    epochs = run.get("trainer.epochs", run.get("epochs"))
-    batch_size = run.get("trainer.batch_size")
-    device = str(run.get("device") or "")
-    if device.startswith("cpu") and "threads" in run:
-        device += f", threads: {run['threads']}"
-    versions = [
-        f"{key.removeprefix('versions.')} {run[key]}" for key in run if key.startswith("versions.")
-    ]
+    # A custom loop has config keys of its own, and need not have recorded everything.
+    epochs = summary.config.get("trainer.epochs", summary.epochs)
+    batch_size = summary.config.get("trainer.batch_size")
+    device = summary.device or ""
+    if device.startswith("cpu") and summary.threads is not None:
+        device += f", threads: {summary.threads}"
+    versions = [f"{name} {text}" for name, text in summary.versions.items()]
     return {
-        "dataset": _dataset_fact(run),
+        "dataset": _dataset_fact(summary),
         "trainer.epochs": f"{epochs} epochs",
         "trainer.batch_size": f"batch size {batch_size}" if batch_size else "",
         "device": device,
-        "trainer.precision": run.get("precision") or "",
+        "trainer.precision": summary.precision or "",
         "versions": ", ".join(versions),
-        "loop": run.get("loop") or "Augean's",
+        "loop": summary.loop or "Augean's",
     }
 
 
-def _dataset_fact(run: Run) -> str:
-    title = run.get("dataset_title") or ""
-    num_train = run.get("num_train") or 0
-    num_val = run.get("num_val") or 0
-    num_test = run.get("num_test") or 0
+def _dataset_fact(summary: RunSummary) -> str:
+    title = summary.dataset_title or ""
+    num_train = summary.num_train or 0
+    num_val = summary.num_val or 0
+    num_test = summary.num_test or 0
     if not any((num_train, num_val, num_test)):
         return title
     return (
@@ -220,10 +223,10 @@ def warnings(table: Table) -> list[str]:
 
 def gap(table: Table) -> str:
     """Return what is not finished, such as "1 failed, 2 missing"; "" where nothing is left."""
-    return _listed(table.states, STATES[2:])
+    return _listed(table.states, NOT_COMPLETED)
 
 
-def _listed(states: Counter[str], names: Sequence[str]) -> str:
+def _listed(states: Counter[RunState], names: Sequence[RunState]) -> str:
     return ", ".join(f"{states[name]} {name}" for name in names if states[name])
 
 

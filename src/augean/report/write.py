@@ -81,10 +81,10 @@ def make_report(outputs: Path, select: str | None = None) -> ReportResult:
         ) from error
     sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.place)
     tables = [summarise(sweep) for sweep in sweeps]
-    directories = []
+    completed = []
     for sweep in sweeps:
-        directories += [run["directory"] for _, run in sweep.cells if "seconds" in run]
-    metrics = read_metrics(contents, directories)
+        completed += [run for _, run in sweep.cells if run.summary is not None]
+    metrics = read_metrics(contents, completed)
     drawn = _draw_all(contents, tables, metrics)
     sections = [Section(table, pictures) for table, pictures in zip(tables, drawn, strict=True)]
     with rc_context(fname=STYLE):
@@ -110,7 +110,7 @@ def _draw_all(
         studies.append(Sweep(record, []))
     jobs = []
     for table in tables:
-        directories = [run["directory"] for _, run in table.sweep.cells]
+        directories = [run.directory for _, run in table.sweep.cells]
         job = _Job(
             contents=Contents(contents.outputs, sweeps=studies),
             table=table,

@@ -5,7 +5,7 @@ statement: it holds, is within noise, is wrong, or cannot be said here.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
@@ -17,7 +17,8 @@ import pandas
 from omegaconf import OmegaConf
 
 from augean.analysis.comparison import MARGIN, Row, Table, compare
-from augean.analysis.load import Contents, Run
+from augean.analysis.load import Contents
+from augean.analysis.run import Run
 from augean.analysis.verdict import Difference, Verdict
 from augean.report.tables import number, published
 from augean.store.run_directory import runs_dir
@@ -179,8 +180,8 @@ class Evidence:
             rows = [item for item in table.rows if item is not base]
         if base is None:
             return Comparison(difference=Difference(), n=0, other=name)
-        values = {item.label: self.measured(statement.measure, table, item.runs) for item in rows}
-        values["baseline"] = self.measured(statement.measure, table, base.runs)
+        values = {item.label: self.measured(statement.measure, table, item) for item in rows}
+        values["baseline"] = self.measured(statement.measure, table, base)
         n = min(len(values["baseline"]), len(values[row.label]))
         if n == 0:
             return Comparison(difference=Difference(), n=0, other=name)
@@ -193,25 +194,26 @@ class Evidence:
         differences, _ = compare(values, "baseline", diverged, margin)
         return Comparison(difference=differences[row.label], n=n, other=name)
 
-    def measured(self, measure: Measure, table: Table, runs: Sequence[Run]) -> list[float]:
-        """Return one number a run.
+    def measured(self, measure: Measure, table: Table, row: Row) -> list[float]:
+        """Return one number for each finished run of the row.
 
         Points of test accuracy; seconds; epochs to the validation accuracy that every run of the
         table reaches; mean range of the loss along the gradient, over the probed steps.
         """
         if measure == "points":
-            return [100 * run["test_accuracy"] for run in runs]
+            return row.scores
         if measure == "seconds":
-            return [run["seconds"] for run in runs]
+            times = [summary.seconds for summary in row.summaries]
+            return [seconds for seconds in times if seconds is not None]
         if measure == "epochs":
             goal = min((curve.max() for curve in self.curves(table.runs)), default=0.0)
-            return [float((curve >= goal).argmax()) + 1 for curve in self.curves(runs)]
-        return self._loss_ranges(runs)
+            return [float((curve >= goal).argmax()) + 1 for curve in self.curves(row.runs)]
+        return self._loss_ranges(row.runs)
 
     def _loss_ranges(self, runs: Iterable[Run]) -> list[float]:
         ranges = []
         for run in runs:
-            file = runs_dir(self.contents.outputs) / run["directory"] / "probe.csv"
+            file = runs_dir(self.contents.outputs) / run.directory / "probe.csv"
             if file.exists():
                 loss = pandas.read_csv(file).groupby("step").loss
                 ranges.append(float((loss.max() - loss.min()).mean()))
@@ -220,7 +222,7 @@ class Evidence:
     def curves(self, runs: Iterable[Run]) -> "list[pandas.Series[float]]":
         """Return validation accuracy in percent by epoch, one curve a run that has one."""
         known = self._curves
-        return [100 * known[run["directory"]] for run in runs if run["directory"] in known]
+        return [100 * known[run.directory] for run in runs if run.directory in known]
 
     @cached_property
     def _curves(self) -> "dict[str, pandas.Series[float]]":
@@ -282,9 +284,7 @@ class Evidence:
         differences = {label: Difference() for label in rows}
         time = math.nan
         if "stock" in rows:
-            scores = {}
-            for label, row in rows.items():
-                scores[label] = [100 * run["test_accuracy"] for run in row.runs]
+            scores = {label: row.scores for label, row in rows.items()}
             diverged = {label: len(row.diverged) for label, row in rows.items()}
             differences, _ = compare(scores, "stock", diverged)
             time = rows["stock"].seconds

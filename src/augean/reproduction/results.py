@@ -19,7 +19,7 @@ import pandas
 from jinja2 import ChoiceLoader, FileSystemLoader, Template
 
 from augean.analysis.comparison import Row, Table
-from augean.analysis.load import Contents, Run, read_metrics, scan
+from augean.analysis.load import Contents, read_metrics, scan
 from augean.errors import AugeanError
 from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
@@ -28,6 +28,7 @@ from augean.reproduction.claims import RIVALS, TABLES, Evidence, num_last_epochs
 from augean.store.archive import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
+from augean.store.summary import RunState, RunSummary
 
 ARCHIVE = "runs.tar.xz"
 MADE = "<!-- Made by `augean results`; not to be edited. -->"
@@ -175,8 +176,7 @@ def _template() -> Template:
 def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
     """Return what the template shows."""
     contents = scan(outputs)
-    directories = [run["directory"] for run in contents.runs.values()]
-    metrics = read_metrics(contents, directories)
+    metrics = read_metrics(contents, contents.runs.values())
     chosen = _choose([table for table, _ in report.sections])
     evidence = Evidence(contents, chosen, metrics)
     judged = [evidence.judge(statement) for statement in reported()["statements"]]
@@ -208,15 +208,16 @@ def _setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[str, Any]:
     """Return what the template says of the runs and of the setting in which they were made."""
     runs = contents.frame()
     common = _common(chosen)
+    example = common.summaries[0] if common else None
     keys = [*FACTS, *runs.filter(like="versions.")]
     seconds = runs.get("seconds", pandas.Series(dtype=float))
     seeds = [row.accuracy.n for table in chosen.values() for row in table.rows if row.runs]
     return {
         "common": common,
-        "reduced": _reduced(common.runs[0], chosen) if common else [],
-        "official": common is not None and common.runs[0]["dataset.name"] == "cifar10",
+        "reduced": _reduced(example, chosen) if example else [],
+        "official": example is not None and example.config["dataset.name"] == "cifar10",
         "facts": {key: _values(runs, key) for key in keys},
-        "states": Counter(run["state"] for run in contents.runs.values()),
+        "states": Counter(run.state for run in contents.runs.values()),
         "hours": float(seconds.sum()) / 3600,
         "seeds": _range(seeds),
     }
@@ -247,18 +248,19 @@ def _common(chosen: Mapping[str, Table]) -> Row | None:
     return None
 
 
-def _reduced(run: Run, chosen: Mapping[str, Table]) -> list[str]:
+def _reduced(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
     """Return what stands in for the report's setting, in words; empty where nothing does.
 
     Args:
-        run: one in the common setting.
+        summary: of a run in the common setting.
     """
     content = reported()
     words = []
-    if run["dataset.name"] != "cifar10":
-        words.append(f"{run['dataset_title']} in place of CIFAR-10")
+    if summary.config["dataset.name"] != "cifar10":
+        words.append(f"{summary.dataset_title} in place of CIFAR-10")
+    setting = summary.config | {"num_train": summary.num_train}
     for key, value in content["common"].items():
-        ours = run.get(key, value)  # a custom loop need not have the key
+        ours = setting.get(key, value)  # a custom loop need not have the key
         if ours != value:
             words.append(f"{key.split('.')[-1]} {ours:,} in place of {value:,}")
     if "table3_width" in chosen:
@@ -270,7 +272,7 @@ def _reduced(run: Run, chosen: Mapping[str, Table]) -> list[str]:
     for key, sweep in content["sweeps"].items():
         if key not in chosen or "epochs" not in sweep:
             continue
-        epochs = {run["trainer.epochs"] for run in chosen[key].runs}
+        epochs = {run.config["trainer.epochs"] for run in chosen[key].runs}
         if epochs - {sweep["epochs"]}:
             listed = " / ".join(str(number) for number in sorted(epochs))
             words.append(f"{key}: {listed} epochs in place of {sweep['epochs']}")
@@ -313,15 +315,15 @@ def _unfinished(contents: Contents) -> list[dict[str, str]]:
         pruned |= {job.id for job in sweep.record.trials if job.state == "pruned"}
     unfinished = []
     for key, run in contents.runs.items():
-        if run["state"] == "finished" or key in pruned:
+        if run.state is RunState.FINISHED or key in pruned:
             continue
         why = ""
-        note = runs_dir(contents.outputs) / run["directory"] / "failure.txt"
+        note = runs_dir(contents.outputs) / run.directory / "failure.txt"
         if note.exists():
             why = note.read_text(errors="replace").strip().splitlines()[-1]
-        elif run["state"] == "diverged":
-            why = f"in epoch {run['diverged_epoch']:.0f}"
-        unfinished.append({"directory": run["directory"], "state": run["state"], "why": why})
+        elif run.summary is not None and run.summary.diverged is not None:
+            why = f"in epoch {run.summary.diverged.epoch}"
+        unfinished.append({"directory": run.directory, "state": run.state, "why": why})
     return unfinished
 
 
