@@ -18,8 +18,9 @@ import pandas
 import pytest
 from scipy import stats
 
-from augean.analysis.comparison import MOST_DUNNETT, compare, estimate, summarise
+from augean.analysis.comparison import compare, estimate, summarise
 from augean.analysis.load import scan
+from augean.analysis.simultaneous import MOST_DUNNETT
 from augean.analysis.verdict import Verdict
 from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report

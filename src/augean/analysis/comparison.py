@@ -5,11 +5,10 @@ Accuracies are in percent here, so differences are in percentage points.
 """
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from scipy import stats
@@ -17,15 +16,12 @@ from scipy import stats
 from augean.analysis.load import Sweep
 from augean.analysis.run import Run
 from augean.analysis.sequential import judge
+from augean.analysis.simultaneous import LEVEL, Interval, simultaneous_intervals
 from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
 from augean.store.summary import RunState, RunSummary
 
-Array = numpy.ndarray[Any, Any]
-LEVEL = 0.95
 MARGIN = 0.5
 """Percentage points: differences within this margin are called equivalent."""
-MOST_DUNNETT = 30
-"""Rows beyond which Dunnett's integral takes seconds; above it Welch and Holm are used."""
 FEW_SEEDS = 5
 FEW_TEXT = (
     "Measured with 3 seeds: 95 % intervals cover 87 to 96 %, and 4 to 9 % of tables have a false"
@@ -49,14 +45,6 @@ class Estimate(NamedTuple):
     half_width: float
     """Of the 95 % t-interval."""
     sd: float
-
-
-class Interval(NamedTuple):
-    """Simultaneous 95 % interval of a difference, and its adjusted p-value."""
-
-    low: float = math.nan
-    high: float = math.nan
-    p: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -158,7 +146,7 @@ def compare(
         The difference of each row, and the method in words for the caption.
     """
     control = scores[baseline]
-    intervals, method = _intervals(scores, baseline)
+    intervals, method = simultaneous_intervals(scores, baseline)
     differences = {}
     for label, values in scores.items():
         num_diverged = diverged.get(label, 0)
@@ -187,90 +175,6 @@ def compare(
             margin=margin,
         )
     return differences, method
-
-
-def _intervals(
-    scores: Mapping[str, Sequence[float]], baseline: str
-) -> tuple[dict[str, Interval], str]:
-    """Return the intervals of all rows with several seeds, and the method in words."""
-    several = [label for label, values in scores.items() if len(values) > 1 and label != baseline]
-    if not several or len(scores[baseline]) < 2:
-        return {}, ""
-    control = numpy.asarray(scores[baseline])
-    others = [numpy.asarray(scores[label]) for label in several]
-    with warnings.catch_warnings():
-        # scipy's, for groups without spread: their p stays NaN.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        # Two values always lie equally far from their mean, so with n=2 the test would reject
-        # whatever the data.
-        levene = math.nan
-        if min(len(group) for group in [control, *others]) > 2:
-            levene = float(stats.levene(control, *others, center="mean").pvalue)
-        reason = _reason_against_dunnett(control, others, levene)
-        if reason is None:
-            intervals = _dunnett(control, others)
-            checked = f"Levene's p = {levene:.2g}"
-            if math.isnan(levene):
-                checked = "equal variances are assumed"
-            method = f"Dunnett's test with simultaneous 95 % intervals ({checked})"
-        else:
-            intervals = _welch(control, others)
-            method = (
-                "Welch's t-tests (p after Holm) with Bonferroni's simultaneous 95 % intervals"
-                f" ({reason})"
-            )
-    return dict(zip(several, intervals, strict=True)), method
-
-
-def _reason_against_dunnett(control: Array, others: Sequence[Array], levene: float) -> str | None:
-    """Return why Dunnett's test does not apply; None where it does.
-
-    Args:
-        levene: p-value of Levene's test, NaN where it cannot be made.
-    """
-    if any(numpy.ptp(group) == 0 for group in [control, *others]):
-        return "a row has no spread"
-    if levene < 1 - LEVEL:
-        return "Levene's test rejects equal variances"
-    if len(others) > MOST_DUNNETT:
-        return f"more than {MOST_DUNNETT} rows"
-    return None
-
-
-def _dunnett(control: Array, others: Sequence[Array]) -> list[Interval]:
-    # The integral is estimated with random numbers: with a seed, a report is the same every time.
-    result = stats.dunnett(*others, control=control, rng=numpy.random.default_rng(0))
-    bounds = result.confidence_interval(LEVEL)
-    return [
-        Interval(low=float(low), high=float(high), p=float(p))
-        for low, high, p in zip(bounds.low, bounds.high, result.pvalue, strict=True)
-    ]
-
-
-def _welch(control: Array, others: Sequence[Array]) -> list[Interval]:
-    """Return Welch's intervals after Bonferroni, with p-values after Holm."""
-    tests = [stats.ttest_ind(other, control, equal_var=False) for other in others]
-    p_values = _holm(numpy.array([test.pvalue for test in tests]))
-    level = 1 - (1 - LEVEL) / len(tests)
-    intervals = []
-    for other, test, p in zip(others, tests, p_values.tolist(), strict=True):
-        # Two rows without spread say nothing about chance, though scipy gives an interval of
-        # width 0.
-        if numpy.ptp(other) + numpy.ptp(control) == 0:
-            intervals.append(Interval())
-            continue
-        bounds = test.confidence_interval(level)
-        intervals.append(Interval(low=float(bounds.low), high=float(bounds.high), p=p))
-    return intervals
-
-
-def _holm(p_values: Array) -> Array:
-    """Adjust p-values for their number; NaN comes last and still counts as a comparison."""
-    order = p_values.argsort()
-    steps = numpy.arange(len(p_values), 0, -1)
-    adjusted = p_values.copy()
-    adjusted[order] = numpy.minimum(1, numpy.maximum.accumulate(p_values[order] * steps))
-    return adjusted
 
 
 @dataclass

@@ -338,10 +338,11 @@ def read_metrics(contents: Contents, runs: Iterable[Run]) -> pandas.DataFrame:
     names: list[str] = []
     bodies = []
     frames = []
+    folder = runs_dir(contents.outputs)
     by_directory = {run.directory: run for run in runs}
     progress = tqdm(by_directory.items(), "reading metrics", delay=1, leave=False, disable=None)
     for directory, run in progress:
-        path = runs_dir(contents.outputs) / directory / "metrics.csv"
+        path = folder / directory / "metrics.csv"
         digest = None if run.summary is None else run.summary.files.get("metrics.csv")
         try:
             content = path.read_bytes()

@@ -174,8 +174,8 @@ def _curves(
         val = grouped[f"val_{part}"].unstack("row") * scale
         _draw_rows(axes, train, val, looks)
         epochs = val.index.to_numpy(float)
-        unnamed = [numpy.column_stack((epochs, val["mean"][row])) for row in others]
-        draw_unnamed(axes, unnamed)
+        means = val["mean"]
+        draw_unnamed(axes, [numpy.column_stack((epochs, means[row])) for row in others])
         axes.set_xlabel("epoch")
         axes.locator_params(axis="x", integer=True, nbins=7)
         if part == "accuracy":
@@ -198,6 +198,9 @@ def _draw_rows(axes: Axes, train: pandas.DataFrame, val: pandas.DataFrame, looks
     """
     epochs = val.index.to_numpy(float)
     for curves, dash, size in ((train, "--", 3.2), (val, "-", 4.5)):
+        means = curves["mean"]
+        lows = curves["min"]
+        highs = curves["max"]
         for index, (row, (colour, marker)) in enumerate(looks.items()):
             style: dict[str, Any] = {"color": colour}
             if len(looks) > 1:
@@ -205,11 +208,9 @@ def _draw_rows(axes: Axes, train: pandas.DataFrame, val: pandas.DataFrame, looks
                 every = max(len(looks), len(epochs) // 6)
                 first = index * every // len(looks) % len(epochs)
                 style |= {"marker": marker, "ms": size, "markevery": (first, every)}
-            axes.plot(epochs, curves["mean"][row], dash, **style)
-            low = curves["min"][row]
-            high = curves["max"][row]
-            if curves is val and (high > low).any():
-                axes.fill_between(epochs, low, high, color=colour, alpha=0.13, lw=0)
+            axes.plot(epochs, means[row], dash, **style)
+            if curves is val and (highs[row] > lows[row]).any():
+                axes.fill_between(epochs, lows[row], highs[row], color=colour, alpha=0.13, lw=0)
 
 
 def _scale_loss(axes: Axes, own: pandas.DataFrame) -> None:
@@ -231,12 +232,13 @@ def _scale_loss(axes: Axes, own: pandas.DataFrame) -> None:
 def _against_time(own: pandas.DataFrame, looks: Looks, others: Sequence[str]) -> Figure:
     runs = own.groupby("directory", observed=True, sort=False)
     elapsed = own.assign(elapsed=runs.seconds.cumsum(), best=100 * runs.val_accuracy.cummax())
-    lines = elapsed.groupby(["row", "epoch"])[["elapsed", "best"]].mean()
+    means = elapsed.groupby(["row", "epoch"])[["elapsed", "best"]].mean()
+    lines = {str(row): line.to_numpy() for row, line in means.groupby("row")}
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
-    draw_unnamed(axes, [lines.loc[row].to_numpy() for row in others])
+    draw_unnamed(axes, [lines[row] for row in others])
     for row, (colour, marker) in looks.items():
-        seconds, best = lines.loc[row].to_numpy().T
+        seconds, best = lines[row].T
         axes.plot(seconds, best, color=colour, marker=marker, markevery=[-1], markersize=7)
     axes.set_xlim(left=0)
     axes.set_xlabel("training time, seconds")

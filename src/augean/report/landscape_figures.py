@@ -15,9 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from augean.analysis.comparison import Array, Table
+from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
+from augean.analysis.simultaneous import Array
 from augean.errors import AugeanError
 from augean.report.plotting import Picture, finish_figure, look_of, save_figure
 from augean.store.files import write_atomic

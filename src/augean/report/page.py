@@ -204,7 +204,9 @@ def _small_curves(metrics: pandas.DataFrame) -> dict[str, str]:
     values = validated.val_accuracy.to_numpy(float)
     x = 1 + 88 * (epochs - 1) / max(1.0, epochs.max() - 1)
     y = 18.5 - 17 * (values - values.min()) / (numpy.ptp(values) or 1.0)
-    texts = [f"{a:.0f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True)]
-    points = pandas.Series(texts, validated.index)
-    joined = points.groupby(validated.directory, sort=False, observed=True).agg(" ".join)
-    return dict(joined)
+    # Plain lists, as pandas is slow where every cell is text.
+    directories = validated.directory.tolist()
+    points: dict[str, list[str]] = {}
+    for directory, right, down in zip(directories, x.tolist(), y.tolist(), strict=True):
+        points.setdefault(directory, []).append(f"{right:.0f},{down:.1f}")
+    return {directory: " ".join(texts) for directory, texts in points.items()}

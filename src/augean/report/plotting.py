@@ -17,7 +17,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from augean.analysis.comparison import Array
+from augean.analysis.simultaneous import Array
 from augean.store.files import write_atomic
 
 # Okabe and Ito's colours without yellow, which vanishes on white; neighbours differ in lightness.

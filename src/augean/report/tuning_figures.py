@@ -7,8 +7,9 @@ import numpy
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from augean.analysis.comparison import Array, Table
+from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
+from augean.analysis.simultaneous import Array
 from augean.report.plotting import Picture, finish_figure, look_of, save_figure
 from augean.store.sweep_record import SweepRecord
 

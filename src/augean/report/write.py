@@ -1,5 +1,6 @@
 """Make a report: read a folder of runs, draw and write everything."""
 
+import gc
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ from pandas import DataFrame
 from tqdm import tqdm
 
 from augean.analysis.comparison import Table, summarise
-from augean.analysis.load import Contents, Problem, Sweep, read_metrics, scan
+from augean.analysis.load import Contents, Problem, read_metrics, scan
 from augean.errors import AugeanError
 from augean.report.figures import draw_figures
 from augean.report.landscape_figures import draw_landscapes
@@ -45,11 +46,15 @@ class ReportResult(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """What drawing one table needs; it is sent to another process."""
+    """What drawing one table needs."""
 
     contents: Contents
     table: Table
     metrics: DataFrame
+
+
+_inherited: list[_Job] = []
+"""In a process that draws for another one: the jobs of that."""
 
 
 class _Drawing(NamedTuple):
@@ -103,24 +108,18 @@ def _draw_all(
 
     Those of a large report are drawn in several processes, as half of its time goes into drawing.
     """
-    # What drawing needs of the whole: no runs, and of the jobs only the trials of studies.
-    studies = []
-    for sweep in contents.sweeps:
-        record = replace(sweep.record, jobs=sweep.record.trials)
-        studies.append(Sweep(record, []))
     jobs = []
     for table in tables:
         directories = [run.directory for _, run in table.sweep.cells]
         job = _Job(
-            contents=Contents(contents.outputs, sweeps=studies),
+            contents=replace(contents, problems=[]),
             table=table,
             metrics=metrics[metrics.directory.isin(directories)],
         )
         jobs.append(job)
     # Only Linux forks safely, and another start would import the caller's script once more.
     if len(jobs) >= FEWEST_SHARED and sys.platform == "linux":
-        with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), get_context("fork")) as pool:
-            done = _with_progress(pool.map(_draw, jobs), len(jobs))
+        done = _draw_in_processes(jobs)
     else:
         done = _with_progress(map(_draw, jobs), len(jobs))
     for drawing in done:
@@ -128,8 +127,28 @@ def _draw_all(
     return [drawing.pictures for drawing in done]
 
 
+def _draw_in_processes(jobs: Sequence[_Job]) -> list[_Drawing]:
+    num_processes = min(os.cpu_count() or 1, 8)
+    # Otherwise the garbage collection of each process walks through all runs again and again.
+    gc.freeze()
+    try:
+        with ProcessPoolExecutor(num_processes, get_context("fork"), _inherit, (jobs,)) as pool:
+            return _with_progress(pool.map(_draw_inherited, range(len(jobs))), len(jobs))
+    finally:
+        gc.unfreeze()
+
+
 def _with_progress(drawings: Iterator[_Drawing], number: int) -> list[_Drawing]:
     return list(tqdm(drawings, "drawing", number, delay=1, leave=False, disable=None))
+
+
+def _inherit(jobs: Sequence[_Job]) -> None:
+    """Note the jobs in a forked process, which has them without their being sent."""
+    _inherited.extend(jobs)
+
+
+def _draw_inherited(number: int) -> _Drawing:
+    return _draw(_inherited[number])
 
 
 def _draw(job: _Job) -> _Drawing:
