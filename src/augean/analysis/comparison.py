@@ -196,46 +196,51 @@ class _RowRuns:
 def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
     """Return the table of one sweep record, with rows in the order of their first job."""
     groups, remarks = _group(sweep)
-    scores = {label: group.scores for label, group in groups.items()}
-    diverged = {label: len(group.diverged) for label, group in groups.items() if group.diverged}
-    differences: dict[str, Difference] = {}
-    method = ""
     baseline = sweep.record.baseline
-    is_settled = bool(sweep.record.design)
-    if baseline is not None and baseline not in scores:
+    if baseline is not None and baseline not in groups:
         remarks.append(f"The baseline {baseline} is not among the rows: nothing is compared.")
         baseline = None
-    elif baseline is not None and is_settled:
-        differences, method = judge(sweep.record, sweep.cells)
-    elif baseline is not None:
-        differences, method = compare(scores, baseline, diverged, margin)
-    for label, number in diverged.items():
-        num_runs = groups[label].states.total()
-        remarks.append(
-            f"Row {label}: {number} of {num_runs} runs diverged and are not in the mean."
-        )
-    remarks += _remarks_on_scores(scores, is_settled=is_settled)
-    # Where the scores decided how many there are, an interval for a fixed number would be wrong.
-    level = math.nan if is_settled else LEVEL
+    differences: dict[str, Difference] = {}
+    method = ""
+    if baseline is not None:
+        differences, method = _compare_groups(sweep, groups, baseline, margin)
+    remarks += _remarks(groups, is_settled=bool(sweep.record.design))
     rows = []
     for label, group in groups.items():
-        runs = list(group.finished.values())
-        summaries = [run.summary for run in runs if run.summary is not None]
-        row = Row(
-            label=label,
-            runs=runs,
-            summaries=summaries,
-            scores=scores[label],
-            diverged=group.diverged,
-            accuracy=estimate(scores[label], level),
-            val_accuracy=_mean_val_accuracy(summaries),
-            seconds=_median_seconds(summaries),
-            difference=differences.get(label, Difference()),
-            published=sweep.record.reference.get(label, {}),
-            states=group.states,
-        )
-        rows.append(row)
+        difference = differences.get(label, Difference())
+        rows.append(_row(sweep, label, group, difference))
     return Table(sweep=sweep, rows=rows, baseline=baseline, method=method, warnings=remarks)
+
+
+def _compare_groups(
+    sweep: Sweep, groups: Mapping[str, _RowRuns], baseline: str, margin: float
+) -> tuple[dict[str, Difference], str]:
+    """Compare all rows by the design of the sweep, or as for a fixed number of seeds."""
+    if sweep.record.design:
+        return judge(sweep.record, sweep.cells)
+    scores = {label: group.scores for label, group in groups.items()}
+    diverged = {label: len(group.diverged) for label, group in groups.items()}
+    return compare(scores, baseline, diverged, margin)
+
+
+def _row(sweep: Sweep, label: str, group: _RowRuns, difference: Difference) -> Row:
+    runs = list(group.finished.values())
+    summaries = [run.summary for run in runs if run.summary is not None]
+    # Where the scores decided how many there are, an interval for a fixed number would be wrong.
+    level = math.nan if sweep.record.design else LEVEL
+    return Row(
+        label=label,
+        runs=runs,
+        summaries=summaries,
+        scores=group.scores,
+        diverged=group.diverged,
+        accuracy=estimate(group.scores, level),
+        val_accuracy=_mean_val_accuracy(summaries),
+        seconds=_median_seconds(summaries),
+        difference=difference,
+        published=sweep.record.reference.get(label, {}),
+        states=group.states,
+    )
 
 
 def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
@@ -258,26 +263,38 @@ def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
     return groups, remarks
 
 
-def _remarks_on_scores(scores: Mapping[str, Sequence[float]], *, is_settled: bool) -> list[str]:
-    """Return what a reader must know of rows with several seeds."""
-    several = {label: values for label, values in scores.items() if len(values) > 1}
+def _remarks(groups: Mapping[str, _RowRuns], *, is_settled: bool) -> list[str]:
+    """Return what a reader must know of the rows.
+
+    Args:
+        is_settled: the number of seeds was decided by a sequential design.
+    """
+    remarks = []
     flat = []
     scattered = []
-    for label, values in several.items():
-        low = min(values)
-        high = max(values)
+    smallest = FEW_SEEDS
+    for label, group in groups.items():
+        if group.diverged:
+            remarks.append(
+                f"Row {label}: {len(group.diverged)} of {group.states.total()} runs diverged and"
+                " are not in the mean."
+            )
+        scores = group.scores
+        if len(scores) < 2:
+            continue
+        low = min(scores)
+        high = max(scores)
+        smallest = min(smallest, len(scores))
         if low == high:
             flat.append(label)
         if high - low > SCATTERED:
             scattered.append(f"{label} ({low:.1f} to {high:.1f})")
-    remarks = []
     if flat:
         remarks.append(
             f"All seeds gave one and the same score, so there is no interval: {', '.join(flat)}."
         )
     if scattered:
         remarks.append(f"Seeds lie far apart: {', '.join(scattered)}. {SCATTERED_TEXT}")
-    smallest = min((len(values) for values in several.values()), default=FEW_SEEDS)
     if smallest < FEW_SEEDS and not is_settled:
         remarks.append(f"n={smallest} is few. {FEW_TEXT}")
     return remarks
