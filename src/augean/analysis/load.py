@@ -64,7 +64,8 @@ class Contents:
     def note(self, path: Path, message: object, *, unreadable: bool = True) -> None:
         """Add a problem with the file at `path`."""
         text = str(message).removeprefix(f"{path}: ")
-        self.problems.append(Problem(str(path.relative_to(self.outputs)), text, unreadable))
+        place = str(path.relative_to(self.outputs))
+        self.problems.append(Problem(path=place, message=text, unreadable=unreadable))
 
     def places(self) -> dict[str, list[tuple[str, str]]]:
         """Return by run id the tables and rows that the run belongs to, each once."""
@@ -160,7 +161,10 @@ def _read_runs(contents: Contents) -> None:
 
 
 def _read_run(contents: Contents, path: Path) -> Run | None:
-    """Return the run in a directory; None where it holds none, with a note."""
+    """Return the run in a directory; None where it holds none.
+
+    What cannot be used becomes a problem of the contents.
+    """
     summary = None
     try:
         summary = _read_summary(path)
@@ -236,9 +240,11 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             continue
         own = SweepJob(id=str(job.id), run=str(job.run), row=str(job.row), seed=int(job.seed))
         run = contents.runs.get(own.id) or _absent_run(contents, own)
+        # Without a summary, the record knows more of the run than its directory does.
         if run.seed is None:
             run.seed = own.seed
-            run.asked = {} if row_key is None else {row_key: own.row}
+            if row_key is not None:
+                run.recorded_config = {row_key: own.row}
         cells.append((own, run))
     reference = {}
     for row, numbers in record.reference.items():
@@ -295,14 +301,14 @@ def _parse_terms(select: str, keys: Iterable[str]) -> dict[str, list[str]]:
     Args:
         keys: those that a term may have; a group's name stands for its `.name`.
     """
-    known = set(keys)
+    valid = set(keys)
     terms = {}
     for term in select.split():
         key, equals, values = term.partition("=")
-        if key not in known and f"{key}.name" in known:
+        if key not in valid and f"{key}.name" in valid:
             key = f"{key}.name"
-        if not equals or key not in known:
-            close = difflib.get_close_matches(key, sorted(known), 3) or sorted(known)[:12]
+        if not equals or key not in valid:
+            close = difflib.get_close_matches(key, sorted(valid), 3) or sorted(valid)[:12]
             raise AugeanError(
                 f"select {term!r}: not key=value with a key of the runs, such as {', '.join(close)}"
             )

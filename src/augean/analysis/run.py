@@ -21,14 +21,14 @@ class Run:
     """Of its config, else of the sweep record that names it."""
     summary: RunSummary | None = None
     """None until the run is completed."""
-    asked: dict[str, str] = field(default_factory=dict)
+    recorded_config: dict[str, str] = field(default_factory=dict)
     """What a sweep record says of the config of a run without a summary."""
 
     @property
     def config(self) -> dict[str, Any]:
         """The config, flat; without a summary only what a sweep record says of it."""
         if self.summary is None:
-            return dict(self.asked)
+            return dict(self.recorded_config)
         return self.summary.config
 
     @property
@@ -58,6 +58,6 @@ class Run:
                 columns[f"versions.{name}"] = text
         if self.seed is not None:
             columns.setdefault("seed", self.seed)
-        for key, label in self.asked.items():
+        for key, label in self.recorded_config.items():
             columns.setdefault(key, label)
         return columns

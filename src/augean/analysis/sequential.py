@@ -135,8 +135,8 @@ def levels(alpha: float, least: int, most: int) -> Array:
     Returns:
         Shape (most - least + 1,).
     """
-    # Before the first look all mass lies at 0; `nodes` and `masses` are the density, after n
-    # scores, of a sum that no look has rejected so far.
+    # `nodes` and `masses` are the distribution of the sum where no look has decided so far; before
+    # the first look all of it lies at 0.
     x, weights = numpy.polynomial.legendre.leggauss(NODES)
     share = alpha / (most - least + 1)
     nodes = numpy.zeros(1)
@@ -294,6 +294,7 @@ def _course(
     half = numpy.empty(0)
     if looks:
         difference, half = intervals(scores, control_scores, design, num_rows)
+    # The first look that decides has settled the row: later seeds do not change the verdict.
     codes = verdicts(difference, half, design.margin)
     num_looks = len(looks)
     verdict = Verdict.UNDECIDED

@@ -69,16 +69,33 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
         stacked = numpy.stack([_smoothed(losses[:num_steps], window) for losses in band.losses])
         edges[name] = (stacked.min(0), stacked.max(0))
     _write_band(edges, folder / "tables" / f"{record.name}_band.csv")
+    picture = save_figure(
+        _band_figure(edges, window),
+        folder / "figures",
+        name=f"figure10_{record.name}",
+        caption=_band_caption(table, bands, edges, window),
+        alt=f"{record.title}: bands of losses",
+    )
+    return [picture]
+
+
+def _band_caption(
+    table: Table,
+    bands: Mapping[str, _Band],
+    edges: Mapping[str, tuple[Array, Array]],
+    window: int,
+) -> str:
+    title = table.sweep.record.figure or "Loss landscape"
+    caption = (
+        f"{title}. Band between the smallest and the largest loss of a step over the runs of a"
+        " network."
+    )
+    if window > 1:
+        caption += f" Moving average over {window} steps."
     widths = []
     for name, (low, high) in edges.items():
         rates = ", ".join(dict.fromkeys(bands[name].rates))
         widths.append(f"{name} {(high - low).mean():.3f} (rates {rates})")
-    caption = (
-        f"{record.figure or 'Loss landscape'}. Band between the smallest and the largest loss of a"
-        " step over the runs of a network."
-    )
-    if window > 1:
-        caption += f" Moving average over {window} steps."
     caption += f" Mean width: {'; '.join(widths)}."
     # Up to where it broke off a diverged run would fill the band with its explosion, and leave it
     # without a word.
@@ -89,14 +106,7 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     ]
     if diverged:
         caption += f" Diverged and left out: {'; '.join(diverged)}."
-    picture = save_figure(
-        _band_figure(edges, window),
-        folder / "figures",
-        name=f"figure10_{record.name}",
-        caption=caption,
-        alt=f"{record.title}: bands of losses",
-    )
-    return [picture]
+    return caption
 
 
 def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:

@@ -165,7 +165,7 @@ class Evidence:
             states = ", ".join(f"{count} {state}" for state, count in row.states.items())
             return Judged(statement, finding, f"{row.label}: {states}; nothing to compare")
         evidence = _evidence(statement.measure, row, comparison) + _published(statement, table)
-        return Judged(statement, finding, evidence)
+        return Judged(statement=statement, finding=finding, evidence=evidence)
 
     def _compare(self, statement: Statement, table: Table, row: Row) -> Comparison:
         """Compare the row with the baseline, or with the same row of another table."""
@@ -221,12 +221,12 @@ class Evidence:
 
     def curves(self, runs: Iterable[Run]) -> "list[pandas.Series[float]]":
         """Return validation accuracy in percent by epoch, one curve a run that has one."""
-        known = self._curves
-        return [100 * known[run.directory] for run in runs if run.directory in known]
+        accuracies = self._accuracies
+        return [100 * accuracies[run.directory] for run in runs if run.directory in accuracies]
 
     @cached_property
-    def _curves(self) -> "dict[str, pandas.Series[float]]":
-        """Validation accuracies as fractions, by directory."""
+    def _accuracies(self) -> "dict[str, pandas.Series[float]]":
+        """Validation accuracies by epoch, as fractions, by directory."""
         return dict(iter(self.metrics.groupby("directory", observed=True).val_accuracy))
 
     def swing(self, row: Row) -> Swing:
