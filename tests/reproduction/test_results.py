@@ -13,7 +13,7 @@ import pytest
 from augean.cli.main import main
 from augean.config.schema import Config
 from augean.errors import AugeanError
-from augean.reproduction.claims import VERDICTS, num_last_epochs, reported
+from augean.reproduction.claims import EXPECTATIONS, num_last_epochs, reported
 from augean.reproduction.results import ARCHIVE, MOST_BYTES, build_results
 from augean.runs.execute import execute
 from augean.store.run_directory import runs_dir
@@ -521,7 +521,7 @@ def test_claims_name_sweeps_rows_and_expectations_that_exist() -> None:
     for statement in reported()["statements"]:
         assert bool(statement.sweep) != bool(statement.unknown)
         assert {statement.sweep, statement.against} <= reported()["sweeps"].keys() | {""}
-        assert statement.expected in VERDICTS
+        assert statement.expected in EXPECTATIONS
     assert {statement.claim for statement in reported()["statements"]} == set(range(1, 8))
 
 

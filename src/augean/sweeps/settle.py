@@ -12,11 +12,12 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from augean.analysis.run import Run
 from augean.analysis.sequential import Cells, Course, Design, design_of, follow
 from augean.errors import AugeanError
 from augean.store.run_directory import runs_dir
@@ -104,13 +105,12 @@ class Settling:
     def cells(self, record: SweepRecord) -> Cells:
         """The record's jobs, each with the summary of its run."""
         folder = runs_dir(self.outputs)
-        cells: list[tuple[SweepJob, Mapping[str, Any]]] = []
+        cells: list[tuple[SweepJob, Run]] = []
         for job in record.jobs:
             summary = read_summary(folder / job.run)
-            if summary is None:
-                cells.append((job, {"state": RunState.MISSING}))
-            else:
-                cells.append((job, {**summary.entries(), "state": summary.status}))
+            state = RunState.MISSING if summary is None else summary.status
+            run = Run(id=job.id, directory=job.run, state=state, seed=job.seed, summary=summary)
+            cells.append((job, run))
         return cells
 
     def run(self, *, dry: bool) -> int:
@@ -146,7 +146,7 @@ class Settling:
             cells = self.cells(record)
             courses = follow(record, cells)
             seconds = statistics.median(
-                [run["seconds"] for _, run in cells if run["state"] == "finished"] or [math.nan]
+                _seconds(run for _, run in cells if run.state is RunState.FINISHED) or [math.nan]
             )
             self.show(record, courses, seconds)
             more = {} if dry else self.next_seeds(record, cells, courses, seconds)
@@ -183,7 +183,7 @@ class Settling:
         """
         design, undecided = design_of(record), [course for course in courses if course.open]
         new = {job.id: run for job, run in cells if job.id not in self.before and _over(run)}
-        device = sum(run.get("seconds") or 0.0 for run in new.values())
+        device = sum(_seconds(new.values()))
         clock = time.monotonic() - self.start
         # As many looks at once as keep the workers busy: seeds beyond the look that decides are the
         # price.
@@ -264,8 +264,13 @@ class Settling:
             raise SystemExit(128 + stopped[0] if stopped else code)
 
 
-def _over(run: Mapping[str, Any]) -> bool:
-    return run["state"] in ("finished", "diverged")
+def _over(run: Run) -> bool:
+    return run.state.is_completed
+
+
+def _seconds(runs: Iterable[Run]) -> list[float]:
+    summaries = [run.summary for run in runs if run.summary is not None]
+    return [summary.seconds for summary in summaries if summary.seconds is not None]
 
 
 def _seeds(record: SweepRecord, row: str) -> set[int]:
