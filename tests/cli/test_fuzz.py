@@ -38,7 +38,7 @@ from augean.store.files import content_digest
 from augean.store.run_directory import runs_dir
 from augean.training.build import build_model, build_optimizer
 from conftest import ROOT
-from fake_runs import sign, write_record, write_run
+from fake_runs import forge, sign, write_record, write_run
 
 SEED = int(os.environ.get("HYPOTHESIS_SEED", "0"))
 NUM_SLOW = {"commands": 2000, "files": 600, "parsed": 7500, "folders": 150, "lines": 40}
@@ -85,9 +85,10 @@ OPTIONS = {
     if path.is_dir()
 }
 TARGETS = [
-    "torch.nn.ReLU", "torch.nn.Module", "torch.optim.SGD", "torch.optim.LBFGS", "torch.hub.load", "os.system",
-    "subprocess.Popen", "torch.nn", "torch", "augean.models.vgg.VGG", "augean.__main__.main", "torch.nn.Softmax2d",
-    "torch.nn.CrossEntropyLoss", "torch..nn", ".", "torch.optim.ＳＧＤ", "augean.datasets.digits.Digits",
+    "torch.nn.ReLU", "torch.nn.Module", "torch.optim.SGD", "torch.optim.LBFGS", "torch.hub.load",
+    "os.system", "subprocess.Popen", "torch.nn", "torch", "augean.models.vgg.VGG",
+    "augean.__main__.main", "torch.nn.Softmax2d", "torch.nn.CrossEntropyLoss", "torch..nn", ".",
+    "torch.optim.ＳＧＤ", "augean.datasets.digits.Digits",
 ]  # fmt: skip
 
 
@@ -213,10 +214,10 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
 BASE = asdict(compose(["dataset=digits"]))
 CONTENTS = st.dictionaries(st.sampled_from(KEYS) | TEXT, VALUES, max_size=4)
 TAGS = st.sampled_from([
-    "!!python/object/apply:os.system ['true']", "!!binary aGVsbG8=", "!!set {a, b}", "2020-01-01", "012", "1:30",
-    "!!timestamp 2020-01-01", "!!python/object/apply:pathlib.Path [x]", "&a [*a]", "*nothing", "0x1F", "1_000", "~",
-    ".inf", "<<: x", "[" * 200, "{a: b", "'open", "- - -", "!!float nope", "!!int 1.5", "yes", "? complex\n: key",
-    "\t", "%YAML 9.9",
+    "!!python/object/apply:os.system ['true']", "!!binary aGVsbG8=", "!!set {a, b}", "2020-01-01",
+    "012", "1:30", "!!timestamp 2020-01-01", "!!python/object/apply:pathlib.Path [x]", "&a [*a]",
+    "*nothing", "0x1F", "1_000", "~", ".inf", "<<: x", "[" * 200, "{a: b", "'open", "- - -",
+    "!!float nope", "!!int 1.5", "yes", "? complex\n: key", "\t", "%YAML 9.9",
 ])  # fmt: skip
 
 
@@ -431,7 +432,7 @@ def mutate(outputs: Path, generator: random.Random, value: Any) -> None:
         file.write_bytes(generator.choice(files).read_bytes())
     if generator.random() < 0.3:  # as a stranger would
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            sign(file.parent)
+            forge(file.parent)
 
 
 def mutate_json(file: Path, generator: random.Random, value: Any, *, remove: bool) -> None:

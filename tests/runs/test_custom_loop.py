@@ -25,6 +25,7 @@ from augean.runs.custom_loop import CustomRun
 from augean.store.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint, save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state
+from augean.store.summary import Divergence
 from augean.store.sweep_record import read_record
 from conftest import ROOT, KilledError
 from waiting import wait_for
@@ -66,8 +67,8 @@ def test_a_finished_loop_is_skipped_and_left_as_it_was(
     first, done = count(tmp_path)
     assert done == [1, 2, 3, 4]
     assert first.summary is not None
-    assert first.summary["test_accuracy"] == pytest.approx(0.26)
-    assert (first.summary["val_accuracy"], first.summary["selected_epoch"]) == (
+    assert first.summary.test_accuracy == pytest.approx(0.26)
+    assert (first.summary.val_accuracy, first.summary.selected_epoch) == (
         pytest.approx(0.4),
         4,
     )
@@ -93,8 +94,8 @@ def test_an_interrupted_loop_goes_on_and_gives_what_an_unbroken_one_gives(tmp_pa
     assert done == [3, 4]
     assert resumed.summary is not None
     assert whole.summary is not None
-    assert resumed.summary["test_accuracy"] == whole.summary["test_accuracy"]
-    assert resumed.summary["num_resumes"] == 1
+    assert resumed.summary.test_accuracy == whole.summary.test_accuracy
+    assert resumed.summary.num_resumes == 1
     metrics = [
         pandas.read_csv(run.address.path / "metrics.csv").drop(columns="seconds")
         for run in (whole, resumed)
@@ -111,7 +112,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
     run, done = count(tmp_path)
     assert done == [3, 4]
     assert run.summary is not None
-    assert run.summary["test_accuracy"] == pytest.approx(0.26)
+    assert run.summary.test_accuracy == pytest.approx(0.26)
 
 
 @pytest.mark.parametrize("kind", ["rubbish", "other run"])
@@ -145,9 +146,11 @@ def test_a_damaged_summary_is_not_believed_and_said(
 SCRIPT = """
     import sys, time
     import torch, augean
-    with augean.run({"seed": 0}, outputs=sys.argv[1], checkpoint_seconds=1e9, table="Stopped") as run:
+
+    outputs, epochs = sys.argv[1], int(sys.argv[2])
+    with augean.run({"seed": 0}, outputs=outputs, checkpoint_seconds=1e9, table="Stopped") as run:
         total = (run.load() or {"total": 0})["total"]
-        for epoch in run.epochs(int(sys.argv[2])):
+        for epoch in run.epochs(epochs):
             total += epoch
             time.sleep(0.2)
             run.log(train_loss=1.0)
@@ -189,19 +192,21 @@ def test_a_stop_signal_ends_after_the_epoch_with_a_checkpoint(tmp_path: Path) ->
 
 def test_asking_for_a_finished_loop_imports_no_torch(tmp_path: Path) -> None:
     script = tmp_path / "loop.py"
-    script.write_text(
-        "import augean, sys\nbefore = {*sys.modules}\nwith augean.run({},"
-        f" outputs={str(tmp_path)!r}) as run:\n    run.finish(test_accuracy=1)\nprint('heavy',"
-        " [name for name in ('torch', 'hydra', 'pandas') if name in sys.modules], len(before) >"
-        " 0)\nprint('light', [name for name in ('omegaconf', 'torch', 'hydra') if name in"
-        " before])\n"
-    )
+    code = """
+        import augean, sys
+
+        at_import = set(sys.modules)
+        with augean.run({}, outputs=sys.argv[1]) as run:
+            run.finish(test_accuracy=1)
+        print("loaded by import:", sorted(at_import & {"omegaconf", "torch", "hydra"}))
+        print("loaded by the run:", sorted(set(sys.modules) & {"torch", "hydra", "pandas"}))
+    """
+    script.write_text(textwrap.dedent(code))
+    command = [sys.executable, str(script), str(tmp_path / "outputs")]
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, str(script)], capture_output=True, text=True, timeout=120
-        )
-        assert "heavy []" in done.stdout, done.stdout + done.stderr
-        assert "light []" in done.stdout
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert "loaded by import: []" in done.stdout, done.stderr
+        assert "loaded by the run: []" in done.stdout
 
 
 def test_a_loss_that_is_not_finite_is_a_result_and_ends_the_block(tmp_path: Path) -> None:
@@ -210,9 +215,9 @@ def test_a_loss_that_is_not_finite_is_a_result_and_ends_the_block(tmp_path: Path
         run.log(train_loss=float("nan"))
         pytest.fail("the block goes on")
     assert run.summary is not None
-    assert run.summary["status"] == "diverged"
-    assert run.summary["diverged"] == {"epoch": 2, "step": None, "last_loss": 2.0}
-    assert run.summary["epochs"] == 1
+    assert run.summary.status == "diverged"
+    assert run.summary.diverged == Divergence(epoch=2, step=None, last_loss=2.0)
+    assert run.summary.epochs == 1
 
 
 def test_an_exception_is_accounted_for_and_a_new_try_clears_it(tmp_path: Path) -> None:
@@ -260,7 +265,7 @@ def test_an_augean_config_is_another_run_with_another_loop(tiny: Callable[..., C
     assert run.address.id != find_address(config).id
     assert run.address.path.name.startswith("synthetic-resnet18-leaky_relu-sgd-c4-s0-")
     assert run.summary is not None
-    assert run.summary["config"]["optimizer.name"] == "sgd"
+    assert run.summary.config["optimizer.name"] == "sgd"
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,16 @@ from augean.errors import AugeanError
 from augean.report import load_runs, make_report
 from augean.runs.address import find_address, find_outcome
 from augean.runs.execute import execute
-from augean.store.archive import MANIFEST, RUN_FILES, pack
-from augean.store.merge import unpack
+from augean.store.archive import pack, unpack
+from augean.store.archive_manifest import MANIFEST
+from augean.store.archive_members import RUN_FILES, Limits
 from augean.store.checkpoints import save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
-from augean.store.summary import read_summary, write_summary
+from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from augean.sweeps.journal import Journal
-from fake_runs import contents, write_examples, write_record, write_run
+from fake_runs import contents, sign, write_examples, write_record, write_run
 
 
 def write_archive(path: Path, files: Mapping[str, bytes]) -> Path:
@@ -91,7 +92,7 @@ def test_a_packed_run_is_finished_elsewhere_and_an_unfinished_one_is_trained_the
     assert contents(again.address.path) == before
     resumed = execute(tiny("seed=1", *elsewhere))
     assert not resumed.skipped
-    assert resumed.summary["test_accuracy"] == execute(broken).summary["test_accuracy"]
+    assert resumed.summary.test_accuracy == execute(broken).summary.test_accuracy
 
 
 def test_the_report_says_the_same_of_packed_runs(tmp_path: Path) -> None:
@@ -122,8 +123,7 @@ def test_only_weights_may_be_missing(tmp_path: Path) -> None:
     write_run(tmp_path / "all")
     path = run_in(tmp_path / "all")
     (path / "best.pt").write_bytes(b"weights")
-    summary = json.loads((path / "summary.json").read_text())
-    write_summary(path, {key: value for key, value in summary.items() if key != "sha256"})
+    sign(path)
     assert set(json.loads((path / "summary.json").read_text())["files"]) >= {
         "best.pt",
         "metrics.csv",
@@ -195,26 +195,22 @@ def test_a_foreign_name_is_refused_and_nothing_is_written(
 
 
 def test_a_file_too_large_for_memory_is_refused_before_it_is_unpacked(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packed: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("augean.store.archive.MAX_MEMBER_BYTES", 2**20)
     name = "sweeps/evil.json"
     archive = write_archive(
         tmp_path / "evil.tar.xz", {**read_archive(packed), name: b" " * (2**20 + 1)}
     )
     with pytest.raises(AugeanError, match=r"sweeps/evil\.json has 1 MiB; not unpacked"):
-        unpack(archive, tmp_path / "target")
+        unpack(archive, tmp_path / "target", Limits(member_bytes=2**20))
     assert contents(tmp_path / "target") == {}
 
 
-def test_what_unpack_would_refuse_is_left_out_with_its_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("augean.store.archive.MAX_MEMBER_BYTES", 2**20)
+def test_what_unpack_would_refuse_is_left_out_with_its_reason(tmp_path: Path) -> None:
     study(tmp_path / "here", [], "small", b" " * 2**20)
     study(tmp_path / "here", [], "large", b" " * (2**20 + 1))
     study(tmp_path / "here", [], "bad\nname", b" ")
-    left_out = pack(tmp_path / "here", tmp_path / "a.tar.xz")
+    left_out = pack(tmp_path / "here", tmp_path / "a.tar.xz", Limits(member_bytes=2**20))
     names = {name for name in read_archive(tmp_path / "a.tar.xz") if name.startswith("studies/")}
     assert names == {"studies/small.journal"}
     assert any(
@@ -289,9 +285,7 @@ def test_an_empty_folder_is_not_packed(tmp_path: Path) -> None:
 def test_a_finished_run_is_never_overwritten(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "outputs", tmp_path / "target")
     path = run_in(tmp_path / "target")
-    summary = json.loads((path / "summary.json").read_text())
-    del summary["sha256"]
-    write_summary(path, {**summary, "test_accuracy": 0.123})
+    sign(path, test_accuracy=0.123)
     before = contents(tmp_path / "target")
     assert unpack(packed, tmp_path / "target").runs == {"there already": 1}
     assert contents(tmp_path / "target") == before

@@ -118,7 +118,7 @@ def test_wrong_equivalence_stays_below_5_percent() -> None:
     assert proved("false verdicts just outside the margin").highest.max() <= 0.05
 
 
-def test_one_point_costs_at_most_60_percent_of_ten_fixed_seeds_with_at_least_their_power() -> None:
+def test_one_point_costs_at_most_60_percent_of_ten_seeds_at_no_less_power() -> None:
     cost = proved("cost", difference=1.0)
     assert (cost.power >= cost.power_fixed_10).all()
     steady = cost[cost.sd <= 0.3]
@@ -174,8 +174,8 @@ def settled(
     """A settled sweep read from disk; its baseline is the row a."""
     jobs = [
         write_run(
-            folder, row=row, activation__name=row, seed=seed, accuracy=score / 100, epochs=1, files=False,
-            state=(states or {}).get((row, seed), "finished"),
+            folder, row=row, activation__name=row, seed=seed, accuracy=score / 100, epochs=1,
+            files=False, state=(states or {}).get((row, seed), "finished"),
         )
         for row, values in scores.items()
         for seed, score in enumerate(values)
@@ -238,7 +238,7 @@ def test_a_row_that_diverges_is_neither_better_nor_equivalent_and_gets_no_more_s
     assert follow(sweep.record, sweep.cells)[0].text == "undecided (a diverged)"
 
 
-def test_the_report_of_a_settled_table_says_so_and_has_no_interval_for_a_fixed_number(
+def test_the_report_of_a_settled_table_says_so_and_has_no_fixed_number_interval(
     tmp_path: Path,
 ) -> None:
     table = summarise(settled(tmp_path, ORDER))
@@ -473,7 +473,7 @@ def only_record(folder: Path) -> SweepRecord:
     return record
 
 
-def test_settling_trains_what_is_missing_goes_on_after_its_budget_and_survives_a_plain_launch(
+def test_settling_goes_on_after_its_budget_and_survives_a_plain_launch(
     tmp_path: Path, rates: Callable[..., list[str]]
 ) -> None:
     options: dict[str, Any] = {

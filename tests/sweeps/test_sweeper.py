@@ -81,7 +81,7 @@ def test_a_grid_leaves_a_record_named_by_its_keys_and_a_second_launch_trains_not
     assert "4 finished" in status.stdout
 
 
-def test_a_sweep_file_with_overrides_is_another_record_and_shares_runs_with_other_sweeps(
+def test_a_sweep_file_with_overrides_is_another_record_and_shares_runs(
     tmp_path: Path,
 ) -> None:
     common = [*GRID, "seed=0", f"runtime.outputs={tmp_path}"]
@@ -197,8 +197,9 @@ def test_a_signal_to_the_supervisor_stops_all_its_workers(
 def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -> None:
     # Nesterov's form needs a momentum: that job fails; VGG at a huge rate diverges.
     done = run(
-        "-m", "optimizer.momentum=0,0.5", "optimizer.lr=0.01,1e18", "optimizer.arguments.nesterov=true", "model=vgg_a",
-        "schedule=constant", *[item for item in GRID if "optimizer.lr" not in item], f"runtime.outputs={tmp_path}",
+        "-m", "optimizer.momentum=0,0.5", "optimizer.lr=0.01,1e18",
+        "optimizer.arguments.nesterov=true", "model=vgg_a", "schedule=constant",
+        *[item for item in GRID if "optimizer.lr" not in item], f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 1
     assert "1 finished, 1 diverged, 2 failed" in done.stdout
