@@ -5,7 +5,20 @@ from typing import Any
 
 from augean.store.summary import RunState, RunSummary
 
-NOT_COLUMNS = frozenset({"schema", "files", "status", "id", "config", "versions", "diverged"})
+NOT_COLUMNS = frozenset(
+    {
+        "schema",
+        "files",
+        "status",
+        "id",
+        "config",
+        "versions",
+        "diverged",
+        "torch_settings",
+        "dead_units",
+        "code_digests",
+    }
+)
 """Entries of a summary that are no column of a data frame, or another one."""
 
 
