@@ -1,12 +1,11 @@
 """Runs travel without their weights and count as finished; merging never harms what is there."""
 
-import io
 import json
 import os
 import shutil
 import tarfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from augean.report import load_runs, make_report
 from augean.runs.address import find_address, find_outcome
 from augean.runs.execute import execute
 from augean.store.archive import pack, unpack
-from augean.store.archive_manifest import MANIFEST
 from augean.store.archive_members import RUN_FILES, Limits
 from augean.store.checkpoints import save_checkpoint
 from augean.store.locks import hold_lock
@@ -26,27 +24,8 @@ from augean.store.run_directory import runs_dir
 from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from augean.sweeps.journal import Journal
+from fake_archives import read_archive, write_archive
 from fake_runs import contents, sign, write_examples, write_record, write_run
-
-
-def write_archive(path: Path, files: Mapping[str, bytes]) -> Path:
-    with tarfile.open(path, "w:xz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return path
-
-
-def read_archive(path: Path) -> dict[str, bytes]:
-    """Return the members by name, without the manifest: as an archive without one has them."""
-    files = {}
-    with tarfile.open(path) as tar:
-        for member in tar:
-            file = tar.extractfile(member)
-            if file is not None and member.name != MANIFEST:
-                files[member.name] = file.read()
-    return files
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
         except AugeanError as error:
             left_out.append(f"{error}; left out")
             continue
+        # All of a run or none of it: a run that lacks a file would be refused when it is unpacked.
         members |= contents
         total += sum(len(content) for content in contents.values())
         if total > limits.total_bytes or len(members) > limits.members:
@@ -57,6 +58,7 @@ def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
         raise AugeanError(
             f"{outputs}: no runs to pack; name the folder that runtime.outputs named{reasons}"
         )
+    # The manifest is read into memory before any file, so that it has a limit of its own.
     manifest = _make_manifest(members)
     if len(manifest) > limits.manifest_bytes:
         raise _too_much(outputs, limits)

@@ -70,6 +70,7 @@ def check_run(path: Path) -> bool:
     if summary.id != path.name[-10:]:
         raise AugeanError(f"{path}: holds the summary of another run, {summary.id}")
     for name in DIGESTED_FILES:
+        # A file that came without a digest was put there later: it is as wrong as a missing one.
         file = path / name
         if not file.is_file():
             is_intact = name == WEIGHTS or name not in summary.files

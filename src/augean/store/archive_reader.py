@@ -53,6 +53,7 @@ def extract(archive: Path, target: Path, limits: Limits = LIMITS) -> None:
     """
     compressed = _open(archive)
     try:
+        # Two passes: what follows is read only after xz has found the whole stream sound.
         with compressed, TemporaryFile(dir=target) as tar_file:
             _decompress(compressed, tar_file, limits)
             _extract_members(tar_file, target, limits)
@@ -122,6 +123,7 @@ def _extract_members(tar_file: IO[bytes], target: Path, limits: Limits) -> None:
         if not MEMBER.fullmatch(header.name):
             raise _foreign(header)
         _check_size(header, limits.member_bytes)
+        # Before the content is read: a header costs nothing, and may claim any size.
         total += header.size
         if len(entries) == limits.members or total > limits.total_bytes:
             raise RefusedError(f"holds more than {limits}")
@@ -175,8 +177,9 @@ def _foreign(header: tarfile.TarInfo) -> RefusedError:
 
 
 def _check_size(header: tarfile.TarInfo, most: int) -> None:
-    # A damaged or invented header can hold a negative size.
-    if not 0 <= header.size <= most:
+    if header.size < 0:  # which a tar file can hold
+        raise RefusedError(f"{header.name} has a size of {header.size} bytes")
+    if header.size > most:
         raise RefusedError(f"{header.name} has {header.size / 2**20:,.0f} MiB")
 
 
@@ -185,6 +188,7 @@ def _extract_member(tar_file: IO[bytes], header: tarfile.TarInfo, target: Path) 
     digest = hashlib.sha256()
     path = target / header.name
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Never over a file that is there, were two names ever one on this file system.
     with path.open("xb") as file:
         for chunk in _chunks(tar_file, header.size):
             digest.update(chunk)
