@@ -4,6 +4,7 @@
 
 import os
 import sys
+from argparse import Namespace
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,7 +18,6 @@ from augean.config.paths import config_dir
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError, UsageError
 from augean.runs.execute import execute, print_outcome
-from augean.sweeps.job import run_job
 from augean.terminal import exit_on_closed_pipe
 
 TRUSTED = ("hydra.*", "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
@@ -26,8 +26,10 @@ function."""
 
 
 def task(raw: DictConfig) -> float:
-    """What Hydra runs: a single command, or a sweep's job that a launcher has brought elsewhere."""
+    """Run a single command, or a sweep's job that a launcher has brought elsewhere."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from augean.sweeps.job import run_job
+
         return run_job(parse_config(raw))
     try:
         config = parse_config(raw)
@@ -53,7 +55,12 @@ def main() -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     try:
-        register(check_command_line(sys.argv[1:]).config_name)
+        options = check_command_line(sys.argv[1:])
+        register(options.config_name)
+        if _may_be_sweep(options):
+            from augean.sweeps.hydra_plugin import register_sweeper
+
+            register_sweeper()
         hydra.main(str(config_dir()), "config", execution_whitelist=TRUSTED)(task)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -69,6 +76,16 @@ def main() -> None:
         raise SystemExit(text) from None
     finally:
         sys.stdout.flush()
+
+
+def _may_be_sweep(options: Namespace) -> bool:
+    """Return whether Hydra may need the sweeper, which a single run does without.
+
+    Hydra has its mode from the options, from the sweep file or from `hydra.mode=MULTIRUN`.
+    """
+    names_file = options.config_name not in (None, "config")
+    sets_mode = any(word.lstrip("+").startswith("hydra.mode") for word in options.overrides)
+    return options.multirun or names_file or sets_mode
 
 
 def _in_task(error: BaseException) -> bool:

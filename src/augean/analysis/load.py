@@ -226,7 +226,7 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
     """
     design_of(record)  # refuses what cannot be judged
     baseline = None if record.baseline is None else row_label(record.baseline)
-    row_key = None if record.row_key is None else str(record.row_key)
+    only_key = record.row_keys[0] if len(record.row_keys) == 1 else None
     published = record.reference.items()
     reference = {
         row_label(row): {key: float(value) for key, value in item.items()}
@@ -240,11 +240,13 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             state = run_state(contents.outputs, runs_dir(contents.outputs) / job.run, job.id)
             run["state"] = state if state == "running" else "missing"
         if "seed" not in run:  # what the record knows of a run without a summary
-            run.update({"seed": job.seed} | ({row_key: job.row} if row_key else {}))
+            run["seed"] = job.seed
+            if only_key is not None:
+                run[only_key] = job.row
         cells.append((job, run))
     texts: dict[str, Any] = {"title": str(record.title), "command": str(record.command)}
     return Sweep(
-        replace(record, **texts, row_key=row_key, baseline=baseline, reference=reference), cells
+        replace(record, **texts, baseline=baseline, reference=reference), cells
     )
 
 

@@ -405,7 +405,8 @@ def main() -> None:
 def status(arguments: argparse.Namespace) -> int:
     """Print the state of each sweep's runs and what fills the gaps."""
     from augean.config.paths import sweeps_dir, yaml_names
-    from augean.store.sweep_record import STATES, read_records
+    from augean.store.summary import RunState
+    from augean.store.sweep_record import read_records
     from augean.suggestions import list_choices
     from augean.sweeps.slurm import describe_queue, queued
     from augean.terminal import coloured
@@ -449,18 +450,16 @@ def status(arguments: argparse.Namespace) -> int:
         in_queue = {}
     for record in found:
         states = record.states(arguments.outputs)
-        counts = [coloured(f"{states[state]} {state}", state) for state in STATES if states[state]]
-        going_on = sum(states.values()) > states["finished"] + states["diverged"]
+        there = [state for state in RunState if states[state]]
+        counts = [coloured(f"{states[state]} {state}", state) for state in there]
+        going_on = not all(state.is_completed for state in there)
         if record.kind == "study":
             tried = Counter(job.state for job in record.trials)
             over = tried["complete"] + tried["pruned"]
             going_on |= over < (record.num_trials or 0)
-            best = max((job.score for job in record.trials if job.score is not None), default=None)
-            counts.insert(
-                0,
-                f"{over} of {record.num_trials} trials over"
-                + (f", best {best:.2%}" if best else ""),
-            )
+            best = record.best_trial()
+            score = f", best {best.score:.2%}" if best is not None else ""
+            counts.insert(0, f"{over} of {record.num_trials} trials over{score}")
         print(f"{record.name} ({record.title}): {', '.join(counts)}")
         if going_on:
             if waiting := describe_queue(record, in_queue):

@@ -59,7 +59,7 @@ def columns(table: Table) -> list[Column]:
     compared = table.baseline is not None and len(table.rows) > 1
     cited = any(row.published for row in table.rows)
     gaps = any(row.states.total() > row.states["finished"] for row in table.rows)
-    key = (table.sweep.record.row_key or "row").removesuffix(".name")
+    key = ", ".join(table.sweep.record.row_keys).removesuffix(".name") or "row"
     shown: list[tuple[bool, str, str, Callable[[Row], str]]] = [
         (True, key, "text", lambda row: row.label),
         (True, "n", "number", lambda row: str(row.accuracy.n)),
@@ -170,7 +170,8 @@ def warnings(table: Table) -> list[str]:
     """
     mixed = []
     for key, values in facts(table).items():
-        if len(values) > 1 and not (table.sweep.record.row_key or "").startswith(key):
+        swept = any(row_key.startswith(key) for row_key in table.sweep.record.row_keys)
+        if len(values) > 1 and not swept:
             listed = "; ".join(
                 f"{value} ({runs_text(count)})" for value, count in values.most_common()
             )

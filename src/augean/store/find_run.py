@@ -14,9 +14,8 @@ def find_run(name: str, outputs: Path) -> Path:
     """The directory of the run that `name` means.
 
     Args:
-        name: a path, the beginning of an id, or `best:<sweep>` for the run of a sweep, or of the
-            trials of a study, with the highest validation accuracy (never the test's); ties go to
-            the first.
+        name: a path, the beginning of an id, or `best:<sweep>`: the winner of a study, or the run
+            of a grid with the highest validation accuracy (never the test's); ties go to the first.
 
     Raises:
         AugeanError: when that is no run, or several.
@@ -50,8 +49,13 @@ def _best_of(sweep: str, outputs: Path) -> Path:
     if len(found) != 1:
         names = ", ".join(record.name for record in found or known) or "none"
         raise AugeanError(f"{BEST}{sweep}: names no single sweep; those in {outputs}: {names}")
+    record = found[0]
+    jobs = record.jobs
+    if record.kind == "study":
+        winner = record.best_trial()
+        jobs = [] if winner is None else [winner]
     scores: dict[Path, float] = {}
-    for job in found[0].jobs:
+    for job in jobs:
         path = runs_dir(outputs) / job.run
         summary = read_summary(path)
         if (

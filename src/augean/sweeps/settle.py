@@ -17,13 +17,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep
+
 from augean.analysis.sequential import Cells, Course, Design, design_of, follow
 from augean.errors import AugeanError
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, identifying_overrides, read_records
 from augean.sweeps.workers import program
-from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep
 
 UNITS = {"run": 1, "runs": 1, "s": 1, "min": 60, "h": 3600, "gpuh": 3600}
 WIDTH = 41

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.store.locks import hold_lock, is_locked
-from augean.store.sweep_record import SweepJob
+from augean.store.sweep_record import Direction, SweepJob, best_trial
 from augean.sweeps.storage import open_storage, reaching_storage
 from augean.sweeps.trial import ERROR
 
@@ -44,7 +44,7 @@ class StudySetup:
     name: str
     storage: str
     space: Mapping[str, BaseDistribution]
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     base: Mapping[str, Any]
     """What all trials have in common: the config without the searched keys, flat."""
     num_trials: int
@@ -211,19 +211,18 @@ class Study:
         states = Counter(trial.state.name.lower() for trial in self.trials())
         return ", ".join(f"{count} {state}" for state, count in states.items())
 
-    def best(self) -> FrozenTrial:
-        """The winner: of equal scores the earliest.
+    def best(self) -> SweepJob:
+        """Return the winner, as `augean.store.sweep_record.best_trial` decides.
 
         Raises:
-            AugeanError: when no trial was finished.
+            AugeanError: when no trial is complete.
         """
-        complete = self.trials(TrialState.COMPLETE)
-        if not complete:
+        best = best_trial(self.jobs(), self.setup.direction)
+        if best is None:
             raise AugeanError(
                 f"study {self.setup.name}: no trial was finished, so there is no winner"
             )
-        sign = 1 if self.setup.direction == "maximize" else -1
-        return max(complete, key=lambda trial: (sign * (trial.value or 0.0), -trial.number))
+        return best
 
     def jobs(self) -> list[SweepJob]:
         """The trials that became runs, for the sweep's record."""
