@@ -29,8 +29,8 @@ PAGES = [
 PAGES.append(ROOT / "results" / "README.md")
 SMALL = ["trainer.epochs=1"]
 SMALL_DATA = [
-    "dataset=synthetic", "dataset.image_size=16", "dataset.num_val=40", "dataset.arguments.num_train_images=200",
-    "dataset.arguments.num_test_images=60",
+    "dataset=synthetic", "dataset.image_size=16", "dataset.num_val=40",
+    "dataset.arguments.num_train_images=200", "dataset.arguments.num_test_images=60",
 ]  # fmt: skip
 
 

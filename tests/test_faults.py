@@ -111,8 +111,8 @@ def fill(disk: Path) -> Path:
 
 
 WRITTEN = [
-    "config.yaml", "model.json", "metrics.csv", ".checkpoint.new.pt", "checkpoint.pt.sha256", "best.pt",
-    "confusion.csv", "steps.npy", "probe.csv", "summary.json",
+    "config.yaml", "model.json", "metrics.csv", ".checkpoint.new.pt", "checkpoint.pt.sha256",
+    "best.pt", "confusion.csv", "steps.npy", "probe.csv", "summary.json",
 ]  # fmt: skip
 
 
@@ -224,7 +224,8 @@ def make_images(root: Path, classes: tuple[str, ...] = ("cat", "dog"), count: in
 
 PHOTOS = [
     "dataset=image_folder", "dataset.name=photos", "dataset.image_size=16", "dataset.num_val=4",
-    "width.channels=4", "trainer.epochs=1", "trainer.batch_size=10", "trainer.precision=fp32", "runtime.progress=none",
+    "width.channels=4", "trainer.epochs=1", "trainer.batch_size=10", "trainer.precision=fp32",
+    "runtime.progress=none",
 ]  # fmt: skip
 
 
@@ -268,18 +269,15 @@ main()
     reason="needs Linux's address limit",
 )
 def test_out_of_memory_on_a_cpu_fails_one_job_with_a_hint_and_the_next_runs(tmp_path: Path) -> None:
-    setting = [item for item in TINY if not item.startswith("width")]
-    arguments = [
-        "-m",
-        "width.channels=4096,4",
-        "trainer.epochs=1",
-        *setting[:-1],
-        f"runtime.outputs={tmp_path}",
-    ]
+    setting = [item for item in TINY[:-1] if not item.startswith(("width", "trainer.epochs"))]
+    sweep = ["-m", "width.channels=4096,4", "trainer.epochs=1", f"runtime.outputs={tmp_path}"]
     done = subprocess.run(
-        [sys.executable, "-c", OUT_OF_MEMORY, *[item for item in arguments if item != "trainer.epochs=3"]],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, "-c", OUT_OF_MEMORY, *sweep, *setting],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert "1 finished, 0 diverged, 1 failed" in done.stdout, done.stderr
     assert done.returncode == 1
     (failure,) = tmp_path.glob("runs/*/failure.txt")
@@ -454,7 +452,7 @@ class KilledError(BaseException):
     """Stands for the end of the process."""
 
 
-def test_a_checkpoint_damaged_after_it_was_written_is_never_kept_as_the_one_to_fall_back_to(
+def test_a_checkpoint_damaged_after_it_was_written_is_never_the_one_to_fall_back_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace = Path.replace

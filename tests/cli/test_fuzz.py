@@ -85,9 +85,10 @@ OPTIONS = {
     if path.is_dir()
 }
 TARGETS = [
-    "torch.nn.ReLU", "torch.nn.Module", "torch.optim.SGD", "torch.optim.LBFGS", "torch.hub.load", "os.system",
-    "subprocess.Popen", "torch.nn", "torch", "augean.models.vgg.VGG", "augean.__main__.main", "torch.nn.Softmax2d",
-    "torch.nn.CrossEntropyLoss", "torch..nn", ".", "torch.optim.ＳＧＤ", "augean.datasets.digits.Digits",
+    "torch.nn.ReLU", "torch.nn.Module", "torch.optim.SGD", "torch.optim.LBFGS", "torch.hub.load",
+    "os.system", "subprocess.Popen", "torch.nn", "torch", "augean.models.vgg.VGG",
+    "augean.__main__.main", "torch.nn.Softmax2d", "torch.nn.CrossEntropyLoss", "torch..nn", ".",
+    "torch.optim.ＳＧＤ", "augean.datasets.digits.Digits",
 ]  # fmt: skip
 
 
@@ -213,10 +214,10 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
 BASE = asdict(compose(["dataset=digits"]))
 CONTENTS = st.dictionaries(st.sampled_from(KEYS) | TEXT, VALUES, max_size=4)
 TAGS = st.sampled_from([
-    "!!python/object/apply:os.system ['true']", "!!binary aGVsbG8=", "!!set {a, b}", "2020-01-01", "012", "1:30",
-    "!!timestamp 2020-01-01", "!!python/object/apply:pathlib.Path [x]", "&a [*a]", "*nothing", "0x1F", "1_000", "~",
-    ".inf", "<<: x", "[" * 200, "{a: b", "'open", "- - -", "!!float nope", "!!int 1.5", "yes", "? complex\n: key",
-    "\t", "%YAML 9.9",
+    "!!python/object/apply:os.system ['true']", "!!binary aGVsbG8=", "!!set {a, b}", "2020-01-01",
+    "012", "1:30", "!!timestamp 2020-01-01", "!!python/object/apply:pathlib.Path [x]", "&a [*a]",
+    "*nothing", "0x1F", "1_000", "~", ".inf", "<<: x", "[" * 200, "{a: b", "'open", "- - -",
+    "!!float nope", "!!int 1.5", "yes", "? complex\n: key", "\t", "%YAML 9.9",
 ])  # fmt: skip
 
 

@@ -73,7 +73,8 @@ class Noise(Source):
 
     def load(self):
         generator = numpy.random.default_rng(7)
-        images = generator.integers(0, 256, (80, self.image_size, self.image_size, 3), dtype=numpy.uint8)
+        size = self.image_size
+        images = generator.integers(0, 256, (80, size, size, 3), dtype=numpy.uint8)
         labels = numpy.arange(80) % 4
         return Images(images[:60], labels[:60], images[60:], labels[60:], ("a", "b", "c", "d"))
 '''
@@ -86,7 +87,8 @@ FILES = {
     "notes.py": "A = 1\n",
 }
 OWN = [
-    "model.name=small", "model.stem=null", "~model.arguments.blocks", "model._target_=my_parts.net.Small",
+    "model.name=small", "model.stem=null", "~model.arguments.blocks",
+    "model._target_=my_parts.net.Small",
     "runtime.allowed_packages=[torch,torchvision,augean,my_parts]", "dataset.num_val=20",
     "dataset.name=noise", "dataset._target_=my_parts.data.Noise", "dataset.image_size=16",
     *[item for item in TINY if not item.startswith("dataset")],
@@ -141,7 +143,7 @@ SEMANTIC = {
 
 HARMLESS = {
     "comment": ("net.py", "import torch\n", "import torch  # of course\n"),
-    "comment of its own": ("net.py", "        # Mean over both axes of the picture.\n", "        # Average.\n"),
+    "comment of its own": ("net.py", "# Mean over both axes of the picture.\n", "# Average.\n"),
     "comment less": ("net.py", "        # Mean over both axes of the picture.\n", ""),
     "module docstring": ("net.py", '"""A small network."""', '"""A network."""'),
     "no module docstring": ("net.py", '"""A small network."""\n\n', ""),
@@ -153,9 +155,9 @@ HARMLESS = {
     "brackets": ("net.py", "hidden.mean((2, 3)) * self.gain", "(hidden.mean((2, 3)) * self.gain)"),
     "number written otherwise": ("net.py", "eps=1e-5", "eps=0.00001"),
     "quotes": ("data.py", '"a", "b"', "'a', 'b'"),
-    "end of file": ("net.py", "self.head(self.drop(hidden))\n", "self.head(self.drop(hidden))\n\n\n# end\n"),
+    "end of file": ("net.py", "(self.drop(hidden))\n", "(self.drop(hidden))\n\n\n# end\n"),
     "docstring of what is imported": ("blocks.py", '"""Times a factor."""', '"""Multiplied."""'),
-    "comment in what is imported": ("numbers.py", "FACTOR = 2.0\n", "# Chosen by hand.\nFACTOR = 2.0  # or so\n"),
+    "comment in what is imported": ("numbers.py", "= 2.0\n", "= 2.0  # or so\n# By hand.\n"),
     "a module that is not imported": ("notes.py", "A = 1", "A = 2"),
     "carriage returns": ("net.py", "\n", "\r\n"),
     "unicode in a comment": ("net.py", "of the picture", "de l'image, évidemment"),
@@ -177,7 +179,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def address(tmp_path: Path, *overrides: str) -> str:
     module_digest.cache_clear()
-    image_folder._digests.clear()
+    image_folder.process_digests.clear()
     return find_address(compose([*OWN, f"runtime.outputs={tmp_path}/outputs", *overrides])).id
 
 
@@ -229,7 +231,7 @@ def test_a_data_file_with_other_pixels_or_in_another_class_is_another_run(
     ]
 
     def ask() -> str:
-        image_folder._digests.clear()
+        image_folder.process_digests.clear()
         return find_address(compose([*setting, *photos])).id
 
     before = ask()
@@ -247,14 +249,18 @@ def test_an_edit_of_the_report_repeats_no_run(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src", copy / "src")
     shutil.copytree(ROOT / "conf", copy / "conf")
     shutil.copy(ROOT / "train.py", copy)
-    config = compose([*TINY, "trainer.epochs=1", f"runtime.outputs={tmp_path}/outputs"])
-    execute(config)
+    overrides = [*TINY, "trainer.epochs=1", f"runtime.outputs={tmp_path}/outputs"]
+    execute(compose(overrides))
     for path in (copy / "src/augean/report").glob("*.py"):
         path.write_text(path.read_text() + "\nCHANGED = True\n")
     done = subprocess.run(
-        [sys.executable, "train.py", *TINY, "trainer.epochs=1", f"runtime.outputs={tmp_path}/outputs"],
-        cwd=copy, env={"PYTHONPATH": str(copy / "src"), "PATH": ""}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, "train.py", *overrides],
+        cwd=copy,
+        env={"PYTHONPATH": str(copy / "src"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert "already finished" in done.stdout, done.stderr
 
 

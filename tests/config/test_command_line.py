@@ -76,7 +76,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py dataset.mean=[a,b,c]", 1, ["dataset.mean=[a,b,c]: must be a list"]),
     ("train.py dataset.mean=[0.5]", 1, ["must be three finite numbers, one per colour channel"]),
     ("train.py runtime.loggers=wandb", 1, ["must be a list, such as runtime.loggers=[wandb]"]),
-    ("train.py runtime.loggers=[wandbb]", 1, ["runtime.loggers=['wandbb']: must be one of tensorboard, wandb"]),
+    ("train.py runtime.loggers=[wandbb]", 1, ["runtime.loggers=[wandbb]: must be one of tensorboard, wandb"]),
     ("train.py regularization.dropout=1.5", 1, ["dropout=1.5: must be at least 0 and at most 0.99"]),
     ("train.py ++optimizer.arguments.weight_decay=1", 1, ["use regularization.weight_decay, its only source"]),
     ("train.py +optimizer.arguments.lr=1", 1, ["optimizer.arguments.lr: use optimizer.lr, its only source"]),
@@ -144,7 +144,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
      ["photos/train/cat/1.png: is no image that can be read", "replace or remove it"]),
     (f"{DIGITS} runtime.device=gpu", 1, ["runtime.device=gpu: must be auto, cpu, cuda, cuda:<n> or mps"]),
     (f"{DIGITS} runtime.device=cuda:99", 1, ["runtime.device=cuda:99: not available here; use runtime.device=auto"]),
-    (f"{DIGITS} runtime.outputs=", 1, ["runtime.outputs and runtime.data: must name a folder"]),
+    (f"{DIGITS} runtime.outputs=", 1, ["runtime.outputs=: must name a folder; '.' is"]),
     (f"{DIGITS} runtime.outputs=file", 1, ["file", "Not a directory; choose a folder that you can write to"]),
     (f"{DIGITS} runtime.outputs=/proc/nothing", 1, ["/proc/nothing: No such file", "runtime.outputs=<folder>"]),
     (f"{SMALL} width.channels=1000000", 1, ["out of memory (tried to allocate", "smaller with trainer.batch_size"]),
@@ -252,8 +252,7 @@ MISTAKES_IN_SWEEP_FILES: dict[str, tuple[str, list[str]]] = {
         ["activtion=relu: there is no key activtion; did you mean activation=relu?"],
     ),
     "a baseline that is no row": (
-        "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer: 'sgd,adam'}}}\n"
-        "runtime: {table: {row: optimizer.name, baseline: sdg}}",
+        "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer: 'sgd,adam'}}}\nruntime: {table: {row: optimizer.name, baseline: sdg}}",
         ["runtime.table.baseline=sdg: not among the rows sgd, adam; choose one of them"],
     ),
     "a row key that there is not": (

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ Labels = NDArray[np.int64]
 @pytest.fixture(autouse=True)
 def _new_process() -> None:
     """Every test starts without what the process remembers of image folders."""
-    image_folder._digests.clear()
+    image_folder.process_digests.clear()
 
 
 def source(
@@ -52,7 +53,7 @@ def source(
 
 def later(cls: type[Source], folder: Path, **arguments: Any) -> Any:
     """A source as a later process would construct it."""
-    image_folder._digests.clear()
+    image_folder.process_digests.clear()
     return source(cls, folder, **arguments)
 
 
@@ -82,7 +83,6 @@ def equal(first: Images, second: Images) -> bool:
 
 
 # --- split
-# ------------------------------------------------------------------------------------------------------------
 
 
 @given(
@@ -166,23 +166,26 @@ def test_too_many_training_images_are_refused_with_the_number_there_is(num_train
 
 
 # --- all sources
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_digests_need_no_slow_import_and_constructors_no_disk(tmp_path: Path) -> None:
     write_pets(tmp_path)
-    code = """
-import sys
-from pathlib import Path
-from augean.datasets.cifar import Cifar10, Cifar100
-from augean.datasets.digits import Digits
-from augean.datasets.image_folder import ImageFolder
-from augean.datasets.synthetic import Synthetic
-for cls, size in ((Cifar10, 32), (Cifar100, 32), (Digits, 16), (ImageFolder, 8), (Synthetic, 8)):
-    nowhere = cls(name="pets", root=Path("/nowhere"), cache=Path("/nowhere"), image_size=size)
-    print(cls(name="pets", root=Path(sys.argv[1]), cache=Path(sys.argv[1], "cache"), image_size=size).digest())
-sys.exit(", ".join({"torch", "torchvision", "PIL", "sklearn", "scipy", "pandas"} & set(sys.modules)) or 0)
-"""
+    code = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from augean.datasets.cifar import Cifar10, Cifar100
+        from augean.datasets.digits import Digits
+        from augean.datasets.image_folder import ImageFolder
+        from augean.datasets.synthetic import Synthetic
+
+        root, cache, nowhere = Path(sys.argv[1]), Path(sys.argv[1], "cache"), Path("/nowhere")
+        sizes = {Cifar10: 32, Cifar100: 32, Digits: 16, ImageFolder: 8, Synthetic: 8}
+        for cls, size in sizes.items():
+            cls(name="pets", root=nowhere, cache=nowhere, image_size=size)
+            print(cls(name="pets", root=root, cache=cache, image_size=size).digest())
+        slow = {"torch", "torchvision", "PIL", "sklearn", "scipy", "pandas"}
+        sys.exit(", ".join(slow & set(sys.modules)) or 0)
+    """)
     environment = {**os.environ, "PYTHONPATH": str(Path(image_folder.__file__).parents[2])}
     for _ in range(2):
         done = subprocess.run(
@@ -225,7 +228,6 @@ def test_arrays_of_a_new_source_are_checked(images: Any, labels: Any) -> None:
 
 
 # --- digits
-# -----------------------------------------------------------------------------------------------------------
 
 
 def test_digits_are_1497_and_300_stratified_images_of_3x16x16(tmp_path: Path) -> None:
@@ -265,7 +267,6 @@ def test_every_digit_is_in_exactly_one_split(tmp_path: Path) -> None:
 
 
 # --- synthetic
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_synthetic_pixels_are_those_that_the_digest_stands_for(tmp_path: Path) -> None:
@@ -323,7 +324,6 @@ def test_bad_synthetic_arguments_are_named(key: str, value: Any, tmp_path: Path)
 
 
 # --- image folders
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_image_folder_is_read_in_sorted_order(tmp_path: Path) -> None:
@@ -577,7 +577,6 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 # --- CIFAR
-# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=[Cifar10, Cifar100])

@@ -257,10 +257,7 @@ def test_best_is_by_validation_accuracy_and_never_by_test(tmp_path: Path) -> Non
         ("aa", "aa: 2 runs begin with it; those in {0}:\n  x-aaaa000000\n  x-aabb000000"),
         (
             "cc",
-            (
-                "cc: no run has an id that begins with it, nor is it a path; those in {0}:\n "
-                " x-aaaa000000"
-            ),
+            "cc: no run has an id that begins with it, nor is it a path; those in {0}:\n  x-aaaa",
         ),
         ("", "no run has an id"),
         ("best:mone", "best:mone: names no single sweep; those in {0}: mine"),
@@ -350,7 +347,7 @@ def test_a_test_set_that_has_changed_is_not_taken_for_the_runs(
     (tmp_path / "data" / "photos" / "test" / "a" / "0.png").unlink()
     from augean.datasets import image_folder
 
-    image_folder._digests.clear()
+    image_folder.process_digests.clear()
     with pytest.raises(AugeanError, match="has changed since run"):
         read_test_set(load(path, tmp_path / "data"))
 

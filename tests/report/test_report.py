@@ -18,11 +18,14 @@ import pandas
 import pytest
 from scipy import stats
 
-from augean.analysis.comparison import MOST_DUNNETT, compare, estimate, summarise
+from augean.analysis.comparison import compare, estimate, summarise
 from augean.analysis.load import scan
+from augean.analysis.simultaneous import MOST_DUNNETT
+from augean.analysis.verdict import Verdict
 from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report
-from augean.report.tables import markdown, number, tex
+from augean.report.escape import latex, markdown
+from augean.report.tables import number
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir, write_metrics
 from conftest import ROOT
@@ -125,9 +128,9 @@ def test_the_difference_is_dunnetts_where_variances_are_alike() -> None:
     assert method.startswith("Dunnett's test")
     assert differences["up"].low == pytest.approx(expected.low[0], abs=0.05)
     assert differences["same"].high == pytest.approx(expected.high[1], abs=0.05)
-    assert differences["base"].verdict == "baseline"
-    assert differences["up"].verdict == "better"
-    assert differences["same"].verdict == "undecided at n=4"
+    assert differences["base"].verdict is Verdict.BASELINE
+    assert differences["up"].verdict is Verdict.BETTER
+    assert differences["same"].text == "undecided at n=4"
 
 
 def test_unequal_variances_are_compared_by_welch_and_holm() -> None:
@@ -151,18 +154,16 @@ def test_unequal_variances_are_compared_by_welch_and_holm() -> None:
         0.975
     )
     assert (differences["y"].low, differences["y"].high) == pytest.approx((bounds.low, bounds.high))
-    assert differences["y"].verdict == "worse"
+    assert differences["y"].verdict is Verdict.WORSE
 
 
 def test_a_small_difference_known_well_is_equivalent() -> None:
     scores = {name: [90 + 0.01 * seed for seed in range(8)] for name in ("base", "same")}
     differences, _ = compare(scores, "base", {}, margin=0.5)
-    assert differences["same"].verdict == "equivalent (±0.5)"
+    assert differences["same"].text == "equivalent (±0.5)"
 
 
-def test_a_row_with_a_diverged_run_is_never_better_and_a_baseline_with_one_never_flattered() -> (
-    None
-):
+def test_a_diverged_run_lets_no_row_be_better_and_flatters_no_baseline() -> None:
     scores = {
         "base": [80.0, 80.1, 80.2],
         "up": [90.0, 90.1, 90.2],
@@ -170,15 +171,13 @@ def test_a_row_with_a_diverged_run_is_never_better_and_a_baseline_with_one_never
         "flat": [80.0, 80.1, 80.2],
     }
     verdicts = {
-        name: item.verdict
+        name: item.text
         for name, item in compare(scores, "base", {"up": 1, "down": 1, "flat": 2})[0].items()
     }
     assert verdicts["up"] == "undecided at n=3, 1 diverged"
     assert verdicts["down"] == "worse, 1 diverged"
     assert verdicts["flat"] == "undecided at n=3, 2 diverged"
-    verdicts = {
-        name: item.verdict for name, item in compare(scores, "base", {"base": 1})[0].items()
-    }
+    verdicts = {name: item.text for name, item in compare(scores, "base", {"base": 1})[0].items()}
     assert verdicts["up"] == "better"
     assert verdicts["down"].startswith("undecided")
 
@@ -187,7 +186,7 @@ def test_a_row_with_a_diverged_run_is_never_better_and_a_baseline_with_one_never
 def test_comparisons_without_any_spread_stay_undecided_without_a_warning(num_rows: int) -> None:
     scores = {str(row): [10.0 + row, 10.0 + row] for row in range(num_rows + 1)}
     differences, _ = compare(scores | {"same": [10.0, 10.0]}, "0", {})
-    assert differences["1"].verdict == differences["same"].verdict == "undecided at n=2"
+    assert differences["1"].text == differences["same"].text == "undecided at n=2"
 
 
 def test_false_verdicts_are_rare_where_all_rows_are_one_distribution() -> None:
@@ -195,7 +194,7 @@ def test_false_verdicts_are_rare_where_all_rows_are_one_distribution() -> None:
     for _ in range(tables):
         scores = {name: [generator.gauss(90, 0.5) for _ in range(5)] for name in "abc"}
         verdicts = {item.verdict for item in compare(scores, "a", {})[0].values()}
-        wrong += bool(verdicts & {"better", "worse"})
+        wrong += bool(verdicts & {Verdict.BETTER, Verdict.WORSE})
     assert wrong <= 13  # 5 are expected; more than 13 has a chance below 0.1 %
 
 
@@ -419,10 +418,10 @@ def test_text_from_outside_stays_text(tmp_path: Path) -> None:
 
 def test_latex_and_markdown_escape_what_would_be_read_as_a_command() -> None:
     assert (
-        tex("a_b & 5 % of #1 {x} ~ ^ \\")
+        latex("a_b & 5 % of #1 {x} ~ ^ \\")
         == r"a\_b \& 5 \% of \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
-    assert tex("± \u22121") == r"$\pm$ $-$1"
+    assert latex("± \u22121") == r"$\pm$ $-$1"
     assert markdown("a|b *c* <d>\ne") == r"a\|b \*c\* &lt;d&gt; e"
 
 
@@ -730,7 +729,7 @@ def test_a_report_drawn_by_several_processes_is_the_same(
     broken.write_text("no numbers\n")
     alone = make_report(tmp_path)
     before = {path.name: path.read_bytes() for path in (alone.directory / "figures").iterdir()}
-    monkeypatch.setattr("augean.report.FEWEST_SHARED", 2)
+    monkeypatch.setattr("augean.report.write.FEWEST_SHARED", 2)
     shared = make_report(tmp_path)
     assert {
         path.name: path.read_bytes() for path in (shared.directory / "figures").iterdir()
@@ -890,13 +889,8 @@ def test_the_examples_for_notebooks_run_as_they_stand(
 
 
 def test_the_report_loads_neither_torch_nor_hydra() -> None:
-    code = (
-        "import sys, augean.report; print(sorted({'torch', 'hydra', 'sklearn'} &"
-        " sys.modules.keys()))"
-    )
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout
-        == "[]\n"
-    )
+    heavy = {"torch", "hydra", "sklearn"}
+    code = f"import sys, augean.report; print(sorted({heavy} & sys.modules.keys()))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -29,11 +29,12 @@ CHROMIUM = (
 )
 PDFLATEX = shutil.which("pdflatex")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-    "--virtual-time-budget=5000",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
+    "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--enable-logging=stderr", "--virtual-time-budget=5000",
 )  # fmt: skip
-EVIL = """<img src=x onerror="document.title='broken in'"> & <script>document.title='broken in'</script> "'`$x_1$ \\%#{"""
+EVIL_CODE = "document.title='broken in'"
+EVIL = f"""<img src=x onerror="{EVIL_CODE}"> & <script>{EVIL_CODE}</script> "'`$x_1$ \\%#{{"""
 NOTHING_FROM_OUTSIDE = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 )
@@ -90,11 +91,14 @@ def browse(page: Path, profile: Path, script: str = "return null") -> tuple[Any,
     """
     copy = page.with_name("browsed.html")
     policy = f'<meta http-equiv="Content-Security-Policy" content="{NOTHING_FROM_OUTSIDE}">'
-    run = (
-        f"<script>{{ const found = (() => {{ {script} }})(), out ="
-        " document.createElement('pre');out.id = 'found'; out.textContent = JSON.stringify(found);"
-        " document.body.append(out); }</script>"
-    )
+    run = f"""
+        <script>{{
+          const found = (() => {{ {script} }})();
+          const out = document.createElement('pre');
+          out.id = 'found';
+          out.textContent = JSON.stringify(found);
+          document.body.append(out);
+        }}</script>"""
     text = page.read_text()
     assert text.count("<head>") == text.count("</body>") == 1
     copy.write_text(text.replace("<head>", f"<head>{policy}").replace("</body>", f"{run}</body>"))
@@ -114,10 +118,14 @@ def browse(page: Path, profile: Path, script: str = "return null") -> tuple[Any,
 def test_the_page_opens_without_a_console_message_and_asks_for_nothing_outside(
     report: ReportResult, tmp_path: Path
 ) -> None:
-    script = """return {
-        requests: performance.getEntriesByType("resource").map(one => one.name).filter(name => !/^data:/.test(name)),
-        broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.alt),
-        images: document.images.length, title: document.title };"""
+    script = """
+    const requests = performance.getEntriesByType("resource").map(one => one.name);
+    return {
+      requests: requests.filter(name => !/^data:/.test(name)),
+      broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.alt),
+      images: document.images.length,
+      title: document.title,
+    };"""
     found, messages, _ = browse(report.directory / "index.html", tmp_path, script)
     assert messages == []
     assert found["requests"] == []
@@ -147,14 +155,16 @@ def test_every_column_of_every_table_sorts_up_down_and_by_keyboard(
     return tables.map(table => [...table.tHead.rows[0].cells].flatMap((head, column) => {
       const button = head.querySelector("button");
       if (!button) return [];
-      const read = () => [...table.tBodies[0].rows].map(row => row.cells[column].textContent.trim());
+      const rows = table.tBodies[0].rows;
+      const read = () => [...rows].map(row => row.cells[column].textContent.trim());
       button.focus();
       const before = read(), focused = document.activeElement === button;
       button.click();
       const up = read(), first = head.getAttribute("aria-sort");
       button.click();
-      return [{heading: head.textContent, before, up, down: read(), first, second: head.getAttribute("aria-sort"),
-               focused, sorted: table.querySelectorAll("[aria-sort]").length}];
+      const second = head.getAttribute("aria-sort");
+      return [{heading: head.textContent, before, up, down: read(), first, second, focused,
+               sorted: table.querySelectorAll("[aria-sort]").length}];
     }));"""
     tables, messages, _ = browse(report.directory / "index.html", tmp_path, script)
     assert messages == []
@@ -215,8 +225,9 @@ def test_the_filter_hides_other_runs_and_counts_the_rest(
 def test_names_with_html_stay_text_in_the_document(report: ReportResult, tmp_path: Path) -> None:
     script = """
     const section = document.getElementById("table-evil");
+    const foreign = document.querySelectorAll("img:not([src^='data:'])");
     return [section.querySelector("h2").textContent, section.querySelector("tbody th").textContent,
-            document.querySelectorAll("img:not([src^='data:'])").length, document.scripts.length, document.title];"""
+            foreign.length, document.scripts.length, document.title];"""
     (heading, row, foreign, scripts, title), messages, _ = browse(
         report.directory / "index.html", tmp_path, script
     )
@@ -261,8 +272,8 @@ def test_every_table_compiles_with_pdflatex_and_stands_in_the_text(
         f"Table~\\ref{{tab:table-{path.stem.replace('_', '-')}}}.\n{path.read_text()}"
         for path in tables
     )
-    document = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{inputs}\n\\end{{document}}\n"
-    (tmp_path / "tables.tex").write_text(document)
+    head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "tables.tex").write_text(f"{head}\n{inputs}\n\\end{{document}}\n")
     assert PDFLATEX is not None
     command = [
         PDFLATEX,

@@ -33,8 +33,8 @@ def study(name: str, scores: list[float | None]) -> SweepRecord:
         for number, score in enumerate(scores)
     ]
     return SweepRecord(
-        name=name, title=f"Tuning of {name}", command="again", created="now", jobs=jobs, kind="study",
-        num_trials=len(scores), space={"optimizer.lr": "interval(0,1)"},
+        name=name, title=f"Tuning of {name}", command="again", created="now", jobs=jobs,
+        kind="study", num_trials=len(scores), space={"optimizer.lr": "interval(0,1)"},
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import pytest
 from augean.cli.main import main
 from augean.config.schema import Config
 from augean.errors import AugeanError
-from augean.reproduction.claims import VERDICTS, num_last_epochs, reported
+from augean.reproduction.claims import EXPECTATIONS, num_last_epochs, reported
 from augean.reproduction.results import ARCHIVE, MOST_BYTES, build_results
 from augean.runs.execute import execute
 from augean.store.run_directory import runs_dir
@@ -37,13 +37,22 @@ def write_table(
     """A grid with the given mean accuracies, three seeds a row; `seconds` may be one number a
     row.
     """
-    seconds, reference = more.pop("seconds", {}), more.pop("reference", {})
-    jobs = [
-        write_run(outputs, row=row, seed=seed, accuracy=mean + SPREAD[seed], files=False,
-                  seconds=seconds.get(row, 40.0) + seed, **{key: float(row) if row[0].isdigit() else row}, **more)
-        for row, mean in rows.items()
-        for seed in range(3)
-    ]  # fmt: skip
+    seconds = more.pop("seconds", {})
+    reference = more.pop("reference", {})
+    jobs = []
+    for row, mean in rows.items():
+        more[key] = float(row) if row[0].isdigit() else row
+        for seed in range(3):
+            job = write_run(
+                outputs,
+                row=row,
+                seed=seed,
+                accuracy=mean + SPREAD[seed],
+                seconds=seconds.get(row, 40.0) + seed,
+                files=False,
+                **more,
+            )
+            jobs.append(job)
     places = "runtime.outputs=/secret/place 'runtime.data=/secret/the data'"
     command = f"python train.py -cd sweeps -cn {name} {places} seed=0,1,2"
     cited = {row: {"test_accuracy": value} for row, value in reference.items()}
@@ -340,8 +349,16 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         baseline="leaky_relu",
     )
     pruned = write_run(tmp_path / "outputs", seed=50, state="interrupted")
-    SweepRecord(name="tune_final", title="Tuning", command="again", created="now", kind="study", num_trials=2,
-           jobs=[SweepJob(pruned["id"], pruned["run"], "trial 0", 50, 0, "pruned")]).write(tmp_path / "outputs")  # fmt: skip
+    tuning = SweepRecord(
+        name="tune_final",
+        title="Tuning",
+        command="again",
+        created="now",
+        kind="study",
+        num_trials=2,
+        jobs=[SweepJob(pruned["id"], pruned["run"], "trial 0", 50, 0, "pruned")],
+    )
+    tuning.write(tmp_path / "outputs")
     build_results(tmp_path / "outputs", tmp_path / "partial")
     text = (tmp_path / "partial" / "README.md").read_text()
     missing = text.split("## What is missing")[1]
@@ -504,7 +521,7 @@ def test_claims_name_sweeps_rows_and_expectations_that_exist() -> None:
     for statement in reported()["statements"]:
         assert bool(statement.sweep) != bool(statement.unknown)
         assert {statement.sweep, statement.against} <= reported()["sweeps"].keys() | {""}
-        assert statement.expected in VERDICTS
+        assert statement.expected in EXPECTATIONS
     assert {statement.claim for statement in reported()["statements"]} == set(range(1, 8))
 
 

@@ -146,9 +146,11 @@ def test_a_damaged_summary_is_not_believed_and_said(
 SCRIPT = """
     import sys, time
     import torch, augean
-    with augean.run({"seed": 0}, outputs=sys.argv[1], checkpoint_seconds=1e9, table="Stopped") as run:
+
+    outputs, epochs = sys.argv[1], int(sys.argv[2])
+    with augean.run({"seed": 0}, outputs=outputs, checkpoint_seconds=1e9, table="Stopped") as run:
         total = (run.load() or {"total": 0})["total"]
-        for epoch in run.epochs(int(sys.argv[2])):
+        for epoch in run.epochs(epochs):
             total += epoch
             time.sleep(0.2)
             run.log(train_loss=1.0)
@@ -190,19 +192,21 @@ def test_a_stop_signal_ends_after_the_epoch_with_a_checkpoint(tmp_path: Path) ->
 
 def test_asking_for_a_finished_loop_imports_no_torch(tmp_path: Path) -> None:
     script = tmp_path / "loop.py"
-    script.write_text(
-        "import augean, sys\nbefore = {*sys.modules}\nwith augean.run({},"
-        f" outputs={str(tmp_path)!r}) as run:\n    run.finish(test_accuracy=1)\nprint('heavy',"
-        " [name for name in ('torch', 'hydra', 'pandas') if name in sys.modules], len(before) >"
-        " 0)\nprint('light', [name for name in ('omegaconf', 'torch', 'hydra') if name in"
-        " before])\n"
-    )
+    code = """
+        import augean, sys
+
+        at_import = set(sys.modules)
+        with augean.run({}, outputs=sys.argv[1]) as run:
+            run.finish(test_accuracy=1)
+        print("loaded by import:", sorted(at_import & {"omegaconf", "torch", "hydra"}))
+        print("loaded by the run:", sorted(set(sys.modules) & {"torch", "hydra", "pandas"}))
+    """
+    script.write_text(textwrap.dedent(code))
+    command = [sys.executable, str(script), str(tmp_path / "outputs")]
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, str(script)], capture_output=True, text=True, timeout=120
-        )
-        assert "heavy []" in done.stdout, done.stdout + done.stderr
-        assert "light []" in done.stdout
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert "loaded by import: []" in done.stdout, done.stderr
+        assert "loaded by the run: []" in done.stdout
 
 
 def test_a_loss_that_is_not_finite_is_a_result_and_ends_the_block(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -130,12 +131,15 @@ def test_asking_for_a_finished_run_imports_neither_torch_nor_pandas(
 ) -> None:
     execute(tiny())
     overrides = [*TINY, f"runtime.outputs={tmp_path}/outputs", f"runtime.data={tmp_path}/data"]
-    code = (
-        "import sys; from augean.hydra_main import main\nsys.argv = ['train.py',"
-        f" *{overrides!r}]\nmain()\nprint('heavy:', [name for name in ('torch', 'pandas',"
-        " 'sklearn', 'PIL') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    code = textwrap.dedent("""
+        import sys
+        from augean.hydra_main import main
+
+        main()
+        print("heavy:", sorted(set(sys.modules) & {"torch", "pandas", "sklearn", "PIL"}))
+    """)
+    command = [sys.executable, "-c", code, *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert "already finished, not trained again" in done.stdout
     assert "heavy: []" in done.stdout
 
@@ -323,7 +327,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path: Path) -> None:
     assert "after epoch 0" in (path / "train.log").read_text()
 
 
-def test_a_stop_signal_in_the_last_epoch_finishes_the_run_and_still_stops_the_process(
+def test_a_stop_signal_in_the_last_epoch_finishes_the_run_and_stops_the_process(
     tmp_path: Path,
 ) -> None:
     process, path = start_slow_run(

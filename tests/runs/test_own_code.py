@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,14 @@ EXAMPLE = ROOT / "examples" / "patches"
 
 def augean(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the command as a user does in `folder`, whose package is on no path."""
-    code = (
-        "import sys; from augean.cli.main import main; sys.path.remove(''); sys.argv[0] = 'augean';"
-        " main()"
-    )
+    code = textwrap.dedent("""
+        import sys
+        from augean.cli.main import main
+
+        sys.path.remove("")
+        sys.argv[0] = "augean"
+        main()
+    """)
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "MPLBACKEND": "agg"}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(
@@ -99,9 +104,13 @@ def test_the_digest_of_own_code_follows_its_imports(
 ) -> None:
     files = {
         "mine/__init__.py": "from .net import Net\n",  # _target_: mine.Net
-        "mine/net.py": (
-            "import os\nimport mine.blocks\nfrom torch import nn\n\nclass Net(nn.Module): pass\n"
-        ),
+        "mine/net.py": textwrap.dedent("""\
+            import os
+            import mine.blocks
+            from torch import nn
+
+            class Net(nn.Module): pass
+        """),
         "mine/blocks.py": "from .deep import layer\nimport mine.net\n",  # a circle ends
         "mine/deep/layer.py": "from beside import VALUE\nfrom ..blocks import x\n",
         "beside.py": "VALUE = 1\n",

@@ -4,6 +4,7 @@ written.
 
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from augean.config.compose import compose
 from augean.errors import AugeanError
 from augean.runs.execute import execute
+from augean.sweeps.plan import plan_file
 from augean.sweeps.preview import preview
+from augean.sweeps.sampler import spanning_points
 from augean.terminal import readable_seconds
 from conftest import ROOT, TINY
-from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep, spanning_points
 
 
 def status(outputs: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -128,7 +130,7 @@ def test_a_preview_names_the_row_that_is_wrong(
 
 
 def test_a_studys_preview_sees_every_choice_and_both_ends_of_every_range(tmp_path: Path) -> None:
-    plan = plan_sweep("tune_final", ["experiment=demo"])
+    plan = plan_file("tune_final", ["experiment=demo"])
     points: list[dict[str, Any]] = spanning_points(plan.space)
     assert {point["activation"] for point in points} == {
         "relu",
@@ -147,21 +149,32 @@ def test_a_studys_preview_sees_every_choice_and_both_ends_of_every_range(tmp_pat
 
 
 def test_a_study_may_fix_what_only_its_choices_take(tmp_path: Path) -> None:
-    (tmp_path / "betas.yaml").write_text(
-        "defaults: [config, _self_]\nhydra: {mode: MULTIRUN, sweeper: {n_trials: 2, params: {"
-        "optimizer: 'adam,adamw', +optimizer.arguments.eps: 1e-7}}}\n"
-    )
-    lines = preview(
-        "betas", ["experiment=demo"], tmp_path / "outputs", tmp_path
-    )  # the default, SGD, takes no eps
+    # The default optimizer, SGD, takes no eps.
+    sweep_file = """
+        defaults: [config, _self_]
+        hydra:
+          mode: MULTIRUN
+          sweeper:
+            n_trials: 2
+            params:
+              optimizer: adam,adamw
+              +optimizer.arguments.eps: 1e-7
+    """
+    (tmp_path / "betas.yaml").write_text(textwrap.dedent(sweep_file))
+    lines = preview("betas", ["experiment=demo"], tmp_path / "outputs", tmp_path)
     assert "2 trials over optimizer" in lines[1]
 
 
 def test_a_sweep_file_of_ones_own_has_a_preview_and_a_wrong_name_a_hint(tmp_path: Path) -> None:
-    (tmp_path / "smoothing.yaml").write_text(
-        "defaults: [config, override experiment: demo, _self_]\n"
-        "hydra: {mode: MULTIRUN, sweeper: {params: {regularization.label_smoothing: '0.0,0.1'}}}\n"
-    )
+    sweep_file = """
+        defaults: [config, override experiment: demo, _self_]
+        hydra:
+          mode: MULTIRUN
+          sweeper:
+            params:
+              regularization.label_smoothing: 0.0,0.1
+    """
+    (tmp_path / "smoothing.yaml").write_text(textwrap.dedent(sweep_file))
     done = status(tmp_path / "out", "-cd", str(tmp_path), "smoothing", "seed=0,1")
     assert "4 runs: 4 missing" in done.stdout, done.stderr
     done = status(tmp_path / "out", "tabel3_width")

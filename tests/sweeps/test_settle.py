@@ -28,7 +28,7 @@ from augean.cli.main import main
 from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.sweep_record import SweepRecord, read_records
-from augean.sweeps.settle import Settling, read_budget
+from augean.sweeps.settle import Budget, Look, Settling, Unit, read_budget
 from conftest import ROOT, TINY
 from fake_runs import write_record, write_run
 from waiting import wait_for
@@ -118,7 +118,7 @@ def test_wrong_equivalence_stays_below_5_percent() -> None:
     assert proved("false verdicts just outside the margin").highest.max() <= 0.05
 
 
-def test_one_point_costs_at_most_60_percent_of_ten_fixed_seeds_with_at_least_their_power() -> None:
+def test_one_point_costs_at_most_60_percent_of_ten_seeds_at_no_less_power() -> None:
     cost = proved("cost", difference=1.0)
     assert (cost.power >= cost.power_fixed_10).all()
     steady = cost[cost.sd <= 0.3]
@@ -174,8 +174,8 @@ def settled(
     """A settled sweep read from disk; its baseline is the row a."""
     jobs = [
         write_run(
-            folder, row=row, activation__name=row, seed=seed, accuracy=score / 100, epochs=1, files=False,
-            state=(states or {}).get((row, seed), "finished"),
+            folder, row=row, activation__name=row, seed=seed, accuracy=score / 100, epochs=1,
+            files=False, state=(states or {}).get((row, seed), "finished"),
         )
         for row, values in scores.items()
         for seed, score in enumerate(values)
@@ -238,7 +238,7 @@ def test_a_row_that_diverges_is_neither_better_nor_equivalent_and_gets_no_more_s
     assert follow(sweep.record, sweep.cells)[0].text == "undecided (a diverged)"
 
 
-def test_the_report_of_a_settled_table_says_so_and_has_no_interval_for_a_fixed_number(
+def test_the_report_of_a_settled_table_says_so_and_has_no_fixed_number_interval(
     tmp_path: Path,
 ) -> None:
     table = summarise(settled(tmp_path, ORDER))
@@ -297,11 +297,13 @@ def written(folder: Path, scores: dict[str, list[float]], **design: Any) -> Sett
 
 def asks(settling: Settling, budget: str | None = None, workers: int = 1) -> dict[str, int]:
     """What the next round asks for."""
-    settling.limit, settling.workers = read_budget(budget), workers
-    record = settling.find()
+    settling.budget = read_budget(budget)
+    settling.num_workers = workers
+    record = settling.find_record()
     assert record is not None
-    cells = settling.cells(record)
-    return settling.next_seeds(record, cells, follow(record, cells), 40.0)
+    cells = settling.read_cells(record)
+    look = Look(cells=cells, courses=follow(record, cells), seconds=40.0)
+    return settling.next_seeds(record, look)
 
 
 def test_only_undecided_rows_and_the_baseline_get_seeds_and_the_budget_is_kept(
@@ -327,16 +329,16 @@ def test_at_the_most_seeds_a_row_stays_undecided(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "limit"),
+    ("text", "amount", "unit"),
     [
-        ("30runs", (30, "runs")),
-        ("1.5h", (5400, "s")),
-        ("2 gpuh", (7200, "gpuh")),
-        ("9min", (540, "s")),
+        ("30runs", 30, "runs"),
+        ("1.5h", 5400, "s"),
+        ("2 gpuh", 7200, "gpuh"),
+        ("9min", 540, "s"),
     ],
 )
-def test_budgets(text: str, limit: tuple[float, str]) -> None:
-    assert read_budget(text) == limit
+def test_budgets(text: str, amount: float, unit: Unit) -> None:
+    assert read_budget(text) == Budget(amount=amount, unit=unit)
 
 
 def test_a_budget_that_is_not_understood_is_refused() -> None:
@@ -473,7 +475,7 @@ def only_record(folder: Path) -> SweepRecord:
     return record
 
 
-def test_settling_trains_what_is_missing_goes_on_after_its_budget_and_survives_a_plain_launch(
+def test_settling_goes_on_after_its_budget_and_survives_a_plain_launch(
     tmp_path: Path, rates: Callable[..., list[str]]
 ) -> None:
     options: dict[str, Any] = {

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -64,11 +65,14 @@ import os, subprocess, sys, time
 import ray
 from ray.cluster_utils import Cluster
 
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0, "include_dashboard": False})
+head = {"num_cpus": 1, "num_gpus": 0, "include_dashboard": False}
+cluster = Cluster(initialize_head=True, head_node_args=head)
 cluster.add_node(num_cpus=2, num_gpus=1)
 os.chdir(sys.argv[1])
 cluster.connect()
-command, free = subprocess.Popen(sys.argv[2:], env={**os.environ, "RAY_ADDRESS": cluster.address}), set()
+environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+command = subprocess.Popen(sys.argv[2:], env=environment)
+free = set()
 while command.poll() is None:
     free.add(ray.available_resources().get("GPU", 0.0))
     time.sleep(0.1)
@@ -203,13 +207,14 @@ def epochs_shown(outputs: Path) -> dict[str, list[int]]:
 
 @pytest.mark.integration
 @ONE_SLURM
-def test_a_sweep_is_submitted_left_cancelled_requeued_and_nothing_is_lost_or_trained_twice(
+def test_a_sweep_submitted_cancelled_and_requeued_loses_and_repeats_nothing(
     slurm: Environment, tmp_path: Path
 ) -> None:
     epochs = 40
     submission = (
-        "submit", "table1_activation", "seed=0,1", "activation=relu,leaky_relu", *TINY, f"trainer.epochs={epochs}",
-        "runtime.progress=plain", f"runtime.outputs={tmp_path}", "runtime.launcher.cpus=1", "runtime.launcher.gpus=0",
+        "submit", "table1_activation", "seed=0,1", "activation=relu,leaky_relu", *TINY,
+        f"trainer.epochs={epochs}", "runtime.progress=plain", f"runtime.outputs={tmp_path}",
+        "runtime.launcher.cpus=1", "runtime.launcher.gpus=0",
     )  # fmt: skip
     assert "4 submitted as SLURM array" in augean(slurm, *submission)
     assert len(states(slurm)) == 4
@@ -268,8 +273,9 @@ def test_a_study_on_slurm_is_an_array_of_workers_that_share_its_trials(
 ) -> None:
     submission = (
         "train", "-m", "optimizer.lr=tag(log,interval(0.01,0.1))", "hydra.sweeper.n_trials=4",
-        "hydra.sweeper.final_seeds=1", *[item for item in TINY if not item.startswith("optimizer.lr")],
-        "trainer.epochs=2", "launcher=slurm", f"runtime.outputs={tmp_path}", "runtime.workers=2",
+        "hydra.sweeper.final_seeds=1",
+        *[item for item in TINY if not item.startswith("optimizer.lr")], "trainer.epochs=2",
+        "launcher=slurm", f"runtime.outputs={tmp_path}", "runtime.workers=2",
         "runtime.launcher.cpus=1", "runtime.launcher.gpus=0",
     )  # fmt: skip
     ask(
@@ -313,16 +319,22 @@ def start_element(
     """Run an array element in a process of its own; with `stop_after`, tell it that its time is
     over at that epoch.
     """
-    code = (
-        "import sys, cloudpickle; from augean.training.progress import ProgressDisplay; import os, signal\n"
-        "element, last = cloudpickle.load(sys.stdin.buffer)\n"
-        "show = ProgressDisplay.show\n"
-        "def told(self, result):\n"
-        "    show(self, result)\n"
-        "    if result.epoch == last: os.kill(os.getpid(), signal.SIGUSR1)\n"
-        "ProgressDisplay.show = told\n"
-        "element()\n"
-    )
+    code = textwrap.dedent("""
+        import os, signal, sys
+        import cloudpickle
+        from augean.training.progress import ProgressDisplay
+
+        element, last_epoch = cloudpickle.load(sys.stdin.buffer)
+        show = ProgressDisplay.show
+
+        def show_and_signal(self, result):
+            show(self, result)
+            if result.epoch == last_epoch:
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+        ProgressDisplay.show = show_and_signal
+        element()
+    """)
     element = ArrayElement(
         partial(train_run, config, find_address(config).id), str(folder), launcher
     )
@@ -334,7 +346,7 @@ def start_element(
 
 
 @pytest.mark.parametrize("max_requeues", [5, 0])
-def test_an_element_whose_time_is_over_leaves_a_checkpoint_and_goes_back_into_the_queue(
+def test_an_element_out_of_time_leaves_a_checkpoint_and_is_queued_again(
     tiny: Callable[..., Config], tmp_path: Path, max_requeues: int
 ) -> None:
     config = tiny("trainer.epochs=4", "runtime.checkpoint_seconds=1000")
@@ -361,19 +373,25 @@ def test_a_signal_that_comes_within_an_import_is_not_lost(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     # Python drops exceptions of such callbacks, which every import has.
-    code = (
-        "import os, sys, weakref; from augean.config.schema import LauncherConfig"
-        "\nfrom augean.sweeps.slurm import ArrayElement\ndef work():\n    value = {1}\n    reference = weakref.ref(value,"
-        f" lambda _: os.kill(os.getpid(), {int(number)}))\n    del value\n    print('went on',"
-        " flush=True)\nArrayElement(work, os.getcwd(), LauncherConfig(name='slurm'))()\n"
-    )
+    code = textwrap.dedent("""
+        import os, sys, weakref
+        from augean.config.schema import LauncherConfig
+        from augean.sweeps.slurm import ArrayElement
+
+        def work():
+            value = {1}
+            reference = weakref.ref(value, lambda _: os.kill(os.getpid(), int(sys.argv[1])))
+            del value
+            print("went on", flush=True)
+
+        ArrayElement(work, os.getcwd(), LauncherConfig(name="slurm"))()
+    """)
     scontrol = tmp_path / "scontrol"
     scontrol.write_text('#!/bin/sh\necho "$@" > "$(dirname "$0")/requeued"\n')
     scontrol.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
-    )
+    command = [sys.executable, "-c", code, str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 128 + number, done.stderr
     assert "went on" not in done.stdout
     assert (tmp_path / "requeued").exists() == (number == signal.SIGUSR1)
@@ -450,8 +468,8 @@ def test_a_grid_on_a_ray_cluster_of_two_nodes_shares_a_gpu_and_accounts_for_fail
     for package in ("ray", "hydra_plugins.hydra_ray_launcher"):
         pytest.importorskip(package, reason="Ray is not installed: pip install 'augean[ray]'")
     grid = [
-        sys.executable, str(ROOT / "train.py"), "-m", "seed=0,1,2", "trainer.batch_size=32,159", "launcher=ray",
-        "runtime.launcher.gpus=0.5", "runtime.device=cpu",
+        sys.executable, str(ROOT / "train.py"), "-m", "seed=0,1,2", "trainer.batch_size=32,159",
+        "launcher=ray", "runtime.launcher.gpus=0.5", "runtime.device=cpu",
         *[item for item in TINY if not item.startswith("trainer.batch_size")], "trainer.epochs=5",
     ]  # fmt: skip
     command = [sys.executable, "-c", RAY_CLUSTER, str(tmp_path), *grid]

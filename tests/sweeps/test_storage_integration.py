@@ -205,7 +205,8 @@ def test_first_starts_at_one_moment_make_one_study_with_an_exact_budget(
     storage: str, tmp_path: Path
 ) -> None:
     arguments = [
-        *STUDY, "hydra.sweeper.n_trials=5", f"hydra.sweeper.storage={storage}", f"runtime.outputs={tmp_path}/out",
+        *STUDY, "hydra.sweeper.n_trials=5", f"hydra.sweeper.storage={storage}",
+        f"runtime.outputs={tmp_path}/out",
     ]  # fmt: skip
     processes = [start(*arguments) for _ in range(3)]
     for process in processes:

@@ -23,24 +23,16 @@ from omegaconf import OmegaConf
 from augean.errors import AugeanError, RunLocked
 from augean.store.run_directory import run_state
 from augean.store.sweep_record import SweepRecord, read_records
+from augean.sweeps.sampler import make_sampler
 from augean.sweeps.storage import open_storage
 from augean.sweeps.study import RUN, Study, StudySetup
+from augean.sweeps.workers import command_line
+from commands import augean, train, train_command
 from conftest import ROOT, TINY
-from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, command_line
 from waiting import wait_for
 
 SPACE = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "activation=relu,elu"]
 STUDY = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=2"]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), *arguments]
-
-
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=300, cwd=ROOT
-    )
 
 
 def only_record(outputs: Path) -> SweepRecord:
@@ -70,7 +62,7 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
         "hydra.sweeper.final_seeds=2",
         f"runtime.outputs={tmp_path}",
     ]
-    first = run(*arguments)
+    first = train(*arguments)
     assert first.returncode == 0, first.stderr
     assert trial_states(tmp_path) == Counter(COMPLETE=4)
     record = only_record(tmp_path)
@@ -87,17 +79,13 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
     for job in trials:
         summary = json.loads((tmp_path / "runs" / job.run / "summary.json").read_text())
         assert job.score == summary["val_accuracy"]
-    status = subprocess.run(
-        [sys.executable, "-m", "augean", "status", "--outputs", str(tmp_path)],
-        capture_output=True,
-        text=True,
-    )
-    assert f"4 of 4 trials over, best {best.score:.2%}, 2 finished" in status.stdout
-    second = run(*arguments)
+    status = augean("status", "--outputs", str(tmp_path))
+    assert f"4 of 4 trials done, best {best.score:.2%}, 2 finished" in status.stdout
+    second = train(*arguments)
     assert second.returncode == 0, second.stderr
     assert "4 trials, 4 of them over already" in second.stdout
     assert trial_states(tmp_path) == Counter(COMPLETE=4)
-    more = run(*[item.replace("n_trials=4", "n_trials=6") for item in arguments])
+    more = train(*[item.replace("n_trials=4", "n_trials=6") for item in arguments])
     assert more.returncode == 0, more.stderr
     assert trial_states(tmp_path) == Counter(COMPLETE=6)
     assert only_record(tmp_path).num_trials == 6
@@ -105,11 +93,12 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
 
 def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
     arguments = [
-        "-m", "optimizer.lr=0.01,0.1", "seed=range(0,3)", *[item for item in TINY if "optimizer.lr" not in item],
-        "trainer.epochs=1", "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
+        "-m", "optimizer.lr=0.01,0.1", "seed=range(0,3)",
+        *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=1",
+        "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
     ]  # fmt: skip
     for number in (4, 6):
-        done = run(*arguments, f"hydra.sweeper.n_trials={number}")
+        done = train(*arguments, f"hydra.sweeper.n_trials={number}")
         assert done.returncode == 0, done.stderr
     points = [tuple(trial.params.values()) for trial in load_study(tmp_path).trials]
     assert sorted(points) == sorted((rate, seed) for rate in (0.01, 0.1) for seed in range(3))
@@ -122,11 +111,12 @@ def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
 def test_every_sampler_of_the_plugin_asks_for_trials(tmp_path: Path, sampler: str) -> None:
     importlib.import_module("hydra_plugins.hydra_optuna_sweeper.config")  # stores the samplers
     node = ConfigStore.instance().load(f"hydra/sweeper/sampler/{sampler}.yaml").node
-    sweeper = AugeanSweeper(sampler=OmegaConf.create(node))
+    options = OmegaConf.to_container(OmegaConf.create(node))
+    assert isinstance(options, dict)
     numbers = optuna.distributions.FloatDistribution(0, 1, step=0.5 if sampler == "grid" else None)
     space = {"x": numbers, "y": optuna.distributions.CategoricalDistribution(("a", "b"))}
     setup = StudySetup("mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0)
-    study = Study(setup, tmp_path, partial(sweeper._make_sampler, space))
+    study = Study(setup, tmp_path, partial(make_sampler, options, space))
     with study.working():
         for number in range(4):
             trial = study.next()
@@ -137,7 +127,7 @@ def test_every_sampler_of_the_plugin_asks_for_trials(tmp_path: Path, sampler: st
 
 def test_a_seeded_sampler_never_replays_old_points(tmp_path: Path) -> None:
     for number in (2, 4):
-        done = run(
+        done = train(
             *STUDY,
             f"hydra.sweeper.n_trials={number}",
             "hydra.sweeper.sampler.seed=1",
@@ -156,13 +146,13 @@ def test_a_study_with_another_space_direction_or_base_is_refused_with_the_differ
         "hydra.sweeper.study_name=mine",
         f"runtime.outputs={tmp_path}",
     ]
-    assert run(*STUDY, *common).returncode == 0
+    assert train(*STUDY, *common).returncode == 0
     for change, message in (
         ("optimizer.lr=tag(log,interval(1e-2,1))", "space of optimizer.lr: was"),
         ("width.channels=8", "width.channels: was 4, is 8"),
         ("hydra.sweeper.direction=minimize", "direction: was maximize, is minimize"),
     ):
-        done = run(*STUDY, change, *common)
+        done = train(*STUDY, change, *common)
         assert done.returncode == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr
@@ -194,19 +184,20 @@ def test_a_study_with_another_space_direction_or_base_is_refused_with_the_differ
 def test_a_study_that_makes_no_sense_is_refused(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = run("-m", "dataset=digits", *arguments, f"runtime.outputs={tmp_path}")
+    done = train("-m", "dataset=digits", *arguments, f"runtime.outputs={tmp_path}")
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_bad_trials_are_pruned_and_their_runs_can_be_resumed(tmp_path: Path) -> None:
-    done = run(
+    done = train(
         "-m", "optimizer.lr=tag(log,interval(1e-9,0.1))", "trainer.epochs=4",
         *[item for item in TINY if not item.startswith(("optimizer.lr", "trainer.epochs"))],
-        "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
-        "hydra.sweeper.pruner.n_warmup_steps=0",
-        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=3", f"runtime.outputs={tmp_path}",
+        "hydra.sweeper.n_trials=8", "hydra/sweeper/pruner=median",
+        "hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.pruner.n_warmup_steps=0",
+        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=3",
+        f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     states = trial_states(tmp_path)
@@ -218,7 +209,7 @@ def test_bad_trials_are_pruned_and_their_runs_can_be_resumed(tmp_path: Path) -> 
     assert run_state(tmp_path, path, pruned.id) == "interrupted"
     assert (path / "checkpoint.pt").exists()
     assert not (path / "failure.txt").exists()
-    again = run("-cp", str(path), "-cn", "config", f"runtime.outputs={tmp_path}")
+    again = train("-cp", str(path), "-cn", "config", f"runtime.outputs={tmp_path}")
     assert again.returncode == 0, again.stderr
     assert json.loads((path / "summary.json").read_text())["num_resumes"] == 1
 
@@ -226,11 +217,11 @@ def test_bad_trials_are_pruned_and_their_runs_can_be_resumed(tmp_path: Path) -> 
 def test_a_diverged_trial_has_the_worst_score_and_a_failed_one_does_not_count(
     tmp_path: Path,
 ) -> None:
-    done = run(
-        "-m", "optimizer.lr=1e18,0.01", "optimizer=sgd,adam", "optimizer.momentum=0.5", "model=vgg_a",
-        "schedule=constant", *[item for item in TINY if "optimizer.lr" not in item], "hydra.sweeper.n_trials=3",
-        "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=0", "hydra.sweeper.max_failures=50",
-        f"runtime.outputs={tmp_path}",
+    done = train(
+        "-m", "optimizer.lr=1e18,0.01", "optimizer=sgd,adam", "optimizer.momentum=0.5",
+        "model=vgg_a", "schedule=constant", *[item for item in TINY if "optimizer.lr" not in item],
+        "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=0",
+        "hydra.sweeper.max_failures=50", f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     trials = load_study(tmp_path).trials
@@ -247,7 +238,7 @@ def test_a_diverged_trial_has_the_worst_score_and_a_failed_one_does_not_count(
 
 
 def test_too_many_failures_stop_a_study(tmp_path: Path) -> None:
-    done = run(
+    done = train(
         "-m", "optimizer.lr=0.1,0.01", "optimizer=adam", "optimizer.momentum=0.5",
         *[item for item in TINY if "optimizer.lr" not in item], "hydra.sweeper.n_trials=3",
         "hydra.sweeper.max_failures=2", f"runtime.outputs={tmp_path}",
@@ -258,7 +249,7 @@ def test_too_many_failures_stop_a_study(tmp_path: Path) -> None:
 
 
 def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:
-    done = run(
+    done = train(
         *STUDY, "hydra.sweeper.n_trials=7", "runtime.workers=2", f"runtime.outputs={tmp_path}"
     )
     assert done.returncode == 0, done.stderr
@@ -269,9 +260,10 @@ def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:
 
 
 def test_jobs_that_need_hydras_launcher_go_through_it(tmp_path: Path) -> None:
-    done = run(
-        "-m", "activation=choice('relu','elu')", *TINY, "trainer.epochs=1", "hydra.sweeper.n_trials=2",
-        "hydra.sweeper.final_seeds=2", "+hydra.job.env_set.TORCH_SHOW_CPP_STACKTRACES=1", f"runtime.outputs={tmp_path}",
+    done = train(
+        "-m", "activation=choice('relu','elu')", *TINY, "trainer.epochs=1",
+        "hydra.sweeper.n_trials=2", "hydra.sweeper.final_seeds=2",
+        "+hydra.job.env_set.TORCH_SHOW_CPP_STACKTRACES=1", f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert trial_states(tmp_path) == Counter(COMPLETE=2)
@@ -320,13 +312,13 @@ def test_the_trial_of_a_dead_worker_is_queued_again_and_resumed(
     long = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=30"]
     arguments = [*long, "hydra.sweeper.n_trials=2", f"runtime.outputs={tmp_path}"]
     process = subprocess.Popen(
-        command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+        train_command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
     )
     wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.prev.pt")))
     process.send_signal(number)
     process.wait(timeout=60)
     assert trial_states(tmp_path)["RUNNING"] == 1
-    done = run(*arguments)
+    done = train(*arguments)
     assert done.returncode == 0, done.stderr
     states = trial_states(tmp_path)
     assert states["RUNNING"] == states["WAITING"] == 0
@@ -340,7 +332,7 @@ def test_the_trial_of_a_dead_worker_is_queued_again_and_resumed(
 
 def test_rows_and_ablations_need_no_product(tmp_path: Path) -> None:
     setting = [*TINY, "trainer.epochs=1", f"runtime.outputs={tmp_path}"]
-    done = run(
+    done = train(
         "-m",
         'hydra.sweeper.rows={plain:[],both:["activation=elu","optimizer=adam"]}',
         "seed=0,1",
@@ -354,7 +346,7 @@ def test_rows_and_ablations_need_no_product(tmp_path: Path) -> None:
         ("plain", 1),
         ("both", 1),
     ]
-    done = run("-m", "hydra.sweeper.ablate={activation:[relu,elu],optimizer:[adam]}", *setting)
+    done = train("-m", "hydra.sweeper.ablate={activation:[relu,elu],optimizer:[adam]}", *setting)
     assert done.returncode == 0, done.stderr
     assert "4 runs, 1 of them there already" in done.stdout
     other = next(item for item in read_records(tmp_path)[0] if item.name != record.name)
@@ -373,16 +365,16 @@ def test_a_table_of_winners_names_every_rows_budget_and_space(tmp_path: Path) ->
         "trainer.epochs=1",
         f"runtime.outputs={there}",
     ]
-    early = run("-cd", "sweeps", "-cn", "table4_tuned", *setting)
+    early = train("-cd", "sweeps", "-cn", "table4_tuned", *setting)
     assert early.returncode == 1
     assert "study:tune_sgd has no record" in early.stderr
     for name in ("sgd", "adam", "adagrad", "rmsprop"):
-        done = run("-cd", "sweeps", "-cn", f"tune_{name}", "hydra.sweeper.n_trials=2", *setting)
+        done = train("-cd", "sweeps", "-cn", f"tune_{name}", "hydra.sweeper.n_trials=2", *setting)
         assert done.returncode == 0, done.stderr
     there.rename(
         moved
     )  # the studies' records say where they ran, which is not where the table is to be made
-    done = run("-cd", "sweeps", "-cn", "table4_tuned", *setting[:-1], f"runtime.outputs={moved}")
+    done = train("-cd", "sweeps", "-cn", "table4_tuned", *setting[:-1], f"runtime.outputs={moved}")
     assert done.returncode == 0, done.stderr
     assert not there.exists()
     table = next(item for item in read_records(moved)[0] if item.name.startswith("table4_tuned"))
@@ -399,40 +391,30 @@ def test_a_promoted_winner_is_the_same_run_as_an_experiment(tmp_path: Path) -> N
         "runtime.allowed_packages=[strange]",
         f"runtime.outputs={tmp_path}/out",
     ]
-    study = run(*STUDY, "hydra.sweeper.n_trials=2", "schedule=cosine", *place)
+    study = train(*STUDY, "hydra.sweeper.n_trials=2", "schedule=cosine", *place)
     assert study.returncode == 0, study.stderr
     record = only_record(tmp_path / "out")
     evil = "Winner\nruntime: {allowed_packages: [os]}"
     replace(record, title=evil).write(tmp_path / "out")
     target = tmp_path / "conf" / "experiment" / "mine.yaml"
-    promote = [
-        sys.executable,
-        "-m",
-        "augean",
-        "promote",
-        record.name,
-        "--outputs",
-        f"{tmp_path}/out",
-        "--to",
-        str(target),
-    ]
-    done = subprocess.run(promote, capture_output=True, text=True)
+    promote = ["promote", record.name, "--outputs", f"{tmp_path}/out", "--to", str(target)]
+    done = augean(*promote)
     assert done.returncode == 0, done.stderr
     assert f"of {record.num_trials}" in target.read_text()
     assert "runtime" not in yaml.safe_load(
         target.read_text()
     )  # neither this machine's folders nor a stranger's wish
-    again = run(
+    again = train(
         "experiment=mine", "--config-dir", str(tmp_path / "conf"), f"runtime.outputs={tmp_path}/out"
     )
     assert "already finished" in again.stdout, again.stderr
-    refused = subprocess.run(promote, capture_output=True, text=True)
+    refused = augean(*promote)
     assert refused.returncode == 1
     assert "exists" in refused.stderr
 
 
 def test_missing_data_ends_a_study_at_once_and_costs_no_trial(tmp_path: Path) -> None:
-    done = run(
+    done = train(
         *SPACE,
         "runtime.device=cuda:99",
         "dataset=digits",
@@ -464,12 +446,12 @@ def test_a_storage_that_cannot_be_opened_is_one_message(
 def test_workers_without_a_shared_output_folder_are_refused(tmp_path: Path) -> None:
     common = [*STUDY, "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=mine"]
     storage = f"hydra.sweeper.storage=sqlite:///{tmp_path}/studies.db"
-    first = run(*common, storage, f"runtime.outputs={tmp_path}/a")
+    first = train(*common, storage, f"runtime.outputs={tmp_path}/a")
     assert first.returncode == 0, first.stderr
     (tmp_path / "a").rename(tmp_path / "b")
-    moved = run(*common, storage, f"runtime.outputs={tmp_path}/b")
+    moved = train(*common, storage, f"runtime.outputs={tmp_path}/b")
     assert moved.returncode == 0, moved.stderr
-    other = run(*common, storage, f"runtime.outputs={tmp_path}/c")
+    other = train(*common, storage, f"runtime.outputs={tmp_path}/c")
     assert other.returncode == 1
     assert "runtime.outputs: was" in other.stderr
 

@@ -20,7 +20,7 @@ def images(count: int, size: int = SIZE) -> Tensor:
     return torch.randint(1, 256, (count, size, size, 3), dtype=torch.uint8)
 
 
-def test_every_result_is_a_crop_of_the_padded_image_and_all_of_them_are_equally_likely() -> None:
+def test_every_result_is_a_crop_of_the_padded_image_and_all_are_equally_likely() -> None:
     image = images(1)
     padded = pad(image, PADDING)
     chw = padded[0].permute(2, 0, 1)

@@ -82,7 +82,7 @@ def test_a_missing_package_is_told_with_its_install_line_before_any_work(
 
 def test_an_unknown_logger_is_refused_with_the_choices(tiny: Make) -> None:
     with pytest.raises(
-        ConfigError, match=r"runtime\.loggers=\['mlflow'\]: must be one of tensorboard, wandb"
+        ConfigError, match=r"runtime\.loggers=\[mlflow\]: must be one of tensorboard, wandb"
     ):
         tiny("runtime.loggers=[mlflow]")
 

@@ -319,7 +319,7 @@ def test_momentum_that_begins_at_zero_is_that_of_torch() -> None:
     ],
     ids=["memory", "recording", "signal"],
 )
-def test_why_a_step_cannot_be_recorded_is_told_whether_or_not_the_end_of_the_recording_fails_too(
+def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
     tiny: Make,
     monkeypatch: pytest.MonkeyPatch,
     error: BaseException,

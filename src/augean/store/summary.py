@@ -22,9 +22,11 @@ DIGESTED_FILES = (
     "metrics.csv",
     "model.json",
     "confusion.csv",
+    "correct.npy",
     "steps.npy",
     "probe.csv",
     "best.pt",
+    "state.pt",
 )
 """Files whose sha256 the summary holds."""
 
@@ -97,6 +99,17 @@ class RunSummary:
     device: str | None = None
     precision: str | None = None
     threads: int | None = None
+    instruction_set: str | None = None
+    """Of the processor, as torch uses it on CPUs, such as AVX512."""
+    torch_settings: dict[str, Any] | None = None
+    """Settings of torch that differ from its defaults, by name; None: not recorded."""
+    dead_units: dict[str, float] | None = None
+    """Share of the channels that are zero on every test image, by layer; None: not recorded, or the
+    activation is never zero."""
+    data_digest: str | None = None
+    """Content digest of the data set, as it is in the run id; None: not recorded."""
+    code_digests: dict[str, str] | None = None
+    """Digest of each file of own code that is in the run id, by its path; None: not recorded."""
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str | None = None
     host: str | None = None
@@ -299,6 +312,10 @@ def _texts(value: Any) -> dict[str, str]:
     return {name: _text(text) for name, text in _mapping(value).items()}
 
 
+def _fractions(value: Any) -> dict[str, float]:
+    return {name: _fraction(share) for name, share in _mapping(value).items()}
+
+
 def _divergence(value: Any) -> Divergence:
     content = _mapping(value)
     step, last_loss = content.get("step"), content.get("last_loss")
@@ -335,6 +352,11 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "device": _text,
     "precision": _text,
     "threads": _count,
+    "instruction_set": _text,
+    "torch_settings": _mapping,
+    "dead_units": _fractions,
+    "data_digest": _text,
+    "code_digests": _texts,
     "versions": _texts,
     "git_commit": _text,
     "host": _text,
