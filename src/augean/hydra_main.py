@@ -15,6 +15,7 @@ from augean.config.command_line import check_command_line
 from augean.config.compose import register
 from augean.config.override_errors import explain_error
 from augean.config.paths import config_dir
+from augean.config.sweeper_options import check_sweeper
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError, UsageError
 from augean.runs.execute import execute, print_outcome
@@ -27,9 +28,12 @@ function."""
 
 def task(raw: DictConfig) -> float:
     """Run a single command, or a sweep's job that a launcher has brought elsewhere."""
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
         from augean.sweeps.job import run_job
 
+        # A sweep file may choose a sweeper of Hydra's, which knows nothing of records.
+        check_sweeper(hydra_config.runtime.choices["hydra/sweeper"])
         return run_job(parse_config(raw))
     try:
         config = parse_config(raw)
@@ -89,8 +93,8 @@ def _may_be_sweep(options: Namespace) -> bool:
 
 
 def _in_task(error: BaseException) -> bool:
-    """Whether an exception comes out of a run, where it is a fault of the program and wants its
-    traceback.
+    """Return whether an exception comes out of a run, where it is a fault of the program and wants
+    its traceback.
     """
     traceback = error.__traceback__
     while traceback is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from augean.config.schema import Config
-from augean.config.sweeper_schema import AugeanSweeperConfig, OptunaSweeperConfig
+from augean.config.sweeper_schema import SWEEPERS, AugeanSweeperConfig, OptunaSweeperConfig
 from augean.config.validation import walk_fields
 from augean.errors import ConfigError
 
@@ -54,17 +54,26 @@ def read_options(master: DictConfig) -> SweepOptions:
             sweeper that is neither.
     """
     choice = master.hydra.runtime.choices["hydra/sweeper"]
+    check_sweeper(choice)
     node = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
     assert isinstance(node, dict)
     values = {str(key): value for key, value in node.items() if value is not None}
-    if choice == "augean":
-        return SweepOptions(sweeper=AugeanSweeperConfig(**values))
     if choice == "optuna":
         return _translate(OptunaSweeperConfig(**values), master.runtime.workers)
-    raise ConfigError(
-        f"hydra/sweeper: {choice} is not a sweeper that leaves a record; leave the line out of the"
-        " sweep file, Augean's own runs grids and studies"
-    )
+    return SweepOptions(sweeper=AugeanSweeperConfig(**values))
+
+
+def check_sweeper(choice: str) -> None:
+    """Check the option of the config group `hydra/sweeper` that a sweep file chooses.
+
+    Raises:
+        ConfigError: for a sweeper that Augean neither has nor translates.
+    """
+    if choice not in SWEEPERS:
+        raise ConfigError(
+            f"hydra/sweeper: {choice} is not a sweeper that leaves a record; leave the line out of"
+            " the sweep file, Augean's own runs grids and studies"
+        )
 
 
 def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
@@ -150,10 +159,14 @@ def space_text(key: str, item: Mapping[str, Any]) -> str:
         step = None if item.get("step") is None else Decimal(str(item["step"]))
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"{place}={item}: needs numbers low and high") from error
+    # Hydra takes the ends of an interval for real numbers, unless they are cast.
+    interval = f"interval({low}, {high})"
+    if number is int:
+        interval = f"int({interval})"
     if item.get("log"):
-        return f"tag(log, interval({low}, {high}))"
+        return f"tag(log, {interval})"
     if step is None or step <= 0:
-        return f"interval({low}, {high})"
+        return interval
     # A range of Hydra's leaves its end out, a distribution of Optuna's has it.
     num_steps = math.floor((Decimal(str(high)) - Decimal(str(low))) / step)
     return f"range({low}, {Decimal(str(low)) + (num_steps + 1) * step}, {step})"

@@ -10,7 +10,6 @@ from typing import Any
 from omegaconf import MISSING
 
 SWEEPER_CLASS = "augean.sweeps.hydra_plugin.AugeanSweeper"
-OPTUNA_SWEEPER_CLASS = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 
 
 @dataclass
@@ -54,7 +53,8 @@ class OptunaSweeperConfig:
     """
 
     defaults: list[Any] = field(default_factory=lambda: ["_self_", {"sampler": "tpe"}])
-    _target_: str = OPTUNA_SWEEPER_CLASS
+    # Optuna's own sweeper would run a study in memory, without a record.
+    _target_: str = SWEEPER_CLASS
     sampler: Any = MISSING
     direction: Any = None
     """null: maximize, as the objective is always the validation accuracy; Optuna's own default

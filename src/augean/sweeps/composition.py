@@ -19,11 +19,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
-from hydra.plugins.plugin import Plugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -163,8 +161,3 @@ def job_error(result: JobReturn) -> Exception | None:
     if result.status != JobStatus.FAILED:
         return None
     return cast(Exception, result._return_value)
-
-
-def replace_plugin(name: str, plugin: type[Plugin]) -> None:
-    """Make Hydra instantiate `plugin` where a config names the class `name`."""
-    Plugins.instance().class_name_to_class[name] = plugin

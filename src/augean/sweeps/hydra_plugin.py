@@ -11,8 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from augean.config.sweeper_options import read_options
-from augean.config.sweeper_schema import OPTUNA_SWEEPER_CLASS
-from augean.sweeps.composition import Composition, replace_plugin
+from augean.sweeps.composition import Composition
 from augean.sweeps.grid import run_grid
 from augean.sweeps.job import JobRunner
 from augean.sweeps.plan import plan_sweep
@@ -26,8 +25,6 @@ def register_sweeper() -> None:
     run. Nor do tasks of Ray need one, as they get a composed config and call the task alone.
     """
     Plugins.instance().register(AugeanSweeper)
-    # A file with `override hydra/sweeper: optuna` would run a study in memory, without a record.
-    replace_plugin(OPTUNA_SWEEPER_CLASS, AugeanSweeper)
 
 
 class AugeanSweeper(Sweeper):

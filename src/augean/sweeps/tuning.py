@@ -51,7 +51,7 @@ def run_study(
         tuning.work(float(os.environ[WORKER]))
         raise SystemExit(0)
     print(
-        f"Study {setup.name}: {setup.num_trials} trials, {study.num_over()} of them over already.",
+        f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them over already.",
         flush=True,
     )
     tuning.write_record()
@@ -129,7 +129,7 @@ class Tuning:
 
     def is_complete(self) -> bool:
         """Return whether the study has its trials and the winner all of its runs."""
-        if self.study.num_over() < self.study.setup.num_trials:
+        if self.study.num_done() < self.study.setup.num_trials:
             return False
         return all(find_outcome(job.address) is not None for job in self._plan_final_jobs())
 
@@ -145,7 +145,7 @@ class Tuning:
             point = assignments(trial.params)
             try:
                 job = self._plan_one(point, f"trial {trial.number}")
-                self.study.note_run(trial, job.address.id, job.address.path.name, job.config.seed)
+                self.study.note_run(trial, job.as_sweep_job())
                 self.write_record()
                 print(f"[trial {trial.number}] {' '.join(point)}", flush=True)
                 environment = self.study.environment(trial)
