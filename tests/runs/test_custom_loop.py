@@ -21,7 +21,7 @@ from augean.config.schema import Config
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.report import make_report
 from augean.runs.address import RunAddress, find_address
-from augean.runs.custom_loop import CustomRun
+from augean.runs.custom_run import CustomRun
 from augean.store.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint, save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state

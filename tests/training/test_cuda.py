@@ -11,9 +11,10 @@ from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.runs.address import build_source
 from augean.runs.execute import execute
-from augean.training.build import build_model, build_optimizer
+from augean.training.build import build_model
 from augean.training.data import load_data
 from augean.training.step import WARMUP_STEPS, Step
+from contexts import make_context
 
 pytestmark = [
     pytest.mark.cuda,
@@ -144,9 +145,9 @@ def test_compiled_steps_equal_eager_ones(tiny: Make, tmp_path: Path, graph: bool
 def test_no_step_waits_for_the_device(tiny: Make) -> None:
     config = tiny("runtime.device=cuda", "trainer.precision=bf16", "trainer.epochs=3")
     data = load_data(build_source(config), 40, None, 0, torch.device("cuda"))
-    network = build_model(config, len(data.classes)).cuda()
-    optimizer = build_optimizer(config, network)
-    step = Step(network, optimizer, torch.amp.GradScaler("cuda", enabled=False), data.train, config)
+    step = Step(
+        make_context(config, data.train, network=build_model(config, len(data.classes)).cuda())
+    )
     index = torch.arange(32, device="cuda")
     for _ in range(WARMUP_STEPS + 1):
         step.set_rate(0.1)
@@ -168,9 +169,7 @@ def test_a_model_that_reads_from_the_device_is_named_with_its_remedy(tiny: Make)
 
     config = tiny("runtime.device=cuda")
     data = load_data(build_source(config), 40, None, 0, torch.device("cuda"))
-    network = Reading(3, 4).cuda()
-    optimizer = build_optimizer(config, network)
-    step = Step(network, optimizer, torch.amp.GradScaler("cuda", enabled=False), data.train, config)
+    step = Step(make_context(config, data.train, network=Reading(3, 4).cuda()))
     for _ in range(WARMUP_STEPS):
         step(torch.arange(32, device="cuda"))
     with pytest.raises(ConfigError, match=r"runtime\.cuda_graph=false"):

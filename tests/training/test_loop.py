@@ -17,13 +17,13 @@ from torch.nn import functional
 from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
-from augean.training.build import build_model, build_optimizer
+from augean.training.build import build_model
 from augean.training.data import Split
 from augean.training.device import algorithms, choose_layout, seed_all
 from augean.training.loop import evaluate, fit
-from augean.training.lr_schedule import LRSchedule
 from augean.training.results import DivergedError, EpochResult
 from augean.training.step import WARMUP_STEPS, Step, begin_momentum, compile_network
+from contexts import make_context
 
 Make = Callable[..., Config]
 CLASSES = 4
@@ -38,25 +38,9 @@ def make_split(count: int, seed: int = 0, size: int = 16) -> Split:
     return Split(images.to(torch.uint8), labels)
 
 
-def prepare(
-    config: Config, count: int
-) -> tuple[nn.Module, torch.optim.Optimizer, LRSchedule, torch.amp.GradScaler]:
-    seed_all(config.seed, 0)
-    network = build_model(config, CLASSES)
-    network = network.to(memory_format=choose_layout(network, CPU))
-    num_steps = math.ceil(count / config.trainer.batch_size) * config.trainer.epochs
-    schedule = LRSchedule(config.schedule, config.optimizer.lr, num_steps)
-    return (
-        network,
-        build_optimizer(config, network),
-        schedule,
-        torch.amp.GradScaler("cpu", enabled=False),
-    )
-
-
 def run_fit(config: Config, train: Split, val: Split | None) -> tuple[list[EpochResult], nn.Module]:
-    network, optimizer, schedule, scaler = prepare(config, len(train))
-    return list(fit(network, optimizer, schedule, scaler, train, val, config)), network
+    context = make_context(config, train, val)
+    return list(fit(context)), context.network
 
 
 class Remember(nn.Module):
@@ -84,17 +68,8 @@ def test_each_image_is_visited_once_an_epoch_in_a_new_order(tiny: Make, batch_si
     )
     network = Remember()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    schedule = LRSchedule(config.schedule, 0.1, 100)
     epochs = []
-    for _ in fit(
-        network,
-        optimizer,
-        schedule,
-        torch.amp.GradScaler("cpu", enabled=False),
-        split,
-        split,
-        config,
-    ):
+    for _ in fit(make_context(config, split, split, network=network, optimizer=optimizer)):
         assert [len(batch) for batch in network.seen[:-1]] == [batch_size] * (len(network.seen) - 1)
         epochs.append(torch.cat(network.seen).round().int().tolist())
         network.seen.clear()
@@ -106,7 +81,8 @@ def naive_loop(config: Config, train: Split, val: Split) -> tuple[list[float], n
     """One step after the other as a textbook has it: torch's own scheduler and `loss.item()` each
     step.
     """
-    network, optimizer, _, _ = prepare(config, len(train))
+    context = make_context(config, train)
+    network, optimizer = context.network, context.optimizer
     regularization = config.regularization
     smoothing = regularization.label_smoothing
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -197,7 +173,7 @@ def test_the_epochs_numbers_are_means_over_its_images(tiny: Make) -> None:
 
 def test_evaluation_is_the_plain_mean_over_all_images(tiny: Make) -> None:
     config, split = tiny(), make_split(1003, size=8)
-    network = prepare(config, 100)[0].eval()
+    network = make_context(config, make_split(100)).network.eval()
     score = evaluate(network, split, config)
     mean, std = torch.tensor(config.dataset.mean), torch.tensor(config.dataset.std)
     with torch.no_grad():
@@ -241,8 +217,7 @@ def test_fit_asks_its_tracker_for_every_step(tiny: Make) -> None:
             steps.append(number)
             yield number
 
-    network, optimizer, schedule, scaler = prepare(config, len(train))
-    list(fit(network, optimizer, schedule, scaler, train, None, config, track=track))
+    list(fit(make_context(config, train), track=track))
     assert steps == [0, 1, 2, 0, 1, 2]
 
 
@@ -265,9 +240,8 @@ def test_reduced_precision_stays_in_a_band_around_fp32(tiny: Make, precision: st
     train, curves = make_split(150), []
     for name in ("fp32", precision):
         config = tiny(f"trainer.precision={name}", "optimizer.lr=0.001")
-        network, optimizer, schedule, _ = prepare(config, len(train))
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=name == "fp16")
-        results = fit(network, optimizer, schedule, scaler, train, None, config)
+        results = fit(make_context(config, train, scaler=scaler))
         curves.append([loss for result in results for loss in result.step_losses])
     assert curves[1] == pytest.approx(curves[0], abs=0.1)
     assert curves[1] != curves[0]
@@ -282,12 +256,12 @@ def test_a_first_step_that_overflows_in_fp16_leaves_no_trace_in_fused_sgd(
     config.optimizer.arguments["fused"] = True
     train, curves = make_split(150), []
     for scale in (2.0**40, 2.0**10):
-        network, optimizer, schedule, _ = prepare(config, len(train))
         scaler = torch.amp.GradScaler("cpu", init_scale=scale, backoff_factor=2.0**-30)
+        context = make_context(config, train, scaler=scaler)
         with algorithms(deterministic=True):
-            results = list(fit(network, optimizer, schedule, scaler, train, None, config))
+            results = list(fit(context))
         curves.append([loss for result in results for loss in result.step_losses])
-        assert all(value.isfinite().all() for value in network.state_dict().values())
+        assert all(value.isfinite().all() for value in context.network.state_dict().values())
     assert curves[0][0] == curves[1][0]
     assert curves[0] != curves[1]  # a step was left out
 
@@ -338,9 +312,9 @@ def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
         raise type(error)(*error.args)
 
     config, train = tiny(), make_split(64)
-    network, optimizer, _, scaler = prepare(config, len(train))
-    step = Step(network, optimizer, scaler, train, config)
-    step.records, step.num_eager = True, 0
+    step = Step(make_context(config, train))
+    step.captures = True
+    step.num_eager = 0
     monkeypatch.setattr(torch.cuda, "CUDAGraph", StandInGraph)
     monkeypatch.setattr(torch.cuda, "graph", recording)
     monkeypatch.setattr(step, "gradient", fail)
@@ -354,7 +328,7 @@ def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
 
 
 class StandInGraph:
-    """Records a step as the function that makes it, so that what `fit.Step` keeps around a graph
+    """Captures a step as the function that makes it, so that what `Step` keeps around a graph
     runs on the CPU.
 
     What a real graph does (fixed memory, no host code on replay) is in tests/training/test_cuda.py.
@@ -384,7 +358,8 @@ def test_replayed_steps_with_short_batches_between_equal_eager_ones(
     class Replaying(Step):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
-            self.records, self.whole = True, whole
+            self.captures = True
+            self.whole = whole
 
         def set_rate(self, rate: float) -> None:
             for group in self.optimizer.param_groups:
@@ -393,7 +368,7 @@ def test_replayed_steps_with_short_batches_between_equal_eager_ones(
         def _aside(self, index: Tensor) -> tuple[Tensor, Tensor]:
             return self.eager(*self.batch(index))
 
-        def _record(self, index: Tensor) -> None:
+        def _capture(self, index: Tensor) -> None:
             self.index, self.graph = index.clone(), graph  # type: ignore[assignment]
             self.gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
             self.result = torch.zeros(()), torch.zeros(())
@@ -433,7 +408,8 @@ def test_schedules_of_the_fast_loop_equal_torchs_own_over_50_steps(
     config = tiny("trainer.epochs=10", f"schedule={name}", "schedule.warmup=0.2")
     train, val = make_split(150), make_split(40, seed=1)
     results, _ = run_fit(config, train, val)
-    reference, optimizer, _, _ = prepare(config, len(train))
+    context = make_context(config, train)
+    reference, optimizer = context.network, context.optimizer
     warmup = torch.optim.lr_scheduler.LinearLR(
         optimizer, 1 / 10, 1.0, 9
     )  # step 0 has a tenth, step 9 the whole rate
@@ -552,13 +528,7 @@ def fake_gradient(config: Config, build: Callable[[], nn.Module] | None = None) 
         train = Split(
             torch.zeros(160, 16, 16, 3, dtype=torch.uint8), torch.zeros(160, dtype=torch.int64)
         )
-        step = Step(
-            network,
-            build_optimizer(config, network),
-            torch.amp.GradScaler(enabled=False),
-            train,
-            config,
-        )
+        step = Step(make_context(config, train, network=network))
         loss, _ = step.gradient(*step.batch(torch.arange(32)))
         assert all(parameter.grad is not None for parameter in network.parameters())
     return loss

@@ -1,5 +1,6 @@
-"""Run Augean's training core as an entry of `augean bench`: `augean.training.loop`, as a run uses
-it, on random images.
+"""Run Augean's training core as an entry of `augean bench`.
+
+It is `augean.training.loop`, as a run uses it, on random images.
 """
 
 import math
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from augean.benchmark.entry import NUM_CLASSES, Entry
-from augean.training.build import build_optimizer
+from augean.training.build import TrainingContext, build_optimizer
 from augean.training.data import Split
 from augean.training.device import algorithms, choose_layout
 from augean.training.loop import fit
@@ -24,8 +25,15 @@ def main() -> None:
     network = entry.build_network()
     network = network.to(memory_format=choose_layout(network, device))
     num_steps = math.ceil(entry.images / config.trainer.batch_size) * entry.epochs
-    schedule = LRSchedule(config.schedule, config.optimizer.lr, num_steps)
-    scaler = torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16")
+    context = TrainingContext(
+        config=config,
+        network=network,
+        optimizer=build_optimizer(config, network),
+        schedule=LRSchedule(config.schedule, config.optimizer.lr, num_steps),
+        scaler=torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16"),
+        train=train,
+        val=None,
+    )
 
     def track(steps: Iterable[int]) -> Iterator[int]:
         for step in steps:
@@ -33,16 +41,7 @@ def main() -> None:
             entry.end_step()
 
     with algorithms(config.trainer.deterministic):
-        results = fit(
-            network,
-            build_optimizer(config, network),
-            schedule,
-            scaler,
-            train,
-            None,
-            config,
-            track=track,
-        )
+        results = fit(context, track=track)
         while len(entry.epoch_seconds) < entry.epochs:
             with entry.epoch():
                 next(results)

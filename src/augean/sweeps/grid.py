@@ -10,7 +10,7 @@ from functools import partial
 from augean.config.schema import Config
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.runs.address import RunAddress, RunOutcome, find_outcome
-from augean.runs.execute import note_failure
+from augean.runs.session import note_failure
 from augean.store.locks import is_locked
 from augean.store.run_directory import run_state
 from augean.store.summary import RunState

@@ -1,9 +1,12 @@
-"""Build activation, network and optimizer from their config nodes, with every mistake refused by
-name.
+"""Build what a config names: activation, network, optimizer, and all that the training loop needs.
+
+Every mistake is refused with its key.
 """
 
 import inspect
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,6 +16,9 @@ from torch import nn
 from augean.config.instantiate import check_arguments, find_class
 from augean.config.schema import Config
 from augean.errors import ConfigError
+from augean.training.data import Data, Split
+from augean.training.device import choose_layout, seed_all
+from augean.training.lr_schedule import LRSchedule
 
 T = TypeVar("T")
 ON_CUDA: dict[type, dict[str, Any]] = {
@@ -21,8 +27,54 @@ ON_CUDA: dict[type, dict[str, Any]] = {
     torch.optim.AdamW: {"fused": True, "capturable": True},
     torch.optim.RMSprop: {"foreach": True, "capturable": True},
 }
-"""The fastest form of each optimizer whose step can be recorded in a CUDA graph. RMSprop has no
-fused form; Adagrad reads its step count on the host, so it cannot be recorded."""
+"""The fastest form of each optimizer whose step can be captured in a CUDA graph.
+
+RMSprop has no fused form. Adagrad reads its step count on the host, so it cannot be captured.
+"""
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """What a run trains with. Training changes network, optimizer, schedule and scaler in place."""
+
+    config: Config
+    network: nn.Module
+    """On the device of `train`, like the optimizer's state."""
+    optimizer: torch.optim.Optimizer
+    schedule: LRSchedule
+    scaler: torch.amp.GradScaler
+    """Scales the loss in fp16; disabled in other precisions."""
+    train: Split
+    val: Split | None
+    """None where nothing is held out."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.images.device
+
+
+def build_context(config: Config, data: Data, device: torch.device) -> TrainingContext:
+    """Build all that a run trains with, in its initial state, from `config.seed`.
+
+    Args:
+        device: that of the data.
+
+    Raises:
+        ConfigError: when the network or the optimizer cannot be built.
+    """
+    seed_all(config.seed, 0)
+    network = build_model(config, len(data.classes)).to(device)
+    network = network.to(memory_format=choose_layout(network, device))
+    num_steps = math.ceil(len(data.train) / config.trainer.batch_size) * config.trainer.epochs
+    return TrainingContext(
+        config=config,
+        network=network,
+        optimizer=build_optimizer(config, network),
+        schedule=LRSchedule(config.schedule, config.optimizer.lr, num_steps),
+        scaler=torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16"),
+        train=data.train,
+        val=data.val,
+    )
 
 
 def _construct(key: str, cls: Callable[..., T], **arguments: Any) -> T:
@@ -34,7 +86,7 @@ def _construct(key: str, cls: Callable[..., T], **arguments: Any) -> T:
 
 
 def build_activation(config: Config) -> Callable[[], nn.Module]:
-    """A factory: each call gives a fresh activation module."""
+    """Return a factory of which each call gives a fresh activation module."""
     node = config.activation
     cls = find_class("activation._target_", node._target_, nn.Module)
     check_arguments("activation.arguments", cls, node.arguments)
@@ -55,7 +107,7 @@ def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
 
 
 def build_model(config: Config, num_classes: int) -> nn.Module:
-    """The network, initialised from torch's default generator.
+    """Build the network, initialised from torch's default generator.
 
     `model.init=xavier_normal` (Glorot and Bengio 2010) applies to the weights of all convolutions
     and linear layers.
@@ -99,7 +151,7 @@ def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, A
 
 
 def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer over all parameters, with `regularization.weight_decay` on every one of them.
+    """Build the optimizer of all parameters, with `regularization.weight_decay` on each of them.
 
     Args:
         network: on the device where it is trained, which decides the optimizer's implementation.

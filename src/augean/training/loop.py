@@ -1,122 +1,158 @@
-"""The training loop: plain PyTorch, no host synchronisation inside an epoch, all randomness from
-(seed, epoch).
+"""The training loop: plain PyTorch, without host synchronisation inside an epoch.
 
-`fit` is a generator of epoch results; logging, checkpoints, progress and signals are its consumer's
-business.
+All randomness comes from (seed, epoch). `fit` is a generator of epoch results; logging,
+checkpoints, progress and signals are its consumer's business.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from augean.config.schema import Config
+from augean.training.build import TrainingContext
 from augean.training.data import Split
 from augean.training.device import autocast, seed_all
 from augean.training.loss_landscape import ProbeRow
-from augean.training.lr_schedule import LRSchedule
 from augean.training.results import DivergedError, EpochResult, Score
 from augean.training.step import Inputs, Step, begin_momentum, probe_step
 
 EVALUATION_BATCH = 1000
+"""Images of one forward pass."""
+Track = Callable[[Iterable[int]], Iterable[int]]
+"""Wraps the range of an epoch's steps, for a progress bar."""
+
+
+@dataclass(frozen=True)
+class TrainedEpoch:
+    """What one pass over the training set gives, before the validation."""
+
+    first_lr: float
+    step_losses: Tensor
+    """fp32 [steps], on the CPU."""
+    num_right: Tensor
+    """Scalar, on the device: right predictions on the augmented images."""
+    seconds: float
+    probes: list[ProbeRow]
 
 
 def fit(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: LRSchedule,
-    scaler: torch.amp.GradScaler,
-    train: Split,
-    val: Split | None,
-    config: Config,
-    *,
-    first_epoch: int = 1,
-    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+    context: TrainingContext, *, first_epoch: int = 1, track: Track = iter
 ) -> Iterator[EpochResult]:
     """Train from `first_epoch` to the last one, yielding after each.
-
-    Args:
-        network: on the device of `train`, like the optimizer's state; both are changed in place.
-        scaler: for fp16; a disabled one otherwise.
-        track: wraps the range of an epoch's steps, for a progress bar.
 
     Raises:
         DivergedError: after an epoch with a loss, in training or validation, that is NaN or
             infinite.
-        ConfigError: when a step cannot be recorded as a CUDA graph.
+        ConfigError: when a step cannot be captured as a CUDA graph.
     """
-    device, batch_size = train.images.device, config.trainer.batch_size
-    step, num_images = Step(network, optimizer, scaler, train, config), len(train)
+    config = context.config
+    step = Step(context)
+    for epoch in range(first_epoch, config.trainer.epochs + 1):
+        trained = train_epoch(context, step, epoch, track)
+        finite = trained.step_losses.isfinite()
+        if not finite.all():
+            first_bad = int((~finite).nonzero()[0])
+            raise DivergedError(epoch, trained.step_losses[:first_bad].tolist(), trained.probes)
+        score = None
+        if context.val is not None:
+            score = evaluate(context.network, context.val, config)
+            # The blow of the last step shows only here.
+            if not math.isfinite(score.loss):
+                raise DivergedError(epoch, trained.step_losses.tolist(), trained.probes)
+        context.schedule.end_epoch(score.loss if score else None)
+        yield epoch_result(context, epoch, trained, score)
+
+
+def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) -> TrainedEpoch:
+    """Train on every image once, in an order that depends on (seed, epoch) alone."""
+    config = context.config
+    batch_size = config.trainer.batch_size
+    num_images = len(context.train)
     num_steps = math.ceil(num_images / batch_size)
+    seed_all(config.seed, epoch)
+    if config.trainer.reset_optimizer == "epoch":
+        context.optimizer.state.clear()
+    if context.scaler.is_enabled():
+        begin_momentum(context.optimizer)
+    context.network.train()
+
+    start = time.perf_counter()
+    order = torch.randperm(num_images, device=context.device)  # int64 [N]
+    losses = torch.zeros(num_steps, device=context.device)
+    num_right = torch.zeros((), device=context.device)
+    probes: list[ProbeRow] = []
+    steps_before = (epoch - 1) * num_steps
+    for number in track(range(num_steps)):
+        index = order[number * batch_size : (number + 1) * batch_size]
+        total = steps_before + number
+        lr = context.schedule.rate(total)
+        step.set_rate(lr)
+        if config.record.probe_every and total % config.record.probe_every == 0:
+            images, labels = step.batch(index)
+            for row in probe_step(context.network, images, labels, step.make_inputs, config, lr):
+                probes.append({"step": total, "lr": lr, **row})
+            loss, right = step.eager(images, labels)
+        else:
+            loss, right = step(index)
+        losses[number] = loss
+        num_right += right
+    step_losses = losses.cpu()  # the epoch's only synchronisation
+    return TrainedEpoch(
+        first_lr=context.schedule.rate(steps_before),
+        step_losses=step_losses,
+        num_right=num_right,
+        seconds=time.perf_counter() - start,
+        probes=probes,
+    )
+
+
+def epoch_result(
+    context: TrainingContext, epoch: int, trained: TrainedEpoch, score: Score | None
+) -> EpochResult:
+    """Return the numbers of an epoch; means are over images, so a short last batch counts less.
+
+    Args:
+        score: on the validation split.
+    """
+    batch_size = context.config.trainer.batch_size
+    num_images = len(context.train)
+    num_steps = len(trained.step_losses)
     sizes = torch.full((num_steps,), batch_size, dtype=torch.float64)
     sizes[-1] = num_images - batch_size * (num_steps - 1)
-    for epoch in range(first_epoch, config.trainer.epochs + 1):
-        seed_all(config.seed, epoch)
-        if config.trainer.reset_optimizer == "epoch":
-            optimizer.state.clear()
-        if scaler.is_enabled():
-            begin_momentum(optimizer)
-        network.train()
-        start = time.perf_counter()
-        order = torch.randperm(num_images, device=device)
-        losses, num_right = torch.zeros(num_steps, device=device), torch.zeros((), device=device)
-        probes: list[ProbeRow] = []
-        first_rate = schedule.rate((epoch - 1) * num_steps)
-        for number in track(range(num_steps)):
-            index = order[number * batch_size : (number + 1) * batch_size]
-            total = (epoch - 1) * num_steps + number
-            rate = schedule.rate(total)
-            step.set_rate(rate)
-            if config.record.probe_every and total % config.record.probe_every == 0:
-                images, labels = step.batch(index)
-                rows = probe_step(network, images, labels, step.make_inputs, config, rate)
-                probes += [{"step": total, "lr": rate, **row} for row in rows]
-                loss, right = step.eager(images, labels)
-            else:
-                loss, right = step(index)
-            losses[number] = loss
-            num_right += right
-        step_losses = losses.cpu()  # the epoch's only synchronisation
-        seconds = time.perf_counter() - start
-        if not step_losses.isfinite().all():
-            bad = int((~step_losses.isfinite()).nonzero()[0])
-            raise DivergedError(epoch, step_losses[:bad].tolist(), probes)
-        score = evaluate(network, val, config) if val is not None else None
-        if score is not None and not math.isfinite(
-            score.loss
-        ):  # the last step's blow shows only here
-            raise DivergedError(epoch, step_losses.tolist(), probes)
-        schedule.end_epoch(score.loss if score else None)
-        yield EpochResult(
-            epoch=epoch,
-            lr=first_rate,
-            train_loss=float((step_losses.double() * sizes).sum() / num_images),
-            train_accuracy=num_right.item() / num_images,
-            val_loss=score.loss if score else None,
-            val_accuracy=score.accuracy if score else None,
-            seconds=seconds,
-            images_per_second=num_images / seconds,
-            step_losses=step_losses.tolist(),
-            probes=probes,
-        )
+    return EpochResult(
+        epoch=epoch,
+        lr=trained.first_lr,
+        train_loss=float((trained.step_losses.double() * sizes).sum() / num_images),
+        train_accuracy=trained.num_right.item() / num_images,
+        val_loss=score.loss if score else None,
+        val_accuracy=score.accuracy if score else None,
+        seconds=trained.seconds,
+        images_per_second=num_images / trained.seconds,
+        step_losses=trained.step_losses.tolist(),
+        probes=trained.probes,
+    )
 
 
 @torch.inference_mode()
 def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
-    """Loss, accuracy and confusion matrix on a split, without augmentation."""
+    """Return loss, accuracy and confusion matrix on a split, without augmentation."""
     network.eval()
     device = split.images.device
     make_inputs = Inputs(network, config, device)
-    total, confusion = torch.zeros((), device=device), torch.zeros(0, device=device)
+    total = torch.zeros((), device=device)
+    confusion = torch.zeros(0, device=device)
     for start in range(0, len(split), EVALUATION_BATCH):
         images = split.images[start : start + EVALUATION_BATCH].permute(0, 3, 1, 2)
         labels = split.labels[start : start + EVALUATION_BATCH]
         with autocast(config, device):
-            logits = network(make_inputs(images))
-        logits, num_classes = logits.float(), logits.shape[1]
+            logits = network(make_inputs(images))  # [B, classes]
+        logits = logits.float()
+        num_classes = logits.shape[1]
         total += functional.cross_entropy(logits, labels, reduction="sum")
         if not len(confusion):
             confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)

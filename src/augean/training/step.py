@@ -1,6 +1,7 @@
 """One training step: batch, loss, gradient and update; on CUDA captured as a graph and replayed."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +10,15 @@ from torch.nn import functional
 from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
-from augean.training.data import Split
+from augean.training.build import TrainingContext
 from augean.training.device import autocast, choose_layout
 from augean.training.loss_landscape import ProbeRow, probe
 
 WARMUP_STEPS = 3
-"""Steps on CUDA before one is recorded: in them cuDNN chooses its algorithms, and optimizers make
-their state."""
+"""Steps on CUDA before one is captured: cuDNN chooses its algorithms, optimizers make their
+state."""
+RECOMPILE_LIMIT = 2**16
+"""Variants of a network's code that torch.compile keeps: more than any sweep has."""
 
 
 def compile_network(network: nn.Module, device: torch.device) -> nn.Module:
@@ -23,22 +26,24 @@ def compile_network(network: nn.Module, device: torch.device) -> nn.Module:
 
     The compiler chooses channels_last by itself, also where `choose_layout` keeps away from it.
 
-    Torch keeps code for 8 variants of a class and leaves further ones uncompiled, with a warning:
-    those of the third network of a sweep. It would also compile for variable sizes, in later
-    networks from the start, once it saw two.
+    By default torch keeps code for 8 variants of a class and leaves further ones uncompiled, with a
+    warning: those of the third network of a sweep. It would also compile for variable sizes, in
+    later networks from the start, once it saw two.
     """
-    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 2**16
-    unsafe = choose_layout(network, device) != torch.channels_last
-    compiled = torch.compile(
-        network, dynamic=False, options={"layout_optimization": False} if unsafe else None
-    )
+    torch.compiler.config.recompile_limit = RECOMPILE_LIMIT
+    torch.compiler.config.accumulated_recompile_limit = RECOMPILE_LIMIT
+    options: dict[str, Any] | None = None
+    if choose_layout(network, device) != torch.channels_last:
+        options = {"layout_optimization": False}
+    compiled = torch.compile(network, dynamic=False, options=options)
     assert isinstance(compiled, nn.Module)
     return compiled
 
 
 class Inputs:
-    """Turns uint8 batches into what the network takes: normalised, in fp32, in the network's memory
-    layout.
+    """Turns uint8 batches into what the network takes.
+
+    That is normalised, in fp32, in the network's memory layout.
     """
 
     def __init__(self, network: nn.Module, config: Config, device: torch.device) -> None:
@@ -47,21 +52,21 @@ class Inputs:
         self.layout = choose_layout(network, device)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] to fp32."""
+        """Return the inputs of `images`, uint8 [B, 3, H, W], as fp32 of that shape."""
         return normalize(images, self.mean, self.std).contiguous(memory_format=self.layout)
 
 
 def batch_loss(
     network: nn.Module, images: Tensor, labels: Tensor, make_inputs: Inputs, config: Config
 ) -> tuple[Tensor, Tensor]:
-    """The loss that is optimised and the number of right predictions of one augmented uint8 batch.
+    """Return the loss that is optimised, and the number of right predictions, of one batch.
 
     Args:
-        images: uint8 [B, 3, H, W].
+        images: uint8 [B, 3, H, W], augmented.
         labels: int64 [B].
 
     Returns:
-        scalar loss, and the scalar count; under mixup a prediction counts by its label's weight.
+        Scalar loss, and the scalar count; under mixup a prediction counts by its label's weight.
     """
     regularization = config.regularization
     inputs = make_inputs(images)
@@ -71,18 +76,17 @@ def batch_loss(
         inputs, partner, weight = mixup(inputs, regularization.mixup)
     with autocast(config, images.device):
         logits = network(inputs)
-    logits, smoothing = logits.float(), regularization.label_smoothing
-    predicted = logits.detach().argmax(1)
+    logits = logits.float()  # [B, classes]
+    smoothing = regularization.label_smoothing
+    predicted = logits.detach().argmax(1)  # [B]
     loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
     num_right = (predicted == labels).sum(dtype=torch.float32)
     if regularization.mixup:
         other = labels[partner]
-        loss = weight * loss + (1 - weight) * functional.cross_entropy(
-            logits, other, label_smoothing=smoothing
-        )
-        num_right = weight * num_right + (1 - weight) * (predicted == other).sum(
-            dtype=torch.float32
-        )
+        other_loss = functional.cross_entropy(logits, other, label_smoothing=smoothing)
+        other_right = (predicted == other).sum(dtype=torch.float32)
+        loss = weight * loss + (1 - weight) * other_loss
+        num_right = weight * num_right + (1 - weight) * other_right
     return loss, num_right
 
 
@@ -92,17 +96,18 @@ def probe_step(
     labels: Tensor,
     make_inputs: Inputs,
     config: Config,
-    rate: float,
+    lr: float,
 ) -> list[ProbeRow]:
-    """Probe the loss landscape around the weights before a step of learning rate `rate`; arguments
-    as `batch_loss`.
+    """Probe the loss landscape around the weights before a step of learning rate `lr`.
+
+    The other arguments are those of `batch_loss`.
 
     In fp32 whatever the run's precision: at bf16 the change of the gradient over the smallest step
     drowns in rounding.
     """
     low, high = config.record.probe_range
     last = config.record.probe_points - 1
-    step_sizes = [rate * low * (high / low) ** (index / last) for index in range(last + 1)]
+    step_sizes = [lr * low * (high / low) ** (index / last) for index in range(last + 1)]
     exact = replace(config, trainer=replace(config.trainer, precision="fp32"))
     return probe(
         network,
@@ -113,8 +118,9 @@ def probe_step(
 
 
 def begin_momentum(optimizer: torch.optim.Optimizer) -> None:
-    """Give fused SGD a momentum of zeros, from which (without dampening) its first step makes what
-    it makes from none.
+    """Give fused SGD a momentum of zeros.
+
+    From it the first step (without dampening) makes what it makes from none.
 
     In fp16 the first step often overflows and is left out; torch (2.14) then takes unset memory for
     the momentum.
@@ -130,64 +136,60 @@ def begin_momentum(optimizer: torch.optim.Optimizer) -> None:
 class Step:
     """One training step: batch, loss, gradient, update.
 
-    On CUDA it is recorded as a graph after `WARMUP_STEPS` steps and replayed from then on, so that
+    On CUDA it is captured as a graph after `WARMUP_STEPS` steps and replayed from then on, so that
     a step costs the host one launch instead of some hundred. The optimizer is in the graph where it
     reads its learning rate from the device and keeps its state (see
     `augean.training.build.build_optimizer`); else it steps outside.
 
-    A last, shorter batch is neither recorded nor compiled: code for its size takes longer to make
+    A last, shorter batch is neither captured nor compiled: code for its size takes longer to make
     than it could save.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler,
-        train: Split,
-        config: Config,
-    ) -> None:
-        self.network, self.optimizer, self.scaler, self.train, self.config = (
-            network,
-            optimizer,
-            scaler,
-            train,
-            config,
-        )
-        self.padded = pad(train.images, config.augmentation.crop_padding)
-        self.make_inputs = Inputs(network, config, train.images.device)
-        self.compiled = (
-            compile_network(network, train.images.device) if config.runtime.compile else None
-        )
+    def __init__(self, context: TrainingContext) -> None:
+        config = context.config
+        device = context.device
+        self.config = config
+        self.network = context.network
+        self.optimizer = context.optimizer
+        self.scaler = context.scaler
+        self.train = context.train
+        self.padded = pad(self.train.images, config.augmentation.crop_padding)
+        self.make_inputs = Inputs(self.network, config, device)
+        self.compiled = compile_network(self.network, device) if config.runtime.compile else None
         self.parameters = [
-            parameter for parameter in network.parameters() if parameter.requires_grad
+            parameter for parameter in self.network.parameters() if parameter.requires_grad
         ]
-        # A probe looks at a batch before its step, so the two cannot be one recording.
-        cuda = train.images.device.type == "cuda"
-        self.records = cuda and config.runtime.cuda_graph and not config.record.probe_every
+        # A probe looks at a batch before its step, so the two cannot be one capture.
+        cuda_graph = device.type == "cuda" and config.runtime.cuda_graph
+        self.captures = cuda_graph and not config.record.probe_every
         self.num_eager = WARMUP_STEPS
         self.graph: torch.cuda.CUDAGraph | None = None
-        capturable = optimizer.defaults.get("capturable", optimizer.defaults.get("fused"))
+        defaults = self.optimizer.defaults
+        capturable = bool(defaults.get("capturable", defaults.get("fused")))
         # A cleared state would leave the graph with freed memory; a scaler decides on the host
         # whether to step.
         resets = config.trainer.reset_optimizer == "epoch"
-        self.whole = self.records and bool(capturable) and not scaler.is_enabled() and not resets
+        self.whole = self.captures and capturable and not self.scaler.is_enabled() and not resets
+        """Whether the optimizer is in the graph."""
         # Read from the device in steps outside the graph too: as a number of the host it has other
         # last bits.
         self.rate: Tensor | None = None
-        if cuda and config.runtime.cuda_graph and capturable:
-            self.rate = torch.zeros((), device=train.images.device)
-            for group in optimizer.param_groups:
+        if cuda_graph and capturable:
+            self.rate = torch.zeros((), device=device)
+            for group in self.optimizer.param_groups:
                 group["lr"] = self.rate
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 [B, 3, H, W], augmented, and int64 [B]: images `index` with their labels."""
-        size, flip = self.train.images.shape[1], self.config.augmentation.flip
-        return crop_and_flip(self.padded, index, size, flip), self.train.labels[index]
+        """Return images `index`, augmented, as uint8 [B, 3, H, W], with their labels, int64 [B]."""
+        size = self.train.images.shape[1]
+        images = crop_and_flip(self.padded, index, size, self.config.augmentation.flip)
+        return images, self.train.labels[index]
 
     def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Leave the gradient on the parameters; returns loss and number of right predictions, see
-        `batch_loss`.
+        """Leave the gradient on the parameters.
+
+        Returns:
+            Loss and number of right predictions, see `batch_loss`.
         """
         full = len(labels) == self.config.trainer.batch_size
         network = self.compiled if full and self.compiled is not None else self.network
@@ -202,7 +204,7 @@ class Step:
         self.scaler.update()
 
     def set_rate(self, rate: float) -> None:
-        """The learning rate of the next step."""
+        """Set the learning rate of the next step."""
         if self.rate is not None:
             self.rate.fill_(rate)
         else:
@@ -210,41 +212,50 @@ class Step:
                 group["lr"] = rate
 
     def eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """A step on a given batch, not recorded; returns as `gradient`."""
+        """Make a step on a given batch, not captured; returns as `gradient`."""
         result = self.gradient(images, labels)
         self.update()
         return result
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """A step on images `index` of the training set, int64 [B]; returns as `gradient`, valid
-        until the next call.
+        """Make a step on images `index` of the training set, int64 [B].
+
+        Returns:
+            As `gradient`, valid until the next call.
         """
-        if not self.records or len(index) < self.config.trainer.batch_size:
+        if not self.captures or len(index) < self.config.trainer.batch_size:
             return self.eager(*self.batch(index))
         if self.num_eager:
             self.num_eager -= 1
             return self._aside(index)
         if self.graph is None:
-            self._record(index)
+            self._capture(index)
         assert self.graph is not None
         self.index.copy_(index)
         self.graph.replay()
         if not self.whole:
+            # A shorter batch left gradients of its own.
             for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
-                parameter.grad = gradient  # a shorter batch left its own
+                parameter.grad = gradient
             self.update()
         return self.result
 
     def _aside(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """A step on a stream of its own, as recording needs it before."""
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
+        """Make a step on a stream of its own, which a capture needs to have seen before."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             result = self.eager(*self.batch(index))
         current.wait_stream(stream)
         return result
 
-    def _record(self, index: Tensor) -> None:
+    def _capture(self, index: Tensor) -> None:
+        """Capture a step as a graph.
+
+        Raises:
+            ConfigError: when the model or the optimizer does what a graph cannot hold.
+        """
         self.index = index.clone()
         graph = torch.cuda.CUDAGraph()
         try:
@@ -255,13 +266,12 @@ class Step:
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            cause = (
-                error.__context__ or error
-            )  # when a step fails, the end of its recording may fail as well
+            # When a step fails, the end of its capture may fail as well, and hides the cause.
+            cause = error.__context__ or error
             if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, RuntimeError):
                 raise cause from None
             raise ConfigError(
-                "runtime.cuda_graph=true: a step of this model or optimizer cannot be recorded,"
+                "runtime.cuda_graph=true: a step of this model or optimizer cannot be captured,"
                 " for example because it reads a number from the device; set"
                 f" runtime.cuda_graph=false\n{cause}"
             ) from error

@@ -1,319 +1,192 @@
-"""Train one run into its directory: load, seed, build, resume, fit, select, test, write."""
+"""Train one run into its directory: load, build, resume, fit, select, test, write."""
 
 import importlib.metadata
-import io
-import json
-import logging
 import math
-import platform
-import signal
-import socket
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
-from omegaconf import OmegaConf
 
-from augean.config.run_id import CORE, SCHEMA
+from augean.config.run_id import CORE
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.datasets.base import Source
 from augean.errors import ConfigError, Pruned
 from augean.signals import Interrupted, StopSignals
-from augean.store.checkpoints import (
-    foreign_checkpoint_error,
-    load_checkpoint,
-    remove_checkpoints,
-    save_checkpoint,
+from augean.store.checkpoints import load_checkpoint, save_checkpoint
+from augean.store.run_directory import write_metrics
+from augean.store.summary import Divergence, RunState, RunSummary
+from augean.training.artifacts import (
+    log,
+    logging_to,
+    write_confusion,
+    write_model,
+    write_probes,
+    write_step_losses,
+    write_weights,
 )
-from augean.store.files import write_atomic, write_csv
-from augean.store.run_directory import METRICS, clear_leftovers, write_metrics
-from augean.store.summary import Divergence, RunState, RunSummary, write_summary
-from augean.system_errors import explaining_system_errors
-from augean.training.build import build_model, build_optimizer
-from augean.training.data import Data, load_data
-from augean.training.device import (
-    algorithms,
-    choose_layout,
-    device_title,
-    find_device,
-    precision_hint,
-    seed_all,
+from augean.training.build import build_context
+from augean.training.checkpoint import (
+    Environment,
+    Progress,
+    decode_checkpoint,
+    encode_checkpoint,
+    refusing_foreign_checkpoint,
+    restore_training,
+    training_state,
 )
+from augean.training.data import load_data
+from augean.training.device import algorithms, device_title, find_device, precision_hint
 from augean.training.loggers import Loggers
 from augean.training.loop import evaluate, fit
-from augean.training.lr_schedule import LRSchedule
+from augean.training.loss_landscape import ProbeRow
 from augean.training.model_summary import describe_model
 from augean.training.progress import ProgressDisplay
-from augean.training.provenance import git_commit
+from augean.training.provenance import git_commit, library_versions
 from augean.training.results import DivergedError, EpochResult, Score
-from augean.version import version
 
-log = logging.getLogger("augean.run")
-
-
-@dataclass
-class Progress:
-    """Everything of a run that a checkpoint holds beside the weights and the optimizer."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    step_losses: list[float] = field(default_factory=list)
-    probes: list[dict[str, float]] = field(default_factory=list)
-    best_accuracy: float = -1.0
-    best_epoch: int = 0
-    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    seconds: float = 0.0
-    """Wall time of all sessions so far: training, evaluation and checkpoints."""
-    started: str = ""
-    num_resumes: int = 0
-    note: str = ""
+ShouldStop = Callable[[int, float | None], bool]
+"""Asked after each epoch, with its number and validation accuracy, whether to prune the run."""
 
 
-@explaining_system_errors()
-def train(
-    config: Config,
-    source: Source,
-    path: Path,
-    identity: str,
-    should_stop: Callable[[int, float | None], bool] | None,
-) -> RunSummary:
-    """Train or resume one run whose lock is held; returns its summary.
+class Trainer:
+    """One run's training in one process.
 
-    Args:
-        path: the run's directory; made here, once everything is known to be in order.
-        should_stop: as for `augean.runs.execute.execute`.
-
-    Raises:
-        AugeanError: for whatever the user can mend.
-        SystemExit: after a stop signal, with a checkpoint written.
-    """
-    device = find_device(config.runtime.device)
-    node = config.dataset
-    data = load_data(source, node.num_val, node.num_train, node.split_seed, device)
-    if len(data.train) % config.trainer.batch_size == 1:
-        raise ConfigError(
-            f"trainer.batch_size={config.trainer.batch_size}: {len(data.train)} training images"
-            " leave a last batch of one image, which batch norm cannot use; choose another size"
-        )
-    description = describe_model(config, len(data.classes))
-    session = _Session(config, data, device, path, identity)
-    num_steps = session.schedule.num_steps
-    if config.record.probe_every > num_steps:
-        raise ConfigError(
-            f"record.probe_every={config.record.probe_every}: the run has only {num_steps} steps; "
-            f"probe more often, for example record.probe_every={max(1, num_steps // 50)}"
-        )
-    path.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(path)
-    threads = torch.get_num_threads()
-    with _logging_to(path / "train.log"), StopSignals(config.runtime.grace_seconds) as stop:
-        write_atomic(path / "config.yaml", config_yaml(config))
-        write_atomic(path / "model.json", json.dumps(description, indent=1) + "\n")
-        try:
-            with algorithms(config.trainer.deterministic):
-                session.resume()
-                session.fit(stop, should_stop)
-                stop.disarm()  # the little that is left is not worth abandoning
-                summary = session.finish(description["parameters"])
-        except Interrupted:
-            log.info("stopped by signal %s after epoch %d", stop.signal, len(session.progress.rows))
-            raise SystemExit(128 + (stop.signal or signal.SIGINT)) from None
-        finally:
-            session.loggers.close()
-            torch.set_num_threads(
-                threads
-            )  # the next run of this process is not bound by this one's checkpoint
-        if stop.signal is not None:
-            raise SystemExit(128 + stop.signal)
-        return summary
-
-
-def config_yaml(config: Config) -> str:
-    """The run's config.yaml: `python train.py -cp <absolute run directory> -cn config` is the same
-    run.
-    """
-    body = {key: value for key, value in asdict(config).items() if key != "runtime"}
-    return OmegaConf.to_yaml(OmegaConf.create({"defaults": ["augean", "_self_"], **body}))
-
-
-@contextmanager
-def _logging_to(file: Path) -> Iterator[None]:
-    handler = logging.FileHandler(file)
-    # A full disk shows in the files that matter.
-    handler.handleError = lambda _record: None  # type: ignore[assignment, method-assign]
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()
-
-
-class _Session:
-    """One process's share of a run: from a checkpoint, or from nothing, to the summary or the next
-    checkpoint.
+    It goes from the newest checkpoint, or from nothing, to the scores or to the next checkpoint.
     """
 
-    def __init__(
-        self, config: Config, data: Data, device: torch.device, path: Path, identity: str
-    ) -> None:
-        self.config, self.data, self.device, self.path, self.identity = (
-            config,
-            data,
-            device,
-            path,
-            identity,
-        )
+    def __init__(self, config: Config, source: Source, path: Path, identity: str) -> None:
+        """Load the data and build the network; what cannot be trained is refused here.
+
+        Args:
+            path: the run's directory, which need not exist yet.
+            identity: the run's id.
+
+        Raises:
+            AugeanError: for whatever the user can mend.
+        """
+        self.config = config
+        self.path = path
+        self.identity = identity
+        self.device = find_device(config.runtime.device)
+        node = config.dataset
+        self.data = load_data(source, node.num_val, node.num_train, node.split_seed, self.device)
+        _check_last_batch(config, len(self.data.train))
+        self.description = describe_model(config, len(self.data.classes))
+        self.start = time.perf_counter()
+        self.last_checkpoint = self.start
         self.threads = config.runtime.threads or torch.get_num_threads()
-        self.start = self.last_checkpoint = time.perf_counter()
+        self.context = build_context(config, self.data, self.device)
+        _check_probes(config, self.context.schedule.num_steps)
+        self.progress = Progress()
         self.diverged: Divergence | None = None
-        self.loggers = Loggers(config.runtime, path, flatten_config(config))
-        seed_all(config.seed, 0)
-        network = build_model(config, len(data.classes)).to(device)
-        self.network = network.to(memory_format=choose_layout(network, device))
-        self.optimizer = build_optimizer(config, self.network)
-        num_steps = math.ceil(len(data.train) / config.trainer.batch_size) * config.trainer.epochs
-        self.schedule = LRSchedule(config.schedule, config.optimizer.lr, num_steps)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16")
-        self.progress = Progress(started=datetime.now(UTC).isoformat(timespec="seconds"))
 
-    def _environment(self) -> dict[str, Any]:
-        """What an exact resume depends on."""
-        return {
-            "device": device_title(self.device),
-            "torch": str(torch.__version__),
-            "threads": self.threads,
-        }
+    def train(
+        self, stop: StopSignals, loggers: Loggers, should_stop: ShouldStop | None
+    ) -> RunSummary:
+        """Resume or begin, train to the end, test, and write all files of the run but its summary.
+
+        Returns:
+            All that the training knows of the summary.
+
+        Raises:
+            Interrupted: after a stop signal, with a checkpoint written unless the grace time ended.
+            Pruned: when `should_stop` said so, with a checkpoint written.
+            AugeanError: for whatever the user can mend.
+        """
+        threads_before = torch.get_num_threads()
+        with logging_to(self.path / "train.log"), algorithms(self.config.trainer.deterministic):
+            write_model(self.path, self.description)
+            try:
+                self.resume()
+                self.fit(stop, loggers, should_stop)
+                # The little that is left is not worth abandoning.
+                stop.disarm()
+                return self.finish(loggers)
+            except Interrupted:
+                log.info(
+                    "stopped by signal %s after epoch %d", stop.signal, len(self.progress.rows)
+                )
+                raise
+            finally:
+                # The next run of this process is not bound by the threads of this one's checkpoint.
+                torch.set_num_threads(threads_before)
 
     def resume(self) -> None:
         """Go on from the newest good checkpoint, if there is one."""
         content, remark = load_checkpoint(self.path)
-        try:
-            if content is not None:
-                self._restore(
-                    torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-                )
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # rubbish fails in every way that torch knows
-            raise foreign_checkpoint_error(self.path, error) from error
+        if content is not None:
+            with refusing_foreign_checkpoint(self.path):
+                state = decode_checkpoint(content, self.identity)
+                self._restore(state)
         if remark:
             self._note(remark)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if (run := state.get("run", self.identity)) != self.identity:
-            raise ValueError(f"it is of run {run}")
+        saved: dict[str, Any] = state["environment"]
         if self.device.type == "cpu":
-            self.threads = state["environment"][
-                "threads"
-            ]  # another number of threads gives other bits
-        self.network.load_state_dict(state["network"])
-        # Settings come from the config; the checkpoint's may be those of another device.
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict(
-            {"state": state["optimizer"]["state"], "param_groups": groups}
-        )
-        self.schedule.restore(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.progress = Progress(**state["progress"])
+            self.threads = saved["threads"]  # another number of threads gives other bits
+        self.progress = restore_training(self.context, state)
         self.progress.num_resumes += 1
-        if changed := [
-            key for key, value in self._environment().items() if value != state["environment"][key]
-        ]:
-            self._note(
-                f"resumed after epoch {len(self.progress.rows)} with another"
-                f" {' and '.join(changed)}: not exact"
-            )
-        log.info("resumed after epoch %d", len(self.progress.rows))
+        last_epoch = len(self.progress.rows)
+        now = vars(self._environment())
+        changes = [name for name, value in now.items() if value != saved[name]]
+        if changes:
+            what = " and ".join(changes)
+            self._note(f"resumed after epoch {last_epoch} with another {what}: not exact")
+        log.info("resumed after epoch %d", last_epoch)
+
+    def _environment(self) -> Environment:
+        return Environment(
+            device=device_title(self.device), torch=str(torch.__version__), threads=self.threads
+        )
 
     def _note(self, text: str) -> None:
+        """Say a remark that belongs into the summary."""
         log.info(text)
         print(f"Run {self.identity}: {text}", file=sys.stderr)
-        self.progress.note = "; ".join(filter(None, [self.progress.note, text]))
+        note = self.progress.note
+        self.progress.note = f"{note}; {text}" if note else text
 
     def _seconds(self) -> float:
         return self.progress.seconds + time.perf_counter() - self.start
 
     def checkpoint(self) -> None:
-        buffer = io.BytesIO()
-        torch.save(
-            {
-                "run": self.identity,
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state(),
-                "scaler": self.scaler.state_dict(),
-                "progress": vars(self.progress) | {"seconds": self._seconds()},
-                "environment": self._environment(),
-            },
-            buffer,
-        )
-        save_checkpoint(self.path, buffer.getvalue())
+        """Write a checkpoint of the epochs so far."""
+        progress = replace(self.progress, seconds=self._seconds())
+        state = training_state(self.context, progress, self._environment())
+        save_checkpoint(self.path, encode_checkpoint(self.identity, state))
         self.last_checkpoint = time.perf_counter()
 
-    def fit(
-        self, stop: StopSignals, should_stop: Callable[[int, float | None], bool] | None
-    ) -> None:
+    def fit(self, stop: StopSignals, loggers: Loggers, should_stop: ShouldStop | None) -> None:
         """Train to the last epoch or to divergence, with checkpoints on the way.
 
         Raises:
             Interrupted: after a stop signal, with a checkpoint.
             Pruned: when `should_stop` said so, with a checkpoint.
         """
-        config, progress = self.config, self.progress
         torch.set_num_threads(self.threads)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        log.info(
-            "started on %s, %s, %d threads",
-            device_title(self.device),
-            config.trainer.precision,
-            self.threads,
-        )
-        if hint := precision_hint(config.trainer.precision, self.device):
-            log.info(hint)
-            if config.runtime.progress != "none":
-                print(hint, file=sys.stderr)
+        self._announce()
+        first_epoch = len(self.progress.rows) + 1
+        on_cpu = self.device.type == "cpu"
         display = ProgressDisplay(
-            config,
-            self.identity,
-            on_cpu=self.device.type == "cpu",
-            first_epoch=len(progress.rows) + 1,
-        )
-        results = fit(
-            self.network,
-            self.optimizer,
-            self.schedule,
-            self.scaler,
-            self.data.train,
-            self.data.val,
-            config,
-            first_epoch=len(progress.rows) + 1,
-            track=display.track,
+            self.config, self.identity, on_cpu=on_cpu, first_epoch=first_epoch
         )
         try:
-            for result in results:
-                self._take(result)
+            for result in fit(self.context, first_epoch=first_epoch, track=display.track):
+                self._end_epoch(result, loggers)
                 display.show(result)
                 if should_stop is not None and should_stop(result.epoch, result.val_accuracy):
                     self.checkpoint()
                     raise Pruned(f"pruned after epoch {result.epoch}")
-                if stop.signal is not None and result.epoch < config.trainer.epochs:
-                    self.checkpoint()
-                    raise Interrupted
-                if time.perf_counter() - self.last_checkpoint >= config.runtime.checkpoint_seconds:
-                    self.checkpoint()
+                self._checkpoint_if_due(stop, result.epoch)
         except DivergedError as error:
             self.diverged = Divergence(
                 epoch=error.epoch, step=error.step, last_loss=error.last_loss
@@ -323,28 +196,34 @@ class _Session:
         finally:
             display.close()
 
-    def _take(self, result: EpochResult) -> None:
-        """Note an epoch's numbers and keep its weights if they are the best so far."""
-        progress = self.progress
-        progress.rows.append({name: getattr(result, name) for name in METRICS})
-        self._record(result.step_losses, result.probes)
-        accuracy = result.val_accuracy
-        # Without a validation split the last epoch is taken: its weights are simply those at the
-        # end.
-        if accuracy is None or accuracy > progress.best_accuracy:
-            progress.best_epoch, progress.best_accuracy = (
-                result.epoch,
-                -1.0 if accuracy is None else accuracy,
-            )
-        if accuracy is not None and progress.best_epoch == result.epoch:
-            progress.best_weights = {
-                name: value.clone() for name, value in self.network.state_dict().items()
-            }
-        write_metrics(self.path, progress.rows)
-        self.loggers.log(progress.rows[-1])
-        log.info(" ".join(f"{name}={getattr(result, name)}" for name in METRICS))
+    def _announce(self) -> None:
+        """Log where the run trains, and say where another precision would be faster."""
+        precision = self.config.trainer.precision
+        title = device_title(self.device)
+        log.info("started on %s, %s, %d threads", title, precision, self.threads)
+        hint = precision_hint(precision, self.device)
+        if hint is not None:
+            log.info(hint)
+            if self.config.runtime.progress != "none":
+                print(hint, file=sys.stderr)
 
-    def _record(self, step_losses: list[float], probes: list[dict[str, float]]) -> None:
+    def _end_epoch(self, result: EpochResult, loggers: Loggers) -> None:
+        self.progress.add_epoch(result, self.context.network)
+        self._record(result.step_losses, result.probes)
+        write_metrics(self.path, self.progress.rows)
+        row = self.progress.rows[-1]
+        loggers.log(row)
+        log.info(" ".join(f"{name}={value}" for name, value in row.items()))
+
+    def _checkpoint_if_due(self, stop: StopSignals, epoch: int) -> None:
+        if stop.signal is not None and epoch < self.config.trainer.epochs:
+            self.checkpoint()
+            raise Interrupted
+        elapsed = time.perf_counter() - self.last_checkpoint
+        if elapsed >= self.config.runtime.checkpoint_seconds:
+            self.checkpoint()
+
+    def _record(self, step_losses: list[float], probes: list[ProbeRow]) -> None:
         if self.config.record.step_loss:
             self.progress.step_losses.extend(step_losses)
         self.progress.probes.extend(probes)
@@ -352,59 +231,50 @@ class _Session:
     def _test(self) -> Score | None:
         """Read the test set, once, with the selected weights, and write what belongs to them.
 
-        Returns None, for a diverged run, when the loss is NaN or infinite, which the last step of a
-        run without validation split may cause.
+        Returns:
+            None, for a diverged run, when the loss is NaN or infinite, which the last step of a run
+            without validation split may cause.
         """
+        network = self.context.network
         if self.progress.best_weights:
-            self.network.load_state_dict(self.progress.best_weights)
-        score = evaluate(self.network, self.data.test, self.config)
+            network.load_state_dict(self.progress.best_weights)
+        score = evaluate(network, self.data.test, self.config)
         if not math.isfinite(score.loss):
             last = self.progress.rows[-1]
             self.diverged = Divergence(epoch=last["epoch"], last_loss=last["train_loss"])
             return None
-        weights = {
-            name: value.cpu().contiguous() for name, value in self.network.state_dict().items()
-        }
-        buffer = io.BytesIO()
-        torch.save(weights, buffer)
-        write_atomic(self.path / "best.pt", buffer.getvalue())
-        counts = zip(self.data.classes, score.confusion.tolist(), strict=True)
-        write_csv(
-            self.path / "confusion.csv",
-            [["true", *self.data.classes], *([name, *row] for name, row in counts)],
-        )
+        write_weights(self.path, network.state_dict())
+        write_confusion(self.path, self.data.classes, score.confusion)
         return score
 
-    def finish(self, num_parameters: int) -> RunSummary:
-        """Test, write everything that a finished or diverged run has, the summary last, and drop
-        the checkpoints.
-        """
-        config, data, progress = self.config, self.data, self.progress
+    def finish(self, loggers: Loggers) -> RunSummary:
+        """Test, and write everything that a finished or diverged run has, except its summary."""
         score = None if self.diverged else self._test()
-        write_metrics(self.path, progress.rows)
-        if config.record.step_loss:
-            buffer = io.BytesIO()
-            numpy.save(buffer, numpy.asarray(progress.step_losses, dtype=numpy.float32))
-            write_atomic(self.path / "steps.npy", buffer.getvalue())
-        if progress.probes:
-            rows: list[list[Any]] = [
-                list(progress.probes[0]),
-                *(list(row.values()) for row in progress.probes),
-            ]
-            write_csv(self.path / "probe.csv", rows)
-        selected = progress.rows[progress.best_epoch - 1] if progress.best_epoch else {}
+        write_metrics(self.path, self.progress.rows)
+        if self.config.record.step_loss:
+            write_step_losses(self.path, self.progress.step_losses)
+        if self.progress.probes:
+            write_probes(self.path, self.progress.probes)
         if score is not None:
-            self.loggers.log(
-                {
-                    "epoch": len(progress.rows),
-                    "test_accuracy": score.accuracy,
-                    "test_loss": score.loss,
-                }
-            )
-        cuda = self.device.type == "cuda"
-        rates = [row["images_per_second"] for row in progress.rows]
-        summary = RunSummary(
-            schema=SCHEMA,
+            last_epoch = len(self.progress.rows)
+            scores = {"test_accuracy": score.accuracy, "test_loss": score.loss}
+            loggers.log({"epoch": last_epoch, **scores})
+        return self._summary(score)
+
+    def _summary(self, score: Score | None) -> RunSummary:
+        config, data, progress = self.config, self.data, self.progress
+        selected: dict[str, Any] = {}
+        if progress.best_epoch:
+            selected = progress.rows[progress.best_epoch - 1]
+        speeds = [row["images_per_second"] for row in progress.rows]
+        peak_memory = None
+        if self.device.type == "cuda":
+            peak_memory = torch.cuda.max_memory_allocated(self.device) / 2**20
+        torch_versions = {
+            "torch": str(torch.__version__),
+            "torchvision": importlib.metadata.version("torchvision"),
+        }
+        return RunSummary(
             core=CORE,
             id=self.identity,
             status=RunState.DIVERGED if self.diverged else RunState.FINISHED,
@@ -423,25 +293,33 @@ class _Session:
             test_loss=score.loss if score else None,
             seconds=self._seconds(),
             train_seconds=sum(row["seconds"] for row in progress.rows),
-            images_per_second=statistics.median(rates or [0.0]),
-            peak_memory_mb=torch.cuda.max_memory_allocated(self.device) / 2**20 if cuda else None,
-            parameters=num_parameters,
+            images_per_second=statistics.median(speeds) if speeds else 0.0,
+            peak_memory_mb=peak_memory,
+            parameters=self.description["parameters"],
             device=device_title(self.device),
             precision=config.trainer.precision,
             threads=self.threads,
-            versions={
-                "augean": version(),
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "torchvision": importlib.metadata.version("torchvision"),
-            },
+            versions=library_versions() | torch_versions,
             git_commit=git_commit(),
-            host=socket.gethostname(),
             started=progress.started,
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
             num_resumes=progress.num_resumes,
             note=progress.note,
         )
-        summary = write_summary(self.path, summary)
-        remove_checkpoints(self.path)
-        return summary
+
+
+def _check_last_batch(config: Config, num_images: int) -> None:
+    batch_size = config.trainer.batch_size
+    if num_images % batch_size == 1:
+        raise ConfigError(
+            f"trainer.batch_size={batch_size}: {num_images} training images leave a last batch of"
+            " one image, which batch norm cannot use; choose another size"
+        )
+
+
+def _check_probes(config: Config, num_steps: int) -> None:
+    probe_every = config.record.probe_every
+    if probe_every > num_steps:
+        raise ConfigError(
+            f"record.probe_every={probe_every}: the run has only {num_steps} steps; probe more"
+            f" often, for example record.probe_every={max(1, num_steps // 50)}"
+        )

@@ -1,0 +1,282 @@
+"""A run whose loop is the user's own: what `augean.run` hands to the body of a `with` statement."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from augean.config.schema import RuntimeConfig
+from augean.errors import AugeanError
+from augean.runs.address import RunAddress
+from augean.runs.session import RunSession
+from augean.store.checkpoints import foreign_checkpoint_error, load_checkpoint, save_checkpoint
+from augean.store.run_directory import METRICS, write_metrics
+from augean.store.summary import Divergence, RunState, RunSummary, parse_entries
+from augean.training.provenance import History, library_versions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SELECTED_SCORES = ("train_accuracy", "val_loss", "val_accuracy")
+"""Columns of metrics.csv that the summary repeats for the selected epoch."""
+
+
+class Diverged(Exception):
+    """The loss is NaN or infinite, which is a result; ends the `with` block."""
+
+
+class CustomRun:
+    """One run while its loop is at work.
+
+    A run that is over has its `summary`, no epochs left, and ignores what is still given to it: so
+    a script may be started again as it is.
+    """
+
+    def __init__(
+        self,
+        address: RunAddress,
+        config: Mapping[str, Any],
+        runtime: RuntimeConfig,
+        loop: str,
+        loop_digest: str,
+    ) -> None:
+        """Describe a run that is not begun yet.
+
+        Args:
+            config: flat, as the report shows it.
+            loop: name of the file whose code trains.
+        """
+        self.address = address
+        self.config = config
+        self.runtime = runtime
+        self.loop = loop
+        self.loop_digest = loop_digest
+        self.summary: RunSummary | None = None
+        self.session: RunSession | None = None
+        """None for a run that was over before."""
+        self.rows: list[dict[str, Any]] = []
+        """Lines of metrics.csv, one an epoch."""
+        self._state: Any = None
+        self._history = History()
+        self._start_clocks()
+
+    def _start_clocks(self) -> None:
+        now = time.perf_counter()
+        self._start = now
+        self._epoch_start = now
+        self._last_saved = now
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over, diverged ones included: there is nothing left to train."""
+        return self.summary is not None
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of highest validation accuracy, the earliest on ties; 0 before the first."""
+        scores = {row["epoch"]: row["val_accuracy"] or 0.0 for row in self.rows}
+        return max(scores, key=lambda epoch: scores[epoch], default=0)
+
+    def epochs(self, count: int) -> Iterator[int]:
+        """Yield the epochs from 1 to `count` that are still to do.
+
+        After a stop signal there is no next one: the process ends with status 128 + signal number.
+
+        Raises:
+            AugeanError: when an epoch was not logged before the next.
+        """
+        while not self.finished and len(self.rows) < count:
+            self._exit_if_stopped()
+            epoch = len(self.rows) + 1
+            self._epoch_start = time.perf_counter()
+            yield epoch
+            if len(self.rows) < epoch and not self.finished:
+                raise AugeanError(f"epoch {epoch} ended without run.log(...)")
+
+    def log(self, **values: Any) -> None:
+        """Note the numbers of an epoch.
+
+        Losses, accuracies as fractions, `lr`, `seconds`, `images_per_second`.
+
+        Args:
+            values: by column of metrics.csv; None or absent is an empty cell. `epoch` and `seconds`
+                are known.
+
+        Raises:
+            AugeanError: for another column, another epoch than the next, or an accuracy that is not
+                a fraction.
+        """
+        if self.finished:
+            return
+        row = self._read_row(values)
+        if not all(math.isfinite(row[name] or 0.0) for name in ("train_loss", "val_loss")):
+            last = self.rows[-1]["train_loss"] if self.rows else None
+            divergence = Divergence(epoch=row["epoch"], last_loss=last)
+            self._end(RunState.DIVERGED, {"diverged": asdict(divergence)})
+            raise Diverged
+        _check_fractions(row)
+        self.rows.append(row)
+        write_metrics(self.address.path, self.rows)
+        self._epoch_start = time.perf_counter()
+        if self.session is not None:
+            self.session.loggers.log(row)
+
+    def _read_row(self, values: dict[str, Any]) -> dict[str, Any]:
+        epoch = len(self.rows) + 1
+        unknown = values.keys() - {*METRICS}
+        if unknown:
+            raise AugeanError(
+                f"run.log: {', '.join(unknown)}: no such column; there are {', '.join(METRICS)}"
+            )
+        if values.pop("epoch", epoch) != epoch:
+            raise AugeanError(f"run.log: another epoch than the next, which is {epoch}")
+        row: dict[str, Any] = dict.fromkeys(METRICS)
+        row["epoch"] = epoch
+        row["seconds"] = time.perf_counter() - self._epoch_start
+        for name, value in values.items():
+            row[name] = None if value is None else float(value)
+        return row
+
+    def save(self, state: Any) -> None:
+        """Keep what is needed to go on after the epochs logged so far.
+
+        At most every `checkpoint_seconds`. After a stop signal it is kept at once, and the process
+        ends with status 128 + signal number.
+
+        Args:
+            state: tensors, numbers, text, bytes, and lists and dictionaries of them, which is what
+                `torch.load(weights_only=True)` reads: a checkpoint can run no code.
+
+        Raises:
+            AugeanError: when the state holds anything else.
+        """
+        is_due = time.perf_counter() - self._last_saved >= self.runtime.checkpoint_seconds
+        if self.finished or not (is_due or self._is_stopped()):
+            return
+        from augean.training.checkpoint import decode_checkpoint, encode_checkpoint
+
+        history = vars(self._history) | {"seconds": self._seconds()}
+        kept = {"rows": self.rows, "state": state, "past": history}
+        content = encode_checkpoint(self.address.id, kept)
+        if self._state is None:  # once, and not on the day when it is needed
+            try:
+                self._state = decode_checkpoint(content, self.address.id)["state"]
+            except Exception as error:  # whatever torch raises
+                raise AugeanError(
+                    "run.save: only tensors, numbers, text, bytes, and lists and dictionaries of"
+                    f" them can be kept ({str(error).splitlines()[0]})"
+                ) from error
+        save_checkpoint(self.address.path, content)
+        self._last_saved = time.perf_counter()
+        self._exit_if_stopped()
+
+    def load(self) -> Any:
+        """Return what an interrupted run kept last, with tensors on the CPU.
+
+        None where there is nothing to go on from.
+        """
+        return self._state
+
+    def finish(
+        self,
+        *,
+        test_accuracy: float,
+        selected_epoch: int | None = None,
+        weights: "Mapping[str, Tensor] | None" = None,
+        **facts: Any,
+    ) -> None:
+        """End the run with its test score, a fraction.
+
+        Args:
+            selected_epoch: the epoch whose weights were tested, whose validation scores the report
+                shows; None: the last. Choose it by validation scores alone, such as `best_epoch`.
+            weights: a state dict to be kept as best.pt.
+            facts: further plain entries of the summary. The report shows `device`, `precision`,
+                `parameters`, `dataset_title`, and `num_train`, `num_val`, `num_test` images.
+
+        Raises:
+            AugeanError: when the accuracy is not a fraction, or the epoch was not logged.
+        """
+        if self.finished:
+            return
+        selected = selected_epoch or len(self.rows)
+        if selected > len(self.rows):
+            raise AugeanError(
+                f"run.finish: selected_epoch={selected}, but only {len(self.rows)} were logged"
+            )
+        _check_fractions({"test_accuracy": test_accuracy})
+        if weights is not None:
+            from augean.training.artifacts import write_weights
+
+            write_weights(self.address.path, weights)
+        scores: dict[str, Any] = dict.fromkeys(SELECTED_SCORES)
+        if selected:
+            scores = {name: self.rows[selected - 1][name] for name in SELECTED_SCORES}
+        scores["test_accuracy"] = float(test_accuracy)
+        scores["selected_epoch"] = selected
+        if self.session is not None:
+            last_epoch = len(self.rows)
+            self.session.loggers.log({"epoch": last_epoch, "test_accuracy": float(test_accuracy)})
+        self._end(RunState.FINISHED, facts | scores)
+
+    def _end(self, status: RunState, content: Mapping[str, Any]) -> None:
+        assert self.session is not None  # a run that is over does not end again
+        write_metrics(self.address.path, self.rows)
+        entries = {
+            "dataset_title": self.runtime.dataset_title,
+            **content,
+            **vars(self._history),
+            "id": self.address.id,
+            "status": status,
+            "config": dict(self.config),
+            "loop": self.loop,
+            "loop_digest": self.loop_digest,
+            "epochs": len(self.rows),
+            "seconds": self._seconds(),
+            "versions": library_versions(),
+        }
+        self.summary = self.session.complete(parse_entries(entries, "run.finish"))
+
+    def _seconds(self) -> float:
+        return self._history.seconds + time.perf_counter() - self._start
+
+    def _is_stopped(self) -> bool:
+        return self.session is not None and self.session.stop.signal is not None
+
+    def _exit_if_stopped(self) -> None:
+        if self.session is not None:
+            self.session.exit_if_stopped()
+
+    def resume(self) -> None:
+        """Go on from the newest good checkpoint, if there is one.
+
+        Raises:
+            AugeanError: when it is not this run's.
+        """
+        self._start_clocks()
+        content, remark = load_checkpoint(self.address.path)
+        if content is not None:
+            self._restore(content)
+            progress = f"goes on after epoch {len(self.rows)}"
+            remark = f"{remark}; {progress}" if remark else progress
+        if remark:
+            print(f"Run {self.address.id}: {remark}", flush=True)
+
+    def _restore(self, content: bytes) -> None:
+        from augean.training.checkpoint import decode_checkpoint
+
+        try:
+            kept = decode_checkpoint(content, self.address.id)
+            history = History(**kept["past"])
+            self.rows, self._state = kept["rows"], kept["state"]
+        except Exception as error:  # rubbish fails in every way that torch knows
+            raise foreign_checkpoint_error(self.address.path, error) from error
+        history.num_resumes += 1
+        self._history = history
+
+
+def _check_fractions(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if name.endswith("accuracy") and value is not None and not 0 <= value <= 1:
+            raise AugeanError(f"{name}={value}: must be a fraction from 0 to 1")
