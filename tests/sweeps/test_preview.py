@@ -15,13 +15,13 @@ from augean.errors import AugeanError
 from augean.runs.execute import execute
 from augean.sweeps.preview import preview
 from augean.terminal import readable_seconds
+from commands import Done, augean
 from conftest import ROOT, TINY
 from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep, spanning_points
 
 
-def status(outputs: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "augean", "status", *arguments, "--outputs", str(outputs)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+def status(outputs: Path, *arguments: str) -> Done:
+    return augean("status", *arguments, "--outputs", str(outputs))
 
 
 def test_a_preview_tells_what_is_done_and_scales_the_time_of_like_runs(tmp_path: Path) -> None:
