@@ -60,7 +60,7 @@ def sweep(outputs: Path, num_runs: int) -> tuple[float, float]:
 
 def trained_seconds(outputs: Path) -> float:
     paths = runs_dir(outputs).iterdir()
-    return sum(summary["seconds"] for path in paths if (summary := read_summary(path)))
+    return sum(summary.seconds or 0.0 for path in paths if (summary := read_summary(path)))
 
 
 def copy_runs(outputs: Path, num_runs: int) -> None:
@@ -70,12 +70,8 @@ def copy_runs(outputs: Path, num_runs: int) -> None:
     for seed in range(1, num_runs):
         address = find_address(replace(config, seed=seed))
         shutil.copytree(first.address.path, address.path)
-        summary = {
-            **first.summary,
-            "id": address.id,
-            "config": {**first.summary["config"], "seed": seed},
-        }
-        write_summary(address.path, summary)
+        flat = {**first.summary.config, "seed": seed}
+        write_summary(address.path, replace(first.summary, id=address.id, config=flat))
 
 
 def main() -> None:

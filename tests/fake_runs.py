@@ -15,12 +15,19 @@ import os
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from augean.store.files import write_atomic
+from augean.store.files import content_digest, file_sha256, write_atomic
 from augean.store.run_directory import runs_dir, write_metrics
-from augean.store.summary import write_summary
+from augean.store.summary import (
+    Divergence,
+    RunState,
+    RunSummary,
+    read_summary,
+    write_summary,
+)
 
 DIGITS = [str(digit) for digit in range(10)]
 VERSIONS = {"augean": "0.1.0", "python": "3.11.7", "torch": "2.14.1", "torchvision": "0.29.1"}
@@ -95,49 +102,43 @@ def write_run(
         )
     if state == "failed":
         write_atomic(path / "failure.txt", "out of memory\n", sync=False)
-    if state not in ("finished", "diverged"):
+    if not RunState(state).is_completed:
         return job
     if state == "finished" and files:
         write_atomic(path / "confusion.csv", confusion(generator, final), sync=False)
     best = max(rows, key=lambda item: item["val_accuracy"])
-    over = state == "diverged"
-    write_summary(
-        path,
-        {
-            "schema": 1,
-            "core": 1,
-            "id": id_,
-            "status": state,
-            "diverged": {"epoch": len(rows), "step": 120, "last_loss": 2.3} if over else None,
-            "config": flat,
-            "dataset_title": dataset_title,
-            "num_train": 1197,
-            "num_val": 300,
-            "num_test": 300,
-            "epochs": len(rows),
-            "selected_epoch": best["epoch"],
-            "val_accuracy": best["val_accuracy"],
-            "val_loss": best["val_loss"],
-            "train_accuracy": best["train_accuracy"],
-            "test_accuracy": None if over else final,
-            "test_loss": None if over else 0.2,
-            "seconds": seconds,
-            "train_seconds": 0.95 * seconds,
-            "images_per_second": 1234.5,
-            "peak_memory_mb": None,
-            "parameters": 701466,
-            "device": device,
-            "precision": flat["trainer.precision"],
-            "threads": 2,
-            "versions": versions or VERSIONS,
-            "git_commit": None,
-            "host": "host",
-            "started": "2026-01-01T00:00:00+00:00",
-            "finished": "2026-01-01T00:01:00+00:00",
-            "num_resumes": 0,
-            "note": "",
-        },
+    diverged = state == RunState.DIVERGED
+    summary = RunSummary(
+        schema=1,
+        core=1,
+        id=id_,
+        status=RunState(state),
+        diverged=Divergence(epoch=len(rows), step=120, last_loss=2.3) if diverged else None,
+        config=flat,
+        dataset_title=dataset_title,
+        num_train=1197,
+        num_val=300,
+        num_test=300,
+        epochs=len(rows),
+        selected_epoch=best["epoch"],
+        val_accuracy=best["val_accuracy"],
+        val_loss=best["val_loss"],
+        train_accuracy=best["train_accuracy"],
+        test_accuracy=None if diverged else final,
+        test_loss=None if diverged else 0.2,
+        seconds=seconds,
+        train_seconds=0.95 * seconds,
+        images_per_second=1234.5,
+        parameters=701466,
+        device=device,
+        precision=flat["trainer.precision"],
+        threads=2,
+        versions=versions or VERSIONS,
+        host="host",
+        started="2026-01-01T00:00:00+00:00",
+        finished="2026-01-01T00:01:00+00:00",
     )
+    write_summary(path, summary)
     return job
 
 
@@ -382,12 +383,21 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def sign(path: Path) -> None:
-    """Make the summary one of the files as they are."""
-    summary = json.loads((path / "summary.json").read_text())
-    write_summary(
-        path, {key: value for key, value in summary.items() if key not in ("files", "sha256")}
-    )
+def sign(path: Path, **changes: Any) -> None:
+    """Make the summary one of the files as they are, with `changes` of its own entries."""
+    summary = read_summary(path)
+    assert summary is not None
+    write_summary(path, replace(summary, **changes))
+
+
+def forge(path: Path, **changes: Any) -> None:
+    """Sign summary.json as a stranger would, whatever it holds after `changes` of its entries."""
+    content = json.loads((path / "summary.json").read_text()) | changes
+    for name in content["files"]:
+        if (path / name).exists():
+            content["files"][name] = file_sha256(path / name)
+    content["sha256"] = content_digest(content)
+    (path / "summary.json").write_text(json.dumps(content))
 
 
 if __name__ == "__main__":

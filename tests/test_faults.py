@@ -42,12 +42,11 @@ from augean.store.checkpoints import (
 from augean.store.files import write_atomic
 from augean.store.locks import is_locked
 from augean.store.run_directory import read_verified, run_state
-from augean.store.summary import write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.journal import Journal
 from augean.sweeps.storage import open_storage
 from conftest import ROOT, TINY, replace_everywhere
-from fake_runs import write_record
+from fake_runs import sign, write_record
 
 Make = Callable[..., Config]
 Train = Callable[[Config, int], None]
@@ -159,8 +158,8 @@ def test_a_disk_that_is_full_while_a_file_is_written_costs_nothing_that_was_ther
     torch.load(address.path / CHECKPOINT, weights_only=True)
     (small_disk / "filler").unlink()
     after = execute(config)
-    assert after.summary["files"]["best.pt"] == whole.summary["files"]["best.pt"]
-    assert after.summary["files"]["steps.npy"] == whole.summary["files"]["steps.npy"]
+    assert after.summary.files["best.pt"] == whole.summary.files["best.pt"]
+    assert after.summary.files["steps.npy"] == whole.summary.files["steps.npy"]
     assert not (address.path / "failure.txt").exists()
 
 
@@ -316,7 +315,7 @@ def test_what_a_failed_run_held_is_freed_while_its_exception_is_still_known(
     assert [network() for network in networks] == [None]
     text = (find_address(tiny()).path / "failure.txt").read_text()
     assert ("out of memory" in text) == ("fault" not in str(error))
-    assert execute(tiny()).summary["status"] == "finished"
+    assert execute(tiny()).summary.status == "finished"
 
 
 # Damage
@@ -443,10 +442,10 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word_and_the_end_is_the_same
             list(HARMS.values())[seed % 2]((path / name).read_bytes(), generator)
         )
     outcome = execute(config)
-    assert "checkpoint.pt is damaged and was passed over" in outcome.summary["note"]
+    assert "checkpoint.pt is damaged and was passed over" in outcome.summary.note
     assert "is damaged and was passed over" in capfd.readouterr().err
-    assert outcome.summary["num_resumes"] == (1 if len(harmed) == 1 else 0)
-    assert outcome.summary["files"]["best.pt"] == whole.summary["files"]["best.pt"]
+    assert outcome.summary.num_resumes == (1 if len(harmed) == 1 else 0)
+    assert outcome.summary.files["best.pt"] == whole.summary.files["best.pt"]
 
 
 class KilledError(BaseException):
@@ -498,7 +497,7 @@ def test_a_checkpoint_on_a_bad_sector_is_passed_over(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", bad)
         summary = execute(config).summary
-    assert (summary["num_resumes"], summary["note"]) == (
+    assert (summary.num_resumes, summary.note) == (
         1,
         "checkpoint.pt is damaged and was passed over",
     )
@@ -625,8 +624,8 @@ def test_an_interrupted_run_goes_on_where_it_was_moved_to(
     train_until(tiny(), 2)
     shutil.move(tmp_path / "outputs", tmp_path / "moved")
     outcome = execute(tiny(f"runtime.outputs={tmp_path}/moved"))
-    assert outcome.summary["num_resumes"] == 1
-    assert outcome.summary["files"]["best.pt"] == whole.summary["files"]["best.pt"]
+    assert outcome.summary.num_resumes == 1
+    assert outcome.summary.files["best.pt"] == whole.summary.files["best.pt"]
 
 
 def test_a_directory_copied_over_another_runs_is_not_taken_for_it(
@@ -637,7 +636,7 @@ def test_a_directory_copied_over_another_runs_is_not_taken_for_it(
     assert run_state(other.outputs, other.path, other.id) == "interrupted"
     outcome = execute(tiny("seed=1"))
     assert not outcome.skipped
-    assert outcome.summary["id"] == other.id
+    assert outcome.summary.id == other.id
     assert (
         f"is the summary of run {first.address.id}, not of {other.id}; the run is made again"
         in capfd.readouterr().err
@@ -734,7 +733,7 @@ def test_a_foreign_checkpoint_is_refused_by_name_and_runs_no_code(
     assert not trace.exists()
     for name in (CHECKPOINT, PREVIOUS):
         (path / name).unlink()
-    assert execute(tiny()).summary["status"] == "finished"
+    assert execute(tiny()).summary.status == "finished"
 
 
 def test_pickles_in_a_runs_other_files_run_no_code(recorded: Path, tmp_path: Path) -> None:
@@ -743,10 +742,7 @@ def test_pickles_in_a_runs_other_files_run_no_code(recorded: Path, tmp_path: Pat
     (path,) = (outputs / "runs").iterdir()
     numpy.save(path / "steps.npy", numpy.array([Evil(trace)], dtype=object), allow_pickle=True)
     torch.save(Evil(trace), path / "best.pt")
-    summary = json.loads((path / "summary.json").read_text())
-    write_summary(
-        path, {key: value for key, value in summary.items() if key not in ("files", "sha256")}
-    )
+    sign(path)
     assert [Path(problem.path).name for problem in make_report(outputs).problems] == ["steps.npy"]
     with pytest.raises(Exception, match=r"[Ww]eights.only|Unsupported"):
         torch.load(path / "best.pt", weights_only=True)
@@ -780,10 +776,7 @@ def test_a_run_from_a_stranger_is_evaluated_or_refused_and_runs_no_code(
         torch.save({"weight": Evil(tmp_path / "trace")}, path / name)
     else:
         (path / name).write_bytes(content)
-    summary = json.loads((path / "summary.json").read_text())
-    write_summary(
-        path, {key: value for key, value in summary.items() if key not in ("files", "sha256")}
-    )
+    sign(path)
     with pytest.raises(AugeanError, match=name.partition(".")[0]):
         load_model(path, data=str(tmp_path), device="cpu", allowed_packages=[])
     assert not (tmp_path / "trace").exists()
@@ -972,4 +965,4 @@ def test_a_second_interrupt_while_a_checkpoint_is_written_leaves_the_one_before(
     assert load_checkpoint(path)[0] == before
     address = find_address(tiny())
     assert not is_locked(address.outputs, address.id)
-    assert execute(tiny()).summary["status"] == "finished"
+    assert execute(tiny()).summary.status == "finished"

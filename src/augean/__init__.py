@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["compose", "run"]
 
 
-def __getattr__(name):  # type: ignore[no-untyped-def]  # annotations are nothing that an old Python can read
+def __getattr__(name):  # type: ignore[no-untyped-def]  # an old Python cannot read annotations
     """Load `augean.run` and `augean.compose` when they are asked for."""
     if name == "run":
         from augean.runs.custom_loop import run

@@ -1,7 +1,7 @@
-"""The import name of data sets for own code, see docs/extending.md.
+"""The import name of data sets for a user's own code, see docs/extending.md.
 
-It stays where it is: an own data set's `from augean.data import ...` is part of the digest of its
-code, and so of the ids of its runs.
+It stays where it is: the line `from augean.data import ...` is part of the digest of that code, and
+so of the ids of its runs.
 """
 
 from augean.datasets.base import Images, Source

@@ -2,7 +2,7 @@
 
 
 class AugeanError(Exception):
-    """Something a user can mend. Shown as its message alone, without a traceback."""
+    """A mistake that a user can mend. Shown as its message alone, without a traceback."""
 
 
 class UsageError(AugeanError):
@@ -14,7 +14,7 @@ class ConfigError(AugeanError):
 
 
 class SetupError(AugeanError):
-    """Something that every run of a sweep needs is not there: the sweep stops at the first one."""
+    """What every run of a sweep needs is missing: the sweep stops at its first run."""
 
 
 class DataError(SetupError):
@@ -34,4 +34,4 @@ class RunLocked(AugeanError):
 
 
 class Pruned(AugeanError):
-    """A study gave the run up; it is interrupted, with its checkpoint."""
+    """A study has stopped the run early; it is interrupted, with its checkpoint."""

@@ -1,18 +1,44 @@
-"""Turn stop signals into a wish to stop after the epoch."""
+"""Stop signals: stop after the epoch, and pass the signal on to child processes.
+
+The stop signals are SIGTERM (a cluster's or an operator's), SIGINT (Ctrl-C) and SIGUSR1 (SLURM's
+notice before the time limit).
+"""
 
 import os
 import signal
+import subprocess
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+SHORTEST_GRACE = 1e-3
+"""Seconds; a timer of 0 would never ring."""
 
 
 class Interrupted(BaseException):
     """A stop signal arrived; raised where the run can be left."""
 
 
+Handler = Callable[[int, FrameType | None], None]
+
+
+def _install(handlers: Mapping[int, Handler]) -> dict[int, Any]:
+    """Install signal handlers; returns those that they replace."""
+    # Python runs signal handlers in the main thread and lets no other one install them.
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number, handler in handlers.items()}
+
+
+def _restore(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 class StopSignals:
-    """Turns SIGTERM, SIGINT and SIGUSR1 into a wish to stop after the epoch.
+    """Turns stop signals into a wish to stop after the epoch, within a `with` block.
 
     The second Ctrl-C, or the end of the grace time, ends the epoch at once by raising `Interrupted`
     in the main thread.
@@ -21,8 +47,29 @@ class StopSignals:
     def __init__(self, grace_seconds: float) -> None:
         self.grace_seconds = grace_seconds
         self.signal: int | None = None
-        self.before: dict[int, Any] = {}
+        """The first stop signal that arrived."""
         self.disarmed = False
+        self._replaced: dict[int, Any] = {}
+
+    @property
+    def exit_code(self) -> int:
+        """Status that the process ends with: 128 + signal number, as shells have it."""
+        return 128 + (self.signal or signal.SIGINT)
+
+    def disarm(self) -> None:
+        """Only note signals from here on."""
+        self.disarmed = True
+
+    def __enter__(self) -> "StopSignals":
+        handlers: dict[int, Handler] = dict.fromkeys(STOP_SIGNALS, self._on_signal)
+        handlers[signal.SIGALRM] = self._on_grace_over
+        self._replaced = _install(handlers)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._replaced:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        _restore(self._replaced)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.disarmed:
@@ -31,7 +78,7 @@ class StopSignals:
             raise Interrupted
         elif self.signal is None:
             self.signal = number
-            signal.setitimer(signal.ITIMER_REAL, max(self.grace_seconds, 1e-3))
+            signal.setitimer(signal.ITIMER_REAL, max(self.grace_seconds, SHORTEST_GRACE))
             text = (
                 f"\nStopping after this epoch, in {self.grace_seconds:g} s at the latest; Ctrl-C"
                 " again stops now.\n"
@@ -42,25 +89,59 @@ class StopSignals:
         if not self.disarmed:
             raise Interrupted
 
-    def disarm(self) -> None:
-        """From here on a signal is only noted."""
-        self.disarmed = True
 
-    def __enter__(self) -> "StopSignals":
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # signals reach the main thread alone
-            handlers = dict.fromkeys(
-                (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1), self._on_signal
-            )
-            handlers[signal.SIGALRM] = self._on_grace_over
-            self.before = {
-                number: signal.signal(number, handler) for number, handler in handlers.items()
-            }
+class ChildProcesses:
+    """Child processes to which stop signals are passed on, within a `with` block.
+
+        with ChildProcesses() as children:
+            code = children.start(command).wait()
+        if children.signal is not None:
+            raise SystemExit(128 + children.signal)
+
+    Leaving the block waits for nobody and ends nobody.
+    """
+
+    def __init__(self) -> None:
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.signal: int | None = None
+        """The first stop signal that arrived: start no more children then."""
+        self._starting = False
+        self._pending: list[int] = []
+        self._replaced: dict[int, Any] = {}
+
+    def start(
+        self, command: Sequence[str], env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a child process, in a process group of its own.
+
+        Its own group, so that a terminal's Ctrl-C reaches the child once: through this process.
+        """
+        # A signal that arrives meanwhile waits, so that the new child gets it too, and only once.
+        self._starting = True
+        try:
+            process = subprocess.Popen(command, env=env, process_group=0)
+            self.processes.append(process)
+        finally:
+            self._starting = False
+            for number in self._pending:
+                self._send(number)
+            self._pending.clear()
+        return process
+
+    def __enter__(self) -> "ChildProcesses":
+        self._replaced = _install(dict.fromkeys(STOP_SIGNALS, self._on_signal))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.before:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        _restore(self._replaced)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.signal = self.signal or number
+        if self._starting:
+            self._pending.append(number)
+        else:
+            self._send(number)
+
+    def _send(self, number: int) -> None:
+        for process in self.processes:
+            process.send_signal(number)  # which does nothing where the child has ended

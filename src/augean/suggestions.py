@@ -1,24 +1,35 @@
-"""Suggest the name that someone may have meant."""
+"""Suggest a valid name for a mistyped one."""
 
 import difflib
 from collections.abc import Sequence
 
 
 def closest(word: str, choices: Sequence[str]) -> list[str]:
-    """The choice that begins with the word or is most like it, whatever its case; empty where none
-    is.
+    """Return the first choice that begins with the word, else the most similar one.
+
+    Case does not count. The list has one name, or none where no choice is similar.
     """
-    lower = {choice.lower(): choice for choice in choices}
-    begins = [choice for choice in lower if word and choice.startswith(word.lower())]
-    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
-    return [lower[choice] for choice in (begins[:1] or near)]
+    by_lower_case = {choice.lower(): choice for choice in choices}
+    if word:
+        for lower, choice in by_lower_case.items():
+            if lower.startswith(word.lower()):
+                return [choice]
+    similar = difflib.get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.6)
+    return [by_lower_case[lower] for lower in similar]
 
 
 def list_choices(word: str, choices: Sequence[str], prefix: str) -> str:
-    """What someone may have meant of the choices, and all of them."""
-    meant = did_you_mean([prefix + choice for choice in closest(word, choices)])
-    return f"{meant or '.'} There are {', '.join(choices) or 'none'}"
+    """Return the end of a message: a suggestion for a word, and all choices.
+
+    Args:
+        prefix: put before the suggestion, such as `model=`.
+    """
+    suggestion = did_you_mean([prefix + choice for choice in closest(word, choices)])
+    return f"{suggestion or '.'} There are {', '.join(choices) or 'none'}"
 
 
 def did_you_mean(texts: Sequence[str]) -> str:
-    return f"; did you mean {' or '.join(texts)}?" if texts else ""
+    """Return the end of a message that suggests these; empty where there are none."""
+    if not texts:
+        return ""
+    return f"; did you mean {' or '.join(texts)}?"

@@ -13,8 +13,11 @@ from augean.errors import AugeanError, SetupError
 def require_packages(*packages: str, extra: str) -> None:
     """Make sure that packages are installed, without importing them.
 
+    Args:
+        extra: of Augean, which brings the packages.
+
     Raises:
-        SetupError: with the line that installs them.
+        SetupError: with the command that installs them.
     """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
@@ -32,34 +35,39 @@ MENDABLE_ERRNOS = (
     errno.ENOTDIR,
     errno.EEXIST,
 )
-"""What an operating system refuses and only its user can mend."""
+"""Refusals of the operating system that only its user can mend."""
 WRITABLE = "choose a folder that you can write to, with room: runtime.outputs=<folder>"
 
 
 @contextmanager
 def explaining_system_errors() -> Iterator[None]:
-    """Give Augean's words to exceptions of libraries that a user can mend: memory, disk, a missing
-    package.
+    """Turn exceptions of libraries that a user can mend into an `AugeanError`.
+
+    They are too little memory, a disk that cannot be written, and a missing package.
     """
     try:
         yield
     except AugeanError:
         raise
     except Exception as error:
-        if text := explain_system_error(error):
-            raise AugeanError(text) from error
-        raise
+        message = explain_system_error(error)
+        if message is None:
+            raise
+        raise AugeanError(message) from error
 
 
 def explain_system_error(error: BaseException) -> str | None:
+    """Return what a user can do about an exception; None where he can do nothing."""
     text = str(error).split("\n")[0]
-    full = re.search(r"out of memory|allocate memory", text)
-    if isinstance(error, MemoryError) or (full and isinstance(error, RuntimeError)):
-        asked = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
+    # torch raises RuntimeError for both kinds of memory, and only the text tells.
+    says_memory = re.search(r"out of memory|allocate memory", text) is not None
+    if isinstance(error, MemoryError) or (says_memory and isinstance(error, RuntimeError)):
+        request = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
+        size = f" ({request[0]})" if request else ""
         return (
-            f"out of memory{f' ({asked[0]})' if asked else ''}: make the run smaller with"
-            " trainer.batch_size or width.channels, take fewer runtime.workers, or free the"
-            " device; nvidia-smi shows who uses a GPU, runtime.device=cuda:1 takes another"
+            f"out of memory{size}: make the run smaller with trainer.batch_size or width.channels,"
+            " take fewer runtime.workers, or free the device; nvidia-smi shows who uses a GPU,"
+            " runtime.device=cuda:1 takes another"
         )
     if isinstance(error, ModuleNotFoundError):
         return (

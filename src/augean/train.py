@@ -1,8 +1,8 @@
-"""The import name of `compose` for own loops written for earlier versions; new ones use
+"""The import name of `compose` for custom loops written for earlier versions; new ones use
 `augean.compose`.
 
-It stays where it is: the import line of an own loop is part of the digest of its code, and so of
-the ids of its runs.
+It stays where it is: the import line of a custom loop is part of the digest of its code, and so of
+the ids of its runs. `python -m augean.train` trains, like `augean train`.
 """
 
 from augean.config.compose import compose

@@ -16,6 +16,7 @@ import pytest
 
 from augean.analysis.comparison import FEW_SEEDS, SCATTERED, compare, estimate, summarise
 from augean.analysis.load import scan
+from augean.analysis.verdict import Verdict
 from conftest import ROOT
 from fake_runs import write_record, write_run
 
@@ -57,7 +58,12 @@ def tables(
 
 
 def share_with(
-    verdicts: set[str], config: str, n: int, repeats: int, shift: float = 0.0, margin: float = 0.5
+    verdicts: set[Verdict],
+    config: str,
+    n: int,
+    repeats: int,
+    shift: float = 0.0,
+    margin: float = 0.5,
 ) -> float:
     """The share of tables in which some row but the first, each moved by `shift`, gets one of these
     verdicts.
@@ -69,7 +75,7 @@ def share_with(
             for row, scores in table.items()
         }
         differences, _ = compare(moved, "0", {}, margin)
-        hits += bool({one.verdict.split()[0] for one in differences.values()} & verdicts)
+        hits += bool({one.verdict for one in differences.values()} & verdicts)
     return hits / repeats
 
 
@@ -98,7 +104,9 @@ def test_at_most_5_percent_of_tables_have_a_false_verdict_from_5_seeds_on(
     n: int, full: bool
 ) -> None:
     repeats = 400 if full else 6
-    found = {config: share_with({"better", "worse"}, config, n, repeats) for config in SCORES}
+    found = {
+        config: share_with({Verdict.BETTER, Verdict.WORSE}, config, n, repeats) for config in SCORES
+    }
     show(f"tables with a false verdict, n={n}", found)
     error = (0.05 * 0.95 / (repeats * len(STEADY))) ** 0.5  # of the count itself
     # Three seeds are too few to hold the 5 %: tables of so few say so.
@@ -116,9 +124,11 @@ def test_a_row_just_outside_the_margin_is_rarely_called_equivalent(full: bool) -
         # can be.
         margin = 3 * estimate(SCORES[config]).sd
         false.append(
-            share_with({"equivalent"}, config, 10, repeats, shift=-margin - 1e-6, margin=margin)
+            share_with(
+                {Verdict.EQUIVALENT}, config, 10, repeats, shift=-margin - 1e-6, margin=margin
+            )
         )
-        right.append(share_with({"equivalent"}, config, 10, repeats, margin=margin))
+        right.append(share_with({Verdict.EQUIVALENT}, config, 10, repeats, margin=margin))
     assert mean(false) <= 0.05
     assert mean(right) >= 0.9
 
@@ -136,11 +146,11 @@ def test_verdicts_on_different_configurations_rarely_contradict_their_known_mean
         )
         truth = {row: mean(SCORES[row]) - mean(SCORES[rows[0]]) for row in rows}
         contradicted = {
-            "better": lambda value: value <= 0,
-            "worse": lambda value: value >= 0,
-            "equivalent": lambda value: abs(value) > 0.5,
+            Verdict.BETTER: lambda value: value <= 0,
+            Verdict.WORSE: lambda value: value >= 0,
+            Verdict.EQUIVALENT: lambda value: abs(value) > 0.5,
         }
-        verdicts = {row: differences[row].verdict.split()[0] for row in rows[1:]}
+        verdicts = {row: differences[row].verdict for row in rows[1:]}
         wrong += any(
             contradicted[verdict](truth[row])
             for row, verdict in verdicts.items()

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from augean.benchmark.measure import matrix_rate, run_loop, summarize
+from augean.benchmark.ceilings import matrix_rate
+from augean.benchmark.entry import LoopResult
+from augean.benchmark.measurement import summarize
+from augean.benchmark.processes import run_loop
 from conftest import ROOT
 
 
@@ -72,15 +75,17 @@ def test_those_at_once_wait_for_each_other_and_are_as_fast_as_the_slowest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "augean.benchmark.measure.command_of",
+        "augean.benchmark.processes.command_of",
         lambda _: [sys.executable, "-c", SLOW_AND_FAST, str(tmp_path)],
     )
     result = run_loop("core", [], 100, 3, at_once=2)
-    assert result["epoch_seconds"] == [9, 2, 2]
-    assert result["peak_memory_mb"] == 10
+    assert result.epoch_seconds == [9, 2, 2]
+    assert result.peak_memory_mb == 10
     # Two networks on 100 images each, every 2 s; 35 epochs of 50,000 images of both take twice as
     # long as of one.
-    line = summarize("core", [], [result], 100, 2e9, 1e12, 2)
+    line = summarize(
+        "core", [], [result], images=100, flops_per_image=2e9, matrix_rate=1e12, at_once=2
+    )
     assert line.images_per_second == pytest.approx(100)
     assert line.full_run_seconds == pytest.approx(35 * 50_000 / 100 + 1.5)
 
@@ -106,7 +111,7 @@ def test_a_ceiling_that_the_device_is_slow_at_takes_no_minutes(
         sizes.append(action().shape[0])
         return float(sizes[-1] ** 3 * 1e-8)
 
-    monkeypatch.setattr("augean.benchmark.measure.least_seconds", slow)
+    monkeypatch.setattr("augean.benchmark.ceilings.least_seconds", slow)
     assert matrix_rate(torch.device("cpu"), torch.float32) == pytest.approx(2e8)
     assert sizes == [192, 384]
 
@@ -121,12 +126,12 @@ def test_every_loop_is_measured(tmp_path: Path) -> None:
 def test_the_full_run_is_extrapolated_from_start_and_rate() -> None:
     # 10 s until the second epoch begins, of which 4 are steady work; then 1,000 images in 4 s: 250
     # a second.
-    result = {
-        "first_step_seconds": 7.0,
-        "epoch_seconds": [8.0, 4.0, 4.0],
-        "wall_seconds": 18.0,
-        "peak_memory_mb": 1.0,
-    }
-    line = summarize("core", [], [result], 1000, 2e9, 1e12)
+    result = LoopResult(
+        first_step_seconds=7.0,
+        epoch_seconds=[8.0, 4.0, 4.0],
+        wall_seconds=18.0,
+        peak_memory_mb=1.0,
+    )
+    line = summarize("core", [], [result], images=1000, flops_per_image=2e9, matrix_rate=1e12)
     assert line.full_run_seconds == pytest.approx((18 - 8 - 4) + 35 * 50_000 / 250)
     assert line.share_of_matrix_rate == pytest.approx(0.5)

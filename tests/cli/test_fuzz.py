@@ -38,7 +38,7 @@ from augean.store.files import content_digest
 from augean.store.run_directory import runs_dir
 from augean.training.build import build_model, build_optimizer
 from conftest import ROOT
-from fake_runs import sign, write_record, write_run
+from fake_runs import forge, sign, write_record, write_run
 
 SEED = int(os.environ.get("HYPOTHESIS_SEED", "0"))
 NUM_SLOW = {"commands": 2000, "files": 600, "parsed": 7500, "folders": 150, "lines": 40}
@@ -432,7 +432,7 @@ def mutate(outputs: Path, generator: random.Random, value: Any) -> None:
         file.write_bytes(generator.choice(files).read_bytes())
     if generator.random() < 0.3:  # as a stranger would
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            sign(file.parent)
+            forge(file.parent)
 
 
 def mutate_json(file: Path, generator: random.Random, value: Any, *, remove: bool) -> None:

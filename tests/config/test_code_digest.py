@@ -179,7 +179,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def address(tmp_path: Path, *overrides: str) -> str:
     module_digest.cache_clear()
-    image_folder._digests.clear()
+    image_folder.process_digests.clear()
     return find_address(compose([*OWN, f"runtime.outputs={tmp_path}/outputs", *overrides])).id
 
 
@@ -231,7 +231,7 @@ def test_a_data_file_with_other_pixels_or_in_another_class_is_another_run(
     ]
 
     def ask() -> str:
-        image_folder._digests.clear()
+        image_folder.process_digests.clear()
         return find_address(compose([*setting, *photos])).id
 
     before = ask()
@@ -281,7 +281,7 @@ def test_results_of_the_old_code_are_not_taken_for_those_of_the_new(
         del sys.modules[name]
     second = execute(config)
     assert not second.skipped
-    assert first.summary["test_loss"] != second.summary["test_loss"]
+    assert first.summary.test_loss != second.summary.test_loss
     edit(package, "net.py", "gain = 1.6", "gain = 1.5")
     module_digest.cache_clear()
     assert execute(config).skipped

@@ -1,5 +1,6 @@
 """The run address: what changes it, what does not, and what is refused before any work."""
 
+import ast
 import dataclasses
 import json
 import sys
@@ -274,3 +275,32 @@ def test_the_digest_of_a_source_is_the_same_on_every_python(
     (tmp_path / "golden_module.py").write_text(textwrap.dedent(code))
     monkeypatch.syspath_prepend(str(tmp_path))
     assert module_digest("golden_module") == "9894af6eee43f572"
+
+
+@pytest.mark.parametrize(
+    ("node", "values", "message"),
+    [
+        ("trainer", {"precision": "fp64"}, "trainer.precision=fp64: must be one of bf16, fp16"),
+        ("model", {"stem": "large"}, "model.stem=large: must be one of cifar, imagenet"),
+        ("runtime", {"loggers": ["print"]}, "runtime.loggers[0]=print: must be one of tensorboard"),
+    ],
+)
+def test_a_wrong_choice_in_a_file_is_named_with_the_choices(
+    node: str, values: dict[str, Any], message: str
+) -> None:
+    raw = dataclasses.asdict(compose(["dataset=digits"]))
+    raw[node] |= values
+    with pytest.raises(ConfigError) as caught:
+        parse_config(raw)
+    assert message in str(caught.value)
+
+
+def test_every_field_of_the_schema_is_documented() -> None:
+    tree = ast.parse((ROOT / "src" / "augean" / "config" / "schema.py").read_text())
+    for node in (item for item in tree.body if isinstance(item, ast.ClassDef)):
+        assert ast.get_docstring(node), node.name
+        for item, following in zip(node.body, [*node.body[1:], None], strict=True):
+            if not isinstance(item, ast.AnnAssign):
+                continue
+            is_node = ast.unparse(item.annotation).endswith("Config")
+            assert is_node or isinstance(following, ast.Expr), f"{node.name}: {ast.unparse(item)}"

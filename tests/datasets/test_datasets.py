@@ -42,7 +42,7 @@ Labels = NDArray[np.int64]
 @pytest.fixture(autouse=True)
 def _new_process() -> None:
     """Every test starts without what the process remembers of image folders."""
-    image_folder._digests.clear()
+    image_folder.process_digests.clear()
 
 
 def source(
@@ -53,7 +53,7 @@ def source(
 
 def later(cls: type[Source], folder: Path, **arguments: Any) -> Any:
     """A source as a later process would construct it."""
-    image_folder._digests.clear()
+    image_folder.process_digests.clear()
     return source(cls, folder, **arguments)
 
 

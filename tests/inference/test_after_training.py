@@ -27,7 +27,7 @@ from augean.runs.address import RunOutcome, build_source, find_address
 from augean.runs.execute import execute
 from augean.store.find_run import find_run
 from augean.store.run_directory import runs_dir
-from augean.store.summary import write_summary
+from augean.store.summary import RunState, RunSummary, write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.training.build import build_model
 from conftest import ROOT, TINY
@@ -75,8 +75,8 @@ def test_evaluate_gives_the_runs_own_test_score(
     ]
     assert command(monkeypatch, "evaluate", id_[:5], *options) == 0
     result = json.loads(output.read_text())
-    assert result["accuracy"] == finished.summary["test_accuracy"]
-    assert result["loss"] == pytest.approx(finished.summary["test_loss"], rel=1e-5)
+    assert result["accuracy"] == finished.summary.test_accuracy
+    assert result["loss"] == pytest.approx(finished.summary.test_loss, rel=1e-5)
     rows = list(csv.DictReader((path / "confusion.csv").read_text().splitlines()))
     for row in rows:
         counts = {name: int(number) for name, number in row.items() if name != "true"}
@@ -180,7 +180,7 @@ def test_exports_give_the_networks_outputs(
         weights = torch.load(path / "best.pt", weights_only=True)
         assert set(file.keys()) == set(weights)
         assert all(torch.equal(file.get_tensor(name), weights[name]) for name in weights)
-        assert json.loads(file.metadata()["run"]) == run.summary["id"]
+        assert json.loads(file.metadata()["run"]) == run.summary.id
     assert not list(tmp_path.glob(".*.part*"))
 
 
@@ -226,13 +226,13 @@ def write_sweep(outputs: Path, scores: dict[str, tuple[float | None, float]]) ->
         path = runs_dir(outputs) / f"x-{id_}"
         path.mkdir(parents=True)
         (path / "config.yaml").write_text("{}\n")
-        summary = {
-            "config": {},
-            "status": "finished",
-            "id": id_,
-            "val_accuracy": val,
-            "test_accuracy": test,
-        }
+        summary = RunSummary(
+            id=id_,
+            status=RunState.FINISHED,
+            config={},
+            val_accuracy=val,
+            test_accuracy=test,
+        )
         write_summary(path, summary)
     jobs = [SweepJob(id_, f"x-{id_}", "row", seed) for seed, id_ in enumerate(scores)]
     SweepRecord(
@@ -347,7 +347,7 @@ def test_a_test_set_that_has_changed_is_not_taken_for_the_runs(
     (tmp_path / "data" / "photos" / "test" / "a" / "0.png").unlink()
     from augean.datasets import image_folder
 
-    image_folder._digests.clear()
+    image_folder.process_digests.clear()
     with pytest.raises(AugeanError, match="has changed since run"):
         read_test_set(load(path, tmp_path / "data"))
 

@@ -63,7 +63,7 @@ def test_a_rate_that_diverged_is_named_and_left_out_of_the_band(
     band: tuple[Path, dict[str, RunOutcome]],
 ) -> None:
     outputs, runs = band
-    assert runs["vgg_a, 1e18"].summary["status"] == "diverged"
+    assert runs["vgg_a, 1e18"].summary.status == "diverged"
     make_report(outputs)
     text = (outputs / "report" / "report.md").read_text()
     assert "Diverged and left out: vgg_a, 1e18, seed 0" in text

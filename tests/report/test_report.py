@@ -18,14 +18,16 @@ import pandas
 import pytest
 from scipy import stats
 
-from augean.analysis.comparison import MOST_DUNNETT, compare, estimate, summarise
+from augean.analysis.comparison import compare, estimate, summarise
 from augean.analysis.load import scan
+from augean.analysis.simultaneous import MOST_DUNNETT
+from augean.analysis.verdict import Verdict
 from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report
-from augean.report.tables import markdown, number, tex
+from augean.report.escape import latex, markdown
+from augean.report.tables import number
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir, write_metrics
-from augean.store.summary import write_summary
 from conftest import ROOT
 from fake_runs import sign, write_examples, write_record, write_run
 
@@ -61,13 +63,6 @@ def seeds(outputs: Path, scores: list[float], row: str = "a", **more: Any) -> li
         )
         for seed, score in enumerate(scores)
     ]
-
-
-def resign(path: Path, **changes: Any) -> None:
-    """Write a run's summary again, after its files or its numbers were changed on purpose."""
-    summary = json.loads((path / "summary.json").read_text())
-    del summary["sha256"]
-    write_summary(path, summary | changes)
 
 
 # Statistics
@@ -133,9 +128,9 @@ def test_the_difference_is_dunnetts_where_variances_are_alike() -> None:
     assert method.startswith("Dunnett's test")
     assert differences["up"].low == pytest.approx(expected.low[0], abs=0.05)
     assert differences["same"].high == pytest.approx(expected.high[1], abs=0.05)
-    assert differences["base"].verdict == "baseline"
-    assert differences["up"].verdict == "better"
-    assert differences["same"].verdict == "undecided at n=4"
+    assert differences["base"].verdict is Verdict.BASELINE
+    assert differences["up"].verdict is Verdict.BETTER
+    assert differences["same"].text == "undecided at n=4"
 
 
 def test_unequal_variances_are_compared_by_welch_and_holm() -> None:
@@ -159,13 +154,13 @@ def test_unequal_variances_are_compared_by_welch_and_holm() -> None:
         0.975
     )
     assert (differences["y"].low, differences["y"].high) == pytest.approx((bounds.low, bounds.high))
-    assert differences["y"].verdict == "worse"
+    assert differences["y"].verdict is Verdict.WORSE
 
 
 def test_a_small_difference_known_well_is_equivalent() -> None:
     scores = {name: [90 + 0.01 * seed for seed in range(8)] for name in ("base", "same")}
     differences, _ = compare(scores, "base", {}, margin=0.5)
-    assert differences["same"].verdict == "equivalent (±0.5)"
+    assert differences["same"].text == "equivalent (±0.5)"
 
 
 def test_a_diverged_run_lets_no_row_be_better_and_flatters_no_baseline() -> None:
@@ -176,15 +171,13 @@ def test_a_diverged_run_lets_no_row_be_better_and_flatters_no_baseline() -> None
         "flat": [80.0, 80.1, 80.2],
     }
     verdicts = {
-        name: item.verdict
+        name: item.text
         for name, item in compare(scores, "base", {"up": 1, "down": 1, "flat": 2})[0].items()
     }
     assert verdicts["up"] == "undecided at n=3, 1 diverged"
     assert verdicts["down"] == "worse, 1 diverged"
     assert verdicts["flat"] == "undecided at n=3, 2 diverged"
-    verdicts = {
-        name: item.verdict for name, item in compare(scores, "base", {"base": 1})[0].items()
-    }
+    verdicts = {name: item.text for name, item in compare(scores, "base", {"base": 1})[0].items()}
     assert verdicts["up"] == "better"
     assert verdicts["down"].startswith("undecided")
 
@@ -193,7 +186,7 @@ def test_a_diverged_run_lets_no_row_be_better_and_flatters_no_baseline() -> None
 def test_comparisons_without_any_spread_stay_undecided_without_a_warning(num_rows: int) -> None:
     scores = {str(row): [10.0 + row, 10.0 + row] for row in range(num_rows + 1)}
     differences, _ = compare(scores | {"same": [10.0, 10.0]}, "0", {})
-    assert differences["1"].verdict == differences["same"].verdict == "undecided at n=2"
+    assert differences["1"].text == differences["same"].text == "undecided at n=2"
 
 
 def test_false_verdicts_are_rare_where_all_rows_are_one_distribution() -> None:
@@ -201,7 +194,7 @@ def test_false_verdicts_are_rare_where_all_rows_are_one_distribution() -> None:
     for _ in range(tables):
         scores = {name: [generator.gauss(90, 0.5) for _ in range(5)] for name in "abc"}
         verdicts = {item.verdict for item in compare(scores, "a", {})[0].values()}
-        wrong += bool(verdicts & {"better", "worse"})
+        wrong += bool(verdicts & {Verdict.BETTER, Verdict.WORSE})
     assert wrong <= 13  # 5 are expected; more than 13 has a chance below 0.1 %
 
 
@@ -425,10 +418,10 @@ def test_text_from_outside_stays_text(tmp_path: Path) -> None:
 
 def test_latex_and_markdown_escape_what_would_be_read_as_a_command() -> None:
     assert (
-        tex("a_b & 5 % of #1 {x} ~ ^ \\")
+        latex("a_b & 5 % of #1 {x} ~ ^ \\")
         == r"a\_b \& 5 \% of \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
-    assert tex("± \u22121") == r"$\pm$ $-$1"
+    assert latex("± \u22121") == r"$\pm$ $-$1"
     assert markdown("a|b *c* <d>\ne") == r"a\|b \*c\* &lt;d&gt; e"
 
 
@@ -477,7 +470,7 @@ def foreign_summary(path: Path) -> None:
 
 
 def future_summary(path: Path) -> None:
-    resign(path, schema=99)
+    sign(path, schema=99)
 
 
 def binary_summary(path: Path) -> None:
@@ -604,7 +597,7 @@ def test_a_loss_out_of_all_bounds_leaves_the_figure_readable(tmp_path: Path, los
     (path / "metrics.csv").write_text(
         re.sub(r"(\n2,0.1,)[^,]+", rf"\g<1>{loss}", (path / "metrics.csv").read_text())
     )
-    resign(path)
+    sign(path)
     write_record(tmp_path, "one", [job])
     result = make_report(tmp_path)
     assert result.problems == []
@@ -687,7 +680,7 @@ def test_a_row_that_diverged_is_drawn_as_far_as_it_came(tmp_path: Path) -> None:
     early = write_run(tmp_path, seed=0, state="diverged", row="early", activation__name="early")
     path = runs_dir(tmp_path) / early["run"]
     write_metrics(path, [])  # broke off in its first epoch
-    resign(path)
+    sign(path)
     write_record(tmp_path, "one", [*good, *lost, early], row_key="activation.name", baseline="good")
     result = make_report(tmp_path)
     assert result.problems == []
@@ -736,7 +729,7 @@ def test_a_report_drawn_by_several_processes_is_the_same(
     broken.write_text("no numbers\n")
     alone = make_report(tmp_path)
     before = {path.name: path.read_bytes() for path in (alone.directory / "figures").iterdir()}
-    monkeypatch.setattr("augean.report.FEWEST_SHARED", 2)
+    monkeypatch.setattr("augean.report.write.FEWEST_SHARED", 2)
     shared = make_report(tmp_path)
     assert {
         path.name: path.read_bytes() for path in (shared.directory / "figures").iterdir()
@@ -861,7 +854,7 @@ def test_runs_without_a_validation_split_are_reported(tmp_path: Path) -> None:
             path,
             [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")],
         )
-        resign(path, num_val=0, val_accuracy=None, val_loss=None)
+        sign(path, num_val=0, val_accuracy=None, val_loss=None)
     write_record(tmp_path, "one", jobs)
     result = make_report(tmp_path)
     assert result.problems == []

@@ -1,6 +1,5 @@
 """Results say what the tables say, name what is missing, and are a function of their archive."""
 
-import json
 import re
 import shutil
 import sys
@@ -14,14 +13,13 @@ import pytest
 from augean.cli.main import main
 from augean.config.schema import Config
 from augean.errors import AugeanError
-from augean.reproduction.claims import VERDICTS, num_last_epochs, reported
+from augean.reproduction.claims import EXPECTATIONS, num_last_epochs, reported
 from augean.reproduction.results import ARCHIVE, MOST_BYTES, build_results
 from augean.runs.execute import execute
 from augean.store.run_directory import runs_dir
-from augean.store.summary import write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
 from conftest import ROOT
-from fake_runs import contents, write_record, write_run
+from fake_runs import contents, sign, write_record, write_run
 
 SPREAD = (-0.002, 0.0, 0.002)
 DOCUMENTS = ("README.md", "docs/reproduction.md")
@@ -93,10 +91,7 @@ def write_probe(outputs: Path, ranges: dict[str, float], seeds: int) -> None:
                 "smoothness",
             ]
             pandas.DataFrame(points, columns=columns).to_csv(path / "probe.csv", index=False)
-            summary = json.loads((path / "summary.json").read_text())
-            write_summary(
-                path, {name: value for name, value in summary.items() if name != "sha256"}
-            )
+            sign(path)
             jobs.append(job)
     write_record(outputs, "probe", jobs, row_key="model.name", baseline="vgg_a")
 
@@ -526,7 +521,7 @@ def test_claims_name_sweeps_rows_and_expectations_that_exist() -> None:
     for statement in reported()["statements"]:
         assert bool(statement.sweep) != bool(statement.unknown)
         assert {statement.sweep, statement.against} <= reported()["sweeps"].keys() | {""}
-        assert statement.expected in VERDICTS
+        assert statement.expected in EXPECTATIONS
     assert {statement.claim for statement in reported()["statements"]} == set(range(1, 8))
 
 

@@ -25,6 +25,7 @@ from augean.runs.custom_loop import CustomRun
 from augean.store.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint, save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state
+from augean.store.summary import Divergence
 from augean.store.sweep_record import read_record
 from conftest import ROOT, KilledError
 from waiting import wait_for
@@ -66,8 +67,8 @@ def test_a_finished_loop_is_skipped_and_left_as_it_was(
     first, done = count(tmp_path)
     assert done == [1, 2, 3, 4]
     assert first.summary is not None
-    assert first.summary["test_accuracy"] == pytest.approx(0.26)
-    assert (first.summary["val_accuracy"], first.summary["selected_epoch"]) == (
+    assert first.summary.test_accuracy == pytest.approx(0.26)
+    assert (first.summary.val_accuracy, first.summary.selected_epoch) == (
         pytest.approx(0.4),
         4,
     )
@@ -93,8 +94,8 @@ def test_an_interrupted_loop_goes_on_and_gives_what_an_unbroken_one_gives(tmp_pa
     assert done == [3, 4]
     assert resumed.summary is not None
     assert whole.summary is not None
-    assert resumed.summary["test_accuracy"] == whole.summary["test_accuracy"]
-    assert resumed.summary["num_resumes"] == 1
+    assert resumed.summary.test_accuracy == whole.summary.test_accuracy
+    assert resumed.summary.num_resumes == 1
     metrics = [
         pandas.read_csv(run.address.path / "metrics.csv").drop(columns="seconds")
         for run in (whole, resumed)
@@ -111,7 +112,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
     run, done = count(tmp_path)
     assert done == [3, 4]
     assert run.summary is not None
-    assert run.summary["test_accuracy"] == pytest.approx(0.26)
+    assert run.summary.test_accuracy == pytest.approx(0.26)
 
 
 @pytest.mark.parametrize("kind", ["rubbish", "other run"])
@@ -214,9 +215,9 @@ def test_a_loss_that_is_not_finite_is_a_result_and_ends_the_block(tmp_path: Path
         run.log(train_loss=float("nan"))
         pytest.fail("the block goes on")
     assert run.summary is not None
-    assert run.summary["status"] == "diverged"
-    assert run.summary["diverged"] == {"epoch": 2, "step": None, "last_loss": 2.0}
-    assert run.summary["epochs"] == 1
+    assert run.summary.status == "diverged"
+    assert run.summary.diverged == Divergence(epoch=2, step=None, last_loss=2.0)
+    assert run.summary.epochs == 1
 
 
 def test_an_exception_is_accounted_for_and_a_new_try_clears_it(tmp_path: Path) -> None:
@@ -264,7 +265,7 @@ def test_an_augean_config_is_another_run_with_another_loop(tiny: Callable[..., C
     assert run.address.id != find_address(config).id
     assert run.address.path.name.startswith("synthetic-resnet18-leaky_relu-sgd-c4-s0-")
     assert run.summary is not None
-    assert run.summary["config"]["optimizer.name"] == "sgd"
+    assert run.summary.config["optimizer.name"] == "sgd"
 
 
 @pytest.mark.parametrize(

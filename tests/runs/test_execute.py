@@ -80,26 +80,26 @@ def test_a_finished_run_has_all_its_files_and_no_others(tiny: Make) -> None:
     path, summary = outcome.address.path, outcome.summary
     files = {file.name for file in path.iterdir()}
     assert files == {*DIGESTED_FILES, "summary.json", "train.log"}
-    assert summary["status"] == "finished"
-    assert (summary["num_train"], summary["num_val"], summary["num_test"]) == (160, 40, 60)
+    assert summary.status == "finished"
+    assert (summary.num_train, summary.num_val, summary.num_test) == (160, 40, 60)
     assert [row["epoch"] for row in metrics(path)] == ["1", "2", "3"]
     assert numpy.load(path / "steps.npy").shape == (15,)
     rows = list(csv.reader((path / "confusion.csv").read_text().splitlines()))
     counts = numpy.array([[int(cell) for cell in row[1:]] for row in rows[1:]])
     assert rows[0] == ["true", "class_0", "class_1", "class_2", "class_3"]
     assert counts.sum() == 60
-    assert counts.trace() / 60 == pytest.approx(summary["test_accuracy"])
-    for name, digest in summary["files"].items():
+    assert counts.trace() / 60 == pytest.approx(summary.test_accuracy)
+    for name, digest in summary.files.items():
         assert file_sha256(path / name) == digest
-    assert path.name == f"synthetic-resnet18-leaky_relu-sgd-c4-s0-{summary['id']}"
+    assert path.name == f"synthetic-resnet18-leaky_relu-sgd-c4-s0-{summary.id}"
 
 
 def test_the_selected_epoch_is_the_earliest_of_highest_validation_accuracy(tiny: Make) -> None:
     outcome = execute(tiny("trainer.epochs=8"))
     accuracies = [float(row["val_accuracy"]) for row in metrics(outcome.address.path)]
     best = accuracies.index(max(accuracies))
-    assert outcome.summary["selected_epoch"] == best + 1
-    assert outcome.summary["val_accuracy"] == accuracies[best] == outcome.objective
+    assert outcome.summary.selected_epoch == best + 1
+    assert outcome.summary.val_accuracy == accuracies[best] == outcome.objective
 
 
 def test_the_test_score_is_that_of_the_saved_weights(tiny: Make) -> None:
@@ -112,8 +112,8 @@ def test_the_test_score_is_that_of_the_saved_weights(tiny: Make) -> None:
         build_source(config), node.num_val, node.num_train, node.split_seed, torch.device("cpu")
     )
     score = evaluate(network, data.test, config)
-    assert score.accuracy == outcome.summary["test_accuracy"]
-    assert score.loss == pytest.approx(outcome.summary["test_loss"], rel=1e-6)
+    assert score.accuracy == outcome.summary.test_accuracy
+    assert score.loss == pytest.approx(outcome.summary.test_loss, rel=1e-6)
 
 
 def test_a_finished_run_is_skipped_at_once_and_left_as_it_was(tiny: Make) -> None:
@@ -163,7 +163,7 @@ def test_a_damaged_summary_is_not_believed_and_the_run_is_made_again(tiny: Make)
         read_summary(first.address.path)
     again = execute(tiny())
     assert not again.skipped
-    assert again.summary["test_accuracy"] == first.summary["test_accuracy"]
+    assert again.summary.test_accuracy == first.summary.test_accuracy
 
 
 def test_two_processes_asking_for_one_run_train_it_once(tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ def test_a_run_killed_between_epochs_resumes_bit_equal(
     address = find_address(tiny("trainer.epochs=4", *lines))
     assert run_state(address.outputs, address.path, address.id) == "interrupted"
     resumed = execute(tiny("trainer.epochs=4", *lines))
-    assert resumed.summary["num_resumes"] == 1
-    assert resumed.summary["note"] == ""
+    assert resumed.summary.num_resumes == 1
+    assert resumed.summary.note == ""
     assert same_result(whole.address.path, resumed.address.path)
     assert not list(resumed.address.path.glob("*checkpoint*"))
 
@@ -393,9 +393,10 @@ def test_every_moment_of_death_while_saving_leaves_a_good_checkpoint(
 def test_a_diverged_run_is_a_result(tiny: Make) -> None:
     config = tiny("optimizer.lr=1e18", "model=vgg_a", "schedule=constant")
     outcome = execute(config)
-    assert outcome.summary["status"] == "diverged"
-    assert outcome.summary["test_accuracy"] is None
-    assert outcome.summary["diverged"]["epoch"] == 1
+    assert outcome.summary.status == "diverged"
+    assert outcome.summary.test_accuracy is None
+    assert outcome.summary.diverged is not None
+    assert outcome.summary.diverged.epoch == 1
     assert outcome.objective == 0.0
     assert execute(config).skipped
 
@@ -411,9 +412,10 @@ def test_a_loss_that_explodes_in_the_last_step_is_a_diverged_run_too(tiny: Make)
     ]
     for extra in ([], ["dataset.num_val=0", "trainer.batch_size=200"]):
         outcome = execute(tiny(*setting, *extra))
-        assert outcome.summary["status"] == "diverged"
-        assert outcome.summary["test_accuracy"] is None
-        assert outcome.summary["diverged"]["epoch"] == 1
+        assert outcome.summary.status == "diverged"
+        assert outcome.summary.test_accuracy is None
+        assert outcome.summary.diverged is not None
+        assert outcome.summary.diverged.epoch == 1
 
 
 def test_a_run_that_diverges_late_is_worth_nothing_to_a_sweeper_and_keeps_its_losses(
@@ -421,13 +423,15 @@ def test_a_run_that_diverges_late_is_worth_nothing_to_a_sweeper_and_keeps_its_lo
 ) -> None:
     setting = ["optimizer.lr=1e6", "model=vgg_a", "schedule=constant", "record.step_loss=true"]
     outcome = execute(tiny(*setting))
-    assert outcome.summary["status"] == "diverged"
+    assert outcome.summary.status == "diverged"
     assert outcome.objective == 0.0
-    what = outcome.summary["diverged"]
+    what = outcome.summary.diverged
+    assert what is not None
+    assert what.step is not None
     steps = numpy.load(outcome.address.path / "steps.npy")
-    assert len(steps) == 5 * (what["epoch"] - 1) + what["step"] - 1
+    assert len(steps) == 5 * (what.epoch - 1) + what.step - 1
     assert numpy.isfinite(steps).all()
-    assert steps[-1] == pytest.approx(what["last_loss"])
+    assert steps[-1] == pytest.approx(what.last_loss)
 
 
 def test_equal_accuracies_of_zero_select_the_first_epoch(
@@ -435,7 +439,7 @@ def test_equal_accuracies_of_zero_select_the_first_epoch(
 ) -> None:
     score = Score(loss=1.0, accuracy=0.0, confusion=torch.zeros(4, 4, dtype=torch.int64))
     monkeypatch.setattr("augean.training.loop.evaluate", lambda *_: score)
-    assert execute(tiny()).summary["selected_epoch"] == 1
+    assert execute(tiny()).summary.selected_epoch == 1
 
 
 def test_a_resumed_runs_threads_do_not_bind_the_next_run(
@@ -449,7 +453,7 @@ def test_a_resumed_runs_threads_do_not_bind_the_next_run(
         self.threads = 3
 
     monkeypatch.setattr(_Session, "resume", resume_with_three_threads)
-    assert execute(tiny()).summary["threads"] == 3
+    assert execute(tiny()).summary.threads == 3
     assert torch.get_num_threads() == before
 
 
@@ -465,10 +469,10 @@ def test_leftovers_of_an_earlier_try_are_cleared(tiny: Make) -> None:
 
 def test_without_a_validation_split_the_last_epoch_is_taken(tiny: Make) -> None:
     outcome = execute(tiny("dataset.num_val=0", "schedule=cosine"))
-    assert outcome.summary["selected_epoch"] == 3
-    assert outcome.summary["val_accuracy"] is None
+    assert outcome.summary.selected_epoch == 3
+    assert outcome.summary.val_accuracy is None
     assert metrics(outcome.address.path)[0]["val_loss"] == ""
-    assert outcome.summary["num_train"] == 200
+    assert outcome.summary.num_train == 200
 
 
 @pytest.mark.parametrize(

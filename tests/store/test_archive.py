@@ -21,10 +21,10 @@ from augean.store.archive import RUN_FILES, pack, unpack
 from augean.store.checkpoints import save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
-from augean.store.summary import read_summary, write_summary
+from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from augean.sweeps.journal import Journal
-from fake_runs import contents, write_examples, write_record, write_run
+from fake_runs import contents, sign, write_examples, write_record, write_run
 
 
 def write_archive(path: Path, files: Mapping[str, bytes]) -> Path:
@@ -88,7 +88,7 @@ def test_a_packed_run_is_finished_elsewhere_and_an_unfinished_one_is_trained_the
     assert contents(again.address.path) == before
     resumed = execute(tiny("seed=1", *elsewhere))
     assert not resumed.skipped
-    assert resumed.summary["test_accuracy"] == execute(broken).summary["test_accuracy"]
+    assert resumed.summary.test_accuracy == execute(broken).summary.test_accuracy
 
 
 def test_the_report_says_the_same_of_packed_runs(tmp_path: Path) -> None:
@@ -119,8 +119,7 @@ def test_only_weights_may_be_missing(tmp_path: Path) -> None:
     write_run(tmp_path / "all")
     path = run_in(tmp_path / "all")
     (path / "best.pt").write_bytes(b"weights")
-    summary = json.loads((path / "summary.json").read_text())
-    write_summary(path, {key: value for key, value in summary.items() if key != "sha256"})
+    sign(path)
     assert set(json.loads((path / "summary.json").read_text())["files"]) >= {
         "best.pt",
         "metrics.csv",
@@ -286,9 +285,7 @@ def test_an_empty_folder_is_not_packed(tmp_path: Path) -> None:
 def test_a_finished_run_is_never_overwritten(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "outputs", tmp_path / "target")
     path = run_in(tmp_path / "target")
-    summary = json.loads((path / "summary.json").read_text())
-    del summary["sha256"]
-    write_summary(path, {**summary, "test_accuracy": 0.123})
+    sign(path, test_accuracy=0.123)
     before = contents(tmp_path / "target")
     assert unpack(packed, tmp_path / "target").runs == {"there already": 1}
     assert contents(tmp_path / "target") == before

@@ -34,7 +34,7 @@ def test_a_preview_tells_what_is_done_and_scales_the_time_of_like_runs(tmp_path:
     # The row relu, seed 0 of the sweep; the estimate is for the other eight, and twice the epochs
     # take twice as long.
     row = compose(["experiment=report", "activation=relu", *TINY, f"runtime.outputs={outputs}"])
-    seconds = execute(row).summary["seconds"]
+    seconds = execute(row).summary.seconds
     before = sorted(outputs.rglob("*"))
     lines = preview("table1_activation", TINY, outputs)
     assert "9 runs: 1 finished, 8 missing" in lines[1]

@@ -31,9 +31,9 @@ def test_training_on_the_gpu_learns_and_says_where_it_ran(tiny: Make, optimizer:
     outcome = execute(
         tiny(f"optimizer={optimizer}", "trainer.precision=bf16", "runtime.device=cuda")
     )
-    assert outcome.summary["status"] == "finished"
-    assert outcome.summary["device"] == torch.cuda.get_device_name()
-    assert outcome.summary["peak_memory_mb"] > 0
+    assert outcome.summary.status == "finished"
+    assert outcome.summary.device == torch.cuda.get_device_name()
+    assert outcome.summary.peak_memory_mb > 0
 
 
 def test_without_random_augmentation_the_gpu_starts_as_the_cpu_does(

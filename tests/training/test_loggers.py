@@ -57,7 +57,7 @@ def test_a_failing_or_hanging_logger_never_fails_a_run_nor_another_logger(
     monkeypatch.setattr("augean.training.loggers.CLOSE_SECONDS", 0.2 if "hang" in where else 30.0)
     outcome = execute(tiny("runtime.loggers=[wandb,tensorboard]"))
     broken.wait.set()
-    assert outcome.summary["status"] == "finished"
+    assert outcome.summary.status == "finished"
     assert sound.rows == [1, 2, 3, 3]  # the last with the test score
     message = (
         "wandb: not done after 0.2 s; left alone"
@@ -82,7 +82,7 @@ def test_a_missing_package_is_told_with_its_install_line_before_any_work(
 
 def test_an_unknown_logger_is_refused_with_the_choices(tiny: Make) -> None:
     with pytest.raises(
-        ConfigError, match=r"runtime\.loggers=\['mlflow'\]: must be one of tensorboard, wandb"
+        ConfigError, match=r"runtime\.loggers=\[mlflow\]: must be one of tensorboard, wandb"
     ):
         tiny("runtime.loggers=[mlflow]")
 
@@ -105,7 +105,7 @@ def test_tensorboard_gets_every_epoch_and_a_resumed_run_each_once(
     events = EventAccumulator(str(folder)).Reload()
     assert [event.step for event in events.Scalars("val_accuracy")] == [1, 2, 3, 4]
     (score,) = events.Scalars("test_accuracy")
-    assert score.value == pytest.approx(outcome.summary["test_accuracy"])
+    assert score.value == pytest.approx(outcome.summary.test_accuracy)
 
 
 @pytest.mark.filterwarnings("default")

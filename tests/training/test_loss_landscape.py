@@ -189,7 +189,7 @@ def test_a_resumed_run_keeps_its_earlier_probes(
     whole = execute(tiny("record.probe_every=4", f"runtime.outputs={tmp_path}/whole"))
     train_until(tiny("record.probe_every=4"), 2)
     resumed = execute(tiny("record.probe_every=4"))
-    assert resumed.summary["num_resumes"] == 1
+    assert resumed.summary.num_resumes == 1
     assert (resumed.address.path / "probe.csv").read_text() == (
         whole.address.path / "probe.csv"
     ).read_text()

@@ -5,24 +5,23 @@ Accuracies are in percent here, so differences are in percentage points.
 """
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from scipy import stats
 
-from augean.analysis.load import Run, Sweep
-from augean.analysis.sequential import Difference, judge
+from augean.analysis.load import Sweep
+from augean.analysis.run import Run
+from augean.analysis.sequential import judge
+from augean.analysis.simultaneous import LEVEL, Interval, simultaneous_intervals
+from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
+from augean.store.summary import RunState, RunSummary
 
-Array = numpy.ndarray[Any, Any]
-LEVEL = 0.95
 MARGIN = 0.5
 """Percentage points: differences within this margin are called equivalent."""
-MOST_DUNNETT = 30
-"""Rows beyond which Dunnett's integral takes seconds; above it Welch and Holm are used."""
 FEW_SEEDS = 5
 FEW_TEXT = (
     "Measured with 3 seeds: 95 % intervals cover 87 to 96 %, and 4 to 9 % of tables have a false"
@@ -36,7 +35,6 @@ SCATTERED_TEXT = (
     " narrow."
 )
 """Said of rows whose scores have a wider range, in percentage points."""
-STATES = ("finished", "diverged", "running", "interrupted", "failed", "missing")
 
 
 class Estimate(NamedTuple):
@@ -49,19 +47,27 @@ class Estimate(NamedTuple):
     sd: float
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: its runs and their statistics."""
+
     label: str
     runs: list[Run]
     """The finished runs, one a seed."""
+    summaries: list[RunSummary]
+    """Theirs, in the same order."""
+    scores: list[float]
+    """Their test accuracies in percent."""
     diverged: list[Run]
     accuracy: Estimate
     """Test accuracy in percent."""
     val_accuracy: float
+    """Mean in percent."""
     seconds: float
     """Median."""
     difference: Difference
     published: Mapping[str, float]
-    states: Counter[str]
+    states: Counter[RunState]
     """How many of the row's runs are in each state, every run once."""
 
 
@@ -74,6 +80,7 @@ class Table:
     baseline: str | None
     """The row compared with, if it is there."""
     method: str
+    """How differences were judged, in words for the caption; empty where none was."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -82,22 +89,36 @@ class Table:
         return [run for row in self.rows for run in row.runs]
 
     @property
-    def states(self) -> "Counter[str]":
+    def summaries(self) -> list[RunSummary]:
+        """Theirs, in the same order."""
+        return [summary for row in self.rows for summary in row.summaries]
+
+    @property
+    def states(self) -> Counter[RunState]:
         """How many runs of all rows are in each state."""
-        return sum((row.states for row in self.rows), Counter())
+        total: Counter[RunState] = Counter()
+        for row in self.rows:
+            total += row.states
+        return total
 
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
-    """Mean, t-interval at `level` and standard deviation; the last two are NaN for fewer than two
-    values.
+    """Return mean, t-interval at `level` and standard deviation.
+
+    The last two are NaN for fewer than two values. Seeds that all gave one score say nothing about
+    the spread: they get no interval, rather than one of width 0.
     """
-    n, mean = len(values), float(numpy.mean(values)) if len(values) else math.nan
-    # Seeds that all gave one score say nothing about the spread: no interval rather than one of
-    # width 0.
-    if n < 2 or min(values) == max(values):
-        return Estimate(n, mean, math.nan, 0.0 if n > 1 else math.nan)
+    n = len(values)
+    if n == 0:
+        return Estimate(n=0, mean=math.nan, half_width=math.nan, sd=math.nan)
+    mean = float(numpy.mean(values))
+    if n == 1:
+        return Estimate(n=1, mean=mean, half_width=math.nan, sd=math.nan)
+    if min(values) == max(values):
+        return Estimate(n=n, mean=mean, half_width=math.nan, sd=0.0)
     sd = float(numpy.std(values, ddof=1))
-    return Estimate(n, mean, float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n), sd)
+    quantile = float(stats.t.ppf((1 + level) / 2, n - 1))
+    return Estimate(n=n, mean=mean, half_width=quantile * sd / math.sqrt(n), sd=sd)
 
 
 def compare(
@@ -106,8 +127,7 @@ def compare(
     diverged: Mapping[str, int],
     margin: float = MARGIN,
 ) -> tuple[dict[str, Difference], str]:
-    """Compare every row with the baseline at a family-wise level of 5 %; also says how, in words
-    for the caption.
+    """Compare every row with the baseline at a family-wise level of 5 %.
 
     Dunnett's test, which pools the variances; where Levene's test (mean-centred: the median-centred
     form never rejects with three seeds) finds them unequal, where a row has no spread or where
@@ -121,143 +141,176 @@ def compare(
             survivors, so it is never better or equivalent; nor is a row worse than, or equivalent
             to, a baseline with any.
         margin: the half-width of what counts as equivalent.
+
+    Returns:
+        The difference of each row, and the method in words for the caption.
     """
-    control, bounds, method = scores[baseline], {}, ""
-    rows = [
-        label
-        for label in scores
-        if label != baseline and len(scores[label]) > 1 and len(control) > 1
-    ]
-    if rows:
-        found, method = _test([numpy.asarray(scores[label]) for label in (baseline, *rows)])
-        bounds = dict(zip(rows, found.T.tolist(), strict=True))
+    control = scores[baseline]
+    intervals, method = simultaneous_intervals(scores, baseline)
     differences = {}
     for label, values in scores.items():
-        lost, suffix = (
-            diverged.get(label, 0),
-            f", {diverged[label]} diverged" if diverged.get(label) else "",
-        )
-        if label == baseline or not values or not control:
-            verdict = "baseline" if label == baseline else "-"
-            differences[label] = Difference(verdict=verdict + suffix)
+        num_diverged = diverged.get(label, 0)
+        if label == baseline:
+            differences[label] = Difference(verdict=Verdict.BASELINE, num_diverged=num_diverged)
             continue
-        low, high, p = bounds.get(label, (math.nan,) * 3)
-        verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
-        if -margin <= low <= 0 <= high <= margin:
-            verdict = f"equivalent (±{margin:g})"
-        flattered = (lost and verdict != "worse") or (
-            diverged.get(baseline) and verdict != "better"
+        if not values or not control:
+            differences[label] = Difference(num_diverged=num_diverged)
+            continue
+        interval = intervals.get(label, Interval())
+        verdict = verdict_of_interval(interval.low, interval.high, margin)
+        if is_flattered(
+            verdict,
+            row_diverged=num_diverged > 0,
+            baseline_diverged=diverged.get(baseline, 0) > 0,
+        ):
+            verdict = Verdict.UNDECIDED
+        differences[label] = Difference(
+            value=float(numpy.mean(values) - numpy.mean(control)),
+            low=interval.low,
+            high=interval.high,
+            p=interval.p,
+            verdict=verdict,
+            n=min(len(values), len(control)),
+            num_diverged=num_diverged,
+            margin=margin,
         )
-        if flattered or verdict == "undecided":
-            verdict = f"undecided at n={min(len(values), len(control))}"
-        difference = float(numpy.mean(values) - numpy.mean(control))
-        differences[label] = Difference(difference, low, high, p, verdict + suffix)
     return differences, method
 
 
-def _test(groups: Sequence[Array]) -> tuple[Array, str]:
-    """Rows low, high and adjusted p, a column for each group after the first, which is the
-    baseline; and the method.
-    """
-    control, others = groups[0], groups[1:]
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # scipy's, for groups without spread: their p stays NaN
-        # Two values always lie equally far from their mean, so with n=2 the test would reject
-        # whatever the data.
-        few = min(map(len, groups)) < 3
-        levene = math.nan if few else float(stats.levene(*groups, center="mean").pvalue)
-        reasons = {
-            "a row has no spread": any(numpy.ptp(group) == 0 for group in groups),
-            "Levene's test rejects equal variances": levene < 1 - LEVEL,
-            f"more than {MOST_DUNNETT} rows": len(others) > MOST_DUNNETT,
-        }
-        reason = next((reason for reason, holds in reasons.items() if holds), None)
-        if reason is None:
-            result = stats.dunnett(*others, control=control, rng=numpy.random.default_rng(0))
-            interval = result.confidence_interval(LEVEL)
-            checked = "equal variances are assumed" if few else f"Levene's p = {levene:.2g}"
-            method = f"Dunnett's test with simultaneous 95 % intervals ({checked})"
-            return numpy.array([interval.low, interval.high, result.pvalue]), method
-        tests = [stats.ttest_ind(other, control, equal_var=False) for other in others]
-        intervals = [test.confidence_interval(1 - (1 - LEVEL) / len(tests)) for test in tests]
-    p = numpy.array([test.pvalue for test in tests])
-    order = p.argsort()  # Holm's steps; NaN comes last and still counts as a comparison
-    p[order] = numpy.minimum(1, numpy.maximum.accumulate(p[order] * numpy.arange(len(p), 0, -1)))
-    method = (
-        f"Welch's t-tests (p after Holm) with Bonferroni's simultaneous 95 % intervals ({reason})"
-    )
-    found = numpy.array([[item.low for item in intervals], [item.high for item in intervals], p])
-    # Two rows without spread say nothing about chance, though scipy gives an interval of width 0.
-    found[:, [numpy.ptp(group) + numpy.ptp(control) == 0 for group in others]] = math.nan
-    return found, method
+@dataclass
+class _RowRuns:
+    """The runs of one row, as the jobs name them."""
+
+    finished: dict[int, Run] = field(default_factory=dict)
+    """By seed, those with a score; of several runs of one seed the first."""
+    diverged: list[Run] = field(default_factory=list)
+    states: Counter[RunState] = field(default_factory=Counter)
+
+    @property
+    def scores(self) -> list[float]:
+        """Test accuracies in percent."""
+        accuracies = [run.test_accuracy for run in self.finished.values()]
+        return [100 * accuracy for accuracy in accuracies if accuracy is not None]
 
 
 def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
-    """The table of one sweep record; rows in the order of their first job."""
-    counted: dict[str, dict[int, Run]] = {}
-    states, diverged, remarks = dict[str, Counter[str]](), dict[str, list[Run]](), list[str]()
-    for job, run in {(job.row, job.id): (job, run) for job, run in sweep.cells}.values():
-        row = counted.setdefault(job.row, {})
-        states.setdefault(job.row, Counter())[run["state"]] += 1
-        if run["state"] == "diverged":
-            diverged.setdefault(job.row, []).append(run)
-        if run["state"] == "finished" and run.get("test_accuracy") is not None:
-            first = row.setdefault(job.seed, run)
-            if first is not run:
-                remarks.append(
-                    f"Row {job.row}, seed {job.seed}: several runs; only {first['id']} counts."
-                )
-    scores = {
-        label: [100 * run["test_accuracy"] for run in row.values()]
-        for label, row in counted.items()
-    }
-    lost = {label: len(runs) for label, runs in diverged.items()}
-    baseline, differences, method = sweep.record.baseline, dict[str, Difference](), ""
-    settled = bool(sweep.record.design)
-    if baseline in scores:
-        compared = (
-            judge(sweep.record, sweep.cells) if settled else compare(scores, baseline, lost, margin)
-        )
-        differences, method = compared
-    elif baseline is not None:
+    """Return the table of one sweep record, with rows in the order of their first job."""
+    groups, remarks = _group(sweep)
+    baseline = sweep.record.baseline
+    if baseline is not None and baseline not in groups:
         remarks.append(f"The baseline {baseline} is not among the rows: nothing is compared.")
-    for label, number in lost.items():
-        remarks.append(
-            f"Row {label}: {number} of {states[label].total()} runs diverged and are not in the"
-            " mean."
-        )
-    several = {
-        label: (min(values), max(values)) for label, values in scores.items() if len(values) > 1
-    }
-    if flat := [label for label, (low, high) in several.items() if low == high]:
+        baseline = None
+    differences: dict[str, Difference] = {}
+    method = ""
+    if baseline is not None:
+        differences, method = _compare_groups(sweep, groups, baseline, margin)
+    remarks += _remarks(groups, is_settled=bool(sweep.record.design))
+    rows = []
+    for label, group in groups.items():
+        difference = differences.get(label, Difference())
+        rows.append(_row(sweep, label, group, difference))
+    return Table(sweep=sweep, rows=rows, baseline=baseline, method=method, warnings=remarks)
+
+
+def _compare_groups(
+    sweep: Sweep, groups: Mapping[str, _RowRuns], baseline: str, margin: float
+) -> tuple[dict[str, Difference], str]:
+    """Compare all rows by the design of the sweep, or as for a fixed number of seeds."""
+    if sweep.record.design:
+        return judge(sweep.record, sweep.cells)
+    scores = {label: group.scores for label, group in groups.items()}
+    diverged = {label: len(group.diverged) for label, group in groups.items()}
+    return compare(scores, baseline, diverged, margin)
+
+
+def _row(sweep: Sweep, label: str, group: _RowRuns, difference: Difference) -> Row:
+    runs = list(group.finished.values())
+    summaries = [run.summary for run in runs if run.summary is not None]
+    # Where the scores decided how many there are, an interval for a fixed number would be wrong.
+    level = math.nan if sweep.record.design else LEVEL
+    return Row(
+        label=label,
+        runs=runs,
+        summaries=summaries,
+        scores=group.scores,
+        diverged=group.diverged,
+        accuracy=estimate(group.scores, level),
+        val_accuracy=_mean_val_accuracy(summaries),
+        seconds=_median_seconds(summaries),
+        difference=difference,
+        published=sweep.record.reference.get(label, {}),
+        states=group.states,
+    )
+
+
+def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
+    """Return the runs of each row, every run once, and remarks on seeds with several runs."""
+    groups: dict[str, _RowRuns] = {}
+    remarks = []
+    # A job that is asked for twice is one job; the last one stands at the place of the first.
+    jobs = {(job.row, job.id): (job, run) for job, run in sweep.cells}
+    for job, run in jobs.values():
+        group = groups.setdefault(job.row, _RowRuns())
+        group.states[run.state] += 1
+        if run.state is RunState.DIVERGED:
+            group.diverged.append(run)
+        elif run.test_accuracy is not None:
+            counted = group.finished.setdefault(job.seed, run)
+            if counted is not run:
+                remarks.append(
+                    f"Row {job.row}, seed {job.seed}: several runs; only {counted.id} counts."
+                )
+    return groups, remarks
+
+
+def _remarks(groups: Mapping[str, _RowRuns], *, is_settled: bool) -> list[str]:
+    """Return what a reader must know of the rows.
+
+    Args:
+        is_settled: the number of seeds was decided by a sequential design.
+    """
+    remarks = []
+    flat = []
+    scattered = []
+    smallest = FEW_SEEDS
+    for label, group in groups.items():
+        if group.diverged:
+            remarks.append(
+                f"Row {label}: {len(group.diverged)} of {group.states.total()} runs diverged and"
+                " are not in the mean."
+            )
+        scores = group.scores
+        if len(scores) < 2:
+            continue
+        low = min(scores)
+        high = max(scores)
+        smallest = min(smallest, len(scores))
+        if low == high:
+            flat.append(label)
+        if high - low > SCATTERED:
+            scattered.append(f"{label} ({low:.1f} to {high:.1f})")
+    if flat:
         remarks.append(
             f"All seeds gave one and the same score, so there is no interval: {', '.join(flat)}."
         )
-    if wide := [
-        f"{label} ({low:.1f} to {high:.1f})"
-        for label, (low, high) in several.items()
-        if high - low > SCATTERED
-    ]:
-        remarks.append(f"Seeds lie far apart: {', '.join(wide)}. {SCATTERED_TEXT}")
-    if (
-        several
-        and not settled
-        and (smallest := min(len(scores[label]) for label in several)) < FEW_SEEDS
-    ):
+    if scattered:
+        remarks.append(f"Seeds lie far apart: {', '.join(scattered)}. {SCATTERED_TEXT}")
+    if smallest < FEW_SEEDS and not is_settled:
         remarks.append(f"n={smallest} is few. {FEW_TEXT}")
-    # Where the scores decided how many there are, an interval for a fixed number would be wrong.
-    rows, level = list[Row](), math.nan if settled else LEVEL
-    for label, row in counted.items():
-        runs, difference = list(row.values()), differences.get(label, Difference())
-        pairs = [(run.get("val_accuracy"), run.get("seconds")) for run in runs] or [(None, None)]
-        numbers = numpy.array(pairs, float)
-        found = (
-            estimate(scores[label], level),
-            100 * float(numbers[:, 0].mean()),
-            float(numpy.median(numbers[:, 1])),
-        )
-        known = (difference, sweep.record.reference.get(label, {}), states[label])
-        rows.append(Row(label, runs, diverged.get(label, []), *found, *known))
-    return Table(sweep, rows, baseline if baseline in scores else None, method, remarks)
+    return remarks
+
+
+def _mean_val_accuracy(summaries: Sequence[RunSummary]) -> float:
+    """Return the mean in percent; NaN where a run has none."""
+    if not summaries:
+        return math.nan
+    values = [summary.val_accuracy for summary in summaries]
+    return 100 * float(numpy.array(values, float).mean())
+
+
+def _median_seconds(summaries: Sequence[RunSummary]) -> float:
+    """Return the median; NaN where a run has none."""
+    if not summaries:
+        return math.nan
+    values = [summary.seconds for summary in summaries]
+    return float(numpy.median(numpy.array(values, float)))

@@ -1,5 +1,6 @@
-"""Read a folder of runs and sweep records. What cannot be read becomes a `Problem`, never an
-exception.
+"""Read a folder of runs and sweep records.
+
+What cannot be read becomes a `Problem`, never an exception.
 
 from augean.report import load_runs
 runs = load_runs("outputs")
@@ -10,27 +11,26 @@ import difflib
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas
 from tqdm import tqdm
 
+from augean.analysis.run import Run
 from augean.analysis.sequential import design_of
 from augean.config.labels import row_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
 from augean.store.run_directory import METRICS, run_state, runs_dir
-from augean.store.summary import read_summary
+from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 
-Run = dict[str, Any]
-"""One run as flat keys: `id`, `directory`, `state`, the summary's scores and the config's dotted
-keys."""
-_NOT_COLUMNS = ("schema", "sha256", "files", "status", "id", "config", "versions", "diverged")
+FRAME_COLUMNS = ("id", "directory", "state", "tables")
+"""The first columns of `load_runs`, which every run has."""
 
 
 class Problem(NamedTuple):
@@ -59,45 +59,42 @@ class Contents:
     runs: dict[str, Run] = field(default_factory=dict)
     """By id."""
     sweeps: list[Sweep] = field(default_factory=list)
-    digests: dict[str, str] = field(default_factory=dict)
-    """sha256 of metrics.csv by directory, from the summaries."""
     problems: list[Problem] = field(default_factory=list)
 
     def note(self, path: Path, message: object, *, unreadable: bool = True) -> None:
         """Add a problem with the file at `path`."""
         text = str(message).removeprefix(f"{path}: ")
-        self.problems.append(Problem(str(path.relative_to(self.outputs)), text, unreadable))
+        place = str(path.relative_to(self.outputs))
+        self.problems.append(Problem(path=place, message=text, unreadable=unreadable))
 
     def places(self) -> dict[str, list[tuple[str, str]]]:
-        """By run id the tables and rows that the run belongs to."""
-        pairs = [
-            (job.id, (sweep.record.name, job.row))
-            for sweep in self.sweeps
-            for job, _ in sweep.cells
-        ]
-        found: dict[str, list[tuple[str, str]]] = {}
-        for id_, place in dict.fromkeys(pairs):
-            found.setdefault(id_, []).append(place)
-        return found
+        """Return by run id the tables and rows that the run belongs to, each once."""
+        places: dict[str, dict[tuple[str, str], None]] = {}
+        for sweep in self.sweeps:
+            for job, _ in sweep.cells:
+                places.setdefault(job.id, {})[sweep.record.name, job.row] = None
+        return {id_: list(rows) for id_, rows in places.items()}
 
     def frame(self) -> pandas.DataFrame:
-        """One row a run; `tables` names the tables and rows that it belongs to, such as
-        "table1_activation/elu".
+        """Return one row a run.
+
+        `tables` names the tables and rows that it belongs to, such as "table1_activation/elu".
         """
-        places, first = self.places(), {"id": "", "directory": "", "state": "", "tables": ""}
-        tables = {
-            id_: "; ".join("/".join(place) for place in places.get(id_, ())) for id_ in self.runs
-        }
-        rows = [first | run | {"tables": tables[id_]} for id_, run in self.runs.items()]
-        return pandas.DataFrame(rows, columns=None if rows else list(first))
+        places = self.places()
+        rows = []
+        for id_, run in self.runs.items():
+            row = dict.fromkeys(FRAME_COLUMNS, "") | run.columns()
+            row["tables"] = "; ".join(f"{table}/{label}" for table, label in places.get(id_, []))
+            rows.append(row)
+        return pandas.DataFrame(rows, columns=None if rows else list(FRAME_COLUMNS))
 
 
 def load_runs(outputs: str | Path, select: str | None = None) -> pandas.DataFrame:
-    """One row a run: id, directory, state, tables, scores (accuracies are fractions), seconds,
-    config keys, versions.
+    """Return one row a run.
 
-    A run that lies in several directories is there once; unfinished runs have only the first four
-    columns.
+    The columns are id, directory, state, tables, scores (accuracies are fractions), seconds, config
+    keys and versions. A run that lies in several directories is there once; unfinished runs have
+    only the first four columns.
 
     Args:
         outputs: the folder that `runtime.outputs` named.
@@ -110,11 +107,12 @@ def load_runs(outputs: str | Path, select: str | None = None) -> pandas.DataFram
 
 
 def load_metrics(outputs: str | Path, select: str | None = None) -> pandas.DataFrame:
-    """One row an epoch of every run, unfinished ones included: directory, then the columns of
-    metrics.csv.
+    """Return one row an epoch of every run: directory, then the columns of metrics.csv.
+
+    Unfinished runs are among them.
     """
     contents = scan(Path(outputs), select)
-    return read_metrics(contents, [run["directory"] for run in contents.runs.values()])
+    return read_metrics(contents, contents.runs.values())
 
 
 def scan(outputs: Path, select: str | None = None) -> Contents:
@@ -142,147 +140,188 @@ def scan(outputs: Path, select: str | None = None) -> Contents:
 
 
 def _read_runs(contents: Contents) -> None:
-    displaced, folder = list[Run](), runs_dir(contents.outputs)
-    for path in tqdm(
-        sorted(folder.glob("[!.]*")), "reading runs", delay=1, leave=False, disable=None
-    ):
-        named = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", path.name)
-        try:
-            summary = _read_summary(path)
-        except AugeanError as error:
-            contents.note(path / "summary.json", error)
-            summary = None
-        if summary is not None:
-            run = _flatten(path.name, summary)
-            contents.digests[path.name] = str(summary["files"].get("metrics.csv", ""))
-            if named and named[1] == run["id"] and run["id"] not in contents.runs:
-                contents.runs[run["id"]] = run
-            else:
-                displaced.append(run)
-        elif named and path.is_dir():
-            state = run_state(contents.outputs, path, named[1])
-            state = (
-                "interrupted" if state in ("finished", "diverged") else state
-            )  # of a schema that is not ours
-            contents.runs[named[1]] = {"id": named[1], "directory": path.name, "state": state}
-        elif not (path / "summary.json").exists():
-            contents.note(path, "not the directory of a run; left out", unreadable=False)
-    for run in displaced:
+    copies = []
+    paths = sorted(runs_dir(contents.outputs).glob("[!.]*"))
+    for path in tqdm(paths, "reading runs", delay=1, leave=False, disable=None):
+        run = _read_run(contents, path)
+        if run is None:
+            continue
+        is_original = run.id == _id_in_name(path) and run.id not in contents.runs
+        if is_original or run.summary is None:
+            contents.runs[run.id] = run
+        else:
+            copies.append(run)
+    for run in copies:
         # A copy stands in for its original where that is gone, so that every run counts exactly
         # once.
-        if contents.runs.setdefault(run["id"], run) is not run:
-            copy = folder / run["directory"]
-            contents.note(
-                copy, f"a copy of run {run['id']}, which is counted once", unreadable=False
-            )
+        if contents.runs.setdefault(run.id, run) is not run:
+            path = runs_dir(contents.outputs) / run.directory
+            message = f"a copy of run {run.id}, which is counted once"
+            contents.note(path, message, unreadable=False)
 
 
-def _read_summary(path: Path) -> dict[str, Any] | None:
-    summary = read_summary(path)
-    if summary is not None and summary.get("schema") != SCHEMA:
-        raise AugeanError(
-            f"a summary of schema {summary.get('schema')}; this Augean reads {SCHEMA}"
+def _read_run(contents: Contents, path: Path) -> Run | None:
+    """Return the run in a directory; None where it holds none.
+
+    What cannot be used becomes a problem of the contents.
+    """
+    summary = None
+    try:
+        summary = _read_summary(path)
+    except AugeanError as error:
+        contents.note(path / "summary.json", error)
+    if summary is not None:
+        return Run(
+            id=summary.id,
+            directory=path.name,
+            state=summary.status,
+            seed=summary.config.get("seed"),
+            summary=summary,
         )
+    id_ = _id_in_name(path)
+    if id_ is not None and path.is_dir():
+        state = run_state(contents.outputs, path, id_)
+        if state.is_completed:
+            # The summary is sound, but of another schema: this Augean would train the run again.
+            state = RunState.INTERRUPTED
+        return Run(id=id_, directory=path.name, state=state)
+    if not (path / "summary.json").exists():
+        contents.note(path, "not the directory of a run; left out", unreadable=False)
+    return None
+
+
+def _id_in_name(path: Path) -> str | None:
+    match = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", path.name)
+    return None if match is None else match[1]
+
+
+def _read_summary(path: Path) -> RunSummary | None:
+    summary = read_summary(path)
+    if summary is not None and summary.schema != SCHEMA:
+        raise AugeanError(f"a summary of schema {summary.schema}; this Augean reads {SCHEMA}")
     return summary
-
-
-def _flatten(directory: str, summary: Mapping[str, Any]) -> Run:
-    known: Run = {"id": str(summary["id"]), "directory": directory, "state": str(summary["status"])}
-    known |= {key: value for key, value in summary.items() if key not in _NOT_COLUMNS}
-    known["diverged_epoch"] = (summary.get("diverged") or {}).get("epoch")
-    config = {str(key): value for key, value in summary["config"].items() if key not in known}
-    return (
-        known
-        | config
-        | {f"versions.{name}": value for name, value in (summary.get("versions") or {}).items()}
-    )
 
 
 def _read_records(contents: Contents) -> None:
     for path in sorted((contents.outputs / "sweeps").glob("*.json")):
         try:
-            contents.sweeps.append(
-                _join(contents, replace(read_record(path), name=_safe(path.stem)))
-            )
-        except (AugeanError, TypeError, ValueError, AttributeError) as error:
-            contents.note(
-                path, error if isinstance(error, AugeanError) else f"not a sweep record ({error!r})"
-            )
+            record = replace(read_record(path), name=_safe(path.stem))
+            contents.sweeps.append(_join(contents, record))
+        except AugeanError as error:
+            contents.note(path, error)
+        except (TypeError, ValueError, AttributeError) as error:
+            contents.note(path, f"not a sweep record ({error!r})")
 
 
 def _safe(name: str) -> str:
-    """The name for files, links and `table=`: itself where that is harmless, else a part of it with
-    a digest.
+    """Return the name for files, links and `table=`.
+
+    That is itself where it is harmless, else a part of it with a digest.
     """
     if re.fullmatch(r"(?a:\w)[\w.+=,-]{0,99}", name):
         return name
-    return (
-        re.sub(r"^\W+|[^\w.+=,-]+", "_", name)[:80]
-        + f"--{hashlib.sha256(ascii(name).encode()).hexdigest()[:8]}"
-    )
+    part = re.sub(r"^\W+|[^\w.+=,-]+", "_", name)[:80]
+    digest = hashlib.sha256(ascii(name).encode()).hexdigest()[:8]
+    return f"{part}--{digest}"
 
 
 def _join(contents: Contents, record: SweepRecord) -> Sweep:
-    """Look up each job's run; TypeError, ValueError or AttributeError where the record's values are
-    of wrong types.
+    """Look up each job's run.
+
+    Raises:
+        TypeError, ValueError, AttributeError: where the record's values are of wrong types, or it
+            has a design that cannot be judged.
     """
-    design_of(record)  # refuses what cannot be judged
-    baseline = None if record.baseline is None else row_label(record.baseline)
+    design_of(record)
     row_key = None if record.row_key is None else str(record.row_key)
-    published = record.reference.items()
-    reference = {
-        row_label(row): {key: float(value) for key, value in item.items()}
-        for row, item in published
-    }
     cells = []
-    for job in (job for job in record.jobs if job.trial is None):  # trials are no rows
-        job = SweepJob(id=str(job.id), run=str(job.run), row=str(job.row), seed=int(job.seed))
-        run = contents.runs.get(job.id) or {"id": job.id, "directory": job.run}
-        if "state" not in run:
-            state = run_state(contents.outputs, runs_dir(contents.outputs) / job.run, job.id)
-            run["state"] = state if state == "running" else "missing"
-        if "seed" not in run:  # what the record knows of a run without a summary
-            run.update({"seed": job.seed} | ({row_key: job.row} if row_key else {}))
-        cells.append((job, run))
-    texts: dict[str, Any] = {"title": str(record.title), "command": str(record.command)}
-    return Sweep(
-        replace(record, **texts, row_key=row_key, baseline=baseline, reference=reference), cells
+    for job in record.jobs:
+        if job.trial is not None:  # trials are not rows
+            continue
+        own = SweepJob(id=str(job.id), run=str(job.run), row=str(job.row), seed=int(job.seed))
+        run = contents.runs.get(own.id) or _absent_run(contents, own)
+        # Without a summary, the record knows more of the run than its directory does.
+        if run.seed is None:
+            run.seed = own.seed
+            if row_key is not None:
+                run.recorded_config = {row_key: own.row}
+        cells.append((own, run))
+    reference = {}
+    for row, numbers in record.reference.items():
+        reference[row_label(row)] = {key: float(value) for key, value in numbers.items()}
+    cleaned = replace(
+        record,
+        title=str(record.title),
+        command=str(record.command),
+        row_key=row_key,
+        baseline=None if record.baseline is None else row_label(record.baseline),
+        reference=reference,
     )
+    return Sweep(cleaned, cells)
+
+
+def _absent_run(contents: Contents, job: SweepJob) -> Run:
+    """Return a run without a directory: missing, or just being begun."""
+    path = runs_dir(contents.outputs) / job.run
+    state = run_state(contents.outputs, path, job.id)
+    if state is not RunState.RUNNING:
+        state = RunState.MISSING
+    return Run(id=job.id, directory=job.run, state=state)
 
 
 def _select(contents: Contents) -> None:
     """Keep only what the terms name."""
-    known = {"table"}.union(
-        *contents.runs.values(), *(run for sweep in contents.sweeps for _, run in sweep.cells)
-    )
-    terms: dict[str, list[str]] = {}
-    for term in contents.select.split():
+    runs = list(contents.runs.values())
+    for sweep in contents.sweeps:
+        runs += [run for _, run in sweep.cells]
+    keys = {"table"}
+    for run in runs:
+        keys.update(run.columns())
+    terms = _parse_terms(contents.select, keys)
+    tables = terms.pop("table", None)
+    sweeps = []
+    for sweep in contents.sweeps:
+        if tables is not None and not _matches(sweep.record.name, tables):
+            continue
+        cells = [(job, run) for job, run in sweep.cells if _is_selected(run, terms)]
+        if cells:
+            sweeps.append(Sweep(sweep.record, cells))
+    contents.sweeps = sweeps
+    named = set(contents.runs)
+    if tables is not None:
+        named = {job.id for sweep in sweeps for job, _ in sweep.cells}
+    contents.runs = {
+        id_: run for id_, run in contents.runs.items() if id_ in named and _is_selected(run, terms)
+    }
+
+
+def _parse_terms(select: str, keys: Iterable[str]) -> dict[str, list[str]]:
+    """Return the patterns of each key.
+
+    Args:
+        keys: those that a term may have; a group's name stands for its `.name`.
+    """
+    valid = set(keys)
+    terms = {}
+    for term in select.split():
         key, equals, values = term.partition("=")
-        key = f"{key}.name" if key not in known and f"{key}.name" in known else key
-        if not equals or key not in known:
-            close = difflib.get_close_matches(key, sorted(known), 3) or sorted(known)[:12]
+        if key not in valid and f"{key}.name" in valid:
+            key = f"{key}.name"
+        if not equals or key not in valid:
+            close = difflib.get_close_matches(key, sorted(valid), 3) or sorted(valid)[:12]
             raise AugeanError(
                 f"select {term!r}: not key=value with a key of the runs, such as {', '.join(close)}"
             )
         terms[key] = values.split(",")
-    tables = terms.pop("table", ["*"])
+    return terms
 
-    def chosen(run: Run) -> bool:
-        return all(
-            key in run and _matches(row_label(run[key]), values) for key, values in terms.items()
-        )
 
-    sweeps = [sweep for sweep in contents.sweeps if _matches(sweep.record.name, tables)]
-    sweeps = [
-        Sweep(sweep.record, [cell for cell in sweep.cells if chosen(cell[1])]) for sweep in sweeps
-    ]
-    contents.sweeps = [sweep for sweep in sweeps if sweep.cells]
-    kept = (
-        {job.id for sweep in contents.sweeps for job, _ in sweep.cells}
-        if tables != ["*"]
-        else contents.runs.keys()
-    )
-    contents.runs = {key: run for key, run in contents.runs.items() if key in kept and chosen(run)}
+def _is_selected(run: Run, terms: Mapping[str, Sequence[str]]) -> bool:
+    columns = run.columns()
+    for key, patterns in terms.items():
+        if key not in columns or not _matches(row_label(columns[key]), patterns):
+            return False
+    return True
 
 
 def _matches(value: str, patterns: Iterable[str]) -> bool:
@@ -295,45 +334,42 @@ _ROWS = re.compile(rb"(?:(?:%b,){%d}%b\n)*+" % (_NUMBER, len(METRICS) - 1, _NUMB
 after it."""
 
 
-def read_metrics(contents: Contents, directories: Iterable[str]) -> pandas.DataFrame:
-    """The metrics.csv of the given run directories as one table, `directory` first; an absent file
-    is no problem.
+def read_metrics(contents: Contents, runs: Iterable[Run]) -> pandas.DataFrame:
+    """Return the metrics.csv of the given runs as one table, `directory` first.
 
-    Files with the digest of their summary are parsed together where they are as Augean writes them,
-    others one by one.
+    An absent file is not a problem. Files with the digest of their summary are parsed together
+    where they are as Augean writes them, others one by one.
     """
-    names, bodies, frames, columns = (
-        list[str](),
-        list[bytes](),
-        list[pandas.DataFrame](),
-        list(METRICS),
-    )
-    for directory in tqdm(
-        list(dict.fromkeys(directories)), "reading metrics", delay=1, leave=False, disable=None
-    ):
-        path, digest = (
-            runs_dir(contents.outputs) / directory / "metrics.csv",
-            contents.digests.get(directory),
-        )
+    header = ",".join(METRICS).encode()
+    names: list[str] = []
+    bodies = []
+    frames = []
+    folder = runs_dir(contents.outputs)
+    by_directory = {run.directory: run for run in runs}
+    progress = tqdm(by_directory.items(), "reading metrics", delay=1, leave=False, disable=None)
+    for directory, run in progress:
+        path = folder / directory / "metrics.csv"
+        digest = None if run.summary is None else run.summary.files.get("metrics.csv")
         try:
             content = path.read_bytes()
-            head, _, body = content.partition(b"\n")
             if digest and hashlib.sha256(content).hexdigest() != digest:
                 raise ValueError("truncated or altered after the run")
-            if digest and head.decode() == ",".join(columns) and _ROWS.fullmatch(body):
+            head, _, body = content.partition(b"\n")
+            if digest and head == header and _ROWS.fullmatch(body):
                 names += [directory] * body.count(b"\n")
                 bodies.append(body)
             else:
-                frame = pandas.read_csv(io.BytesIO(content), usecols=columns, dtype=float)
+                frame = pandas.read_csv(io.BytesIO(content), usecols=list(METRICS), dtype=float)
                 frames.append(frame.assign(directory=directory))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
             contents.note(path, f"not the metrics of a run, so no curve is drawn ({error})")
     if bodies:
-        frame = pandas.read_csv(
-            io.BytesIO(b"".join(bodies)), header=None, names=columns, dtype=float
-        )
+        file = io.BytesIO(b"".join(bodies))
+        frame = pandas.read_csv(file, header=None, names=list(METRICS), dtype=float)
         frames.append(frame.assign(directory=pandas.Categorical(names)))
-    frames = frames or [pandas.DataFrame(columns=["directory", *columns])]
-    return pandas.concat(frames, ignore_index=True)[["directory", *columns]]
+    columns = ["directory", *METRICS]
+    if not frames:
+        return pandas.DataFrame(columns=columns)
+    return pandas.concat(frames, ignore_index=True)[columns]

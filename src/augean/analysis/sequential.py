@@ -8,19 +8,22 @@ look, hold together with 1 - alpha / rows: repeated confidence intervals (Jennis
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 from scipy import optimize, special
 
+from augean.analysis.run import Run
+from augean.analysis.verdict import Difference, Progress, Verdict, is_flattered
+from augean.store.summary import RunState
 from augean.store.sweep_record import SweepJob, SweepRecord
 
 Array = numpy.ndarray[Any, Any]
-Cells = Sequence[tuple[SweepJob, Mapping[str, Any]]]
-"""A sweep's jobs, each with its run as `augean.report.load` has it."""
+Cells = Sequence[tuple[SweepJob, Run]]
+"""A sweep's jobs, each with its run."""
 METHOD = "Welch's t, equal spending"
 SPENT = 0.65
 """Share of alpha that is spent. The levels are those of normal scores with known variances; t
@@ -28,6 +31,13 @@ statistics of few seeds cross them more often, at worst 1.5 times as often, wher
 far above the other (docs/settle.md)."""
 NODES = 200
 """Of the quadrature; doubling them changes no level by more than 1e-9."""
+VERDICT_OF_CODE = {
+    0: Verdict.UNDECIDED,
+    1: Verdict.BETTER,
+    -1: Verdict.WORSE,
+    2: Verdict.EQUIVALENT,
+}
+"""By the number that stands for it in arrays of verdicts."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +55,6 @@ class Design:
     method: str = METHOD
 
 
-class Difference(NamedTuple):
-    """A row minus the baseline, in percentage points."""
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    """Bounds of the simultaneous 95 % interval."""
-    p: float = math.nan
-    """Adjusted for the number of rows compared."""
-    verdict: str = "-"
-
-
 @dataclass(frozen=True)
 class Course:
     """A row's comparison with the baseline up to now."""
@@ -71,38 +69,44 @@ class Course:
     """Row minus baseline at each look, in percentage points."""
     halves: list[float]
     """Half-widths of the intervals around them."""
-    verdict: str
-    """better, worse, equivalent or undecided."""
-    settled: bool
-    stuck: str = ""
-    """Why more seeds would not help an undecided row."""
-    expected: int = 0
+    verdict: Verdict
+    progress: Progress
+    margin: float
+    """Percentage points: what lies within it is equivalent."""
+    diverged_rows: tuple[str, ...]
+    """The row, the baseline or both, where they have diverged runs."""
+    expected: int
     """Seeds at which it would be settled if means and deviations stayed as they are; `most` where
     it would not be."""
 
     @property
     def open(self) -> bool:
         """Whether more seeds may settle it."""
-        return not self.settled and not self.stuck
+        return self.progress is Progress.OPEN
 
     @property
     def difference(self) -> Difference:
-        """At the last look; without bounds where no interval was to be had."""
-        value, half = (
-            (self.differences[-1], self.halves[-1]) if self.looks else (math.nan, math.nan)
+        """The last look; without bounds where no interval was to be had."""
+        value = self.differences[-1] if self.looks else math.nan
+        half = self.halves[-1] if self.looks else math.nan
+        if math.isinf(half):
+            half = math.nan
+        settled = self.progress is Progress.SETTLED
+        return Difference(
+            value=value,
+            low=value - half,
+            high=value + half,
+            verdict=self.verdict,
+            n=self.looks[-1] if settled else self.n,
+            margin=self.margin,
+            progress=self.progress,
+            diverged_rows=self.diverged_rows,
         )
-        half = math.nan if math.isinf(half) else half
-        return Difference(value, value - half, value + half, verdict=self.text)
 
     @property
     def text(self) -> str:
-        """The verdict, with the seeds that it took."""
-        state = (
-            f"settled at n={self.looks[-1]}"
-            if self.settled
-            else self.stuck or f"not settled, n={self.n}"
-        )
-        return f"{self.verdict} ({state})"
+        """The verdict in words, with the seeds that it took."""
+        return self.difference.text
 
 
 def design_of(record: SweepRecord) -> Design:
@@ -111,18 +115,12 @@ def design_of(record: SweepRecord) -> Design:
     Raises:
         ValueError: when the record holds another one than this Augean can judge.
     """
-    kept = {
-        field.name: record.design[field.name]
-        for field in fields(Design)
-        if field.name in record.design
-    }
-    design = Design(**kept)
-    if (
-        design.method != METHOD
-        or not 2 < design.least <= design.most
-        or not 0 < design.alpha < 1
-        or design.margin <= 0
-    ):
+    names = {field.name for field in fields(Design)}
+    settings = {name: value for name, value in record.design.items() if name in names}
+    design = Design(**settings)
+    seeds_fit = 2 < design.least <= design.most
+    numbers_fit = 0 < design.alpha < 1 and design.margin > 0
+    if design.method != METHOD or not seeds_fit or not numbers_fit:
         raise ValueError(f"no design that can be judged: {design}")
     return design
 
@@ -137,24 +135,42 @@ def levels(alpha: float, least: int, most: int) -> Array:
     Returns:
         Shape (most - least + 1,).
     """
+    # `nodes` and `masses` are the distribution of the sum where no look has decided so far; before
+    # the first look all of it lies at 0.
     x, weights = numpy.polynomial.legendre.leggauss(NODES)
-    part, found = alpha / (most - least + 1), []
-    nodes, masses, before = numpy.zeros(1), numpy.ones(1), 0
+    share = alpha / (most - least + 1)
+    nodes = numpy.zeros(1)
+    masses = numpy.ones(1)
+    previous = 0
+    look_levels = []
     for n in range(least, most + 1):
-        scale = math.sqrt(n - before)
-
-        def crossing(
-            bound: float, scale: float = scale, nodes: Array = nodes, masses: Array = masses
-        ) -> float:
-            outside = special.ndtr((-bound - nodes) / scale) + special.ndtr((nodes - bound) / scale)
-            return float(masses @ outside) - part
-
-        bound = optimize.brentq(crossing, 0, 40 * math.sqrt(n), xtol=1e-12)
-        found.append(2 * special.ndtr(-bound / math.sqrt(n)))
+        scale = math.sqrt(n - previous)
+        bound = _boundary(share, nodes, masses, scale, highest=40 * math.sqrt(n))
+        look_levels.append(2 * special.ndtr(-bound / math.sqrt(n)))
         steps = (bound * x[:, None] - nodes) / scale
         density = numpy.exp(-(steps**2) / 2) @ masses / (scale * math.sqrt(2 * math.pi))
-        nodes, masses, before = bound * x, density * weights * bound, n
-    return numpy.array(found)
+        nodes = bound * x
+        masses = density * weights * bound
+        previous = n
+    return numpy.array(look_levels)
+
+
+def _boundary(share: float, nodes: Array, masses: Array, scale: float, highest: float) -> float:
+    """Return the bound that the sum crosses, on either side, with probability `share`.
+
+    Args:
+        nodes: sums at the look before, shape (nodes,).
+        masses: their probabilities, the same shape.
+        scale: standard deviation of what was added since.
+        highest: where the search for the bound ends.
+    """
+
+    def excess(bound: float) -> float:
+        below = special.ndtr((-bound - nodes) / scale)
+        above = special.ndtr((nodes - bound) / scale)
+        return float(masses @ (below + above)) - share
+
+    return float(optimize.brentq(excess, 0, highest, xtol=1e-12))
 
 
 def intervals(row: Array, baseline: Array, design: Design, num_rows: int) -> tuple[Array, Array]:
@@ -173,7 +189,8 @@ def intervals(row: Array, baseline: Array, design: Design, num_rows: int) -> tup
     """
     n = numpy.arange(design.least, min(row.shape[-1], design.most) + 1)
     level = levels(SPENT * design.alpha / num_rows, design.least, design.most)[: len(n)]
-    (mean, square), (mean0, square0) = _running(row, n), _running(baseline, n)
+    mean, square = _running(row, n)
+    mean0, square0 = _running(baseline, n)
     with numpy.errstate(divide="ignore", invalid="ignore"):
         freedom = (square + square0) ** 2 / ((square**2 + square0**2) / (n - 1))
         half = special.stdtrit(freedom, 1 - level / 2) * numpy.sqrt(square + square0)
@@ -190,34 +207,41 @@ def _running(scores: Array, n: Array) -> tuple[Array, Array]:
 
 
 def verdicts(difference: Array, half: Array, margin: float) -> Array:
-    """What each interval says: 0 undecided, 1 better, -1 worse, 2 equivalent."""
-    low, high = difference - half, difference + half
-    found: Array = numpy.select(
-        [low > 0, high < 0, (-margin <= low) & (high <= margin)], [1, -1, 2]
-    )
-    return found
+    """Return what each interval says, as a key of `VERDICT_OF_CODE`."""
+    low = difference - half
+    high = difference + half
+    within = (-margin <= low) & (high <= margin)
+    codes: Array = numpy.select([low > 0, high < 0, within], [1, -1, 2])
+    return codes
 
 
 def follow(record: SweepRecord, cells: Cells) -> list[Course]:
-    """Each row of a settled sweep but the baseline, in the order of their first jobs.
+    """Compare each row of a settled sweep with the baseline, in the order of their first jobs.
 
     A row with a diverged run is never better or equivalent, nor is one worse than, or equivalent
-    to, a baseline with
-    any: its scores are those of the survivors.
+    to, a baseline with any: its scores are those of the survivors.
     """
-    design, (scores, diverged) = design_of(record), _in_order(cells)
+    design = design_of(record)
+    scores, diverged = _in_order(cells)
     rows = {job.row for job in record.jobs if job.trial is None} - {record.baseline}
-    baseline = scores.pop(record.baseline or "", [])
+    baseline = record.baseline or ""
+    baseline_scores = scores.pop(baseline, [])
     return [
-        _course(row, own, baseline, record.baseline, diverged, design, len(rows))
+        _course(
+            row,
+            own,
+            baseline,
+            baseline_scores,
+            diverged=diverged & {row, baseline},
+            design=design,
+            num_rows=len(rows),
+        )
         for row, own in scores.items()
     ]
 
 
 def judge(record: SweepRecord, cells: Cells) -> tuple[dict[str, Difference], str]:
-    """Every row's difference to the baseline with its verdict, and the design in words for the
-    table's caption.
-    """
+    """Return every row's difference to the baseline, and the design in words for the caption."""
     design = design_of(record)
     method = (
         f"a sequential design ({design.least} to {design.most} seeds, a look after each; Welch's t"
@@ -225,69 +249,87 @@ def judge(record: SweepRecord, cells: Cells) -> tuple[dict[str, Difference], str
         " rows): seeds were added only to rows that were undecided, and the intervals of all looks"
         f" hold together with {1 - design.alpha:.0%}"
     )
-    rows = {course.row: course.difference for course in follow(record, cells)}
-    return {str(record.baseline): Difference(verdict="baseline"), **rows}, method
+    differences = {str(record.baseline): Difference(verdict=Verdict.BASELINE)}
+    for course in follow(record, cells):
+        differences[course.row] = course.difference
+    return differences, method
 
 
 def _in_order(cells: Cells) -> tuple[dict[str, list[float]], set[str]]:
-    """Scores in percent by row, by seed up to the first one that is not over; and the rows with
-    diverged runs.
+    """Return scores in percent by row, in the order of the seeds, and the rows with diverged runs.
 
-    Which seeds count must not depend on which were done first: a slow run may be a bad one.
+    A row's scores end before its first seed that is not finished: which seeds count must not depend
+    on which were done first, as a slow run may be a bad one.
     """
     scores: dict[str, list[float]] = {job.row: [] for job, _ in cells}
-    diverged, broken, seen = set[str](), set[str](), set[tuple[str, int]]()
+    diverged: set[str] = set()
+    broken: set[str] = set()
+    counted: set[tuple[str, int]] = set()
     for job, run in sorted(cells, key=lambda cell: cell[0].seed):
-        score = run.get("test_accuracy") if run["state"] == "finished" else None
-        if run["state"] == "diverged":
+        if run.state is RunState.DIVERGED:
             diverged.add(job.row)
-        elif score is None:
+        elif run.test_accuracy is None:
             broken.add(job.row)
-        elif job.row not in broken and (job.row, job.seed) not in seen:
-            seen.add((job.row, job.seed))
-            scores[job.row].append(100 * score)
+        elif job.row not in broken and (job.row, job.seed) not in counted:
+            counted.add((job.row, job.seed))
+            scores[job.row].append(100 * run.test_accuracy)
     return scores, diverged
 
 
 def _course(
     row: str,
     own: Sequence[float],
+    baseline: str,
     control: Sequence[float],
-    baseline: str | None,
+    *,
     diverged: set[str],
     design: Design,
     num_rows: int,
 ) -> Course:
     n = min(len(own), len(control), design.most)
-    a, b = numpy.array(own[:n], float), numpy.array(control[:n], float)
+    scores = numpy.array(own[:n], float)
+    control_scores = numpy.array(control[:n], float)
     looks = list(range(design.least, n + 1))
-    difference, half = (
-        intervals(a, b, design, num_rows) if looks else (numpy.empty(0), numpy.empty(0))
-    )
-    found = verdicts(difference, half, design.margin).tolist()
-    end = next((index for index, value in enumerate(found) if value), len(found) - 1)
-    verdict, lost = (
-        found[end] if found else 0,
-        [label for label in (row, baseline) if label in diverged],
-    )
-    if (row in lost and verdict != -1) or (baseline in lost and verdict != 1):
-        verdict, stuck = 0, f"{' and '.join(map(str, lost))} diverged"
+    difference = numpy.empty(0)
+    half = numpy.empty(0)
+    if looks:
+        difference, half = intervals(scores, control_scores, design, num_rows)
+    # The first look that decides has settled the row: later seeds do not change the verdict.
+    codes = verdicts(difference, half, design.margin)
+    num_looks = len(looks)
+    verdict = Verdict.UNDECIDED
+    if codes.any():
+        first = int(codes.nonzero()[0][0])
+        num_looks = first + 1
+        verdict = VERDICT_OF_CODE[int(codes[first])]
+    if is_flattered(verdict, row_diverged=row in diverged, baseline_diverged=baseline in diverged):
+        verdict = Verdict.UNDECIDED
+        progress = Progress.DIVERGED
+    elif verdict is not Verdict.UNDECIDED:
+        progress = Progress.SETTLED
+    elif n == design.most:
+        progress = Progress.EXHAUSTED
     else:
-        stuck = f"{n} seeds, the most" if n == design.most and not verdict else ""
-    names = {0: "undecided", 1: "better", -1: "worse", 2: f"equivalent within ±{design.margin:g}"}
-    course = (
-        looks[: end + 1],
-        difference[: end + 1].tolist(),
-        half[: end + 1].tolist(),
-        names[verdict],
-    )
+        progress = Progress.OPEN
+    expected = n
+    if verdict is Verdict.UNDECIDED:
+        expected = _expected(scores, control_scores, design, num_rows)
     return Course(
-        row, n, *course, bool(verdict), stuck, n if verdict else _expected(a, b, design, num_rows)
+        row=row,
+        n=n,
+        looks=looks[:num_looks],
+        differences=difference[:num_looks].tolist(),
+        halves=half[:num_looks].tolist(),
+        verdict=verdict,
+        progress=progress,
+        margin=design.margin,
+        diverged_rows=tuple(label for label in (row, baseline) if label in diverged),
+        expected=expected,
     )
 
 
 def _expected(row: Array, baseline: Array, design: Design, num_rows: int) -> int:
-    """The look at which means and deviations as they are now would decide."""
+    """Return the look at which means and deviations as they are now would decide."""
     if len(row) < 2:
         return design.most
     level = levels(SPENT * design.alpha / num_rows, design.least, design.most)
@@ -296,4 +338,6 @@ def _expected(row: Array, baseline: Array, design: Design, num_rows: int) -> int
     half = special.stdtrit(2 * (n - 1), 1 - level / 2) * numpy.sqrt(spread / n)
     decided = verdicts(row.mean() - baseline.mean(), half, design.margin) != 0
     decided &= (n > len(row)) & (spread > 0)
-    return int(n[decided.argmax()]) if decided.any() else design.most
+    if not decided.any():
+        return design.most
+    return int(n[decided.argmax()])

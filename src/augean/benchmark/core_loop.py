@@ -1,5 +1,5 @@
-"""Augean's training core as an entry of `augean bench`: `augean.training.loop`, as a run uses it,
-on random images.
+"""Run Augean's training core as an entry of `augean bench`: `augean.training.loop`, as a run uses
+it, on random images.
 """
 
 import math
@@ -17,10 +17,10 @@ from augean.training.lr_schedule import LRSchedule
 
 def main() -> None:
     entry = Entry.from_command_line()
-    config, device, size = entry.config, entry.device, entry.config.dataset.image_size
+    config = entry.config
+    device = entry.device
     config.trainer.epochs = entry.epochs
-    images = torch.randint(0, 256, (entry.images, size, size, 3), dtype=torch.uint8, device=device)
-    train = Split(images, torch.randint(0, NUM_CLASSES, (entry.images,), device=device))
+    train = random_images(entry)
     network = entry.build_network()
     network = network.to(memory_format=choose_layout(network, device))
     num_steps = math.ceil(entry.images / config.trainer.batch_size) * entry.epochs
@@ -47,6 +47,15 @@ def main() -> None:
             with entry.epoch():
                 next(results)
     entry.print_result()
+
+
+def random_images(entry: Entry) -> Split:
+    """Return the images of one epoch, uint8 [N, H, W, 3] on the device, with labels [N]."""
+    size = entry.config.dataset.image_size
+    shape = (entry.images, size, size, 3)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, device=entry.device)
+    labels = torch.randint(0, NUM_CLASSES, (entry.images,), device=entry.device)
+    return Split(images, labels)
 
 
 if __name__ == "__main__":

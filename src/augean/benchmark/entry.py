@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,24 +20,40 @@ from augean.training.device import find_device
 NUM_CLASSES = 10
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoopResult:
+    """The times of one process, or of several at once as if they were one."""
+
+    first_step_seconds: float
+    """From the start of the process to the end of its first step."""
+    epoch_seconds: list[float]
+    """One number an epoch."""
+    wall_seconds: float
+    """From the start of the process to the end of its last epoch."""
+    peak_memory_mb: float
+    """Memory of the device on CUDA, else resident memory of the process."""
+
+
 @dataclass
 class Entry:
-    """One process's task and clock. A loop takes it from its command line, reports its epochs and
-    steps, and prints.
+    """One process's task and clock.
+
+    A loop takes it from its command line, reports its epochs and steps, and prints the result.
     """
 
     overrides: list[str]
     images: int
+    """Images of one epoch."""
     epochs: int
     started: float
     """time.time() when the process was started."""
     waits: bool = False
-    """After its first epoch, until its standard input ends: when all that run at once have come so
-    far."""
+    """Whether it waits after its first epoch until its standard input ends: until all processes
+    that run at once have come so far."""
     config: Config = field(init=False)
     device: torch.device = field(init=False)
     first_step_seconds: float = 0.0
-    """From the start of the process to the end of the first step."""
+    """From the start of the process to the end of the first step; 0 before that."""
     epoch_seconds: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -50,7 +66,7 @@ class Entry:
         return cls(**json.loads(sys.argv[1]))
 
     def build_network(self) -> nn.Module:
-        """The same for every loop, in fp32 on the device."""
+        """Return the same network for every loop, in fp32 on the device."""
         return build_model(self.config, NUM_CLASSES).to(self.device)
 
     @contextmanager
@@ -58,6 +74,7 @@ class Entry:
         """Time one epoch."""
         start = time.perf_counter()
         yield
+        # Kernels of a GPU may still run when Python has gone on.
         synchronize(self.device)
         self.epoch_seconds.append(time.perf_counter() - start)
         if self.waits and len(self.epoch_seconds) == 1:
@@ -66,23 +83,25 @@ class Entry:
 
     def end_step(self) -> None:
         """Note the end of the first step; costs nothing afterwards."""
-        if not self.first_step_seconds:
+        if self.first_step_seconds == 0:
             synchronize(self.device)
             self.first_step_seconds = time.time() - self.started
 
     def print_result(self) -> None:
-        cuda = self.device.type == "cuda"
-        memory = torch.cuda.max_memory_allocated() if cuda else peak_resident_bytes()
-        result = {
-            "first_step_seconds": self.first_step_seconds,
-            "epoch_seconds": self.epoch_seconds,
-            "wall_seconds": time.time() - self.started,
-            "peak_memory_mb": memory / 1e6,
-        }
-        print(json.dumps(result))
+        """Print the result as JSON, for the process that started this one."""
+        is_cuda = self.device.type == "cuda"
+        peak_bytes = torch.cuda.max_memory_allocated() if is_cuda else peak_resident_bytes()
+        result = LoopResult(
+            first_step_seconds=self.first_step_seconds,
+            epoch_seconds=self.epoch_seconds,
+            wall_seconds=time.time() - self.started,
+            peak_memory_mb=peak_bytes / 1e6,
+        )
+        print(json.dumps(asdict(result)))
 
 
 def synchronize(device: torch.device) -> None:
+    """Wait for the kernels of a GPU, which run behind the program."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -90,13 +109,13 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_resident_bytes() -> int:
-    """Largest resident memory of this process."""
-    status = Path(
-        "/proc/self/status"
-    )  # Linux's getrusage would give the parent's where that was larger
+    """Return the largest resident memory of this process."""
+    status = Path("/proc/self/status")
+    # First choice: Linux's getrusage gives the parent's memory where that was larger.
     if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return 1024 * int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
+    # In bytes on macOS, in KiB elsewhere.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Digests of the code that a config names, from its syntax trees."""
+"""Compute digests of the code that a config names, from its syntax trees."""
 
 import ast
 import hashlib
@@ -14,7 +14,7 @@ from augean.errors import ConfigError
 
 @lru_cache(maxsize=256)
 def module_digest(module: str) -> str:
-    """Digest of a module's code, and of what it imports from beside it, see `file_digest`.
+    """Return the digest of a module and of what it imports from beside it, see `file_digest`.
 
     Raises:
         ConfigError: when the module has no Python source that can be found.
@@ -28,87 +28,103 @@ def module_digest(module: str) -> str:
             f"_target_: cannot find the Python source of module {module}; is its package on the"
             " path?"
         )
-    depth = module.count(".") + (spec.submodule_search_locations is not None)
-    return file_digest(Path(spec.origin), Path(spec.origin).parents[depth])
+    path = Path(spec.origin)
+    is_package = spec.submodule_search_locations is not None
+    # The source of a package is its __init__.py, one folder further down.
+    depth = module.count(".") + is_package
+    return file_digest(path, path.parents[depth])
 
 
 def file_digest(path: Path, root: Path) -> str:
-    """Digest of the syntax tree of a file and of all that it imports from `root`, however
-    indirectly.
+    """Return the digest of a file's syntax tree and of all that it imports from `root`.
 
-    Comments, docstrings and formatting do not count. Below an installation's site-packages only the
-    file's own package counts; what is imported by a name made at run time is not seen.
+    Imports of imports count too; comments, docstrings and formatting do not. Below an
+    installation's site-packages only the file's own package counts. What is imported by a name made
+    at run time is not seen.
 
     Args:
         root: the folder on Python's path from which the file is imported.
 
     Raises:
-        ConfigError: when a file is no valid Python.
+        ConfigError: when a file is not valid Python.
     """
-    package, installed = (
-        path.relative_to(root).parts[0],
-        root.name in ("site-packages", "dist-packages"),
-    )
-    dumps, pending = dict[Path, str](), [path]
+    package = path.relative_to(root).parts[0]
+    is_installed = root.name in ("site-packages", "dist-packages")
+    # All files that count, found from import to import.
+    dumps: dict[Path, str] = {}
+    pending = [path]
     while pending:
         file = pending.pop()
+        if file in dumps:
+            continue
+        # Packages that change with their version are identified by it.
         top = file.relative_to(root).parts[0].removesuffix(".py")
-        if file in dumps or top in TRUSTED_PACKAGES or (installed and top != package):
+        if top in TRUSTED_PACKAGES or (is_installed and top != package):
             continue
-        try:
-            tree = ast.parse(file.read_bytes(), filename=str(file))
-        except SyntaxError as error:
-            raise ConfigError(f"_target_: {file} is no valid Python: {error}") from error
-        pending += _imported(file, tree, root)
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_docstring(body[0]):
-                del body[0]
+        tree = _parse(file)
+        pending += _imported_files(file, tree, root)
+        _remove_docstrings(tree)
         dumps[file] = _dump(tree)
-    others = [
-        f"\n{file.relative_to(root).as_posix()}\n{dumps[file]}"
-        for file in sorted(dumps)
-        if file != path
-    ]
-    return hashlib.sha256("".join([dumps[path], *others]).encode()).hexdigest()[:16]
+    # The file itself first and without its path, so that a renamed module is the same code.
+    text = dumps.pop(path)
+    for file in sorted(dumps):
+        text += f"\n{file.relative_to(root).as_posix()}\n{dumps[file]}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _imported(file: Path, tree: ast.AST, root: Path) -> Iterator[Path]:
-    """The files below `root` that a file's import statements name."""
+def _parse(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as error:
+        raise ConfigError(f"_target_: {file} is not valid Python: {error}") from error
+
+
+def _imported_files(file: Path, tree: ast.AST, root: Path) -> Iterator[Path]:
+    """Yield the files below `root` that a file's import statements name."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            places = [root.joinpath(*alias.name.split(".")) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = (file.parents[node.level - 1] if node.level else root).joinpath(
-                *(node.module or "").split(".")
-            )
-            places = [base, *(base / alias.name for alias in node.names)]
-        else:
-            continue
-        for path in (
-            path for place in places for path in (Path(f"{place}.py"), place / "__init__.py")
-        ):
-            if path.is_relative_to(root) and path.is_file():
-                yield path
+        for place in _imported_places(file, node, root):
+            for path in (Path(f"{place}.py"), place / "__init__.py"):
+                if path.is_relative_to(root) and path.is_file():
+                    yield path
 
 
-def _dump(node: Any) -> str:
-    """Like `ast.dump`, but the same on every Python: that one changes with the fields that releases
-    add.
-    """
-    if isinstance(node, ast.AST):
-        parts = [
-            f"{name}={_dump(value)}"
-            for name, value in ast.iter_fields(node)
-            if value not in (None, [])
-        ]
-        return f"{type(node).__name__}({','.join(parts)})"
-    return f"[{','.join(map(_dump, node))}]" if isinstance(node, list) else repr(node)
+def _imported_places(file: Path, node: ast.AST, root: Path) -> list[Path]:
+    """Return where the modules of an import statement would lie, without suffix."""
+    if isinstance(node, ast.Import):
+        return [root.joinpath(*alias.name.split(".")) for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        start = file.parents[node.level - 1] if node.level else root
+        base = start.joinpath(*(node.module or "").split("."))
+        # What is imported from a package may be a module of it.
+        return [base, *(base / alias.name for alias in node.names)]
+    return []
+
+
+def _remove_docstrings(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            del body[0]
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+        return False
+    return isinstance(node.value.value, str)
+
+
+def _dump(node: Any) -> str:
+    """Write a syntax tree as text.
+
+    `ast.dump` would differ between releases of Python, which add fields: fields without a value are
+    left out here.
+    """
+    if isinstance(node, ast.AST):
+        parts = []
+        for name, value in ast.iter_fields(node):
+            if value not in (None, []):
+                parts.append(f"{name}={_dump(value)}")
+        return f"{type(node).__name__}({','.join(parts)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_dump, node))}]"
+    return repr(node)

@@ -19,102 +19,35 @@ def check_command_line(words: Sequence[str]) -> Namespace:
         words: of the command line, after the program.
 
     Returns:
-        What Hydra's own parser makes of them.
+        The options as Hydra's own parser reads them.
 
     Raises:
-        UsageError: for an option that there is not, or one without its value.
-        AugeanError: for a folder without effect, and for a list of options where a sweep is meant.
+        UsageError: for an option that does not exist, or one without its value.
+        AugeanError: for a folder without effect, and for a list of options in place of a sweep.
     """
-    told = parse_options(words)
-    conf, folder, name = config_dir(), Path(told.config_dir or "."), str(told.config_name or "")
-    if told.config_dir and not folder.is_dir():
-        folders = [path.name for path in Path.cwd().iterdir() if path.is_dir()]
-        meant = [f"-cd {near}" for near in closest(told.config_dir, folders)]
-        raise AugeanError(f"-cd {folder}: no such folder{did_you_mean(meant)}")
-    if told.config_dir and not name and not any(folder.glob("*/*.yaml")):
-        raise AugeanError(
-            f"-cd {folder}: names a folder and no sweep; add -cn"
-            f" <name>{list_choices('', yaml_names(folder), '')}"
-        )
-    if (
-        told.config_dir
-        and folder.resolve() != conf
-        and name in yaml_names(folder)
-        and name in yaml_names(conf)
-    ):
-        raise AugeanError(
-            f"-cd {folder} -cn {name}: would start the default run, as {conf}/{name}.yaml comes"
-            f" first; the config of a run starts by -cp {folder.absolute()} -cn {name}"
-        )
-    if name.endswith((".yaml", ".yml")) and told.config_path is None:
-        file = Path(name)
-        place = (
-            f"-cd {file.parent} "
-            if file.is_file() and file.parent.resolve() != sweeps_dir().resolve()
-            else ""
-        )
-        raise AugeanError(
-            f"-cn {name}: takes a name, no file; did you mean {place}-cn {file.stem}?"
-        )
-    if told.config_dir and "defaults" not in (
-        _read_mapping(folder / f"{name}.yaml") or ["defaults"]
-    ):
-        # Hydra would run it without Augean's sweeper and leave a folder of its own.
-        raise AugeanError(
-            f"{folder / name}.yaml: is no sweep; defaults begin with config, as in [config, _self_]"
-        )
-    if told.config_path:
-        _refuse_settings(Path(told.config_path) / f"{name or 'config'}.yaml")
-    for word in told.overrides:
-        key, _, value = word.partition("=")
-        if value and not key.strip("+~ "):
-            raise AugeanError(f"{word}: names no key; settings are written key=value")
-        if key in group_names() and value.startswith("[") and "," in value:
-            raise AugeanError(
-                f"{word}: a list mixes options in one run; a sweep over them is -m"
-                f" {key}={value[1:-1]}"
-            )
-        if key == "hydra/sweeper" and value != "augean":
-            raise AugeanError(
-                f"{word}: grids and studies have one sweeper, Augean's own; leave this out "
-                "(a study: -m hydra.sweeper.n_trials=40 and a search space)"
-            )
-    return told
-
-
-def _read_mapping(file: Path) -> dict[str, object] | None:
-    """What a YAML file holds; None where Hydra has more to say about it."""
-    try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _refuse_settings(file: Path) -> None:
-    """Refuse a run's config that says more than what is trained: a stranger could name any file and
-    function.
-    """
-    try:
-        text = file.read_text()
-        content = yaml.safe_load(text)
-    except OSError:
-        return  # Hydra says it
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise AugeanError(f"{file}: no valid YAML ({' '.join(str(error).split())})") from error
-    content = content if isinstance(content, dict) else {}
-    foreign = [str(key) for key in content if str(key).split(".")[0] in ("hydra", "runtime")]
-    if content.get("defaults", ["augean", "_self_"]) != ["augean", "_self_"]:
-        foreign.append("other defaults than augean and _self_")
-    if foreign or "@package" in text:
-        raise AugeanError(
-            f"{file}: has {', '.join(foreign) or '@package'}, which no run writes into its config; "
-            "remove that, and give such settings on the command line"
-        )
+    options = parse_options(words)
+    # Without -cn Hydra takes the default run, conf/config.yaml.
+    name = str(options.config_name or "")
+    if options.config_dir:
+        _check_config_dir(options.config_dir, name)
+    if name.endswith((".yaml", ".yml")) and options.config_path is None:
+        _refuse_file_name(name)
+    if options.config_dir:
+        _check_sweep_file(Path(options.config_dir) / f"{name}.yaml")
+    if options.config_path:
+        _refuse_settings(Path(options.config_path) / f"{name or 'config'}.yaml")
+    for word in options.overrides:
+        _check_override(word)
+    return options
 
 
 def parse_options(words: Sequence[str]) -> Namespace:
-    """What Hydra's own parser makes of the words; its page of usage becomes a sentence."""
+    """Parse the words as Hydra does.
+
+    Raises:
+        UsageError: one sentence instead of Hydra's page of usage.
+    """
+    # Private, but Hydra has no public way to ask what it will make of a command line.
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
@@ -123,15 +56,114 @@ def parse_options(words: Sequence[str]) -> Namespace:
         raise UsageError(f"{message}; `python train.py --hydra-help` lists the options")
 
     parser.error = refuse  # type: ignore[assignment, method-assign]
-    told, unknown = parser.parse_known_intermixed_args(list(words))
+    options, unknown = parser.parse_known_intermixed_args(list(words))
     if unknown:
-        name, _, value = unknown[0].lstrip("-").partition("=")
-        known = [text for text in parser._option_string_actions if text.startswith("--")]
-        meant = [f"{key}={value or '<value>'}" for key in similar_keys(name)] + closest(
-            unknown[0], known
+        option_names = [name for name in parser._option_string_actions if name.startswith("--")]
+        raise UsageError(_unknown_option(unknown[0], option_names))
+    return options
+
+
+def _unknown_option(word: str, option_names: Sequence[str]) -> str:
+    """Return a message that suggests a key first: `--epochs 3` is how other programs take one."""
+    key, _, value = word.lstrip("-").partition("=")
+    suggestions = [f"{name}={value or '<value>'}" for name in similar_keys(key)]
+    suggestions += closest(word, option_names)
+    hint = did_you_mean(suggestions) or "."
+    return f"{word}: no such option{hint} Settings are written key=value"
+
+
+def _check_config_dir(config_dir_option: str, name: str) -> None:
+    """Check `-cd`, a folder of sweep files.
+
+    Args:
+        name: of `-cn`, empty where it was not given.
+    """
+    folder = Path(config_dir_option)
+    if not folder.is_dir():
+        here = [path.name for path in Path.cwd().iterdir() if path.is_dir()]
+        suggestions = [f"-cd {similar}" for similar in closest(config_dir_option, here)]
+        raise AugeanError(f"-cd {folder}: no such folder{did_you_mean(suggestions)}")
+    # Without -cn a folder that has config groups is useful, and one of sweeps is not.
+    if not name and not any(folder.glob("*/*.yaml")):
+        choices = list_choices("", yaml_names(folder), "")
+        raise AugeanError(f"-cd {folder}: names a folder and no sweep; add -cn <name>{choices}")
+    # Hydra searches conf before the folder of -cd.
+    conf = config_dir()
+    is_in_both = name in yaml_names(folder) and name in yaml_names(conf)
+    if is_in_both and folder.resolve() != conf:
+        raise AugeanError(
+            f"-cd {folder} -cn {name}: would start the default run, as {conf}/{name}.yaml comes"
+            f" first; the config of a run starts by -cp {folder.absolute()} -cn {name}"
         )
-        raise UsageError(
-            f"{unknown[0]}: no such option{did_you_mean(meant) or '.'} Settings are written"
-            " key=value"
+
+
+def _refuse_file_name(name: str) -> None:
+    """Refuse `-cn sweeps/table.yaml` with the options that start this file."""
+    file = Path(name)
+    folder_option = ""
+    if file.is_file() and file.parent.resolve() != sweeps_dir().resolve():
+        folder_option = f"-cd {file.parent} "
+    raise AugeanError(
+        f"-cn {name}: takes a name, no file; did you mean {folder_option}-cn {file.stem}?"
+    )
+
+
+def _check_sweep_file(file: Path) -> None:
+    """Refuse a file of no defaults: Hydra would run it, without Augean's schema and sweeper."""
+    content = _read_mapping(file)
+    if content and "defaults" not in content:
+        raise AugeanError(
+            f"{file}: is no sweep; defaults begin with config, as in [config, _self_]"
         )
-    return told
+
+
+def _read_mapping(file: Path) -> dict[str, object] | None:
+    """Read the keys of a YAML file; None where Hydra itself has a good message."""
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _refuse_settings(file: Path) -> None:
+    """Refuse a run's config that says more than what is trained.
+
+    It may come from a stranger, and Hydra's settings can name any file and function.
+    """
+    try:
+        text = file.read_text()
+        content = yaml.safe_load(text)
+    except OSError:
+        return  # Hydra has a good message
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise AugeanError(f"{file}: no valid YAML ({' '.join(str(error).split())})") from error
+    foreign = []
+    if isinstance(content, dict):
+        foreign = [str(key) for key in content if str(key).split(".")[0] in ("hydra", "runtime")]
+        if content.get("defaults", ["augean", "_self_"]) != ["augean", "_self_"]:
+            foreign.append("other defaults than augean and _self_")
+    # A header can move the whole file below another node.
+    if not foreign and "@package" in text:
+        foreign.append("@package")
+    if foreign:
+        raise AugeanError(
+            f"{file}: has {', '.join(foreign)}, which no run writes into its config;"
+            " remove that, and give such settings on the command line"
+        )
+
+
+def _check_override(word: str) -> None:
+    # Hydra would take all three without a word, and train something else than was asked for.
+    key, _, value = word.partition("=")
+    if value and not key.strip("+~ "):
+        raise AugeanError(f"{word}: names no key; settings are written key=value")
+    if key in group_names() and value.startswith("[") and "," in value:
+        raise AugeanError(
+            f"{word}: a list mixes options in one run; a sweep over them is -m {key}={value[1:-1]}"
+        )
+    if key == "hydra/sweeper" and value != "augean":
+        raise AugeanError(
+            f"{word}: grids and studies have one sweeper, Augean's own; leave this out"
+            " (a study: -m hydra.sweeper.n_trials=40 and a search space)"
+        )

@@ -18,12 +18,13 @@ from augean.errors import ConfigError
 
 
 def register(sweep: str | None = None) -> None:
-    """Store `augean`, which conf/config.yaml and run directories begin with: the schema and the
-    Hydra settings.
+    """Register `augean` with Hydra: the schema and the Hydra settings.
+
+    conf/config.yaml and the config of every run directory begin with it.
 
     Args:
-        sweep: name of one of Augean's own sweep files, which then needs no `-cd`; one of that name
-            there wins.
+        sweep: name of one of Augean's own sweep files, which then needs no `-cd`; a file of that
+            name in a folder that `-cd` gives wins.
     """
     store = ConfigStore.instance()
     if sweep in yaml_names(sweeps_dir()):
@@ -42,6 +43,7 @@ def register(sweep: str | None = None) -> None:
                 "_self_",
             ],
             "hydra": {
+                # Hydra writes nothing of its own into a run's directory.
                 "output_subdir": None,
                 "run": {"dir": "${runtime.outputs}/.hydra"},
                 "sweep": {"dir": "${runtime.outputs}/.hydra", "subdir": "."},
@@ -53,7 +55,12 @@ def register(sweep: str | None = None) -> None:
 def compose(
     overrides: Sequence[str] = (), name: str = "config", folder: Path | None = None
 ) -> Config:
-    """A checked config, composed outside a command line.
+    """Compose a checked config outside a command line.
+
+    Args:
+        overrides: as on the command line, such as `["dataset=digits", "trainer.epochs=2"]`.
+        name: of the primary config.
+        folder: absolute path of the folder that holds it; by default `conf`.
 
     Raises:
         AugeanError: for whatever is wrong with the overrides.
@@ -70,6 +77,5 @@ def compose(
         AssertionError,
         yaml.YAMLError,
     ) as error:
-        raise ConfigError(
-            explain_error(error, overrides) or f"{overrides}: cannot be composed"
-        ) from error
+        message = explain_error(error, overrides) or f"{list(overrides)}: cannot be composed"
+        raise ConfigError(message) from error

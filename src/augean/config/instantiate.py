@@ -1,6 +1,8 @@
-"""Find the classes that a config names."""
+"""Find the classes that a config names, and check the arguments that it gives them."""
 
-import importlib.util
+import importlib
+import inspect
+from collections.abc import Iterable
 from typing import TypeVar
 
 from augean.errors import ConfigError
@@ -9,21 +11,46 @@ T = TypeVar("T")
 
 
 def find_class(key: str, target: str, base: type[T]) -> type[T]:
-    """The class that `target` names.
+    """Import the class that `target` names.
+
+    Args:
+        key: of the config, for messages, such as `model._target_`.
+        target: dotted name of the class.
+        base: class that it must derive from.
 
     Raises:
-        ConfigError: when it cannot be imported, is no class, or does not derive from `base`.
+        ConfigError: when it cannot be imported, is not a class, or does not derive from `base`.
     """
     module_name, _, class_name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # importing runs code, which may raise whatever it likes
         raise ConfigError(f"{key}={target}: cannot import {module_name}: {error}") from error
-    found = getattr(module, class_name, None)
-    if found is None:
+    value = getattr(module, class_name, None)
+    if value is None:
         raise ConfigError(f"{key}={target}: {module_name} has no {class_name}")
-    if not (isinstance(found, type) and issubclass(found, base)):
+    if not (isinstance(value, type) and issubclass(value, base)):
         raise ConfigError(
             f"{key}={target}: must be a class derived from {base.__module__}.{base.__qualname__}"
         )
-    return found
+    return value
+
+
+def check_arguments(key: str, cls: type, names: Iterable[str]) -> None:
+    """Make sure that a class takes keyword arguments of these names.
+
+    Args:
+        key: of the config node that gives them, for messages, such as `model.arguments`.
+
+    Raises:
+        ConfigError: with the arguments that the class takes.
+    """
+    parameters = inspect.signature(cls).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in names:
+        if name not in parameters:
+            raise ConfigError(
+                f"{key}.{name}: {cls.__qualname__} takes no such argument; it takes"
+                f" {', '.join(parameters)}"
+            )

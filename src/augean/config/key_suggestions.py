@@ -5,20 +5,7 @@ from augean.config.schema import Config
 from augean.config.validation import walk_fields
 from augean.suggestions import closest
 
-KINDS = {
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "list": "a list",
-    "dict": "keys with values",
-    "str": "text",
-}
-"""How the types of the schema are called, the first that an annotation begins with."""
-EXAMPLES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
-"""Values for keys whose default shows nothing."""
-CLASS_NODES = ("model", "activation", "optimizer", "dataset")
-"""Nodes whose `arguments` are those of a class, which the schema does not know."""
-USUAL = {
+FOREIGN_KEYS = {
     "learning_rate": "optimizer.lr={}",
     "wd": "regularization.weight_decay={}",
     "bs": "trainer.batch_size={}",
@@ -29,47 +16,68 @@ USUAL = {
     "amp": "trainer.precision=bf16",
     "fp16": "trainer.precision=fp16",
 }
-"""What other programs call a key, and how it is written here."""
+"""Names of keys in other programs, and how they are written here."""
 SWEEPER_KEYS = ("params", "rows", "ablate", "n_trials", "final_seeds", "storage", "study_name")
-"""Keys of a sweep that people look for elsewhere."""
+"""Keys of `hydra.sweeper` that people look for elsewhere."""
+MAX_SUGGESTIONS = 3
 
 
 def is_number(annotation: object) -> bool:
     return annotation in (int, float, int | None, float | None)
 
 
-def _takes(annotation: object, value: str) -> bool:
-    """Whether a key of this type may take a value that begins so."""
-    if annotation is bool:
-        return value.lower() in ("true", "false")
-    return not is_number(annotation) or not value[:1].isalpha()
-
-
-def is_known_key(word: str) -> bool:
-    """Whether a word is a group, a key or the beginning of one."""
-    return word in group_names() or any(
-        f"{name}.".startswith(f"{word}.") for name, *_ in walk_fields(Config(), "")
-    )
-
-
 def group_names() -> list[str]:
+    """Return the names of the config groups, such as `model`."""
     return sorted(path.name for path in config_dir().iterdir() if path.is_dir())
 
 
+def is_known_key(word: str) -> bool:
+    """Return whether a word is a group, a key or the beginning of one."""
+    if word in group_names():
+        return True
+    return any(f"{key}.".startswith(f"{word}.") for key, _, _ in walk_fields(Config(), ""))
+
+
 def similar_keys(key: str, value: str = "") -> list[str]:
-    """Keys and groups that someone may have meant: of the same last name, else a similar one that
-    takes the value.
+    """Return keys and groups in place of an unknown key: first those of the same last name.
+
+    After them comes the most similar one: inside the node that the key names, else anywhere.
+
+    Args:
+        key: the unknown key.
+        value: what it was given; a similar key that cannot take it is left out.
     """
-    node, _, last = key.lower().rpartition(".")
-    types = {name: item.type for name, item, _ in walk_fields(Config(), "")}
-    keys = [*group_names(), *types]
-    inside = (
-        {name.rpartition(".")[2]: name for name in keys if name.startswith(f"{node}.")}
-        if node
-        else {}
-    )
-    same = [name for name in keys if name.rpartition(".")[2] == last]
-    leaves = inside or {name.rpartition(".")[2]: name for name in keys}
-    near = [] if same and node else [leaves[leaf] for leaf in closest(last, list(leaves))]
-    near = [name for name in near if not value or name not in types or _takes(types[name], value)]
-    return list(dict.fromkeys([*same, *near]))[:3]
+    node, _, name = key.lower().rpartition(".")
+    # Groups have no type: any value may be the name of an option.
+    types = {field_key: item.type for field_key, item, _ in walk_fields(Config(), "")}
+    candidates = [*group_names(), *types]
+    suggestions = [candidate for candidate in candidates if _last_name(candidate) == name]
+    # `trainer.lr` has a clear answer, optimizer.lr; `data` is like dataset and runtime.data.
+    if not (suggestions and node):
+        for candidate in _most_similar(node, name, candidates):
+            annotation = types.get(candidate)
+            if not value or annotation is None or _takes(annotation, value):
+                suggestions.append(candidate)
+    return list(dict.fromkeys(suggestions))[:MAX_SUGGESTIONS]
+
+
+def _most_similar(node: str, name: str, candidates: list[str]) -> list[str]:
+    """Return the candidate of the most similar last name, of those in `node` where it has any."""
+    in_node = []
+    if node:
+        in_node = [candidate for candidate in candidates if candidate.startswith(f"{node}.")]
+    # Where several keys have one last name, the last of them stands for all.
+    by_last_name = {_last_name(candidate): candidate for candidate in in_node or candidates}
+    return [by_last_name[last_name] for last_name in closest(name, list(by_last_name))]
+
+
+def _last_name(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _takes(annotation: object, value: str) -> bool:
+    """Return whether a key of this type may take a value that begins so."""
+    if annotation is bool:
+        return value.lower() in ("true", "false")
+    # 1e-3, -1 and .5 may be numbers; relu cannot.
+    return not is_number(annotation) or not value[:1].isalpha()

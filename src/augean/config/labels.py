@@ -1,10 +1,10 @@
-"""How config values read as rows of a table."""
+"""Write config values as rows of a table."""
 
 from typing import Any
 
 
 def row_label(value: Any) -> str:
-    """How a config value reads as a table row: `0.0001` for 1e-4, `0` for 0.0."""
+    """Return a config value as a table row: `0.0001` for 1e-4, `0` for 0.0."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str):

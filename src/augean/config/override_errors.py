@@ -1,9 +1,10 @@
 """Explain the exceptions of Hydra and OmegaConf in words that say what to type instead."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import MISSING
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, Field
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf.errors import (
@@ -15,134 +16,160 @@ from omegaconf.errors import (
 
 from augean.config.command_line import parse_options
 from augean.config.key_suggestions import (
-    CLASS_NODES,
-    EXAMPLES,
-    KINDS,
+    FOREIGN_KEYS,
     SWEEPER_KEYS,
-    USUAL,
     group_names,
     is_known_key,
     is_number,
     similar_keys,
 )
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
-from augean.config.schema import Config
-from augean.config.validation import walk_fields
+from augean.config.schema import CLASS_NODES, Config
+from augean.config.validation import choices_of, walk_fields
 from augean.errors import AugeanError, ConfigError
 from augean.suggestions import did_you_mean, list_choices
 from augean.system_errors import WRITABLE, explain_system_error
 
+TYPE_NAMES = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "list": "a list",
+    "dict": "keys with values",
+    "str": "text",
+}
+"""Names of the schema's types in messages, by the first word of an annotation."""
+EXAMPLE_VALUES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
+"""Values for messages, by type, where the key's default is not an example."""
+
 
 def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
-    """The message for an exception that a command line caused; None for one that is no user's
-    fault.
+    """Return the message for an exception that a command line caused.
+
+    Args:
+        words: of the command line, after the program.
+
+    Returns:
+        None for an exception that no user can have caused.
     """
-    from hydra.errors import HydraException  # here, as who trains needs no Hydra
+    from hydra.errors import HydraException  # here, as a run is trained without Hydra
 
     cause = error.__cause__
+    text = str(error)
+    # First the unknown keys that augean.config.validation refused: it does not know the words.
     if isinstance(error, ConfigError) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
     if isinstance(error, AugeanError):
-        return str(error)
+        return text
     if isinstance(error, HydraException):
-        return _hydra(error, words)
-    if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
-        return _no_option(words)
-    if isinstance(
-        error, ValueError | OmegaConfBaseException
-    ) or "incompatible container types" in str(error):
-        return str(error).split("\n")[0]
+        return _explain_hydra(error, words)
+    if isinstance(error, ValueError) and "Config group override must be a string" in text:
+        return _not_an_option(words)
+    # OmegaConf raises a TypeError where a list and a dictionary are merged.
+    is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
+    if is_config_mistake or "incompatible container types" in text:
+        return text.split("\n")[0]
     if isinstance(error, yaml.YAMLError):
-        return f"no valid YAML: {' '.join(str(error).split())}"
+        return f"no valid YAML: {' '.join(text.split())}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; {WRITABLE}"
     return explain_system_error(error)
 
 
-def _hydra(error: BaseException, words: Sequence[str]) -> str:
-    text, cause = str(error), error.__cause__ or error.__context__
-    missing, options = getattr(error, "missing_cfg_file", None), getattr(error, "options", None)
+def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
+    """Explain an exception of Hydra by its attributes and its cause, else by its text."""
+    cause = error.__cause__ or error.__context__
+    if hasattr(error, "missing_cfg_file"):
+        return _missing_file(error.missing_cfg_file, getattr(error, "options", None), words)
+    if hasattr(error, "override"):
+        return _unreadable_override(str(error.override))
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError):
+        return _unknown_key(cause, words)
+    # Of Hydra's own keys our schema knows nothing, and Hydra's message is good.
+    if isinstance(cause, ValidationError) and not str(cause.full_key).startswith("hydra."):
+        return _wrong_value(cause, words)
+    explanation = _explain_hydra_text(str(error), words)
+    if explanation is not None:
+        return explanation
+    # Unknown to us: Hydra's own lines, without its search path and the hint at its `+` syntax.
+    lines = []
+    for line in str(error).split("Config search path")[0].splitlines():
+        if line and "To append" not in line:
+            lines.append(line)
+    lines += str(cause or "").splitlines()[:1]
+    return "\n".join(lines)
+
+
+def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
+    """Explain messages of Hydra 1.4 whose exceptions carry nothing but text; None for others."""
+    if match := re.match(r"Ambiguous value for argument '(.*)'", text):
+        return (
+            f"{match[1]}: several values are a sweep: add -m, as in -m {match[1]}; one list is"
+            " written key=[a,b]"
+        )
+    if match := re.match(r"(\S+) appears more than once", text):
+        word = _word_for(match[1], words)
+        return (
+            f"{word}: the config has a {match[1]} already; to choose another leave the + out:"
+            f" {word.lstrip('+')}"
+        )
+    if match := re.match(r"Could not delete from config. '(.*)' does not exist", text):
+        key = match[1]
+        return f"~{key}: there is no key {key}{did_you_mean(similar_keys(key))}"
+    if match := re.match(r"In '(.*)': Invalid Defaults List override '(\S+): ", text):
+        file, group = match[1], match[2]
+        choices = list_choices(group, group_names(), "")
+        return f"-cn {file}: its defaults override {group}, which is no group{choices}"
+    return None
+
+
+def _missing_file(missing: str | None, options: Sequence[str] | None, words: Sequence[str]) -> str:
+    """Explain a config file that does not exist: an option of a group, or a primary config.
+
+    Args:
+        missing: `<group>/<option>` or a name; None for a folder that cannot be one of configs.
+        options: of the group.
+    """
     if missing == "hydra/launcher/ray":
         return "launcher=ray needs Ray and its Hydra launcher: pip install 'augean[ray]'"
     if missing and options:
         group, _, option = missing.rpartition("/")
         return f"{group}={option}: no such option{list_choices(option, options, f'{group}=')}"
-    if hasattr(error, "missing_cfg_file"):
-        return _no_primary(missing, words)
-    if hasattr(error, "override"):
-        return _unreadable(str(error.override))
-    if isinstance(cause, ConfigKeyError | ConfigAttributeError):
-        return _unknown_key(cause, words)
-    if isinstance(cause, ValidationError) and not str(cause.full_key).startswith("hydra."):
-        key = str(cause.full_key).split("[")[0]
-        return _wrong_type(_typed(key, words), key)
-    if found := re.match(r"Ambiguous value for argument '(.*)'", text):
+    given = parse_options(words)
+    if given.config_path:
+        problem = f"holds no {missing}.yaml" if missing else "is no folder with a config"
         return (
-            f"{found[1]}: several values are a sweep: add -m, as in -m {found[1]}; one list is"
-            " written key=[a,b]"
+            f"-cp {given.config_path}: {problem}; it takes the absolute path of a run's directory;"
+            " sweep files of your own start by -cd <folder> -cn <name>"
         )
-    if found := re.match(r"(\S+) appears more than once", text):
-        word = _typed(found[1], words)
-        return (
-            f"{word}: the config has a {found[1]} already; to choose another leave the + out:"
-            f" {word.lstrip('+')}"
-        )
-    if found := re.match(r"Could not delete from config. '(.*)' does not exist", text):
-        return f"~{found[1]}: there is no key {found[1]}{did_you_mean(similar_keys(found[1]))}"
-    if found := re.match(r"In '(.*)': Invalid Defaults List override '(\S+): ", text):
-        return (
-            f"-cn {found[1]}: its defaults override {found[2]}, which is no"
-            f" group{list_choices(found[2], group_names(), '')}"
-        )
-    lines = [
-        line
-        for line in text.split("Config search path")[0].splitlines()
-        if line and "To append" not in line
-    ]
-    return "\n".join([*lines, *str(cause or "").splitlines()[:1]])
+    if given.config_name != missing:
+        return f"{missing}: no such config file; the defaults of -cn {given.config_name} name it"
+    names = set(yaml_names(sweeps_dir()))
+    if given.config_dir:
+        names.update(yaml_names(Path(given.config_dir)))
+    return f"-cn {missing}: no such sweep{list_choices(str(missing), sorted(names), '-cn ')}"
 
 
-def _no_primary(missing: str | None, words: Sequence[str]) -> str:
-    told = parse_options(words)
-    if told.config_path:
-        return (
-            f"-cp {told.config_path}:"
-            f" {f'holds no {missing}.yaml' if missing else 'is no folder with a config'}; it takes"
-            " the absolute path of a run's directory; sweep files of your own start by -cd"
-            " <folder> -cn <name>"
-        )
-    if told.config_name != missing:
-        return f"{missing}: no such config file; the defaults of -cn {told.config_name} name it"
-    names = sorted(
-        {*yaml_names(sweeps_dir()), *(yaml_names(Path(told.config_dir)) if told.config_dir else [])}
-    )
-    return f"-cn {missing}: no such sweep{list_choices(str(missing), names, '-cn ')}"
-
-
-def _no_option(words: Sequence[str]) -> str:
-    """A number, null or the like where a group takes the name of an option."""
-    for key, value in (word.split(",")[0].partition("=")[::2] for word in words):
-        if key in group_names() and re.fullmatch(
-            r"[\d.e+-]+|null|true|false|", value, re.IGNORECASE
-        ):
-            names = list_choices(value, yaml_names(config_dir() / key), f"{key}=")
-            keys = [
-                name
-                for name, item, _ in walk_fields(Config(), "")
-                if name.startswith(f"{key}.")
-                if is_number(item.type)
-            ]
-            number = (
-                f". A number goes to its key: {keys[0]}={value}"
-                if keys and value[:1].isdigit()
-                else ""
-            )
-            return f"{key}={value}: takes the name of an option{names}{number}"
+def _not_an_option(words: Sequence[str]) -> str:
+    """Explain a number, null or the like where a group takes the name of an option."""
+    for word in words:
+        group, _, value = word.split(",")[0].partition("=")
+        if group not in group_names():
+            continue
+        if not re.fullmatch(r"[\d.e+-]+|null|true|false|", value, re.IGNORECASE):
+            continue
+        choices = list_choices(value, yaml_names(config_dir() / group), f"{group}=")
+        hint = ""
+        number_keys = [key for key, item in _fields_below(group) if is_number(item.type)]
+        if number_keys and value[:1].isdigit():
+            hint = f". A number goes to its key: {number_keys[0]}={value}"
+        return f"{group}={value}: takes the name of an option{choices}{hint}"
     return "a group takes the name of an option, such as width=w64"
 
 
-def _unreadable(word: str) -> str:
-    """An override that Hydra's grammar refuses."""
+def _unreadable_override(word: str) -> str:
+    """Explain an override that Hydra's grammar refuses."""
+    # From the clearest mistake to the least clear one.
     key, sign, value = word.partition("=")
     if sign and key.strip() != key:
         return f"{word}: no blanks around =: {key.strip()}={value.strip()}"
@@ -151,86 +178,146 @@ def _unreadable(word: str) -> str:
             f"{word}: several values are written with commas alone, without blanks or gaps: -m"
             f" {key}=a,b"
         )
-    if (pair := re.fullmatch(r"([\w./]+)(?:==|:=?)(.+)", word)) and is_known_key(pair[1]):
-        return f"{word}: is not key=value; did you mean {pair[1]}={pair[2]}?"
+    # key:value, key:=value or key==value, as other programs write it
+    other_sign = re.fullmatch(r"([\w./]+)(?:==|:=?)(.+)", word)
+    if other_sign and is_known_key(other_sign[1]):
+        return f"{word}: is not key=value; did you mean {other_sign[1]}={other_sign[2]}?"
     if sign and key:
         return (
             f"{word}: cannot be read; a value with blanks or signs takes two pairs of quotes: "
             f"""'{key}="{value}"'"""
         )
-    meant = [
-        f"{group}={word}" for group in group_names() if word in yaml_names(config_dir() / group)
-    ]
+    suggestions = _settings_for_bare_word(word)
+    hint = did_you_mean(suggestions)
+    if not suggestions:
+        hint = """; a value with blanks takes two pairs of quotes: 'key="two words"'"""
+    return f"{word}: is not key=value (no blanks around =){hint}"
+
+
+def _settings_for_bare_word(word: str) -> list[str]:
+    """Return what a word without `=` may stand for: an option, a sweep, a file or a key."""
+    suggestions = []
+    for group in group_names():
+        if word in yaml_names(config_dir() / group):
+            suggestions.append(f"{group}={word}")
     file = Path(word)
-    meant += [f"-cn {file.stem}"] if file.stem in yaml_names(sweeps_dir()) else []
-    if not meant and file.suffix == ".yaml" and file.is_file():
-        meant = [f"-cd {file.parent} -cn {file.stem}"]
-    if not meant and is_known_key(word.rstrip(":")):
-        meant = [f"{word.rstrip(':')}=<value>"]
-    hint = "" if meant else """; a value with blanks takes two pairs of quotes: 'key="two words"'"""
-    return f"{word}: is not key=value (no blanks around =){did_you_mean(meant)}{hint}"
+    if file.stem in yaml_names(sweeps_dir()):
+        suggestions.append(f"-cn {file.stem}")
+    if suggestions:
+        return suggestions
+    if file.suffix == ".yaml" and file.is_file():
+        return [f"-cd {file.parent} -cn {file.stem}"]
+    key = word.rstrip(":")
+    return [f"{key}=<value>"] if is_known_key(key) else []
 
 
 def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
     key = str(cause.full_key)
-    word = _typed(key, words)
-    written, sign, value = word.lstrip("+~").partition("=")
-    if is_known_key(
-        key
-    ):  # what is composed has it not: a sweep file that does not begin with Augean's config
+    word = _word_for(key, words)
+    place = _sweep_file_text(words)
+    if is_known_key(key):
+        # The key exists, but not in what was composed: a sweep file without Augean's config.
         return (
-            f"{word}: there is no key {key}{_place(words)}; defaults begin with config, as in"
+            f"{word}: there is no key {key}{place}; defaults begin with config, as in"
             " [config, _self_]"
         )
-    hint = re.search(r"Did you mean: '(\w+)'", str(cause))
-    near = [key.removesuffix(str(cause.key)) + hint[1]] if hint else []
-    near = near if key.startswith(("hydra", "runtime.table.")) else similar_keys(key, value)
-    near = [f"hydra.sweeper.{key}"] if key in SWEEPER_KEYS else near
-    meant = [
-        name + written.removeprefix(key) * (name in group_names()) + sign + value for name in near
-    ]
-    meant = [USUAL[key].format(value)] if key in USUAL else meant
-    node, _, rest = key.partition(".")
-    if not meant and node in CLASS_NODES and rest and sign:
-        meant.append(
-            f"++{node}.arguments.{rest.removeprefix('arguments.')}={value} (an argument of its"
-            " class)"
-        )
-    place = "" if sign else _place(words)
-    return (
-        f"{word}: there is no key"
-        f" {key}{place}{did_you_mean(meant) or '; `python train.py --cfg job` prints all keys'}"
-    )
+    hint = did_you_mean(_settings_for_unknown_key(cause, word))
+    if not hint:
+        hint = "; `python train.py --cfg job` prints all keys"
+    # A word with = is on the command line, where no file needs to be named.
+    if "=" in word:
+        place = ""
+    return f"{word}: there is no key {key}{place}{hint}"
 
 
-def _wrong_type(word: str, key: str) -> str:
+def _settings_for_unknown_key(cause: OmegaConfBaseException, word: str) -> list[str]:
+    """Return what to type in place of a word whose key does not exist, the value included."""
+    key = str(cause.full_key)
+    path, sign, value = word.lstrip("+~").partition("=")
+    if key in FOREIGN_KEYS:
+        return [FOREIGN_KEYS[key].format(value)]
+    settings = []
+    for name in _names_for_unknown_key(cause, value):
+        # optimiser.lr=0.1: optimiser is the unknown key, and the rest of the path stays.
+        rest = path.removeprefix(key) if name in group_names() else ""
+        settings.append(f"{name}{rest}{sign}{value}")
+    node, _, argument = key.partition(".")
+    if not settings and node in CLASS_NODES and argument and sign:
+        argument = argument.removeprefix("arguments.")
+        settings.append(f"++{node}.arguments.{argument}={value} (an argument of its class)")
+    return settings
+
+
+def _names_for_unknown_key(cause: OmegaConfBaseException, value: str) -> list[str]:
+    key = str(cause.full_key)
+    if key in SWEEPER_KEYS:
+        return [f"hydra.sweeper.{key}"]
+    # Of nodes that our schema does not describe, OmegaConf has a suggestion.
+    if key.startswith(("hydra", "runtime.table.")):
+        match = re.search(r"Did you mean: '(\w+)'", str(cause))
+        return [key.removesuffix(str(cause.key)) + match[1]] if match else []
+    return similar_keys(key, value)
+
+
+def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
+    """Explain a value of the wrong type, or one that is not among the fixed choices."""
+    key = str(cause.full_key).split("[")[0]
+    word = _word_for(key, words)
+    if word == key:  # it comes from a file
+        word = f"{cause.full_key}={cause.value}"
     for name, item, _ in walk_fields(Config(), ""):
         if name == key:
-            kind = re.split(r"\W", str(getattr(item.type, "__name__", item.type)))[0]
-            default = (
-                item.default_factory() if item.default_factory is not MISSING else item.default
-            )
-            shown = (
-                EXAMPLES.get(kind, "")
-                if default in (None, "???", {})
-                else str(default).replace(" ", "").lower()
-            )
-            shown = f"[{word.partition('=')[2]}]" if default == [] else shown
-            return (
-                f"{word}: must be"
-                f" {KINDS.get(kind, kind)}{f', such as {key}={shown}' if shown else ''}"
-            )
-    keys = [name for name, *_ in walk_fields(Config(), "") if name.startswith(f"{key}.")]
+            return f"{word}: must be {_describe_values(key, item, word.partition('=')[2])}"
+    keys = [name for name, _ in _fields_below(key)]
     return f"{word}: {key} takes no value itself; its keys are {', '.join(keys)}"
 
 
-def _typed(key: str, words: Sequence[str]) -> str:
-    """The word of the command line that sets a key, or one below it; the key where none does."""
-    keys = {f"{word.lstrip('+~').partition('=')[0]}.": word for word in words}
-    return next((word for name, word in reversed(keys.items()) if name.startswith(f"{key}.")), key)
+def _describe_values(key: str, item: "Field[Any]", value: str) -> str:
+    """Return which values a key takes, such as `a number, such as optimizer.lr=0.1`.
+
+    Args:
+        value: the wrong one, as it was typed.
+    """
+    # "list[float]" -> "list", "float | None" -> "float"
+    type_name = re.split(r"\W", str(getattr(item.type, "__name__", item.type)))[0]
+    choices = choices_of(key)
+    is_wrong_choice = type_name != "list" or value.startswith("[")
+    if choices and is_wrong_choice:
+        return f"one of {', '.join(choices)}"
+    description = TYPE_NAMES.get(type_name, type_name)
+    example = _example_value(item, type_name, value)
+    return f"{description}, such as {key}={example}" if example else description
 
 
-def _place(words: Sequence[str]) -> str:
-    """Where a key stands that the command line does not name: in its sweep file."""
+def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:
+    default = item.default
+    if item.default_factory is not MISSING:
+        default = item.default_factory()
+    # An empty list shows nothing; the value that was typed without brackets does.
+    if default == []:
+        return f"[{value}]"
+    if default in (None, "???", {}):
+        return EXAMPLE_VALUES.get(type_name, "")
+    return str(default).replace(" ", "").lower()
+
+
+def _fields_below(node: str) -> Iterator[tuple[str, "Field[Any]"]]:
+    for key, item, _ in walk_fields(Config(), ""):
+        if key.startswith(f"{node}."):
+            yield key, item
+
+
+def _word_for(key: str, words: Sequence[str]) -> str:
+    """Return the word of the command line that sets a key, or one below it; else the key."""
+    # The last one wins in Hydra too.
+    for word in reversed(words):
+        name = word.lstrip("+~").partition("=")[0]
+        if f"{name}.".startswith(f"{key}."):
+            return word
+    return key
+
+
+def _sweep_file_text(words: Sequence[str]) -> str:
+    """Return where a key stands that the command line does not name: in its sweep file."""
     name = parse_options(words).config_name
     return f" in {name}.yaml" if name else ""

@@ -1,21 +1,22 @@
-"""Where the config groups and the sweep files lie."""
+"""Find the config groups and the sweep files."""
 
 from pathlib import Path
 
 
 def config_dir() -> Path:
-    """The folder `conf`: beside the sources in a checkout, inside the package in an installed
-    wheel.
-    """
+    """Return the folder `conf`."""
     package = Path(__file__).parents[1]
-    return package / "conf" if (package / "conf").is_dir() else package.parents[1] / "conf"
+    installed = package / "conf"
+    if installed.is_dir():
+        return installed
+    return package.parents[1] / "conf"  # of a checkout, beside src
 
 
 def sweeps_dir() -> Path:
-    """The folder `sweeps`, beside `conf`."""
+    """Return the folder `sweeps`, beside `conf`."""
     return config_dir().with_name("sweeps")
 
 
 def yaml_names(folder: Path) -> list[str]:
-    """Names of the YAML files in a folder: options of a group, or sweeps."""
+    """Return the names of the YAML files in a folder: options of a group, or sweeps."""
     return sorted(path.stem for path in folder.glob("*.yaml"))

@@ -16,28 +16,30 @@ CORE = 1
 """Raised when Augean's own mathematics changes, which is when a golden loss curve changes."""
 
 
-def _neutral(item: "Field[Any]") -> Any:
-    if item.default is not MISSING:
-        return item.default
-    return item.default_factory() if item.default_factory is not MISSING else MISSING
-
-
 def plain_value(value: Any, *, floats: bool) -> Any:
-    """A value as hashed: numbers of float fields, and of free arguments, as floats."""
+    """Return a value as it is hashed.
+
+    Args:
+        floats: whether numbers become floats, so that 1 and 1.0 are one value: for float fields and
+            free arguments.
+    """
     if isinstance(value, dict):
         return {str(name): plain_value(item, floats=floats) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_value(item, floats=floats) for item in value]
     if floats and isinstance(value, int | float) and not isinstance(value, bool):
+        # A float cannot tell such a whole number from its neighbours, or overflows.
         if isinstance(value, int) and (value.bit_length() > 1000 or float(value) != value):
-            return value  # a float cannot tell it from its neighbours
+            return value
         return float(value) + 0.0  # -0.0 and 0.0 are one value
     return value
 
 
 def canonical(node: Any) -> dict[str, Any]:
-    """A dataclass node as it is hashed: without `runtime` and without keys at their neutral
-    default.
+    """Return a dataclass node as it is hashed.
+
+    It is without `runtime` and without keys at their neutral default, so that a new key with a
+    neutral default changes no id.
     """
     hints = get_type_hints(type(node))
     result: dict[str, Any] = {}
@@ -48,43 +50,63 @@ def canonical(node: Any) -> dict[str, Any]:
         if is_dataclass(value):
             if inner := canonical(value):
                 result[item.name] = inner
-        elif value != _neutral(item):
+        elif value != _neutral_default(item):
+            # As text, as that finds the float in `list[float]` and `float | None` too. Choices are
+            # text, which plain_value leaves as it is, whatever their names.
             hint = str(hints[item.name])
             result[item.name] = plain_value(value, floats="float" in hint or "Any" in hint)
     return result
 
 
+def _neutral_default(item: "Field[Any]") -> Any:
+    if item.default_factory is not MISSING:
+        return item.default_factory()
+    return item.default
+
+
 def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
-    """The run's address: 10 hex digits over its config, its data's content and its code.
+    """Return the run's address: 10 hex digits over its config, its data's content and its code.
 
     Args:
         config: a checked config.
         data_digest: content digest of the data set, see `augean.datasets.base.Source.digest`.
-        loop: digest of the code that trains, where that is not Augean's, see `augean.own_loop`.
+        loop: digest of the code that trains, where that is not Augean's, see
+            `augean.runs.custom_loop`.
+
+    Raises:
+        ConfigError: when the source of a class from elsewhere cannot be found or read.
     """
+    code = {}
+    for target in class_targets(config).values():
+        if target.split(".")[0] not in TRUSTED_PACKAGES:
+            code[target] = module_digest(target.rpartition(".")[0])
     identity = {
         "schema": SCHEMA,
         "core": CORE,
         "config": canonical(config),
         "data": data_digest,
-        "code": {
-            target: module_digest(target.rpartition(".")[0])
-            for target in class_targets(config).values()
-            if target.split(".")[0] not in TRUSTED_PACKAGES
-        },
+        "code": code,
     }
-    return short_hash(identity if loop is None else {**identity, "loop": loop})
+    if loop is not None:
+        identity["loop"] = loop
+    return short_hash(identity)
 
 
 def short_hash(identity: Mapping[str, Any]) -> str:
-    """10 hex digits of sha256 over canonical JSON."""
+    """Return 10 hex digits of sha256 over canonical JSON."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def directory_name(config: Config, identity: str) -> str:
-    """Name of the run's directory: readable parts, then the id."""
-    return (
-        f"{config.dataset.name}-{config.model.name}-{config.activation.name}-{config.optimizer.name}"
-        f"-c{config.width.channels}-s{config.seed}-{identity}"
-    )
+    """Return the name of the run's directory: readable parts, then the id."""
+    parts = [
+        config.dataset.name,
+        config.model.name,
+        config.activation.name,
+        config.optimizer.name,
+        f"c{config.width.channels}",
+        f"s{config.seed}",
+        identity,
+    ]
+    return "-".join(parts)

@@ -4,33 +4,34 @@ Everything outside the node `runtime` changes the mathematics of a run or what i
 part of the run's address; nothing under `runtime` is. A field's default here is *neutral*: it is
 dropped before hashing, so a new field with a neutral default changes no existing id. Neutral
 defaults therefore never change.
+
+Which values are valid: OmegaConf checks the types, `Literal` choices included, and
+`augean.config.validation` the bounds and the rules between keys.
 """
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import MISSING as REQUIRED
 
 TRUSTED_PACKAGES = ("torch", "torchvision", "augean")
-"""Their classes are named by version or by `CORE`; code from elsewhere enters the run id as a
-digest of its source."""
+"""Packages whose classes a config may always name. Their code is identified by its version or by
+`CORE`; code from elsewhere enters the run id as a digest of its source."""
+
+CLASS_NODES = ("model", "activation", "optimizer", "dataset")
+"""Nodes that name a class in `_target_` and its keyword arguments in `arguments`."""
 
 
 def bounded(
     default: Any, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf
 ) -> Any:
-    """A number field with `low <= value <= high` and `above < value`."""
+    """Return a number field with `low <= value <= high` and `above < value`."""
     return field(default=default, metadata={"low": low, "high": high, "above": above})
 
 
-def one_of(default: Any, *choices: str) -> Any:
-    """A string field with a fixed set of values."""
-    return field(default=default, metadata={"choices": choices})
-
-
-def label_name(default: str = REQUIRED) -> Any:
-    """A string field that becomes part of a directory name."""
+def directory_part(default: str = REQUIRED) -> Any:
+    """Return a text field that becomes part of a directory's name."""
     return field(default=default, metadata={"pattern": r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"})
 
 
@@ -38,11 +39,14 @@ def label_name(default: str = REQUIRED) -> Any:
 class ModelConfig:
     """A network: called with `num_classes, activation, channels, dropout` and `arguments`."""
 
-    name: str = label_name()
+    name: str = directory_part()
+    """Name in tables and directories; it does not choose the class."""
     _target_: str = REQUIRED
-    stem: str | None = one_of(None, "cifar", "imagenet")
-    """ResNets only: 3x3 stride 1 without pooling, or 7x7 stride 2 with max-pooling."""
-    init: str = one_of("default", "default", "xavier_normal")
+    """Dotted name of the class, a `torch.nn.Module`."""
+    stem: Literal["cifar", "imagenet"] | None = None
+    """ResNets only: 3x3 with stride 1 and no pooling, or 7x7 with stride 2 and max-pooling; null
+    leaves the class's own default."""
+    init: Literal["default", "xavier_normal"] = "default"
     """default: PyTorch's; xavier_normal: weights of convolutions and linear layers, with biases
     0."""
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -53,29 +57,38 @@ class ModelConfig:
 class ActivationConfig:
     """The activation that stands wherever the original network has a ReLU."""
 
-    name: str = label_name()
+    name: str = directory_part()
+    """Name in tables and directories."""
     _target_: str = REQUIRED
+    """Dotted name of the class, a `torch.nn.Module`."""
     arguments: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the class."""
 
 
 @dataclass
 class OptimizerConfig:
-    """An optimizer class; weight decay comes from `regularization.weight_decay` alone."""
+    """An optimizer; its weight decay comes from `regularization.weight_decay` alone."""
 
-    name: str = label_name()
+    name: str = directory_part()
+    """Name in tables and directories."""
     _target_: str = REQUIRED
+    """Dotted name of the class, a `torch.optim.Optimizer`."""
     lr: float = bounded(REQUIRED, above=0)
-    """Initial learning rate."""
+    """Initial learning rate; the peak of `schedule=cosine` and `onecycle`."""
     momentum: float | None = bounded(None, low=0, high=1)
     """For classes that take `momentum`; null leaves the class's own default."""
     arguments: dict[str, Any] = field(default_factory=dict)
+    """Further keyword arguments of the class."""
 
 
 @dataclass
 class RegularizationConfig:
+    """Means against fitting the training images alone."""
+
     weight_decay: float = bounded(0.0, low=0)
     """The optimizer's `weight_decay`: on every parameter, batch norm and biases included."""
     label_smoothing: float = bounded(0.0, low=0, high=1)
+    """Share of the target that is spread evenly over all classes."""
     dropout: float = bounded(0.0, low=0, high=0.99)
     """Probability, before the last linear layers."""
     cutout: int = bounded(0, low=0)
@@ -86,12 +99,16 @@ class RegularizationConfig:
 
 @dataclass
 class WidthConfig:
+    """The width of the network."""
+
     channels: int = bounded(REQUIRED, low=1)
     """C: channels of the first stage; the later stages have 2C, 4C, 8C."""
 
 
 @dataclass
 class AugmentationConfig:
+    """Random changes of the training images."""
+
     crop_padding: int = bounded(0, low=0)
     """Pixels of zero padding before a random crop of the original size."""
     flip: bool = False
@@ -100,7 +117,10 @@ class AugmentationConfig:
 
 @dataclass
 class ScheduleConfig:
-    name: str = one_of(REQUIRED, "constant", "plateau", "cosine", "onecycle")
+    """The learning rate of each step."""
+
+    name: Literal["constant", "plateau", "cosine", "onecycle"] = REQUIRED
+    """Which rule of `augean.training.lr_schedule`."""
     factor: float = bounded(0.5, above=0, high=0.999)
     """plateau: the learning rate is multiplied by this."""
     patience: int = bounded(9, low=0)
@@ -108,57 +128,67 @@ class ScheduleConfig:
     threshold: float = bounded(0.0, low=0, high=1)
     """plateau: relative improvement that counts as a new minimum."""
     warmup: float = bounded(0.0, low=0, high=0.99)
-    """cosine, onecycle: share of all steps in which the rate rises."""
+    """cosine, onecycle: share of all steps in which the learning rate rises."""
 
 
 @dataclass
 class DatasetConfig:
-    """A data set class: constructed with `name, root, image_size` and `arguments`."""
+    """A data set: constructed with `name, root, cache, image_size` and `arguments`."""
 
-    name: str = label_name()
+    name: str = directory_part()
+    """Name in tables and directories; the folder of an `ImageFolder`."""
     _target_: str = REQUIRED
+    """Dotted name of the class, an `augean.datasets.base.Source`."""
     num_train: int | None = bounded(None, low=1)
-    """Training images kept after the validation split (stratified); null keeps all."""
+    """Training images left after the validation split (stratified); null takes all."""
     num_val: int = bounded(5000, low=0)
     """Images held out of the training set, stratified by class; 0 trains on everything and takes
     the last epoch."""
     split_seed: int = bounded(0, low=0)
-    """Of the split alone, so that all seeds share it."""
+    """Seed of the split alone, so that runs of all seeds share it."""
     image_size: int = bounded(32, low=8, high=512)
+    """Height and width in pixels."""
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    """Per colour channel, of values from 0 to 1; subtracted from the images."""
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    """Per colour channel, of values from 0 to 1; the images are divided by it."""
     crop_padding: int = bounded(4, low=0)
-    """What `augmentation=standard` pads on these images."""
+    """Pixels that `augmentation=standard` pads on these images."""
     flip: bool = True
     """Whether `augmentation=standard` flips these images."""
     arguments: dict[str, Any] = field(default_factory=dict)
+    """Further keyword arguments of the class."""
 
 
 @dataclass
 class TrainerConfig:
+    """Length, steps and precision of the training."""
+
     epochs: int = bounded(35, low=1)
+    """Passes over the training images."""
     batch_size: int = bounded(128, low=2)
-    precision: str = one_of("bf16", "bf16", "fp16", "fp32")
-    """Of the matrix products; weights are kept in fp32 throughout."""
+    """Images of one step."""
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Type of number in matrix products; weights are fp32 throughout."""
     deterministic: bool = False
-    """Deterministic kernels only."""
-    reset_optimizer: str = one_of("never", "never", "epoch")
+    """Use deterministic kernels only."""
+    reset_optimizer: Literal["never", "epoch"] = "never"
     """epoch: momentum and moments start anew each epoch."""
 
 
 @dataclass
 class RecordConfig:
-    """What a run records beyond one row an epoch."""
+    """Records of a run beyond one row an epoch."""
 
     step_loss: bool = False
     """`steps.npy`: the training loss of every step."""
     probe_every: int = bounded(0, low=0)
     """`probe.csv`: the loss landscape along the gradient, every so many steps (see
-    augean.landscape); 0 is never."""
+    augean.training.loss_landscape); 0 is never."""
     probe_range: list[float] = field(default_factory=lambda: [0.5, 4.0])
     """Smallest and largest step along the gradient, as multiples of the step's learning rate."""
     probe_points: int = bounded(8, low=2, high=100)
-    """Steps in that range, evenly spaced on a logarithmic scale."""
+    """Number of steps in that range, evenly spaced on a logarithmic scale."""
 
 
 @dataclass
@@ -166,6 +196,7 @@ class TableConfig:
     """The table that a sweep fills (see sweeps/)."""
 
     title: str | None = None
+    """Heading of the table in the report."""
     figure: str | None = None
     """Name of the figure in the reference report, such as "Figure 2"."""
     row: str | None = None
@@ -184,40 +215,46 @@ class TableConfig:
 
 @dataclass
 class LauncherConfig:
-    """Where the runs of a sweep are executed; all but the name is for clusters
-    (docs/clusters.md).
+    """The place where the runs of a sweep are executed.
+
+    All but the name is for clusters (docs/clusters.md).
     """
 
-    name: str = one_of("local", "local", "slurm", "ray")
+    name: Literal["local", "slurm", "ray"] = "local"
+    """Processes of this machine, a SLURM job array, or Ray."""
     cpus: int = bounded(1, low=1)
     """CPU cores of one run."""
     gpus: float = bounded(0.0, low=0)
     """GPUs of one run; Ray takes fractions, so that several runs share one."""
     memory_gb: float | None = bounded(None, above=0)
+    """Main memory of one run in GB; null leaves the cluster's default."""
     minutes: int = bounded(240, low=1)
     """SLURM: time limit; a run that needs more is requeued and goes on from its checkpoint."""
     partition: str | None = None
+    """SLURM: partition of the jobs; null leaves the cluster's default."""
     account: str | None = None
+    """SLURM: account that the jobs are charged to; null leaves the user's default."""
     max_parallel: int | None = bounded(None, low=1)
-    """SLURM: runs of one array at a time."""
+    """SLURM: runs of one array at a time; null sets no limit."""
     max_requeues: int = bounded(100, low=0)
-    """SLURM: starts of one run after the first, for an epoch that is longer than the time limit
-    never ends."""
+    """SLURM: starts of one run after the first. Without a limit, an epoch that is longer than the
+    time limit would be repeated for ever."""
     parameters: dict[str, Any] = field(default_factory=dict)
     """Further options of sbatch."""
 
 
 @dataclass
 class RuntimeConfig:
-    """Where and how a run is executed; never part of its address."""
+    """The place and manner of execution; never part of a run's address."""
 
     outputs: str = "outputs"
+    """Folder of runs, sweep records and the report."""
     data: str = "data"
     """Folder of the data sets."""
     cache: str | None = None
     """Folder for decoded images; null: `.augean` inside `runtime.data`."""
     dataset_title: str | None = None
-    """What tables call the data set; null: its name."""
+    """The data set's name in tables; null: `dataset.name`."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:<n> or mps."""
     threads: int | None = bounded(None, low=1)
@@ -225,25 +262,27 @@ class RuntimeConfig:
     workers: int = bounded(1, low=1, high=256)
     """Processes that work on a sweep together; CUDA devices are dealt out."""
     compile: bool = False
-    """torch.compile the network for training steps of full batches."""
+    """Whether torch.compile compiles the network for training steps of full batches."""
     cuda_graph: bool = True
-    """On CUDA, record a training step once and replay it."""
+    """Whether a training step is captured once on CUDA and then replayed."""
     checkpoint_seconds: float = bounded(30.0, low=0)
-    """Least time between two checkpoints."""
+    """Least time between two checkpoints, in seconds."""
     grace_seconds: float = bounded(25.0, low=0)
-    """After a stop signal an epoch may end within this time, else it is abandoned."""
-    progress: str = one_of("auto", "auto", "bar", "plain", "none")
+    """After a stop signal an epoch may end within this time, in seconds; later it is abandoned."""
+    progress: Literal["auto", "bar", "plain", "none"] = "auto"
     """auto: a bar on a terminal, else a plain line per epoch."""
     allowed_packages: list[str] = field(default_factory=list)
     """Packages whose classes a `_target_` may name, beside torch, torchvision and augean."""
-    loggers: list[str] = field(default_factory=list, metadata={"choices": ("tensorboard", "wandb")})
-    """Where the numbers of an epoch go too, see augean.loggers."""
+    loggers: list[Literal["tensorboard", "wandb"]] = field(default_factory=list)
+    """Services that receive the numbers of each epoch, see augean.training.loggers."""
     table: TableConfig = field(default_factory=TableConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
 
 
 @dataclass
 class Config:
+    """One run: a node for each config group, and the seed."""
+
     model: ModelConfig = field(default_factory=ModelConfig)
     activation: ActivationConfig = field(default_factory=ActivationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -255,4 +294,5 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
     seed: int = bounded(0, low=0, high=2**31 - 1)
+    """Seed of the initial weights, of the order of the images and of their augmentation."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

@@ -6,204 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, fields, is_dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
-from augean.config.schema import TRUSTED_PACKAGES, Config
+from augean.config.schema import CLASS_NODES, TRUSTED_PACKAGES, Config
 from augean.errors import ConfigError
 
-
-@lru_cache
-def _schema() -> DictConfig:
-    """`Config` as merges begin with it; they copy it."""
-    return cast(DictConfig, OmegaConf.structured(Config))
-
-
-def parse_config(raw: DictConfig | Mapping[str, Any]) -> Config:
-    """A checked `Config` from a composed config or from plain nested dictionaries.
-
-    Raises:
-        ConfigError: for unknown keys, wrong types, missing or out-of-range values; all range
-            problems at once.
-    """
-    return check_config(fill_schema(raw))
-
-
-def fill_schema(raw: DictConfig | Mapping[str, Any]) -> DictConfig:
-    """The schema filled with a config's values, which `check` takes. Keys can be changed in it and
-    not added.
-
-    Raises:
-        ConfigError: for unknown keys and wrong types.
-    """
-    with _as_config_error():
-        # Through plain containers: a typed config to which Hydra's `+key` forced an unknown key
-        # would pass a merge.
-        plain = OmegaConf.to_container(raw) if isinstance(raw, DictConfig) else dict(raw)
-        filled = cast(DictConfig, OmegaConf.merge(_schema(), plain))
-    OmegaConf.set_struct(filled, True)
-    return filled
-
-
-def check_config(filled: DictConfig) -> Config:
-    """A `Config` from what `typed` made.
-
-    Raises:
-        ConfigError: for missing or out-of-range values; all range problems at once.
-    """
-    with _as_config_error():
-        config = cast(Config, OmegaConf.to_object(filled))
-    for key, _, value in walk_fields(config, ""):
-        if isinstance(value, list) and not all(
-            isinstance(item, str | int | float) for item in value
-        ):
-            raise ConfigError(f"{key}={value}: must be a list of plain values")
-    problems = [*_range_problems(config), *_cross_problems(config)]
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return config
-
-
-@contextmanager
-def _as_config_error() -> Iterator[None]:
-    try:
-        yield
-    except OmegaConfBaseException as error:
-        where = f"{error.full_key}: " if error.full_key else ""
-        if isinstance(error, MissingMandatoryValue):
-            raise ConfigError(
-                f"{error.full_key}: has no value yet; give it one, {error.full_key}=..."
-            ) from error
-        raise ConfigError(where + str(error).split("\n")[0]) from error
-    except (TypeError, ValueError, RecursionError) as error:  # such as keys where a list belongs
-        raise ConfigError(f"the config cannot be read: {error}") from error
-
-
-def walk_fields(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any]]:
-    """Yield (dotted key, field, value) of every leaf field below a dataclass node."""
-    for item in fields(node):
-        value = getattr(node, item.name)
-        if is_dataclass(value):
-            yield from walk_fields(value, f"{prefix}{item.name}.")
-        else:
-            yield f"{prefix}{item.name}", item, value
-
-
-def _range_problems(config: Config) -> Iterator[str]:
-    for key, item, value in walk_fields(config, ""):
-        meta = item.metadata
-        if value is None:
-            continue
-        if "choices" in meta and not {*(value if isinstance(value, list) else [value])} <= {
-            *meta["choices"]
-        }:
-            yield f"{key}={value}: must be one of {', '.join(meta['choices'])}"
-        if "pattern" in meta and not re.fullmatch(meta["pattern"], value):
-            yield (
-                f"{key}={value!r}: letters, digits, '_', '-' and '.' only (at most 64), as it names"
-                " a folder"
-            )
-        if isinstance(value, float) and not math.isfinite(value):
-            yield f"{key}={value}: must be a finite number"
-        elif "low" in meta and not (meta["low"] <= value <= meta["high"] and value > meta["above"]):
-            yield f"{key}={value}: must be {_range_text(meta)}"
-
-
-def _range_text(meta: Mapping[str, float]) -> str:
-    parts = []
-    if meta["above"] > -math.inf:
-        parts.append(f"above {meta['above']:g}")
-    if meta["low"] > -math.inf:
-        parts.append(f"at least {meta['low']:g}")
-    if meta["high"] < math.inf:
-        parts.append(f"at most {meta['high']:.12g}")
-    return " and ".join(parts) or "a finite number"
-
-
-def _cross_problems(config: Config) -> Iterator[str]:
-    dataset, size = config.dataset, config.dataset.image_size
-    for key, values in (("mean", dataset.mean), ("std", dataset.std)):
-        if len(values) != 3 or not all(math.isfinite(value) for value in values):
-            yield f"dataset.{key}={values}: must be three finite numbers, one per colour channel"
-    if any(value <= 0 for value in dataset.std):
-        yield f"dataset.std={dataset.std}: must be above 0"
-    if config.augmentation.crop_padding >= size:
-        yield (
-            f"augmentation.crop_padding={config.augmentation.crop_padding}: must be below"
-            f" dataset.image_size={size}"
-        )
-    if config.regularization.cutout > size:
-        yield (
-            f"regularization.cutout={config.regularization.cutout}: must be at most"
-            f" dataset.image_size={size}"
-        )
-    if dataset.num_val == 0 and config.schedule.name == "plateau":
-        yield (
-            "schedule=plateau needs a validation loss and dataset.num_val=0 leaves none: use"
-            " schedule=cosine, onecycle or constant, or hold out images with dataset.num_val=<how"
-            " many>"
-        )
-    for group, names in OWN_KEYS.items():
-        for name in filter(getattr(config, group).arguments.__contains__, names):
-            yield f"{group}.arguments.{name}: use {names[name]}, its only source"
-    if config.model.stem is not None and "stem" in config.model.arguments:
-        yield "model.arguments.stem: use model.stem, which is given too"
-    probed = config.record.probe_range
-    if len(probed) != 2 or not 0 < probed[0] < probed[1] < math.inf:
-        yield f"record.probe_range={probed}: must be two numbers, 0 < smallest < largest"
-    if not config.runtime.outputs or not config.runtime.data:
-        yield "runtime.outputs and runtime.data: must name a folder; '.' is the one you are in"
-    device = config.runtime.device
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        yield f"runtime.device={device}: must be auto, cpu, cuda, cuda:<n> or mps"
-    for key, target in class_targets(config).items():
-        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
-            yield f"{key}={target}: must be a dotted class name such as torch.optim.SGD"
-            continue
-        package = target.split(".")[0]
-        own_packages = config.runtime.allowed_packages
-        allowed = (*TRUSTED_PACKAGES, *own_packages)
-        if package not in allowed:
-            wider = ",".join([*own_packages, package])
-            yield (
-                f"{key}={target}: only classes of {', '.join(allowed)} are allowed; to trust "
-                f"another package set runtime.allowed_packages=[{wider}]"
-            )
-    for node in ("model", "activation", "optimizer", "dataset"):
-        yield from _argument_problems(f"{node}.arguments", getattr(config, node).arguments)
-
-
-def _argument_problems(key: str, value: Any) -> Iterator[str]:
-    """Class arguments are plain values: a nested `_target_` would be one more way to name code."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            if str(name).startswith("_"):
-                yield f"{key}.{name}: keys that start with '_' are not passed on"
-            else:
-                yield from _argument_problems(f"{key}.{name}", item)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _argument_problems(f"{key}[{index}]", item)
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{key}={value}: must be a finite number"
-    elif not isinstance(value, str | int | float | None):
-        yield (
-            f"{key}={value}: must be text, a number, true, false or null, or a list or keys with"
-            " those"
-        )
-
-
-def class_targets(config: Config) -> dict[str, str]:
-    """The class names in a config by their keys."""
-    return {
-        f"{node}._target_": getattr(config, node)._target_
-        for node in ("model", "activation", "optimizer", "dataset")
-    }
-
-
-OWN_KEYS = {
+ARGUMENTS_SET_ELSEWHERE = {
     "dataset": {
         "name": "dataset.name",
         "root": "runtime.data",
@@ -222,18 +33,275 @@ OWN_KEYS = {
         "weight_decay": "regularization.weight_decay",
     },
 }
-"""Arguments of constructors that come from elsewhere in the config: given twice, one of them would
-be lost."""
+"""Per node the constructor's arguments that come from another place in the config, and from which:
+given twice, one of the two values would be lost."""
+
+
+def parse_config(raw: DictConfig | Mapping[str, Any]) -> Config:
+    """Return a checked `Config` from a composed config or from plain nested dictionaries.
+
+    Raises:
+        ConfigError: for unknown keys, wrong types, missing or out-of-range values; all range
+            problems at once.
+    """
+    return check_config(fill_schema(raw))
+
+
+def fill_schema(raw: DictConfig | Mapping[str, Any]) -> DictConfig:
+    """Return the schema filled with a config's values, as `check_config` takes it.
+
+    Its keys can be changed; none can be added.
+
+    Raises:
+        ConfigError: for unknown keys and wrong types.
+    """
+    with _as_config_error():
+        # Through plain containers: a typed config to which Hydra's `+key` forced an unknown key
+        # would pass a merge.
+        plain = OmegaConf.to_container(raw) if isinstance(raw, DictConfig) else dict(raw)
+        filled = cast(DictConfig, OmegaConf.merge(_schema(), plain))
+    # So that an override of an unknown key is refused when a sweep applies it later.
+    OmegaConf.set_struct(filled, True)
+    return filled
+
+
+@lru_cache
+def _schema() -> DictConfig:
+    # Merges copy it, so that one is enough.
+    return cast(DictConfig, OmegaConf.structured(Config))
+
+
+def check_config(filled: DictConfig) -> Config:
+    """Return a `Config` from what `fill_schema` returned.
+
+    Raises:
+        ConfigError: for missing or out-of-range values; all range problems at once.
+    """
+    with _as_config_error():
+        config = cast(Config, OmegaConf.to_object(filled))
+    # First, as the other rules calculate with the items.
+    problems = list(_list_problems(config))
+    if not problems:
+        problems = [*_range_problems(config), *_cross_problems(config)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+@contextmanager
+def _as_config_error() -> Iterator[None]:
+    """Turn OmegaConf's exceptions into a `ConfigError` that begins with the key."""
+    try:
+        yield
+    except MissingMandatoryValue as error:
+        key = error.full_key
+        raise ConfigError(f"{key}: has no value yet; give it one, {key}=...") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(_explain_omegaconf(error)) from error
+    except (TypeError, ValueError, RecursionError) as error:  # such as keys where a list belongs
+        raise ConfigError(f"the config cannot be read: {error}") from error
+
+
+def _explain_omegaconf(error: OmegaConfBaseException) -> str:
+    if isinstance(error, ValidationError) and error.full_key:
+        choices = choices_of(str(error.full_key))
+        if choices:
+            return f"{error.full_key}={error.value}: must be one of {', '.join(choices)}"
+    first_line = str(error).split("\n")[0]
+    return f"{error.full_key}: {first_line}" if error.full_key else first_line
+
+
+def choices_of(key: str) -> tuple[str, ...]:
+    """Return the fixed values of a key, or of the items of its list; empty where any text goes.
+
+    Args:
+        key: dotted; the index of an item, as in `runtime.loggers[0]`, does not count.
+    """
+    name = key.partition("[")[0]
+    for field_key, item, _ in walk_fields(Config(), ""):
+        if field_key == name:
+            return _literal_values(item.type)
+    return ()
+
+
+def _literal_values(annotation: Any) -> tuple[str, ...]:
+    """Return the values of the `Literal` in an annotation such as `list[Literal["a", "b"]]`."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    for argument in get_args(annotation):
+        if values := _literal_values(argument):
+            return values
+    return ()
+
+
+def walk_fields(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any]]:
+    """Yield (dotted key, field, value) of every leaf field below a dataclass node."""
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if is_dataclass(value):
+            yield from walk_fields(value, f"{prefix}{item.name}.")
+        else:
+            yield f"{prefix}{item.name}", item, value
+
+
+def _list_problems(config: Config) -> Iterator[str]:
+    for key, _, value in walk_fields(config, ""):
+        items = value if isinstance(value, list) else []
+        if not all(isinstance(item, str | int | float) for item in items):
+            yield f"{key}={value}: must be a list of plain values"
+
+
+def _range_problems(config: Config) -> Iterator[str]:
+    """Yield what is wrong with single values, by the metadata of their fields."""
+    for key, item, value in walk_fields(config, ""):
+        meta = item.metadata
+        if value is None:
+            continue
+        if "pattern" in meta and not re.fullmatch(meta["pattern"], value):
+            yield (
+                f"{key}={value!r}: letters, digits, '_', '-' and '.' only (at most 64), as it names"
+                " a folder"
+            )
+        # NaN first: it would pass no comparison, and the message of a range would be wrong.
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{key}={value}: must be a finite number"
+        elif "low" in meta and not _is_in_range(value, meta):
+            yield f"{key}={value}: must be {_range_text(meta)}"
+
+
+def _is_in_range(value: float, meta: Mapping[str, float]) -> bool:
+    return meta["low"] <= value <= meta["high"] and value > meta["above"]
+
+
+def _range_text(meta: Mapping[str, float]) -> str:
+    parts = []
+    if meta["above"] > -math.inf:
+        parts.append(f"above {meta['above']:g}")
+    if meta["low"] > -math.inf:
+        parts.append(f"at least {meta['low']:g}")
+    if meta["high"] < math.inf:
+        parts.append(f"at most {meta['high']:.12g}")
+    return " and ".join(parts) or "a finite number"
+
+
+def _cross_problems(config: Config) -> Iterator[str]:
+    """Yield what is wrong with several keys together, or needs more than a range to say."""
+    yield from _colour_problems(config)
+    yield from _image_size_problems(config)
+    yield from _validation_set_problems(config)
+    yield from _probe_problems(config)
+    yield from _place_problems(config)
+    yield from _target_problems(config)
+    yield from _double_argument_problems(config)
+    for node in CLASS_NODES:
+        yield from _plain_argument_problems(f"{node}.arguments", getattr(config, node).arguments)
+
+
+def _colour_problems(config: Config) -> Iterator[str]:
+    dataset = config.dataset
+    for key, values in (("mean", dataset.mean), ("std", dataset.std)):
+        if len(values) != 3 or not all(math.isfinite(value) for value in values):
+            yield f"dataset.{key}={values}: must be three finite numbers, one per colour channel"
+    if any(value <= 0 for value in dataset.std):
+        yield f"dataset.std={dataset.std}: must be above 0"
+
+
+def _image_size_problems(config: Config) -> Iterator[str]:
+    size = config.dataset.image_size
+    padding = config.augmentation.crop_padding
+    if padding >= size:
+        yield f"augmentation.crop_padding={padding}: must be below dataset.image_size={size}"
+    cutout = config.regularization.cutout
+    if cutout > size:
+        yield f"regularization.cutout={cutout}: must be at most dataset.image_size={size}"
+
+
+def _validation_set_problems(config: Config) -> Iterator[str]:
+    if config.dataset.num_val == 0 and config.schedule.name == "plateau":
+        yield (
+            "schedule=plateau needs a validation loss and dataset.num_val=0 leaves none: use"
+            " schedule=cosine, onecycle or constant, or hold out images with dataset.num_val=<how"
+            " many>"
+        )
+
+
+def _probe_problems(config: Config) -> Iterator[str]:
+    limits = config.record.probe_range
+    if len(limits) != 2 or not 0 < limits[0] < limits[1] < math.inf:
+        yield f"record.probe_range={limits}: must be two numbers, 0 < smallest < largest"
+
+
+def _place_problems(config: Config) -> Iterator[str]:
+    runtime = config.runtime
+    for key, folder in (("outputs", runtime.outputs), ("data", runtime.data)):
+        if not folder:
+            yield f"runtime.{key}={folder}: must name a folder; '.' is the one you are in"
+    # Not a choice of the schema, because of the number.
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", runtime.device):
+        yield f"runtime.device={runtime.device}: must be auto, cpu, cuda, cuda:<n> or mps"
+
+
+def _target_problems(config: Config) -> Iterator[str]:
+    """Refuse classes of packages that the user does not trust: importing one runs its code."""
+    own_packages = config.runtime.allowed_packages
+    allowed = (*TRUSTED_PACKAGES, *own_packages)
+    for key, target in class_targets(config).items():
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
+            yield f"{key}={target}: must be a dotted class name such as torch.optim.SGD"
+            continue  # it has no package to judge
+        package = target.split(".")[0]
+        if package not in allowed:
+            setting = f"runtime.allowed_packages=[{','.join([*own_packages, package])}]"
+            yield (
+                f"{key}={target}: only classes of {', '.join(allowed)} are allowed; to trust"
+                f" another package set {setting}"
+            )
+
+
+def _double_argument_problems(config: Config) -> Iterator[str]:
+    for node, sources in ARGUMENTS_SET_ELSEWHERE.items():
+        arguments = getattr(config, node).arguments
+        for name, source in sources.items():
+            if name in arguments:
+                yield f"{node}.arguments.{name}: use {source}, its only source"
+    if config.model.stem is not None and "stem" in config.model.arguments:
+        yield "model.arguments.stem: use model.stem, which is given too"
+
+
+def _plain_argument_problems(key: str, value: Any) -> Iterator[str]:
+    """Yield where an argument is not a plain value: a nested `_target_` could name any code."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if str(name).startswith("_"):
+                yield f"{key}.{name}: keys that start with '_' are not passed on; remove it"
+            else:
+                yield from _plain_argument_problems(f"{key}.{name}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _plain_argument_problems(f"{key}[{index}]", item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{key}={value}: must be a finite number"
+    elif not isinstance(value, str | int | float | None):
+        yield (
+            f"{key}={value}: must be text, a number, true, false or null, or a list or keys with"
+            " those"
+        )
+
+
+def class_targets(config: Config) -> dict[str, str]:
+    """Return the class names in a config by their keys, such as `model._target_`."""
+    return {f"{node}._target_": getattr(config, node)._target_ for node in CLASS_NODES}
 
 
 def flatten_config(config: Config) -> dict[str, Any]:
-    """Every key of the run's address as `{dotted key: value}`; `arguments` are spread too."""
+    """Return every key of the run's address as `{dotted key: value}`, each of `arguments` too."""
     flat: dict[str, Any] = {}
     for key, _, value in walk_fields(config, ""):
         if key.startswith("runtime."):
             continue
         if isinstance(value, dict):
-            flat.update({f"{key}.{name}": item for name, item in value.items()})
+            for name, item in value.items():
+                flat[f"{key}.{name}"] = item
         else:
             flat[key] = value
     return flat

@@ -1,4 +1,4 @@
-"""What a data set is: plain arrays and a content digest that enters the run id.
+"""Define a data set: plain arrays and a content digest that enters the run id.
 
 A `Source` costs nothing to construct and can say what its data is (`digest`) without decoding it,
 so that a finished run is recognised in milliseconds. Nothing in `augean.datasets` imports torch at
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +33,22 @@ class Images:
     train_labels: NDArray[np.int64]
     """[N], indices of `classes`"""
     test_images: NDArray[np.uint8]
+    """[M, H, W, 3], like `train_images`"""
     test_labels: NDArray[np.int64]
+    """[M]"""
     classes: tuple[str, ...]
+    """Names, by label."""
 
     def __post_init__(self) -> None:
-        for images, labels in (
-            (self.train_images, self.train_labels),
-            (self.test_images, self.test_labels),
-        ):
-            kinds = f"{images.dtype}{list(images.shape)}, {labels.dtype}{list(labels.shape)}"
-            if kinds != f"uint8{[len(labels), *images.shape[1:3], 3]}, int64[{len(labels)}]":
-                raise ValueError(
-                    f"images and labels are {kinds}, must be uint8[N, H, W, 3], int64[N]"
-                )
+        _check_arrays(self.train_images, self.train_labels)
+        _check_arrays(self.test_images, self.test_labels)
+
+
+def _check_arrays(images: NDArray[Any], labels: NDArray[Any]) -> None:
+    given = f"{images.dtype}{list(images.shape)}, {labels.dtype}{list(labels.shape)}"
+    valid_shape = [len(labels), *images.shape[1:3], 3]
+    if given != f"uint8{valid_shape}, int64[{len(labels)}]":
+        raise ValueError(f"images and labels are {given}, must be uint8[N, H, W, 3], int64[N]")
 
 
 class Source(ABC):
@@ -59,7 +63,7 @@ class Source(ABC):
     A subclass names what it takes from `dataset.arguments` as further keyword arguments.
 
     Raises:
-        ConfigError: for another `image_size` than the only one that there is.
+        ConfigError: for another `image_size` than the `only_size` of the data set.
     """
 
     only_size: int | None = None
@@ -77,21 +81,20 @@ class Source(ABC):
         self.image_size = image_size
 
     def __eq__(self, other: object) -> bool:
-        """Sources of the same images are equal, so that runs of one process share what was
-        loaded.
-        """
-        return isinstance(other, Source) and (type(self), self.image_size, self.digest()) == (
-            type(other),
-            other.image_size,
-            other.digest(),
-        )
+        """Return whether both give the same images: runs of one process share what was loaded."""
+        return isinstance(other, Source) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        return hash((type(self), self.image_size, self.digest()))
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[type, int, str]:
+        return type(self), self.image_size, self.digest()
 
     @abstractmethod
     def digest(self) -> str:
-        """What the data is, wherever it lies: part of the run id. Cheap when asked again.
+        """Return what identifies the data, wherever it lies: part of the run id.
+
+        Cheap when it is called again.
 
         Raises:
             DataError: when this cannot be said because data is missing.
@@ -99,7 +102,7 @@ class Source(ABC):
 
     @abstractmethod
     def load(self) -> Images:
-        """The images, the same on every call.
+        """Return the images, the same on every call.
 
         Raises:
             DataError: when data is missing, incomplete or broken.
@@ -107,8 +110,9 @@ class Source(ABC):
 
     @contextmanager
     def cache_lock(self) -> Iterator[None]:
-        """Hold the data set's lock in the cache folder, so that one process prepares the data and
-        the others wait.
+        """Hold the data set's lock in the cache folder.
+
+        One process prepares the data, and the others wait for it.
 
         Raises:
             DataError: when the folder cannot be written.
@@ -129,6 +133,7 @@ class Source(ABC):
 
 
 def cache_error(cache: Path, error: Exception) -> DataError:
+    """Return the error for a cache folder that cannot be written."""
     return DataError(
         f"runtime.cache={cache}: cannot write there ({error}); "
         "set runtime.cache=<a folder that you can write to, on a file system with locks>"

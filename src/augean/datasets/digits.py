@@ -20,6 +20,7 @@ class Digits(Source):
 
     only_size = 16
     num_test = 300
+    """Test images, stratified by class."""
     content = "8497f9b6c7c34cc9c050aace804d86b0d8124703d789ff723ecc5a33ee5d3fea"
     """sha256 over the grey values and labels of both splits; checked on every load."""
 
@@ -30,20 +31,24 @@ class Digits(Source):
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
-        grey, labels = (
-            bunch.images.astype(np.uint8),
-            bunch.target.astype(np.int64),
-        )  # [1797, 8, 8], [1797]
-        parts = stratified_split(labels, num_val=self.num_test, num_train=None, seed=0)
+        grey = bunch.images.astype(np.uint8)  # [1797, 8, 8], 0 to 16
+        labels = bunch.target.astype(np.int64)  # [1797]
+        train, test = stratified_split(labels, num_val=self.num_test, num_train=None, seed=0)
         content = hashlib.sha256()
-        for index in parts:
+        for index in (train, test):
             content.update(grey[index].tobytes() + labels[index].astype("<i8").tobytes())
         if content.hexdigest() != self.content:
             raise DataError(
                 "dataset=digits: this scikit-learn has other digits than the ones that Augean's"
                 f" run ids stand for ({content.hexdigest()}); install scikit-learn 1.9"
             )
-        levels = np.rint(np.arange(17) * 255 / 16).astype(np.uint8)  # of grey values 0 to 16
-        images = levels[grey].repeat(2, axis=1).repeat(2, axis=2)[..., None].repeat(3, axis=3)
-        train, test = parts
-        return Images(images[train], labels[train], images[test], labels[test], tuple("0123456789"))
+        brightness = np.rint(np.arange(17) * 255 / 16).astype(np.uint8)  # of each grey value
+        larger = brightness[grey].repeat(2, axis=1).repeat(2, axis=2)  # [1797, 16, 16]
+        images = larger[..., None].repeat(3, axis=3)  # [1797, 16, 16, 3]
+        return Images(
+            train_images=images[train],
+            train_labels=labels[train],
+            test_images=images[test],
+            test_labels=labels[test],
+            classes=tuple("0123456789"),
+        )

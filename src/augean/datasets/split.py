@@ -11,8 +11,7 @@ from augean.errors import ConfigError
 def stratified_split(
     labels: NDArray[np.int64], *, num_val: int, num_train: int | None, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hold images out for validation, and keep some or all of the rest for training, in the
-    classes' proportions.
+    """Split training images into training and validation, in the classes' proportions.
 
     Classes get their share by largest remainder (ties: the lower label), so that the totals are
     exact; a class may end up with none when there are fewer images than classes. The validation
@@ -23,7 +22,7 @@ def stratified_split(
     Args:
         labels: [N] of all training images.
         num_val: images held out, 0 to N-1.
-        num_train: images kept of the remainder; None keeps all.
+        num_train: images for training, of the others; None takes all of them.
         seed: of the split alone.
 
     Returns:
@@ -39,27 +38,36 @@ def stratified_split(
             f" left to train on; set dataset.num_val to {max(total - 1, 0)} or less, for instance"
             f" dataset.num_val={total // 10}"
         )
-    left = total - num_val
-    if num_train is not None and not 1 <= num_train <= left:
+    num_others = total - num_val
+    if num_train is not None and not 1 <= num_train <= num_others:
         raise ConfigError(
             f"dataset.num_train={num_train}: of {total} training images dataset.num_val={num_val}"
-            f" leaves {left}; set dataset.num_train to 1 to {left}, or to null for all of them"
+            f" leaves {num_others}; set dataset.num_train to 1 to {num_others}, or to null for all"
+            " of them"
         )
-    order = np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")
+    order = np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")  # [N]
+    # The images of each class, in the same random order.
     groups = [order[labels[order] == label] for label in np.unique(labels)]
-    val, rest = _share(groups, num_val)
-    train = rest if num_train is None else _share(rest, num_train)[0]
-    return np.sort(np.concatenate(train)).astype(np.int64), np.sort(np.concatenate(val)).astype(
-        np.int64
-    )
+    val, train = _share(groups, num_val)
+    if num_train is not None:
+        train, _ = _share(train, num_train)
+    return _sorted_indices(train), _sorted_indices(val)
+
+
+def _sorted_indices(groups: list[NDArray[Any]]) -> NDArray[np.int64]:
+    return np.sort(np.concatenate(groups)).astype(np.int64)
 
 
 def _share(groups: list[NDArray[Any]], count: int) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-    """The first `count` members of the groups, in proportion to their sizes, and what is left of
-    each.
+    """Divide groups into their first members, `count` in all, and the others.
+
+    Each group gives in proportion to its size.
     """
-    sizes = np.array([len(group) for group in groups], dtype=np.int64)
-    taken, remainder = np.divmod(count * sizes, sizes.sum())
-    taken[np.argsort(-remainder, kind="stable")[: count - taken.sum()]] += 1
-    pairs = list(zip(groups, taken, strict=True))
-    return [group[:number] for group, number in pairs], [group[number:] for group, number in pairs]
+    sizes = np.array([len(group) for group in groups], dtype=np.int64)  # [groups]
+    numbers, remainders = np.divmod(count * sizes, sizes.sum())
+    # What rounding down leaves goes to the largest remainders.
+    num_missing = count - numbers.sum()
+    numbers[np.argsort(-remainders, kind="stable")[:num_missing]] += 1
+    first = [group[:number] for group, number in zip(groups, numbers, strict=True)]
+    others = [group[number:] for group, number in zip(groups, numbers, strict=True)]
+    return first, others

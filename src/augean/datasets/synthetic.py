@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augean.datasets.base import Images, Source
 from augean.errors import ConfigError
@@ -19,14 +20,15 @@ class Synthetic(Source):
         num_test_images: test images, divided likewise.
         num_classes: at least 2.
         noise: largest deviation of a value from its pattern, as a share of the range 0 to 255.
-            Classes are told apart easily at the default.
-        generator_seed: of patterns, labels and noise.
+            At the default a network learns the classes easily.
+        generator_seed: seed of patterns, labels and noise.
 
     Raises:
         ConfigError: for arguments of the wrong type or out of range.
     """
 
     version = 1
+    """Raised when the same arguments give other pixels."""
 
     def __init__(
         self,
@@ -42,40 +44,72 @@ class Synthetic(Source):
         generator_seed: int = 0,
     ) -> None:
         super().__init__(name=name, root=root, cache=cache, image_size=image_size)
-        numbers = (num_train_images, num_test_images, num_classes, generator_seed)
-        names = ("num_train_images", "num_test_images", "num_classes", "generator_seed")
-        for key, value, low in zip(names, numbers, (1, 1, 2, 0), strict=True):
-            if type(value) is not int or value < low:
-                raise ConfigError(
-                    f"dataset.arguments.{key}={value}: must be a whole number of at least {low}"
-                )
+        _check_whole("num_train_images", num_train_images, low=1)
+        _check_whole("num_test_images", num_test_images, low=1)
+        _check_whole("num_classes", num_classes, low=2)
+        _check_whole("generator_seed", generator_seed, low=0)
         if type(noise) not in (int, float) or not 0 <= noise <= 1:
             raise ConfigError(f"dataset.arguments.noise={noise}: must be a number from 0 to 1")
-        self.numbers = (*numbers, round(noise * 255))
+        self.num_train_images = num_train_images
+        self.num_test_images = num_test_images
+        self.num_classes = num_classes
+        self.generator_seed = generator_seed
+        self.largest_noise = round(noise * 255)
 
     def digest(self) -> str:
-        return "-".join(
-            str(part) for part in ("synthetic", f"v{self.version}", self.image_size, *self.numbers)
-        )
+        parts = [
+            "synthetic",
+            f"v{self.version}",
+            self.image_size,
+            self.num_train_images,
+            self.num_test_images,
+            self.num_classes,
+            self.generator_seed,
+            self.largest_noise,
+        ]
+        return "-".join(map(str, parts))
 
     def load(self) -> Images:
-        num_train, num_test, num_classes, seed, noise = self.numbers
-        generator = np.random.Generator(np.random.PCG64(seed))
-        # Colours at 4x4 points, interpolated linearly: point j has weight max(0, 1 - |3 r / steps -
-        # j|) in row r.
+        # The order of what is drawn is part of the data: patterns, training images, test images.
+        generator = np.random.Generator(np.random.PCG64(self.generator_seed))
+        patterns = self._draw_patterns(generator)
+        train_images, train_labels = self._draw_split(generator, patterns, self.num_train_images)
+        test_images, test_labels = self._draw_split(generator, patterns, self.num_test_images)
+        return Images(
+            train_images=train_images,
+            train_labels=train_labels,
+            test_images=test_images,
+            test_labels=test_labels,
+            classes=tuple(f"class_{label}" for label in range(self.num_classes)),
+        )
+
+    def _draw_patterns(self, generator: np.random.Generator) -> NDArray[np.int16]:
+        """Draw the pattern of each class, [num_classes, image_size, image_size, 3].
+
+        Colours at 4x4 points are interpolated linearly: point j has the weight
+        max(0, 1 - |3 r / steps - j|) in row r.
+        """
         steps = self.image_size - 1
         distances = np.abs(3 * np.arange(self.image_size)[:, None] - steps * np.arange(4))
         weights = np.maximum(steps - distances, 0)  # [image_size, 4], times steps
-        points = generator.integers(64, 192, (num_classes, 4, 4, 3))
-        patterns = (np.einsum("ri,sj,kijc->krsc", weights, weights, points) // steps**2).astype(
-            np.int16
-        )
-        arrays = []
-        for count in (num_train, num_test):
-            labels = generator.permutation(np.arange(count, dtype=np.int64) % num_classes)
-            images = patterns[labels]  # [count, image_size, image_size, 3]
-            images += generator.integers(-noise, noise, images.shape, dtype=np.int16, endpoint=True)
-            arrays.append((images.clip(0, 255).astype(np.uint8), labels))
-        return Images(
-            *arrays[0], *arrays[1], tuple(f"class_{label}" for label in range(num_classes))
+        points = generator.integers(64, 192, (self.num_classes, 4, 4, 3))
+        sums = np.einsum("ri,sj,kijc->krsc", weights, weights, points)  # times steps**2
+        patterns: NDArray[np.int16] = (sums // steps**2).astype(np.int16)
+        return patterns
+
+    def _draw_split(
+        self, generator: np.random.Generator, patterns: NDArray[np.int16], count: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Draw images, [count, image_size, image_size, 3], and labels, [count]."""
+        labels = generator.permutation(np.arange(count, dtype=np.int64) % self.num_classes)
+        images = patterns[labels]
+        noise = self.largest_noise
+        images += generator.integers(-noise, noise, images.shape, dtype=np.int16, endpoint=True)
+        return images.clip(0, 255).astype(np.uint8), labels
+
+
+def _check_whole(name: str, value: object, *, low: int) -> None:
+    if type(value) is not int or value < low:
+        raise ConfigError(
+            f"dataset.arguments.{name}={value}: must be a whole number of at least {low}"
         )

@@ -1,5 +1,6 @@
-"""Export a trained network for use elsewhere, each file checked against the network itself before
-it gets its name.
+"""Export a trained network for use elsewhere.
+
+Each file is checked against the network itself before it gets its name.
 """
 
 import importlib
@@ -19,6 +20,7 @@ TOLERANCE = 1e-3
 """Largest difference of a logit, relative to the largest one, that sums in another order may cause
 in fp32."""
 NUM_CHECKED = 16
+"""Random images on which a file is compared with the network."""
 
 
 class FromPixels(nn.Module):
@@ -27,9 +29,8 @@ class FromPixels(nn.Module):
     def __init__(self, run: TrainedModel) -> None:
         super().__init__()
         self.network = run.network
-        self.mean, self.std = (
-            torch.tensor(values) for values in (run.config.dataset.mean, run.config.dataset.std)
-        )
+        self.mean = torch.tensor(run.config.dataset.mean)  # [3]
+        self.std = torch.tensor(run.config.dataset.std)  # [3]
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [N, H, W, 3] to fp32 [N, classes]."""
@@ -42,8 +43,11 @@ def export(run: TrainedModel, target: Path) -> float:
 
     ONNX: input `images`, uint8 [N, H, W, 3]; output `logits`, fp32 [N, classes]; the normalisation
         is inside.
-    Safetensors: the state dict, as in best.pt. Both carry the classes, the run's id and the config
-        as metadata.
+    Safetensors: the state dict, as in best.pt. Both carry the classes, the run's id and what
+        prepares an image as metadata.
+
+    Args:
+        run: loaded on the CPU.
 
     Returns:
         The largest difference to the network's own logits on random images, in fp32, as a share of
@@ -60,20 +64,16 @@ def export(run: TrainedModel, target: Path) -> float:
         raise AugeanError(
             f"{target}: the name must end in {' or '.join(writers)}, which names the format"
         )
-    config, size = run.config, run.config.dataset.image_size
-    dataset = {"mean": config.dataset.mean, "std": config.dataset.std, "image_size": size}
-    facts = {"classes": list(run.classes), "run": run.summary["id"], "dataset": dataset}
-    metadata = {name: json.dumps(value) for name, value in facts.items()}
-    images = torch.randint(
-        256, (NUM_CHECKED, size, size, 3), generator=torch.Generator().manual_seed(0)
-    ).byte()
+    write = writers[target.suffix]
     network = FromPixels(run).eval()
+    images = _random_images(run.config.dataset.image_size)
     part = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
         with torch.inference_mode():
             expected = network(images)
-        found = writers[target.suffix](network, images, metadata, part)
-        difference = float((found - expected).abs().max() / expected.abs().max())
+        outputs = write(network, images, _metadata(run), part)
+        difference = float((outputs - expected).abs().max() / expected.abs().max())
+        # Written so that NaN is refused too.
         if not difference <= TOLERANCE:
             raise AugeanError(
                 f"{target}: not written, as its outputs differ from the network's by"
@@ -87,9 +87,27 @@ def export(run: TrainedModel, target: Path) -> float:
     return difference
 
 
+def _random_images(size: int) -> Tensor:
+    """Return uint8 [NUM_CHECKED, size, size, 3], the same on every call."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(256, (NUM_CHECKED, size, size, 3), generator=generator).byte()
+
+
+def _metadata(run: TrainedModel) -> dict[str, str]:
+    """Return what a user of the file must know, each value as JSON: the formats take text only."""
+    dataset = run.config.dataset
+    preparation = {"mean": dataset.mean, "std": dataset.std, "image_size": dataset.image_size}
+    return {
+        "classes": json.dumps(run.classes),
+        "run": json.dumps(run.summary.id),
+        "dataset": json.dumps(preparation),
+    }
+
+
 def _write_onnx(
     network: FromPixels, images: Tensor, metadata: dict[str, str], path: Path
 ) -> Tensor:
+    """Write the file and return its logits of the images, fp32 [N, classes]."""
     require_packages("onnx", "onnxscript", "onnxruntime", extra="export")
     onnx: Any = importlib.import_module("onnx")
     onnxruntime: Any = importlib.import_module("onnxruntime")
@@ -109,17 +127,19 @@ def _write_onnx(
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    (logits,) = session.run(["logits"], {"images": images.numpy()})
+    return torch.from_numpy(logits)
 
 
 def _write_safetensors(
     network: FromPixels, images: Tensor, metadata: dict[str, str], path: Path
 ) -> Tensor:
+    """Write the file and return the logits of a network that has read it, fp32 [N, classes]."""
     require_packages("safetensors", extra="export")
     safetensors: Any = importlib.import_module("safetensors.torch")
     weights = {name: value.contiguous() for name, value in network.network.state_dict().items()}
     path.write_bytes(safetensors.save(weights, metadata))
     network.network.load_state_dict(safetensors.load_file(path))
     with torch.inference_mode():
-        found: Tensor = network(images)
-    return found
+        logits: Tensor = network(images)
+    return logits

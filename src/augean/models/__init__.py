@@ -1,8 +1,8 @@
-"""The networks. A model's contract is one signature: `num_classes, activation, channels, dropout`,
-and its own options.
+"""The networks.
 
-`activation` is a factory: called without arguments it returns a fresh module. Input is [N, 3, H,
-W], output are logits [N, num_classes].
+All are called with `num_classes, activation, channels, dropout` and options of their own.
+`activation` is a factory: called without arguments it returns a fresh module. The input is [N, 3,
+H, W], the output are logits [N, num_classes].
 """
 
 from augean.models.resnet import ResNet

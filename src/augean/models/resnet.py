@@ -33,9 +33,8 @@ class BasicBlock(nn.Module):
         self.activation2 = activation()
 
     def forward(self, images: Tensor) -> Tensor:
-        x: Tensor = self.activation1(
-            self.norm1(self.conv1(images))
-        )  # [N, C, H, W] -> [N, C or 2C, H or H/2, W or W/2]
+        """[N, C, H, W] to the same shape, or to [N, 2C, H/2, W/2]."""
+        x: Tensor = self.activation1(self.norm1(self.conv1(images)))
         x = self.norm2(self.conv2(x))
         x = self.activation2(x + self.shortcut(images))
         return x
@@ -78,23 +77,16 @@ class ResNet(nn.Module):
             raise ValueError(
                 f"blocks={list(blocks)}: must be whole numbers of at least 1, one per stage"
             )
-        if stem == "cifar":
-            layers: list[nn.Module] = [nn.Conv2d(3, channels, kernel_size=3, padding=1, bias=False)]
-        elif stem == "imagenet":
-            layers = [nn.Conv2d(3, channels, kernel_size=7, stride=2, padding=3, bias=False)]
-        else:
-            raise ValueError(f"stem={stem}: must be cifar or imagenet")
-        layers += [nn.BatchNorm2d(channels), activation()]
-        if stem == "imagenet":
-            layers.append(nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
-        self.stem = nn.Sequential(*layers)
+        self.stem = _build_stem(stem, channels, activation)
 
-        stages, width = [], channels
+        stages = []
+        in_channels = channels
         for stage, num_blocks in enumerate(blocks):
+            stage_channels = channels * 2**stage
             stage_blocks = []
             for _ in range(num_blocks):
-                stage_blocks.append(BasicBlock(width, channels * 2**stage, activation))
-                width = channels * 2**stage
+                stage_blocks.append(BasicBlock(in_channels, stage_channels, activation))
+                in_channels = stage_channels
             stages.append(nn.Sequential(*stage_blocks))
         self.stages = nn.Sequential(*stages)
 
@@ -103,12 +95,28 @@ class ResNet(nn.Module):
         head: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         if dropout > 0:
             head.append(nn.Dropout(dropout))
-        self.head = nn.Sequential(*head, nn.Linear(width, num_classes))
+        self.head = nn.Sequential(*head, nn.Linear(in_channels, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        x: Tensor = self.stem(
-            images
-        )  # [N, 3, H, W] -> [N, C, H, W], or [N, C, H/4, W/4] with the imagenet stem
-        x = self.stages(x)  # -> [N, 8C, H/8, W/8] with four stages, counted from the stem's output
+        """[N, 3, H, W] to logits [N, num_classes]."""
+        # [N, C, h, w]: h = H with the cifar stem, H/4 with the imagenet stem, and w likewise
+        x: Tensor = self.stem(images)
+        x = self.stages(x)  # -> [N, 8C, h/8, w/8] with four stages
         x = self.head(x)  # -> [N, num_classes]
         return x
+
+
+def _build_stem(stem: str, channels: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """Build the layers before the first stage: [N, 3, H, W] to [N, channels, h, w]."""
+    # In the order of the layers, as each may draw its initial weights when it is built.
+    layers: list[nn.Module] = []
+    if stem == "cifar":
+        layers.append(nn.Conv2d(3, channels, kernel_size=3, padding=1, bias=False))
+    elif stem == "imagenet":
+        layers.append(nn.Conv2d(3, channels, kernel_size=7, stride=2, padding=3, bias=False))
+    else:
+        raise ValueError(f"stem={stem}: must be cifar or imagenet")
+    layers += [nn.BatchNorm2d(channels), activation()]
+    if stem == "imagenet":
+        layers.append(nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
+    return nn.Sequential(*layers)

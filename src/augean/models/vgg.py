@@ -1,6 +1,4 @@
-"""VGG (Simonyan and Zisserman 2015), configuration A by default, with or without batch norm, sized
-for small images.
-"""
+"""VGG (Simonyan and Zisserman 2015) for small images, with or without batch norm."""
 
 from collections.abc import Callable, Sequence
 
@@ -45,7 +43,7 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         features: list[nn.Module] = []
-        width = 3
+        width = 3  # channels so far
         for entry in layout:
             if entry == "M":
                 features.append(nn.MaxPool2d(kernel_size=2, stride=2, ceil_mode=True))
@@ -73,6 +71,7 @@ class VGG(nn.Module):
         self.classifier = nn.Sequential(*classifier[:-1])  # no activation after the last layer
 
     def forward(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] to logits [N, num_classes]."""
         x: Tensor = self.features(images)  # [N, 3, H, W] -> [N, 8C, H/32, W/32], rounded up
         x = self.pool(x)  # -> [N, 8C]
         x = self.classifier(x)  # -> [N, num_classes]

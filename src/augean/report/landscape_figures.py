@@ -5,6 +5,8 @@ Each has its numbers as CSV in tables/. Bands are told apart by colour and hatch
 """
 
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy
@@ -13,20 +15,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from augean.analysis.comparison import Array, Table
-from augean.analysis.load import Contents, Run
+from augean.analysis.comparison import Table
+from augean.analysis.load import Contents
+from augean.analysis.run import Run
+from augean.analysis.simultaneous import Array
 from augean.errors import AugeanError
-from augean.report.plotting import COLOURS, MARKERS, Picture, finish_figure, save_figure
+from augean.report.plotting import Picture, finish_figure, look_of, save_figure
 from augean.store.files import write_atomic
 from augean.store.run_directory import read_verified, runs_dir
+from augean.store.summary import RunState
 
 HATCHES = ("", "////", "....", "xxxx")
 SMOOTHED_SHARE = 100
 """A band is smoothed by a moving average over this fraction of its steps."""
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, AugeanError)
+"""What reading a damaged file, or one of other content, may raise."""
 
 
 def draw_landscapes(contents: Contents, table: Table, folder: Path) -> list[Picture]:
-    """The band of a record that asks for one, and the probes of runs that have them.
+    """Draw the band of a record that asks for one, and the probes of runs that have them.
 
     Args:
         folder: of the report; the files go into its figures/ and tables/.
@@ -34,99 +41,151 @@ def draw_landscapes(contents: Contents, table: Table, folder: Path) -> list[Pict
     return [*_draw_band(contents, table, folder), *_draw_probes(contents, table, folder)]
 
 
-def _file(contents: Contents, run: Run, name: str) -> Path:
-    return runs_dir(contents.outputs) / str(run["directory"]) / name
+@dataclass
+class _Band:
+    """The runs that form one band."""
+
+    losses: list[Array] = field(default_factory=list)
+    """Loss of every step, one array a run."""
+    rates: list[str] = field(default_factory=list)
+    """Their learning rates."""
 
 
 def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
-    """Figure 10 by the course's recipe: smallest and largest loss over the runs of a group, at each
-    step.
+    """Draw Figure 10 by the course's recipe.
+
+    That is the smallest and the largest loss over the runs of a group, at each step.
     """
     record = table.sweep.record
     if record.band is None:
         return []
-    losses: dict[str, list[Array]] = {}
-    labels: dict[str, list[str]] = {}
-    left_out = []
-    for job, run in table.sweep.cells:
-        if run["state"] == "diverged":
-            # Up to where it broke off it would fill the band with its explosion, and leave it
-            # without a word.
-            left_out.append(f"{job.row}, seed {job.seed}")
-        elif run["state"] == "finished" and (path := _file(contents, run, "steps.npy")).exists():
-            try:
-                file = io.BytesIO(read_verified(path.parent, path.name))
-                values, rate = (
-                    numpy.load(file, allow_pickle=False).ravel().astype(float),
-                    float(run["optimizer.lr"]),
-                )
-                if not len(values):
-                    raise ValueError("no losses")
-            except (OSError, ValueError, TypeError, KeyError, EOFError, AugeanError) as error:
-                contents.note(path, f"not the losses of a run's steps ({error})")
-                continue
-            losses.setdefault(str(run.get(record.band)), []).append(values)
-            labels.setdefault(str(run.get(record.band)), []).append(f"{rate:g}")
-    if not losses:
+    bands = _read_bands(contents, table, record.band)
+    if not bands:
         return []
-    num_steps = min(len(one) for group in losses.values() for one in group)
+    num_steps = min(len(losses) for band in bands.values() for losses in band.losses)
     window = max(1, num_steps // SMOOTHED_SHARE)
-    figure, looks, words = Figure(figsize=(6.4, 3.8)), {}, []
-    columns: dict[str, Array] = {}
+    edges = {}
+    for name, band in bands.items():
+        stacked = numpy.stack([_smoothed(losses[:num_steps], window) for losses in band.losses])
+        edges[name] = (stacked.min(0), stacked.max(0))
+    _write_band(edges, folder / "tables" / f"{record.name}_band.csv")
+    picture = save_figure(
+        _band_figure(edges, window),
+        folder / "figures",
+        name=f"figure10_{record.name}",
+        caption=_band_caption(table, bands, edges, window),
+        alt=f"{record.title}: bands of losses",
+    )
+    return [picture]
+
+
+def _band_caption(
+    table: Table,
+    bands: Mapping[str, _Band],
+    edges: Mapping[str, tuple[Array, Array]],
+    window: int,
+) -> str:
+    title = table.sweep.record.figure or "Loss landscape"
+    caption = (
+        f"{title}. Band between the smallest and the largest loss of a step over the runs of a"
+        " network."
+    )
+    if window > 1:
+        caption += f" Moving average over {window} steps."
+    widths = []
+    for name, (low, high) in edges.items():
+        rates = ", ".join(dict.fromkeys(bands[name].rates))
+        widths.append(f"{name} {(high - low).mean():.3f} (rates {rates})")
+    caption += f" Mean width: {'; '.join(widths)}."
+    # Up to where it broke off a diverged run would fill the band with its explosion, and leave it
+    # without a word.
+    diverged = [
+        f"{job.row}, seed {job.seed}"
+        for job, run in table.sweep.cells
+        if run.state is RunState.DIVERGED
+    ]
+    if diverged:
+        caption += f" Diverged and left out: {'; '.join(diverged)}."
+    return caption
+
+
+def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:
+    """Return the finished runs that recorded their steps, by what they have at `key`."""
+    bands: dict[str, _Band] = {}
+    for _, run in table.sweep.cells:
+        path = _file(contents, run, "steps.npy")
+        if run.state is not RunState.FINISHED or not path.exists():
+            continue
+        try:
+            file = io.BytesIO(read_verified(path.parent, path.name))
+            losses = numpy.load(file, allow_pickle=False).ravel().astype(float)
+            rate = float(run.config["optimizer.lr"])
+            if not len(losses):
+                raise ValueError("no losses")
+        except UNREADABLE as error:
+            contents.note(path, f"not the losses of a run's steps ({error})")
+            continue
+        band = bands.setdefault(str(run.config.get(key)), _Band())
+        band.losses.append(losses)
+        band.rates.append(f"{rate:g}")
+    return bands
+
+
+def _file(contents: Contents, run: Run, name: str) -> Path:
+    return runs_dir(contents.outputs) / run.directory / name
+
+
+def _write_band(edges: Mapping[str, tuple[Array, Array]], path: Path) -> None:
+    columns = {}
+    for name, (low, high) in edges.items():
+        columns[f"{name} lowest"] = low
+        columns[f"{name} highest"] = high
+    frame = pandas.DataFrame(columns).rename_axis("first step of the window").reset_index()
+    write_atomic(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _band_figure(edges: Mapping[str, tuple[Array, Array]], window: int) -> Figure:
+    figure = Figure(figsize=(6.4, 3.8))
     axes = figure.subplots()
-    for index, (name, group) in enumerate(losses.items()):
-        stacked = numpy.stack([_smoothed(one[:num_steps], window) for one in group])
-        low, high = stacked.min(0), stacked.max(0)
-        looks[name] = _band(axes, numpy.arange(len(low)) + (window - 1) / 2, low, high, index)
-        columns |= {f"{name} lowest": low, f"{name} highest": high}
-        words.append(
-            f"{name} {(high - low).mean():.3f} (rates {', '.join(dict.fromkeys(labels[name]))})"
-        )
+    looks = {}
+    for index, (name, (low, high)) in enumerate(edges.items()):
+        # A mean over a window stands at its middle.
+        steps = numpy.arange(len(low)) + (window - 1) / 2
+        _draw_edges(axes, steps, low, high, index)
+        looks[name] = look_of(index)
     axes.set_xlabel("step")
     axes.set_title("training loss between its smallest and largest over the learning rates")
     axes.set_ylim(bottom=0)
     finish_figure(figure, looks, {})
-    frame = pandas.DataFrame(columns).rename_axis("first step of the window").reset_index()
-    write_atomic(
-        folder / "tables" / f"{record.name}_band.csv",
-        frame.to_csv(index=False, lineterminator="\n"),
-    )
-    smoothing = f"Moving average over {window} steps. " if window > 1 else ""
-    warning = f" Diverged and left out: {'; '.join(left_out)}." if left_out else ""
-    caption = (
-        f"{record.figure or 'Loss landscape'}. Band between the smallest and the largest loss of a"
-        " step over the runs"
-    )
-    caption += f" of a network. {smoothing}Mean width: {'; '.join(words)}.{warning}"
-    return [
-        save_figure(
-            figure,
-            folder / "figures",
-            f"figure10_{record.name}",
-            caption,
-            f"{record.title}: bands of losses",
-        )
-    ]
+    return figure
 
 
 def _smoothed(values: Array, window: int) -> Array:
-    """Moving average, `window - 1` values shorter; in double precision, as the running sum
-    grows.
+    """Return the moving average, `window - 1` values shorter.
+
+    In double precision, as the running sum grows.
     """
     sums = numpy.concatenate([[0.0], numpy.cumsum(values, dtype=numpy.float64)])
     smoothed: Array = (sums[window:] - sums[:-window]) / window
     return smoothed
 
 
-def _band(axes: Axes, steps: Array, low: Array, high: Array, index: int) -> tuple[str, str]:
-    """One hatched band with its edges; returns its colour and marker."""
-    colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-    hatch = HATCHES[index % len(HATCHES)]
+def _draw_edges(axes: Axes, steps: Array, low: Array, high: Array, index: int) -> None:
+    """Draw one hatched band with its edges."""
+    colour, marker = look_of(index)
     axes.fill_between(
-        steps, low, high, facecolor=colour, alpha=0.22, hatch=hatch, edgecolor=colour, linewidth=0
+        steps,
+        low,
+        high,
+        facecolor=colour,
+        alpha=0.22,
+        hatch=HATCHES[index % len(HATCHES)],
+        edgecolor=colour,
+        linewidth=0,
     )
-    for turn, edge in enumerate((low, high)):
-        every = max(1, len(steps) // 6)
+    every = max(1, len(steps) // 6)
+    # The edges take turns with their markers, so that both show where they are close.
+    for edge, first in ((low, 0), (high, every // 2)):
         axes.plot(
             steps,
             edge,
@@ -134,104 +193,60 @@ def _band(axes: Axes, steps: Array, low: Array, high: Array, index: int) -> tupl
             lw=1,
             marker=marker,
             markersize=4,
-            markevery=(turn * every // 2, every),
+            markevery=(first, every),
         )
-    return colour, marker
 
 
 def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture]:
-    """The three measures of Santurkar et al. 2018, one panel each, one band or line a row of the
-    table.
-    """
-    record, parts = table.sweep.record, []
-    for row in table.rows:
-        for run in row.runs:
-            path = _file(contents, run, "probe.csv")
-            if path.exists():
-                try:
-                    file = io.BytesIO(read_verified(path.parent, path.name))
-                    probes = pandas.read_csv(file, dtype=float).astype({"step": int})
-                    parts.append(_ranges(probes).assign(row=row.label))
-                except (
-                    OSError,
-                    ValueError,
-                    KeyError,
-                    TypeError,
-                    AttributeError,
-                    AugeanError,
-                ) as error:
-                    contents.note(path, f"no probes of a loss landscape ({error})")
-    if not parts:
+    """Draw the three measures of Santurkar et al. 2018, one band or line a row of the table."""
+    record = table.sweep.record
+    ranges = _read_probes(contents, table)
+    if not ranges:
         return []
-    means = pandas.concat(parts).groupby(["row", "step"], sort=False).mean()
+    means = pandas.concat(ranges).groupby(["row", "step"], sort=False).mean()
     write_atomic(folder / "tables" / f"{record.name}_probe.csv", means.to_csv(lineterminator="\n"))
-    figure, looks, words = Figure(figsize=(11, 3.5)), {}, []
-    panels = figure.subplots(1, 3)
-    for index, label in enumerate(dict.fromkeys(means.index.get_level_values("row"))):
-        own = means.loc[label]
-        steps = own.index.to_numpy(float)
-        for axes, name in zip(panels, ("loss", "distance"), strict=False):
-            low, high = (
-                own[f"{name}_lowest"].to_numpy(float),
-                own[f"{name}_highest"].to_numpy(float),
-            )
-            looks[label] = _band(axes, steps, low, high, index)
-        colour, marker = looks[label]
-        every = max(1, len(steps) // 6)
-        panels[2].plot(
-            steps,
-            own["smoothness"],
-            color=colour,
-            lw=1,
-            marker=marker,
-            markersize=4,
-            markevery=every,
-        )
-        width = (own["loss_highest"] - own["loss_lowest"]).mean()
-        words.append(
-            f"{label}: range of the loss {width:.3g}, largest change of the gradient"
-            f" {own['distance_highest'].mean():.3g}, smallest cosine"
-            f" {own['cosine_lowest'].mean():.3f}, effective smoothness"
-            f" {own['smoothness'].mean():.3g}"
-        )
-    titles = (
-        "loss along the gradient",
-        "l2 change of the gradient",
-        "effective smoothness, log scale",
-    )
-    for axes, title in zip(panels, titles, strict=True):
-        axes.set_title(title)
-        axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    panels[2].set_yscale("log")
-    panels[2].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panels[2].yaxis.set_major_formatter("{x:g}")
-    panels[2].yaxis.set_minor_formatter(NullFormatter())
-    finish_figure(figure, looks, {})
+    labels = list(dict.fromkeys(means.index.get_level_values("row")))
+    rows = {label: means.loc[label] for label in labels}
+    words = [_probe_text(label, own) for label, own in rows.items()]
     caption = (
         "Three measures along one trajectory (Santurkar et al. 2018): at a step, on its batch, the"
         f" weights are moved along the gradient. Means over the probed steps: {'; '.join(words)}."
     )
-    return [
-        save_figure(
-            figure,
-            folder / "figures",
-            f"{record.name}_probe",
-            caption,
-            f"{record.title}: three measures",
-        )
-    ]
+    picture = save_figure(
+        _probe_figure(rows),
+        folder / "figures",
+        name=f"{record.name}_probe",
+        caption=caption,
+        alt=f"{record.title}: three measures",
+    )
+    return [picture]
 
 
-def _ranges(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """Of one run, per probed step: smallest and largest of loss, gradient change and cosine, and
-    largest smoothness.
+def _read_probes(contents: Contents, table: Table) -> list[pandas.DataFrame]:
+    """Return the ranges of every run that was probed, with the label of its row."""
+    ranges = []
+    for row in table.rows:
+        for run in row.runs:
+            path = _file(contents, run, "probe.csv")
+            if not path.exists():
+                continue
+            try:
+                file = io.BytesIO(read_verified(path.parent, path.name))
+                probes = pandas.read_csv(file, dtype=float).astype({"step": int})
+                ranges.append(_ranges(probes).assign(row=row.label))
+            except UNREADABLE as error:
+                contents.note(path, f"no probes of a loss landscape ({error})")
+    return ranges
 
-    The starting point counts for the loss, as in the paper; change and cosine are of the moved
-    points.
+
+def _ranges(probes: pandas.DataFrame) -> pandas.DataFrame:
+    """Return, per probed step of one run, the range of each measure over the points.
+
+    The starting point counts for the loss, as in the paper; gradient change and cosine are those of
+    the moved points.
     """
-    moved = rows[rows.step_size > 0].groupby("step")
-    loss = rows.groupby("step").loss
+    moved = probes[probes.step_size > 0].groupby("step")
+    loss = probes.groupby("step").loss
     return pandas.DataFrame(
         {
             "loss_lowest": loss.min(),
@@ -242,3 +257,58 @@ def _ranges(rows: pandas.DataFrame) -> pandas.DataFrame:
             "smoothness": moved.smoothness.max(),
         }
     )
+
+
+def _probe_text(label: str, own: pandas.DataFrame) -> str:
+    """Return a row's means over the probed steps, in words."""
+    loss_range = (own["loss_highest"] - own["loss_lowest"]).mean()
+    return (
+        f"{label}: range of the loss {loss_range:.3g}, largest change of the gradient"
+        f" {own['distance_highest'].mean():.3g}, smallest cosine"
+        f" {own['cosine_lowest'].mean():.3f}, effective smoothness"
+        f" {own['smoothness'].mean():.3g}"
+    )
+
+
+def _probe_figure(rows: Mapping[str, pandas.DataFrame]) -> Figure:
+    """One panel for each measure.
+
+    Args:
+        rows: ranges by step, by row.
+    """
+    figure = Figure(figsize=(11, 3.5))
+    loss, distance, smoothness = figure.subplots(1, 3)
+    looks = {}
+    for index, (label, own) in enumerate(rows.items()):
+        colour, marker = look_of(index)
+        looks[label] = (colour, marker)
+        steps = own.index.to_numpy(float)
+        for axes, name in ((loss, "loss"), (distance, "distance")):
+            low = own[f"{name}_lowest"].to_numpy(float)
+            high = own[f"{name}_highest"].to_numpy(float)
+            _draw_edges(axes, steps, low, high, index)
+        smoothness.plot(
+            steps,
+            own["smoothness"],
+            color=colour,
+            lw=1,
+            marker=marker,
+            markersize=4,
+            markevery=max(1, len(steps) // 6),
+        )
+    _set_titles(loss, distance, smoothness)
+    finish_figure(figure, looks, {})
+    return figure
+
+
+def _set_titles(loss: Axes, distance: Axes, smoothness: Axes) -> None:
+    loss.set_title("loss along the gradient")
+    distance.set_title("l2 change of the gradient")
+    smoothness.set_title("effective smoothness, log scale")
+    for axes in (loss, distance, smoothness):
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    smoothness.set_yscale("log")
+    smoothness.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    smoothness.yaxis.set_major_formatter("{x:g}")
+    smoothness.yaxis.set_minor_formatter(NullFormatter())

@@ -8,89 +8,129 @@ from pathlib import Path
 from typing import Any
 
 import seaborn
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
+from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.report.plotting import MUTED, Picture, save_figure, shorten_label
 from augean.store.run_directory import read_verified, runs_dir
 
+WIDTH = 6.4
+"""Inches, like all lengths here."""
+PITCH = 0.36
+"""From box to box."""
+BOX_LEFT = 1.4
+BOX_WIDTH = 2.7
+BOX_HEIGHT = 0.25
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    AugeanError,
+)
+"""What reading a damaged file, or one of other content, may raise."""
+
 
 def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> list[Picture]:
-    """Figure 1: the structure of every network among the tables' runs, once per data set, model,
-    stem and width.
+    """Draw the structure of every network among the tables' runs.
+
+    Each is drawn once for a data set, model, stem and width.
+
+    Args:
+        folder: where the files go.
     """
     pictures: dict[str, Picture] = {}
-    for run in (run for table in tables for run in table.runs):
-        data, model, channels = (
-            run.get("dataset.name"),
-            run.get("model.name"),
-            run.get("width.channels"),
-        )
-        name = re.sub(
-            r"[^\w.-]",
-            "_",
-            f"figure1_{data}-{model}-{run.get('model.stem') or 'plain'}-c{channels}",
-        )[:120]
-        path = runs_dir(contents.outputs) / run["directory"] / "model.json"
-        if name in pictures or not path.exists():
-            continue
-        try:
-            model = json.loads(read_verified(path.parent, path.name))
-            title, size = (
-                f"{model['name']}, C = {channels}, on {data}",
-                f"{int(model['parameters']):,} parameters",
-            )
-            figure = _structure(model["input"], _blocks(model["modules"]))
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            IndexError,
-            AugeanError,
-        ) as error:
-            contents.note(
-                path, f"not the description of a network ({type(error).__name__}: {error})"
-            )
-            continue
-        caption = f"Figure 1. {title}: {size}. Output shapes: channels × height × width."
-        pictures[name] = save_figure(
-            figure, folder, name, caption, f"Structure of {title} from input to output"
-        )
+    for table in tables:
+        for run in table.runs:
+            name = _file_name(run)
+            if name in pictures:
+                continue
+            picture = _draw_model(contents, run, folder, name)
+            if picture is not None:
+                pictures[name] = picture
     return list(pictures.values())
+
+
+def _file_name(run: Run) -> str:
+    data = run.config.get("dataset.name")
+    model = run.config.get("model.name")
+    stem = run.config.get("model.stem") or "plain"
+    channels = run.config.get("width.channels")
+    name = f"figure1_{data}-{model}-{stem}-c{channels}"
+    return re.sub(r"[^\w.-]", "_", name)[:120]
+
+
+def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Picture | None:
+    """Draw the network of one run; None where the run has no readable description of it."""
+    path = runs_dir(contents.outputs) / run.directory / "model.json"
+    if not path.exists():
+        return None
+    try:
+        model = json.loads(read_verified(path.parent, path.name))
+        channels = run.config.get("width.channels")
+        title = f"{model['name']}, C = {channels}, on {run.config.get('dataset.name')}"
+        size = f"{int(model['parameters']):,} parameters"
+        figure = _structure(model["input"], _blocks(model["modules"]))
+    except UNREADABLE as error:
+        reason = f"{type(error).__name__}: {error}"
+        contents.note(path, f"not the description of a network ({reason})")
+        return None
+    return save_figure(
+        figure,
+        folder,
+        name=name,
+        caption=f"Figure 1. {title}: {size}. Output shapes: channels × height × width.",
+        alt=f"Structure of {title} from input to output",
+    )
 
 
 @dataclass
 class _Block:
+    """One box."""
+
     name: str
     text: str
+    """Types of the modules in it."""
     output: list[int]
+    """Shape of what comes out, without the batch."""
     parameters: int
 
 
 def _blocks(modules: Sequence[Mapping[str, Any]]) -> list[_Block]:
-    """Modules as boxes: a block such as BasicBlock is one, and so is a convolution with its norm
-    and activation.
+    """Return modules as boxes.
+
+    A block such as BasicBlock is one, and so is a convolution with its norm and activation.
     """
     entries = {str(module["name"]): module for module in modules}
-    parents = {name[: dot.start()] for name in entries for dot in re.finditer(r"\.", name)}
-    closed = {
-        name
-        for name in parents & entries.keys()
-        if entries[name]["type"] not in ("Sequential", "ModuleList")
+    parents = {parent for name in entries for parent in _parents(name)}
+    # A container is opened, so that its contents are boxes; any other module with contents is
+    # closed, so that it is one box itself.
+    containers = {
+        name for name, module in entries.items() if module["type"] in ("Sequential", "ModuleList")
     }
+    closed = (parents & entries.keys()) - containers
     blocks: list[_Block] = []
     for name, module in entries.items():
-        inside = any(name[: dot.start()] in closed for dot in re.finditer(r"\.", name))
-        if inside or (name in parents and name not in closed) or module["type"] == "Identity":
+        is_inside = any(parent in closed for parent in _parents(name))
+        is_opened = name in parents and name not in closed
+        if is_inside or is_opened or module["type"] == "Identity":
             continue
-        block = _Block(name, str(module["type"]), list(module["output"]), int(module["parameters"]))
-        follows = name not in closed and not re.search("Conv|Linear|Pool|Flatten", block.text)
-        if blocks and follows and blocks[-1].output == block.output:
+        block = _Block(
+            name=name,
+            text=str(module["type"]),
+            output=list(module["output"]),
+            parameters=int(module["parameters"]),
+        )
+        # A norm, an activation or a dropout joins the box of the layer before it.
+        is_layer = name in closed or re.search("Conv|Linear|Pool|Flatten", block.text)
+        if blocks and not is_layer and blocks[-1].output == block.output:
             blocks[-1].text += f" + {block.text}"
             blocks[-1].parameters += block.parameters
         else:
@@ -98,38 +138,59 @@ def _blocks(modules: Sequence[Mapping[str, Any]]) -> list[_Block]:
     return blocks
 
 
+def _parents(name: str) -> list[str]:
+    """Return the names of the modules that a module lies in: a and a.b for a.b.c."""
+    return [name[: dot.start()] for dot in re.finditer(r"\.", name)]
+
+
 def _structure(image: Sequence[int], blocks: Sequence[_Block]) -> Figure:
-    """A column of boxes from the input down; the colour deepens with each change of resolution."""
-    boxes = [_Block("", "input", list(image), 0), *blocks]
-    figure = Figure(figsize=(6.4, 0.36 * len(boxes) + 0.38))
+    """Draw a column of boxes from the input down."""
+    boxes = [_Block(name="", text="input", output=list(image), parameters=0), *blocks]
+    figure = Figure(figsize=(WIDTH, PITCH * len(boxes) + 0.38))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 6.4), ylim=(figure.get_figheight(), 0))
+    axes.set(xlim=(0, WIDTH), ylim=(figure.get_figheight(), 0))
     axes.axis("off")
-    axes.plot([2.75, 2.75], [0.5, 0.2 + 0.36 * len(boxes)], color=MUTED, linewidth=0.8, zorder=0)
-    sizes = list(dict.fromkeys(tuple(block.output[1:]) for block in boxes))
-    shades = ["white", *seaborn.light_palette("#0072B2", 2 * len(sizes) + 1)[1:]]
-    lines = [("name", "block", "output", "parameters")]
-    for index, block in enumerate(boxes):
-        corner, shade = (
-            (1.4, 0.435 + 0.36 * index),
-            shades[(sizes.index(tuple(block.output[1:])) + 1) * bool(index)],
+    middle = BOX_LEFT + BOX_WIDTH / 2
+    axes.plot(
+        [middle, middle], [0.5, 0.2 + PITCH * len(boxes)], color=MUTED, linewidth=0.8, zorder=0
+    )
+    for index, shade in enumerate(_shades(boxes)):
+        box = FancyBboxPatch(
+            (BOX_LEFT, 0.435 + PITCH * index),
+            BOX_WIDTH,
+            BOX_HEIGHT,
+            boxstyle="round,pad=0,rounding_size=0.05",
+            facecolor=shade,
+            edgecolor=MUTED,
+            linewidth=0.7,
         )
-        shape = {
-            "boxstyle": "round,pad=0,rounding_size=0.05",
-            "facecolor": shade,
-            "edgecolor": MUTED,
-            "linewidth": 0.7,
-        }
-        axes.add_patch(FancyBboxPatch(corner, 2.7, 0.25, **shape))
-        output, parameters = (
-            " × ".join(map(str, block.output)),
-            f"{block.parameters:,}" if block.parameters else "",
-        )
-        lines.append((shorten_label(block.name), shorten_label(block.text), output, parameters))
-    for index, texts in enumerate(lines):
-        for x, align, text in zip(
-            (1.25, 2.75, 5.05, 6.25), ("right", "center", "right", "right"), texts, strict=True
-        ):
-            colour = MUTED if index == 0 or x < 2 else "black"
-            axes.text(x, 0.2 + 0.36 * index, text, ha=align, va="center", size=8, color=colour)
+        axes.add_patch(box)
+    _write_line(axes, 0, "name", "block", "output", "parameters")
+    for number, block in enumerate(boxes, start=1):
+        output = " × ".join(str(size) for size in block.output)
+        parameters = f"{block.parameters:,}" if block.parameters else ""
+        name = shorten_label(block.name)
+        _write_line(axes, number, name, shorten_label(block.text), output, parameters)
     return figure
+
+
+def _shades(boxes: Sequence[_Block]) -> list[Any]:
+    """Return the boxes' colours: the input is white, each new resolution is darker."""
+    resolutions = list(dict.fromkeys(tuple(box.output[1:]) for box in boxes))
+    palette = seaborn.light_palette("#0072B2", 2 * len(resolutions) + 1)
+    shades = ["white"]
+    for box in boxes[1:]:
+        shades.append(palette[resolutions.index(tuple(box.output[1:])) + 1])
+    return shades
+
+
+def _write_line(
+    axes: Axes, number: int, name: str, block: str, output: str, parameters: str
+) -> None:
+    """Write one line of the diagram; line 0 is the heading."""
+    y = 0.2 + PITCH * number
+    strong = MUTED if number == 0 else "black"
+    axes.text(BOX_LEFT - 0.15, y, name, ha="right", va="center", size=8, color=MUTED)
+    axes.text(2.75, y, block, ha="center", va="center", size=8, color=strong)
+    axes.text(5.05, y, output, ha="right", va="center", size=8, color=strong)
+    axes.text(6.25, y, parameters, ha="right", va="center", size=8, color=strong)

@@ -1,4 +1,4 @@
-"""Sets tables and figures into the page, the Markdown summary and the files beside them."""
+"""Set tables and figures into the page, the Markdown summary and the files beside them."""
 
 import base64
 import os
@@ -7,150 +7,206 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import pandas
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from augean.analysis.comparison import Table
-from augean.analysis.load import Contents, Run
-from augean.report import tables
+from augean.analysis.load import Contents
+from augean.analysis.run import Run
+from augean.report import escape, tables
 from augean.report.plotting import Picture
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
 from augean.version import version
 
-STARTS = {"block_start_string": "<%", "variable_start_string": "<<", "comment_start_string": "<#"}
-ENDS = {"block_end_string": "%>", "variable_end_string": ">>", "comment_end_string": "#>"}
-"""Of template commands in LaTeX, which needs the usual ones itself."""
+TEMPLATES = Path(__file__).parent / "templates"
 LARGEST_SVG = 300_000
-"""Bytes: a figure of more is set into the page as PNG."""
+"""Bytes: a larger figure is set into the page as PNG."""
+
+
+class Section(NamedTuple):
+    """A table with its figures."""
+
+    table: Table
+    pictures: list[Picture]
 
 
 def write_page(
     contents: Contents,
-    sections: Sequence[tuple[Table, Sequence[Picture]]],
+    sections: Sequence[Section],
     models: Sequence[Picture],
     metrics: pandas.DataFrame,
     folder: Path,
 ) -> None:
-    """Write index.html, report.md and tables/*.{csv,md,tex} into `folder`, where figures/ lies
-    already.
+    """Write index.html, report.md and tables/*.{csv,md,tex} into `folder`.
 
     Args:
-        sections: every table with its figures.
         models: the figures of the networks.
         metrics: of the runs in tables, for the small curves.
+        folder: of the report; the pictures lie in its figures/ already.
     """
-    listed = {job.id: run for table, _ in sections for job, run in table.sweep.cells}
-    loose = [run for key, run in contents.runs.items() if key not in listed]
-    rows = [
-        (table, row) for table, _ in sections for row in table.rows if row.label == table.baseline
-    ]
-    # The first table that a run belongs to has the last word.
-    baselines = {
-        job.id: row.accuracy.mean for table, row in reversed(rows) for job, _ in table.sweep.cells
-    }
-
-    def to_baseline(run: Run) -> str:
-        test, baseline = run.get("test_accuracy"), baselines.get(run["id"])
-        return tables.number(
-            None if test is None or baseline is None else 100 * test - baseline, signed=True
-        )
-
-    def source(picture: Picture) -> str:
-        content, kind = (folder / "figures" / f"{picture.name}.svg").read_bytes(), "svg+xml"
-        if len(content) > LARGEST_SVG:
-            content, kind = (folder / "figures" / f"{picture.name}.png").read_bytes(), "png"
-        return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
+    text = text_environment()
+    latex = latex_environment()
+    for section in sections:
+        table = section.table
+        stem = folder / "tables" / table.sweep.record.name
+        _write(stem, ".csv", tables.csv(table))
+        _write(stem, ".md", text.get_template("table.md").render(table=table))
+        _write(stem, ".tex", latex.get_template("table.tex").render(table=table))
+    page = _Page(contents, sections, folder)
     shown = {
         "contents": contents,
         "sections": sections,
         "models": models,
-        "listed": [*listed.values()],
-        "loose": loose,
+        "curves": _small_curves(metrics),
+        **page.values(),
     }
-    facts = {
-        "outputs": _shown(contents.outputs),
-        "places": contents.places(),
-        "made": datetime.now(UTC),
-    }
-    facts |= {
-        "states": Counter(run["state"] for run in (*listed.values(), *loose)),
-        "curves": _sparks(metrics),
-    }
-    facts["titles"] = Counter(table.sweep.record.title for table, _ in sections)
-    asked = {"again": partial(_command, contents), "to_baseline": to_baseline, "source": source}
-    pages, latex = environment(), environment(latex=True)
-    for table, _ in sections:
-        stem = folder / "tables" / table.sweep.record.name
-        _write(stem, ".csv", tables.csv(table))
-        _write(stem, ".md", pages.get_template("table.md").render(table=table))
-        _write(stem, ".tex", latex.get_template("table.tex").render(table=table))
-    _write(folder / "report", ".md", pages.get_template("report.md").render(shown | facts | asked))
-    _write(folder / "index", ".html", pages.get_template("page.html").render(shown | facts | asked))
+    _write(folder / "report", ".md", text.get_template("report.md").render(shown))
+    _write(folder / "index", ".html", text.get_template("page.html").render(shown))
+
+
+class _Page:
+    """What the templates of the page ask for, beside tables and figures."""
+
+    def __init__(self, contents: Contents, sections: Sequence[Section], folder: Path) -> None:
+        self.contents = contents
+        self.sections = sections
+        self.folder = folder
+        self.runs_folder = _shown_path(runs_dir(contents.outputs))
+        self.baselines: dict[str, float] = {}
+        # The first table that a run belongs to has the last word.
+        for section in reversed(sections):
+            for row in section.table.rows:
+                if row.label == section.table.baseline:
+                    for job, _ in section.table.sweep.cells:
+                        self.baselines[job.id] = row.accuracy.mean
+
+    def values(self) -> dict[str, Any]:
+        """Return the names that the templates know."""
+        listed = {}
+        for section in self.sections:
+            for job, run in section.table.sweep.cells:
+                listed[job.id] = run
+        loose = [run for key, run in self.contents.runs.items() if key not in listed]
+        titles = [section.table.sweep.record.title for section in self.sections]
+        return {
+            "listed": list(listed.values()),
+            "loose": loose,
+            "states": Counter(run.state for run in [*listed.values(), *loose]),
+            "titles": Counter(titles),
+            "outputs": _shown_path(self.contents.outputs),
+            "places": self.contents.places(),
+            "made": datetime.now(UTC),
+            "again": self.command,
+            "to_baseline": self.to_baseline,
+            "source": self.source,
+        }
+
+    def command(self, run: Run) -> str:
+        """Return what trains the run, from its own config; "" for a run without a directory."""
+        if run.id not in self.contents.runs:
+            return ""
+        folder = f"{self.runs_folder}/{run.directory}"
+        place = shlex.quote(folder)
+        if not folder.startswith("/"):
+            # Hydra takes a relative path as one beside train.py.
+            place = f'"$PWD"/{place}'
+        return f"python train.py -cp {place} -cn config"
+
+    def to_baseline(self, run: Run) -> str:
+        """Return the run's difference to the mean of its table's baseline, in points."""
+        baseline = self.baselines.get(run.id)
+        if run.test_accuracy is None or baseline is None:
+            return tables.number(None)
+        return tables.number(100 * run.test_accuracy - baseline, signed=True)
+
+    def source(self, picture: Picture) -> str:
+        """Return a picture as a link that holds it, so that the page is a single file."""
+        path = self.folder / "figures" / f"{picture.name}.svg"
+        kind = "svg+xml"
+        if path.stat().st_size > LARGEST_SVG:
+            path = path.with_suffix(".png")
+            kind = "png"
+        return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 @cache
-def environment(*, latex: bool = False) -> Environment:
-    """Templates with the module `tables` and its filters; only HTML is escaped by itself, and LaTeX
-    by `finalize`.
-    """
-    loader, escape = (
-        FileSystemLoader(Path(__file__).parent / "templates"),
-        select_autoescape(["html"]),
+def text_environment() -> Environment:
+    """Return what renders HTML, which it escapes, and Markdown, which the templates escape."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(["html"])
     )
-    options: dict[str, Any] = (
-        {"finalize": lambda value: tables.tex(str(value)), **STARTS, **ENDS} if latex else {}
-    )
-    environment = Environment(loader=loader, autoescape=escape, **options)
-    environment.globals.update(tables=tables, caption=_caption, version=version())
-    environment.filters.update(
-        md=tables.markdown, line=tables.line, percent=tables.percent, seconds=tables.seconds
-    )
+    _add_names(environment)
     return environment
 
 
+@cache
+def latex_environment() -> Environment:
+    """Return what renders LaTeX; it escapes every value.
+
+    LaTeX needs the usual delimiters of templates itself.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        finalize=lambda value: escape.latex(str(value)),
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+    )
+    _add_names(environment)
+    return environment
+
+
+def _add_names(environment: Environment) -> None:
+    """Add what all templates use: the module `tables` and filters."""
+    environment.globals.update(tables=tables, caption=_caption, version=version())
+    environment.filters.update(
+        md=escape.markdown, line=escape.line, percent=tables.percent, seconds=tables.seconds
+    )
+
+
 def _caption(table: Table) -> str:
-    return " ".join(environment().get_template("caption.txt").render(table=table).split())
+    text = text_environment().get_template("caption.txt").render(table=table)
+    return " ".join(text.split())
 
 
 def _write(stem: Path, ending: str, text: str) -> None:
-    # Names of files may hold bytes that are no text; they become question marks.
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    # Names of files may hold bytes that are no text; they become question marks.
     write_atomic(stem.with_name(stem.name + ending), text.encode("utf-8", "replace"), sync=False)
 
 
-def _command(contents: Contents, run: Run) -> str:
-    """What trains the run, from its own config; empty for a run that has no directory."""
-    if run["id"] not in contents.runs:
-        return ""
-    folder = f"{_shown(runs_dir(contents.outputs))}/{run['directory']}"
-    place = shlex.quote(folder) if folder.startswith("/") else f'"$PWD"/{shlex.quote(folder)}'
-    return f"python train.py -cp {place} -cn config"
-
-
-def _shown(path: Path) -> str:
-    """A path as the page names it: relative to the working folder where it lies below that."""
+def _shown_path(path: Path) -> str:
+    """Return a path as the page names it: relative where it lies below the working folder."""
     relative = os.path.relpath(path)
-    return os.path.abspath(path) if relative.startswith("..") else relative
+    if relative.startswith(".."):
+        return os.path.abspath(path)
+    return relative
 
 
-def _sparks(metrics: pandas.DataFrame) -> dict[str, str]:
-    """Per directory the points of a small curve of validation accuracy, 90 wide and 20 high, all on
-    one scale.
+def _small_curves(metrics: pandas.DataFrame) -> dict[str, str]:
+    """Return the points of a small curve of validation accuracy by directory.
+
+    Each is 90 wide and 20 high, all on one scale.
     """
-    known = metrics[metrics.val_accuracy.notna()]
-    if known.empty:
+    validated = metrics[metrics.val_accuracy.notna()]
+    if validated.empty:
         return {}
-    epochs, values = known.epoch.to_numpy(float), known.val_accuracy.to_numpy(float)
+    epochs = validated.epoch.to_numpy(float)
+    values = validated.val_accuracy.to_numpy(float)
     x = 1 + 88 * (epochs - 1) / max(1.0, epochs.max() - 1)
     y = 18.5 - 17 * (values - values.min()) / (numpy.ptp(values) or 1.0)
-    points = pandas.Series(
-        [f"{a:.0f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True)], known.index
-    )
-    return dict(points.groupby(known.directory, sort=False, observed=True).agg(" ".join))
+    # Plain lists, as pandas is slow where every cell is text.
+    directories = validated.directory.tolist()
+    points: dict[str, list[str]] = {}
+    for directory, right, down in zip(directories, x.tolist(), y.tolist(), strict=True):
+        points.setdefault(directory, []).append(f"{right:.0f},{down:.1f}")
+    return {directory: " ".join(texts) for directory, texts in points.items()}

@@ -17,15 +17,17 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from augean.analysis.comparison import Array
+from augean.analysis.simultaneous import Array
 from augean.store.files import write_atomic
 
-# Okabe and Ito's colours without yellow, which vanishes on white; neighbours differ in lightness
-# too.
+# Okabe and Ito's colours without yellow, which vanishes on white; neighbours differ in lightness.
 COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#D55E00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 """As many rows get a colour and a name; the others of a larger table are drawn in grey."""
-GREY, MUTED = "#C4C8CC", "#57606A"
+GREY = "#C4C8CC"
+"""Of rows without a name."""
+MUTED = "#57606A"
+"""Of frames, scales and what else is no row."""
 SAVED: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},
     "svg": {"metadata": {"Date": None}},
@@ -43,52 +45,77 @@ class Picture(NamedTuple):
     alt: str
 
 
+def look_of(index: int) -> tuple[str, str]:
+    """Return colour and marker of the row at that place; beyond the markers they come again."""
+    return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+
+
 def draw_unnamed(axes: Axes, lines: Sequence[Array]) -> None:
-    """The rows without a name: one object, and pixels even in the SVG, however many they are."""
-    axes.add_collection(
-        LineCollection(lines, colors=GREY, linewidths=0.6, rasterized=True, zorder=1)
-    )
+    """Draw the rows without a name: one object, and pixels even in the SVG, however many."""
+    collection = LineCollection(lines, colors=GREY, linewidths=0.6, rasterized=True, zorder=1)
+    axes.add_collection(collection)
     axes.autoscale_view()
 
 
 def finish_figure(figure: Figure, looks: Looks, dashes: Mapping[str, str]) -> None:
-    """Set margins in inches and a legend below the axes, in a strip that grows with it."""
-    named = looks if len(looks) > 1 else {}
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=5)
-        for colour, marker in named.values()
-    ]
-    handles += [Line2D([], [], color=MUTED, ls=dash) for dash in dashes.values()]
-    labels = [*(shorten_label(row) for row in named), *dashes]
-    width, longest = figure.get_figwidth(), max(map(len, labels), default=1)
-    lines = math.ceil(len(labels) / max(1, int(width * 11 / (longest + 6))))
-    height = figure.get_figheight() + 0.2 * lines
+    """Set margins in inches, and a legend below the axes in a strip that grows with it.
+
+    Args:
+        looks: the named rows; one alone needs no legend.
+        dashes: line styles, by what they stand for.
+    """
+    handles = []
+    labels = []
+    if len(looks) > 1:
+        for row, (colour, marker) in looks.items():
+            handles.append(Line2D([], [], color=colour, marker=marker, markersize=5))
+            labels.append(shorten_label(row))
+    for label, dash in dashes.items():
+        handles.append(Line2D([], [], color=MUTED, ls=dash))
+        labels.append(label)
+    width = figure.get_figwidth()
+    longest = max((len(label) for label in labels), default=1)
+    # About 11 characters of the legend's font fit an inch; six more are the line and its gap.
+    per_line = max(1, int(width * 11 / (longest + 6)))
+    num_lines = math.ceil(len(labels) / per_line)
+    height = figure.get_figheight() + 0.2 * num_lines
     figure.set_figheight(height)
     figure.subplots_adjust(left=0.55 / width, right=1 - 0.15 / width, wspace=0.16)
-    figure.subplots_adjust(bottom=(0.5 + 0.2 * lines) / height, top=1 - 0.32 / height)
+    figure.subplots_adjust(bottom=(0.5 + 0.2 * num_lines) / height, top=1 - 0.32 / height)
     if labels:
-        figure.legend(handles, labels, loc="lower center", ncols=math.ceil(len(labels) / lines))
+        columns = math.ceil(len(labels) / num_lines)
+        figure.legend(handles, labels, loc="lower center", ncols=columns)
 
 
 def shorten_label(label: str) -> str:
-    """A label that fits; a leading underscore would hide it from the legend."""
+    """Return a label that fits; a leading underscore would hide it from the legend."""
     text = " ".join(label.split())
-    text = text if len(text) <= 36 else text[:35] + "…"
-    return f" {text}" if text.startswith("_") else text
+    if len(text) > 36:
+        text = text[:35] + "…"
+    if text.startswith("_"):
+        text = f" {text}"
+    return text
 
 
-def save_figure(figure: Figure, folder: Path, name: str, caption: str, alt: str) -> Picture:
+def save_figure(figure: Figure, folder: Path, *, name: str, caption: str, alt: str) -> Picture:
+    """Write `name`.png and `name`.svg into `folder`."""
     for kind in ("png", "svg"):
         content = io.BytesIO()
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # a letter that the font lacks is drawn as a box
+            # A letter that the font lacks is drawn as a box.
+            warnings.simplefilter("ignore", UserWarning)
             figure.savefig(content, format=kind, **SAVED[kind])
         data = content.getvalue()
-        if kind == "svg":  # a hundredth of a point is enough for a path, and a third smaller
-            data = re.sub(
-                rb'(?<= d=")[^"]+', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), data
-            )
+        if kind == "svg":
+            data = _round_paths(data)
         write_atomic(folder / f"{name}.{kind}", data, sync=False)
-    return Picture(name, caption, alt)
+    return Picture(name=name, caption=caption, alt=alt)
+
+
+def _round_paths(svg: bytes) -> bytes:
+    """Cut coordinates to a hundredth of a point: enough to see, and a third smaller."""
+
+    def shorten(path: re.Match[bytes]) -> bytes:
+        return re.sub(rb"(\.\d\d)\d+", rb"\1", path[0])
+
+    return re.sub(rb'(?<= d=")[^"]+', shorten, svg)

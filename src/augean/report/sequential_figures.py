@@ -1,7 +1,6 @@
-"""Draw the figure of a table that is being settled: each row's interval against the number of
-seeds.
-"""
+"""Draw the figure of a table that is being settled: each row's interval by its number of seeds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,34 +8,58 @@ from matplotlib.ticker import MaxNLocator
 
 from augean.analysis.comparison import Table
 from augean.analysis.sequential import Course, design_of, follow
-from augean.report.plotting import COLOURS, MARKERS, MUTED, Picture, finish_figure, save_figure
+from augean.report.plotting import MARKERS, MUTED, Picture, finish_figure, look_of, save_figure
+
+HIGHEST = 1000.0
+"""Points: a half-width is drawn no longer than this, as an infinite one cannot be drawn."""
 
 
 def draw_settling(table: Table, folder: Path) -> list[Picture]:
-    """The intervals of a settled table's rows, look by look; none for other tables."""
+    """Draw the intervals of a settled table's rows, look by look; nothing for other tables.
+
+    Args:
+        folder: where the files go.
+    """
     record = table.sweep.record
-    courses = (
-        [course for course in follow(record, table.sweep.cells) if course.looks]
-        if record.design
-        else []
-    )
+    if not record.design:
+        return []
+    courses = [course for course in follow(record, table.sweep.cells) if course.looks]
     if not courses:
         return []
     margin = design_of(record).margin
-    figure, looks = Figure(figsize=(5.6, 3.3)), {}
+    caption = (
+        f"Interval of each row's difference to {record.baseline} at every look of the sequential"
+        f" design, up to the one that settled the row. Grey: ±{margin:g}, within which a row is"
+        " equivalent. Bars may leave the figure."
+    )
+    if len(courses) > len(MARKERS):
+        caption += f" The first {len(MARKERS)} of {len(courses)} rows."
+    picture = save_figure(
+        _intervals(courses, margin, f"test accuracy to {record.baseline}, percentage points"),
+        folder,
+        name=f"{record.name}_settling",
+        caption=caption,
+        alt=f"{record.title}: intervals by seeds",
+    )
+    return [picture]
+
+
+def _intervals(courses: Sequence[Course], margin: float, title: str) -> Figure:
+    figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
     axes.axhspan(-margin, margin, color=MUTED, alpha=0.15, linewidth=0)
     axes.axhline(0, color=MUTED, linewidth=0.8)
-    for index, course in enumerate(courses[: len(MARKERS)]):
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index]
+    looks = {}
+    drawn = courses[: len(MARKERS)]
+    for index, course in enumerate(drawn):
+        colour, marker = look_of(index)
         looks[course.row] = (colour, marker)
         # Side by side, so that rows of equal means do not hide each other.
-        places = [n + 0.08 * (index - (len(courses[: len(MARKERS)]) - 1) / 2) for n in course.looks]
-        halves = [min(half, 1e3) for half in course.halves]
+        shift = 0.08 * (index - (len(drawn) - 1) / 2)
         axes.errorbar(
-            places,
+            [n + shift for n in course.looks],
             course.differences,
-            halves,
+            [min(half, HIGHEST) for half in course.halves],
             color=colour,
             marker=marker,
             markersize=4,
@@ -44,43 +67,25 @@ def draw_settling(table: Table, folder: Path) -> list[Picture]:
         )
     axes.set_ylim(*_limits(courses, margin))
     axes.set_xlabel("seeds of the row and of the baseline")
-    axes.set_title(f"test accuracy to {record.baseline}, percentage points")
+    axes.set_title(title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(
-        min(course.looks[0] for course in courses) - 0.5,
-        max(course.looks[-1] for course in courses) + 0.5,
-    )
+    first = min(course.looks[0] for course in courses)
+    last = max(course.looks[-1] for course in courses)
+    axes.set_xlim(first - 0.5, last + 0.5)
     finish_figure(figure, looks, {})
-    over = (
-        f" The first {len(MARKERS)} of {len(courses)} rows." if len(courses) > len(MARKERS) else ""
-    )
-    caption = (
-        f"Interval of each row's difference to {record.baseline} at every look of the sequential"
-        f" design, up to the one that settled the row. Grey: ±{margin:g}, within which a row is"
-        f" equivalent. Bars may leave the figure.{over}"
-    )
-    return [
-        save_figure(
-            figure,
-            folder / "figures",
-            f"{record.name}_settling",
-            caption,
-            f"{record.title}: intervals by seeds",
-        )
-    ]
+    return figure
 
 
-def _limits(courses: list[Course], margin: float) -> tuple[float, float]:
-    """All differences and the last intervals, where they have any: the first ones, of few seeds,
-    may be very wide.
+def _limits(courses: Sequence[Course], margin: float) -> tuple[float, float]:
+    """Return what shows all differences and the last intervals.
+
+    The first intervals, of few seeds, may be very wide: they may leave the figure.
     """
-    values = [
-        -2 * margin,
-        2 * margin,
-        *(value for course in courses for value in course.differences),
-    ]
-    values += [
-        value for course in courses for value in course.difference[1:3] if abs(value) < 100
-    ]  # not NaN either
+    values = [-2 * margin, 2 * margin]
+    for course in courses:
+        values += course.differences
+        for bound in (course.difference.low, course.difference.high):
+            if abs(bound) < 100:  # not NaN either
+                values.append(bound)
     room = 0.05 * (max(values) - min(values))
     return min(values) - room, max(values) + room

@@ -1,17 +1,17 @@
-"""A table's columns, what flaws it and what it lacks, as text and as CSV; the templates set them
-into files.
-"""
+"""A table as text and as CSV: its columns, its facts, its gaps. Templates set them into files."""
 
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import pandas
 
-from augean.analysis.comparison import MARGIN, STATES, Row, Table
+from augean.analysis.comparison import MARGIN, Row, Table
+from augean.store.summary import RunState, RunSummary
 
 __all__ = ["MARGIN"]  # for the caption's template
 FACTS = (
@@ -23,167 +23,210 @@ FACTS = (
     "versions",
     "loop",
 )
+"""What the caption states of the runs, in its order."""
+STATES = tuple(RunState)
+"""In the order of reports."""
+WITHOUT_SCORE = tuple(state for state in RunState if state is not RunState.FINISHED)
+NOT_COMPLETED = tuple(state for state in RunState if not state.is_completed)
 OURS = "ours\u00a0− published"
 
 
-class Column(NamedTuple):
+@dataclass(frozen=True)
+class Column:
+    """A column as people read it; the CSV has the numbers in full."""
+
     heading: str
-    kind: str
-    """text, number, or joined: a number that belongs to the column before it, as an interval to its
-    mean."""
+    kind: Literal["text", "verdict", "number", "joined"]
+    """joined: a number that belongs to the column before it, as an interval to its mean."""
     cells: list[str]
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the column is set flush left."""
+        return self.kind in ("text", "verdict")
 
 
 def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str:
     """A number for reading: "-" where there is none, a true minus sign, never "-0.00"."""
     if value is None or math.isnan(value):
         return "-"
-    rounded = round(value, digits) + 0.0
-    return f"{rounded:{'+' if signed and rounded else ''},.{digits}f}".replace("-", "\u2212")
+    rounded = round(value, digits) + 0.0  # -0.0 becomes 0.0
+    sign = "+" if signed and rounded else ""
+    return f"{rounded:{sign},.{digits}f}".replace("-", "\u2212")
 
 
 def around(half_width: float) -> str:
-    return "-" if math.isnan(half_width) else f"± {number(half_width)}"
+    """A half-width behind its mean; "-" where there is none."""
+    if math.isnan(half_width):
+        return "-"
+    return f"± {number(half_width)}"
 
 
 def percent(fraction: float | None) -> str:
-    return number(None if fraction is None else 100 * fraction)
+    """A fraction as a percentage without its sign."""
+    if fraction is None:
+        return "-"
+    return number(100 * fraction)
 
 
 def seconds(value: float | None) -> str:
-    return number(value, 1 if value is not None and value < 100 else 0)
+    """Seconds, with a decimal where there are less than a hundred."""
+    if value is not None and value < 100:
+        return number(value, 1)
+    return number(value, 0)
 
 
 def columns(table: Table) -> list[Column]:
-    """What the table shows; columns that would be empty are left out."""
-    compared = table.baseline is not None and len(table.rows) > 1
-    cited = any(row.published for row in table.rows)
-    gaps = any(row.states.total() > row.states["finished"] for row in table.rows)
+    """Return what the table shows; columns that would be empty are left out."""
+    rows = table.rows
     key = (table.sweep.record.row_key or "row").removesuffix(".name")
-    shown: list[tuple[bool, str, str, Callable[[Row], str]]] = [
-        (True, key, "text", lambda row: row.label),
-        (True, "n", "number", lambda row: str(row.accuracy.n)),
-        (True, "test, %", "number", lambda row: number(row.accuracy.mean)),
-        (
-            not table.sweep.record.design,
-            "95 % interval",
-            "joined",
-            lambda row: around(row.accuracy.half_width),
-        ),
-        (True, "sd", "number", lambda row: number(row.accuracy.sd)),
-        (
-            compared,
-            f"to {table.baseline}",
-            "number",
-            lambda row: number(row.difference.value, signed=True),
-        ),
-        (
-            compared,
-            "its interval",
-            "joined",
-            lambda row: around((row.difference.high - row.difference.low) / 2),
-        ),
-        (compared, "verdict", "text", lambda row: row.difference.verdict),
-        (True, "validation, %", "number", lambda row: number(row.val_accuracy)),
-        (True, "seconds", "number", lambda row: seconds(row.seconds)),
-        (cited, "published, %", "number", lambda row: number(published(row))),
-        (
-            cited,
-            OURS,
-            "number",
-            lambda row: number(row.accuracy.mean - published(row), signed=True),
-        ),
-        (cited, "published seconds", "number", lambda row: seconds(published(row, "seconds"))),
-        (gaps, "without a score", "text", lambda row: _listed(row.states, STATES[1:])),
+    shown = [
+        Column(key, "text", [row.label for row in rows]),
+        Column("n", "number", [str(row.accuracy.n) for row in rows]),
+        Column("test, %", "number", [number(row.accuracy.mean) for row in rows]),
     ]
+    if not table.sweep.record.design:
+        halves = [around(row.accuracy.half_width) for row in rows]
+        shown.append(Column("95 % interval", "joined", halves))
+    shown.append(Column("sd", "number", [number(row.accuracy.sd) for row in rows]))
+    if table.baseline is not None and len(rows) > 1:
+        shown += _comparison_columns(rows, table.baseline)
+    shown.append(Column("validation, %", "number", [number(row.val_accuracy) for row in rows]))
+    shown.append(Column("seconds", "number", [seconds(row.seconds) for row in rows]))
+    if any(row.published for row in rows):
+        shown += _published_columns(rows)
+    if any(row.states.total() > row.states[RunState.FINISHED] for row in rows):
+        gaps = [_listed(row.states, WITHOUT_SCORE) for row in rows]
+        shown.append(Column("without a score", "text", gaps))
+    return shown
+
+
+def _comparison_columns(rows: Sequence[Row], baseline: str) -> list[Column]:
+    differences = [row.difference for row in rows]
+    values = [number(difference.value, signed=True) for difference in differences]
+    halves = [around((difference.high - difference.low) / 2) for difference in differences]
     return [
-        Column(name, kind, [text(row) for row in table.rows])
-        for wanted, name, kind, text in shown
-        if wanted
+        Column(f"to {baseline}", "number", values),
+        Column("its interval", "joined", halves),
+        Column("verdict", "verdict", [difference.text for difference in differences]),
+    ]
+
+
+def _published_columns(rows: Sequence[Row]) -> list[Column]:
+    gains = [row.accuracy.mean - published(row) for row in rows]
+    return [
+        Column("published, %", "number", [number(published(row)) for row in rows]),
+        Column(OURS, "number", [number(gain, signed=True) for gain in gains]),
+        Column("published seconds", "number", [seconds(published(row, "seconds")) for row in rows]),
     ]
 
 
 def csv(table: Table) -> str:
-    """All numbers of the table in full; an empty cell is a number that does not exist."""
-    lines = [
-        {"row": row.label, "n": row.accuracy.n, "test_accuracy": row.accuracy.mean}
-        | {"half_width_95": row.accuracy.half_width, "sd": row.accuracy.sd}
-        | {
-            f"difference_{key}".removesuffix("_value"): value
-            for key, value in row.difference._asdict().items()
-        }
-        | {
-            "val_accuracy": row.val_accuracy,
-            "seconds": row.seconds,
-            "published_test_accuracy": published(row),
-        }
-        | {
-            "published_difference": row.accuracy.mean - published(row),
-            "published_seconds": published(row, "seconds"),
-        }
-        | {state: row.states[state] for state in STATES}
-        for row in table.rows
-    ]
-    frame = pandas.DataFrame(lines, columns=None if lines else ["row", "n", "test_accuracy"])
+    """Return all numbers of the table in full; an empty cell is a number that does not exist."""
+    lines = [_csv_line(row) for row in table.rows]
+    names = None if lines else ["row", "n", "test_accuracy"]
+    frame = pandas.DataFrame(lines, columns=names)
     return frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
+def _csv_line(row: Row) -> dict[str, Any]:
+    line = {
+        "row": row.label,
+        "n": row.accuracy.n,
+        "test_accuracy": row.accuracy.mean,
+        "half_width_95": row.accuracy.half_width,
+        "sd": row.accuracy.sd,
+        "difference": row.difference.value,
+        "difference_low": row.difference.low,
+        "difference_high": row.difference.high,
+        "difference_p": row.difference.p,
+        "difference_verdict": row.difference.text,
+        "val_accuracy": row.val_accuracy,
+        "seconds": row.seconds,
+        "published_test_accuracy": published(row),
+        "published_difference": row.accuracy.mean - published(row),
+        "published_seconds": published(row, "seconds"),
+    }
+    for state in STATES:
+        line[state] = row.states[state]
+    return line
+
+
 def published(row: Row, key: str = "test_accuracy") -> float:
+    """A number that the sweep file quotes for the row; NaN where it quotes none."""
     return row.published.get(key, math.nan)
 
 
-@lru_cache(
-    maxsize=64
-)  # the table's files, report.md and the page all ask for them, each more than once
-def facts(table: Table) -> dict[str, "Counter[str]"]:
-    """What the caption states of the runs: by config key its values, where known, and how many runs
-    have each.
+# Cached, as the table's files, report.md and the page all ask for them, each more than once.
+@lru_cache(maxsize=64)
+def facts(table: Table) -> dict[str, Counter[str]]:
+    """Return what the caption states of the runs; nothing where no run is finished.
+
+    Returns:
+        By a key of `FACTS` its values, where known, and how many runs have each.
     """
-    found: dict[str, Counter[str]] = {}
-    for run in table.runs:
-        device, sizes = (
-            run.get("device"),
-            [run.get(f"num_{part}") or 0 for part in ("train", "val", "test")],
-        )
-        split = (
-            f" ({sizes[0]:,} + {sizes[1]:,} training and validation images, {sizes[2]:,} test"
-            " images)" * any(sizes)
-        )
-        threads = (
-            f", threads: {run['threads']}"
-            if "threads" in run and str(device).startswith("cpu")
-            else ""
-        )
-        values: list[Any] = [f"{run.get('dataset_title') or ''}{split}"]
-        values += [f"{run.get('trainer.epochs', run.get('epochs'))} epochs"]
-        values += [(size := run.get("trainer.batch_size")) and f"batch size {size}"]
-        values += [device and f"{device}{threads}", run.get("precision")]
-        values += [", ".join(f"{key[9:]} {run[key]}" for key in run if key.startswith("versions."))]
-        for key, value in zip(FACTS, [*values, run.get("loop") or "Augean's"], strict=True):
-            found.setdefault(key, Counter()).update([str(value)] if value else [])
-    return found
+    counts: dict[str, Counter[str]] = {}
+    for summary in table.summaries:
+        for key, text in _run_facts(summary).items():
+            count = counts.setdefault(key, Counter())
+            if text:
+                count[text] += 1
+    return counts
+
+
+def _run_facts(summary: RunSummary) -> dict[str, str]:
+    """Return what one run has for each key of `FACTS`; "" where that is not known."""
+    # A custom loop has config keys of its own, and need not have recorded everything.
+    epochs = summary.config.get("trainer.epochs", summary.epochs)
+    batch_size = summary.config.get("trainer.batch_size")
+    device = summary.device or ""
+    if device.startswith("cpu") and summary.threads is not None:
+        device += f", threads: {summary.threads}"
+    versions = [f"{name} {text}" for name, text in summary.versions.items()]
+    return {
+        "dataset": _dataset_fact(summary),
+        "trainer.epochs": f"{epochs} epochs",
+        "trainer.batch_size": f"batch size {batch_size}" if batch_size else "",
+        "device": device,
+        "trainer.precision": summary.precision or "",
+        "versions": ", ".join(versions),
+        "loop": summary.loop or "Augean's",
+    }
+
+
+def _dataset_fact(summary: RunSummary) -> str:
+    title = summary.dataset_title or ""
+    num_train = summary.num_train or 0
+    num_val = summary.num_val or 0
+    num_test = summary.num_test or 0
+    if not any((num_train, num_val, num_test)):
+        return title
+    return (
+        f"{title} ({num_train:,} + {num_val:,} training and validation images,"
+        f" {num_test:,} test images)"
+    )
 
 
 def warnings(table: Table) -> list[str]:
-    """What a reader must know before comparing the rows; a table that sweeps a key is not blamed
-    for mixing it.
+    """Return what a reader must know before comparing the rows.
+
+    A table that sweeps a key is not blamed for mixing it.
     """
     mixed = []
+    row_key = table.sweep.record.row_key or ""
     for key, values in facts(table).items():
-        if len(values) > 1 and not (table.sweep.record.row_key or "").startswith(key):
-            listed = "; ".join(
-                f"{value} ({runs_text(count)})" for value, count in values.most_common()
-            )
-            mixed.append(f"Mixed {key}: {listed}.")
-    return [*mixed, *table.warnings]
+        if len(values) > 1 and not row_key.startswith(key):
+            listed = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
+            mixed.append(f"Mixed {key}: {'; '.join(listed)}.")
+    return mixed + table.warnings
 
 
 def gap(table: Table) -> str:
-    """What is not finished, such as "1 failed, 2 missing"; "" where nothing is left to do."""
-    return _listed(table.states, STATES[2:])
+    """Return what is not finished, such as "1 failed, 2 missing"; "" where nothing is left."""
+    return _listed(table.states, NOT_COMPLETED)
 
 
-def _listed(states: "Counter[str]", names: tuple[str, ...]) -> str:
+def _listed(states: Counter[RunState], names: Sequence[RunState]) -> str:
     return ", ".join(f"{states[name]} {name}" for name in names if states[name])
 
 
@@ -193,37 +236,7 @@ def anchor(name: str) -> str:
 
 
 def runs_text(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"
-
-
-_TEX_NAMES = {
-    "\\": "backslash",
-    "~": "asciitilde",
-    "^": "asciicircum",
-    "<": "less",
-    ">": "greater",
-    "|": "bar",
-}
-_TEX = {character: f"\\text{name}{{}}" for character, name in _TEX_NAMES.items()}
-_TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-_TEX |= {
-    character: f"{{{character}}}" for character in "[]*"
-}  # after the end of a row these would be its options
-_TEX |= {"±": r"$\pm$", "\u2212": "$-$", "\u00a0": "~", '"': "''"}
-
-
-def line(text: str) -> str:
-    """Text as one line, without control characters: what stands after a break would no longer be
-    text.
-    """
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
-
-
-def tex(text: str) -> str:
-    """Plain text for LaTeX."""
-    return "".join(_TEX.get(character, character) for character in line(text))
-
-
-def markdown(text: str) -> str:
-    """Plain text for a Markdown table or paragraph."""
-    return re.sub(r"([\\`*\[\]|])", r"\\\1", line(text)).replace("<", "&lt;").replace(">", "&gt;")
+    """A number of runs in words."""
+    if count == 1:
+        return "1 run"
+    return f"{count} runs"

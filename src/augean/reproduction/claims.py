@@ -1,45 +1,87 @@
 """What the reference report claims, which rows of which table speak about it, and what they say.
 
-Verdicts are those of `augean.analysis.comparison`; this module translates them: a statement holds,
-is within noise, is wrong, or cannot be said here.
+The comparisons are those of `augean.analysis`. This module says what their verdicts make of a
+statement: it holds, is within noise, is wrong, or cannot be said here.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from enum import StrEnum
+from functools import cache, cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas
 from omegaconf import OmegaConf
 
 from augean.analysis.comparison import MARGIN, Row, Table, compare
-from augean.analysis.load import Contents, Run
-from augean.analysis.sequential import Difference
+from augean.analysis.load import Contents
+from augean.analysis.run import Run
+from augean.analysis.verdict import Difference, Verdict
 from augean.report.tables import number, published
 from augean.store.run_directory import runs_dir
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
-"""The report's own."""
+"""Sweeps of the report's own tables."""
+RIVALS = {"stock": "stock", "as reported": "final", "tuned": "tune_final"}
+"""Sweeps of the final models and of the stock run, by what they are called."""
 LAST_EPOCHS = 10
 """Of the report's 35; of a run with fewer the same share, at least three."""
-VERDICTS = {
-    "more": (("better",), ("worse",)),
-    "less": (("worse",), ("better",)),
-    "not more": (("worse", "equivalent"), ("better",)),
-    "refuted by more": ((), ("better",)),
+Measure = Literal["points", "seconds", "epochs", "loss"]
+UNITS: dict[Measure, str] = {
+    "points": "points",
+    "seconds": "seconds",
+    "epochs": "epochs",
+    "loss": "of loss",
 }
-"""By what is expected of a row: the table's verdicts with which that holds, and those with which it
-is wrong."""
-UNITS = {"points": "points", "seconds": "seconds", "epochs": "epochs", "loss": "of loss"}
+
+
+class Finding(StrEnum):
+    """What the tables make of a statement."""
+
+    HOLDS = "holds"
+    WITHIN_NOISE = "within noise"
+    WRONG = "wrong"
+    CANNOT_BE_SAID = "cannot be said here"
+
+
+class Expectation(NamedTuple):
+    """What a statement expects of a row."""
+
+    holds: frozenset[Verdict]
+    """The row's verdicts with which the statement holds."""
+    wrong: frozenset[Verdict]
+    """Those with which it is wrong."""
+
+
+EXPECTATIONS = {
+    "more": Expectation(
+        holds=frozenset({Verdict.BETTER}),
+        wrong=frozenset({Verdict.WORSE}),
+    ),
+    "less": Expectation(
+        holds=frozenset({Verdict.WORSE}),
+        wrong=frozenset({Verdict.BETTER}),
+    ),
+    "not more": Expectation(
+        holds=frozenset({Verdict.WORSE, Verdict.EQUIVALENT}),
+        wrong=frozenset({Verdict.BETTER}),
+    ),
+    "refuted by more": Expectation(
+        holds=frozenset(),
+        wrong=frozenset({Verdict.BETTER}),
+    ),
+}
+"""By the word that claims.yaml has for it."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One thing that a claim says of a row of a sweep's table; its fields are explained in
-    claims.yaml.
+    """One thing that a claim says of a row of a sweep's table.
+
+    claims.yaml explains the fields.
     """
 
     claim: int
@@ -47,36 +89,47 @@ class Statement:
     sweep: str = ""
     row: str = ""
     expected: str = "more"
-    measure: str = "points"
+    measure: Measure = "points"
     against: str = ""
     unknown: str = ""
 
 
 @cache
 def reported() -> Any:
-    """claims.yaml: statements, and what a full pass consists of."""
+    """Return claims.yaml: statements, and what a full pass consists of."""
     content: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("claims.yaml")))
     return {**content, "statements": [Statement(**item) for item in content["statements"]]}
 
 
 class Judged(NamedTuple):
+    """A statement with what the tables make of it."""
+
     statement: Statement
-    verdict: str
-    """holds, within noise, wrong, or cannot be said here."""
+    finding: Finding
     evidence: str
     """The number that says so."""
 
 
+class Comparison(NamedTuple):
+    """A row beside what the statement compares it with."""
+
+    difference: Difference
+    n: int
+    """The smaller number of values; 0 where one side has none."""
+    other: str
+    """What the row is compared with, in words."""
+
+
 class Swing(NamedTuple):
-    """Of the validation accuracy in a run's last epochs, in points; over the runs of a row."""
+    """How far the validation accuracy moves in the last epochs of a row's runs, in points."""
 
     least: float
-    """Of the distances between lowest and highest epoch."""
+    """Smallest distance of a run between its lowest and its highest epoch."""
     median: float
     most: float
     fall: float
-    """Median of the runs' largest falls from one epoch to the next: what is left of it where
-    accuracy still rises."""
+    """Median of the runs' largest falls from one epoch to the next: what is left of the movement
+    where accuracy still rises."""
 
 
 class Rival(NamedTuple):
@@ -97,187 +150,232 @@ class Evidence:
     tables: Mapping[str, Table]
     """By the name of their sweep file."""
     metrics: pandas.DataFrame
+    """Of all runs, as `load.read_metrics` returns them."""
 
     def judge(self, statement: Statement) -> Judged:
-        """Ask the tables for their verdict and say what that makes of the statement."""
+        """Return what the tables make of the statement."""
         table = self.tables.get(statement.sweep)
-        row = None if table is None else _row(table, statement.row)
+        row = None if table is None else _find_row(table, statement.row)
         if table is None or row is None:
-            target = reported()["sweeps"].get(statement.sweep, {}).get("make")
-            absent = f"{statement.sweep} has no such row" if table else f"not run: make {target}"
-            return Judged(statement, "cannot be said here", statement.unknown or absent)
-        found, n, method = self._compare(statement, table, row)
-        word, (holds, wrong) = (
-            found.verdict.split(",")[0].split(" ")[0],
-            VERDICTS[statement.expected],
-        )
-        # Where every seed diverged there is no mean to compare; that the row does not converge is
-        # plain all the same.
-        lost = (
-            row.diverged
-            and not row.runs
-            and (statement.measure, statement.expected) == ("points", "less")
-        )
-        verdict = "holds" if lost or word in holds else "wrong" if word in wrong else "within noise"
-        if not lost and (n < 2 or word == "-" or (word not in wrong and not holds)):
-            verdict = "cannot be said here"
-        if math.isnan(found.value):
+            reason = statement.unknown or _absence(statement, table)
+            return Judged(statement, Finding.CANNOT_BE_SAID, reason)
+        comparison = self._compare(statement, table, row)
+        finding = _find(statement, row, comparison)
+        if math.isnan(comparison.difference.value):
             states = ", ".join(f"{count} {state}" for state, count in row.states.items())
-            return Judged(statement, verdict, f"{row.label}: {states}; nothing to compare")
-        digits = 4 if statement.measure == "loss" else 2
-        value, *bounds = (
-            number(item, digits, signed=True) for item in (found.value, found.low, found.high)
-        )
-        interval = "no interval" if "-" in bounds else f"{bounds[0]} to {bounds[1]}"
-        text = f"{row.label} against {method}: {value} {UNITS[statement.measure]}"
-        return Judged(
-            statement, verdict, f"{text} ({interval}, n = {n}){_published(statement, table)}"
-        )
+            return Judged(statement, finding, f"{row.label}: {states}; nothing to compare")
+        evidence = _evidence(statement.measure, row, comparison) + _published(statement, table)
+        return Judged(statement=statement, finding=finding, evidence=evidence)
 
-    def _compare(self, statement: Statement, table: Table, row: Row) -> tuple[Difference, int, str]:
-        """The row's difference to what the statement compares it with, the smaller n, and that
-        other's name.
-        """
+    def _compare(self, statement: Statement, table: Table, row: Row) -> Comparison:
+        """Compare the row with the baseline, or with the same row of another table."""
         if statement.against:
             other = self.tables.get(statement.against)
-            base = None if other is None else _row(other, row.label)
-            name, rows = f"the same at one learning rate for all ({statement.against})", [row]
+            base = None if other is None else _find_row(other, row.label)
+            name = f"the same at one learning rate for all ({statement.against})"
+            rows = [row]
         else:
-            base, name, rows = _row(table, str(table.baseline)), str(table.baseline), table.rows
+            base = _find_row(table, str(table.baseline))
+            name = str(table.baseline)
+            rows = [item for item in table.rows if item is not base]
         if base is None:
-            return Difference(), 0, name
-        values = {
-            item.label: self.measured(statement.measure, table, item.runs)
-            for item in rows
-            if item is not base
-        }
-        values["baseline"] = self.measured(statement.measure, table, base.runs)
-        if not values["baseline"] or not values[row.label]:
-            return Difference(), 0, name
-        found = row.difference
-        if statement.against or statement.measure != "points":
-            diverged = {"baseline": len(base.diverged)} | {
-                item.label: len(item.diverged) for item in rows
-            }
-            margin = MARGIN if statement.measure == "points" else 0.0
-            found = compare(
-                values, "baseline", {key: n for key, n in diverged.items() if n}, margin
-            )[0][row.label]
-        return found, min(len(values["baseline"]), len(values[row.label])), name
+            return Comparison(difference=Difference(), n=0, other=name)
+        values = {item.label: self.measured(statement.measure, table, item) for item in rows}
+        values["baseline"] = self.measured(statement.measure, table, base)
+        n = min(len(values["baseline"]), len(values[row.label]))
+        if n == 0:
+            return Comparison(difference=Difference(), n=0, other=name)
+        if statement.measure == "points" and not statement.against:
+            return Comparison(difference=row.difference, n=n, other=name)
+        diverged = {item.label: len(item.diverged) for item in rows}
+        diverged["baseline"] = len(base.diverged)
+        # How much is equivalent is said of accuracies only.
+        margin = MARGIN if statement.measure == "points" else 0.0
+        differences, _ = compare(values, "baseline", diverged, margin)
+        return Comparison(difference=differences[row.label], n=n, other=name)
 
-    def measured(self, measure: str, table: Table, runs: Sequence[Run]) -> list[float]:
-        """One number a run.
+    def measured(self, measure: Measure, table: Table, row: Row) -> list[float]:
+        """Return one number for each finished run of the row.
 
         Points of test accuracy; seconds; epochs to the validation accuracy that every run of the
         table reaches; mean range of the loss along the gradient, over the probed steps.
         """
+        if measure == "points":
+            return row.scores
+        if measure == "seconds":
+            times = [summary.seconds for summary in row.summaries]
+            return [seconds for seconds in times if seconds is not None]
         if measure == "epochs":
             goal = min((curve.max() for curve in self.curves(table.runs)), default=0.0)
-            return [float((curve >= goal).argmax()) + 1 for curve in self.curves(runs)]
-        if measure == "loss":
-            folder = runs_dir(self.contents.outputs)
-            files = [folder / run["directory"] / "probe.csv" for run in runs]
-            losses = [pandas.read_csv(file).groupby("step").loss for file in files if file.exists()]
-            return [float((loss.max() - loss.min()).mean()) for loss in losses]
-        return [
-            run["seconds"] if measure == "seconds" else 100 * run["test_accuracy"] for run in runs
-        ]
+            return [float((curve >= goal).argmax()) + 1 for curve in self.curves(row.runs)]
+        return self._loss_ranges(row.runs)
+
+    def _loss_ranges(self, runs: Iterable[Run]) -> list[float]:
+        ranges = []
+        for run in runs:
+            file = runs_dir(self.contents.outputs) / run.directory / "probe.csv"
+            if file.exists():
+                loss = pandas.read_csv(file).groupby("step").loss
+                ranges.append(float((loss.max() - loss.min()).mean()))
+        return ranges
 
     def curves(self, runs: Iterable[Run]) -> "list[pandas.Series[float]]":
-        """Validation accuracy in percent by epoch, one curve a run."""
-        known = dict(iter(self.metrics.groupby("directory", observed=True).val_accuracy))
-        return [100 * known[run["directory"]] for run in runs if run["directory"] in known]
+        """Return validation accuracy in percent by epoch, one curve a run that has one."""
+        accuracies = self._accuracies
+        return [100 * accuracies[run.directory] for run in runs if run.directory in accuracies]
+
+    @cached_property
+    def _accuracies(self) -> "dict[str, pandas.Series[float]]":
+        """Validation accuracies by epoch, as fractions, by directory."""
+        return dict(iter(self.metrics.groupby("directory", observed=True).val_accuracy))
 
     def swing(self, row: Row) -> Swing:
-        """How far the last epochs of one run lie apart."""
+        """Return how far the last epochs of one run lie apart."""
         curves = self.curves(row.runs) or [pandas.Series([math.nan])]
-        tails = [curve.tail(num_last_epochs(len(curve))) for curve in curves]
-        swings = [float(tail.max() - tail.min()) for tail in tails]
-        falls = [max(0.0, float(-tail.diff().min())) for tail in tails]
-        return Swing(min(swings), median(swings), max(swings), median(falls))
+        swings = []
+        falls = []
+        for curve in curves:
+            tail = curve.tail(num_last_epochs(len(curve)))
+            swings.append(float(tail.max() - tail.min()))
+            falls.append(max(0.0, float(-tail.diff().min())))
+        return Swing(least=min(swings), median=median(swings), most=max(swings), fall=median(falls))
 
     def effects(self) -> list[float]:
-        """The differences to their common baseline that the report's four tables show, in
-        points.
+        """Return the sizes of the differences that the report's four tables show, in points.
+
+        Each is that of a row to the tables' common baseline; the smallest comes first.
         """
         cited = [self.tables[name].sweep.record.reference for name in TABLES if name in self.tables]
-        baseline = next(
-            (rows["leaky_relu"]["test_accuracy"] for rows in cited if "leaky_relu" in rows),
-            math.nan,
-        )
+        baseline = math.nan
+        for rows in cited:
+            if "leaky_relu" in rows:
+                baseline = rows["leaky_relu"]["test_accuracy"]
+                break
         effects = [abs(row["test_accuracy"] - baseline) for rows in cited for row in rows.values()]
         return sorted(effect for effect in effects if effect > 0)
 
     def recipes(self) -> list[tuple[str, float]]:
-        """Settings of the recipe sweep and the root mean square of their distances to the report,
-        the closest first.
+        """Return the settings of the recipe sweep with their distance to the report's numbers.
+
+        The distance is the root mean square over the two optimizers that the report has a number
+        for; settings without both are left out. The closest comes first.
         """
+        if "recipe" not in self.tables:
+            return []
         distances: dict[str, list[float]] = {}
-        for row in self.tables["recipe"].rows if "recipe" in self.tables else ():
-            distances.setdefault(row.label.partition(", ")[2], []).append(
-                row.accuracy.mean - published(row)
-            )
-        rms = {
-            key: math.sqrt(sum(value**2 for value in items) / len(items))
-            for key, items in distances.items()
-        }
-        full = [
-            (key, value)
-            for key, value in rms.items()
-            if len(distances[key]) == 2 and not math.isnan(value)
-        ]
-        return sorted(full, key=lambda item: item[1])
+        for row in self.tables["recipe"].rows:
+            # Labels such as "sgd, 0, never": what follows the optimizer is the setting.
+            setting = row.label.partition(", ")[2]
+            distances.setdefault(setting, []).append(row.accuracy.mean - published(row))
+        complete = []
+        for setting, values in distances.items():
+            distance = math.sqrt(sum(value**2 for value in values) / len(values))
+            if len(values) == 2 and not math.isnan(distance):
+                complete.append((setting, distance))
+        return sorted(complete, key=lambda item: item[1])
 
     def rivals(self) -> list[Rival]:
-        """The final model as reported and as tuned here, and the stock run that both are compared
-        with.
-        """
-        names = {"stock": "stock", "as reported": "final", "tuned": "tune_final"}
-        rows = {
-            key: self.tables[name].rows[:1] for key, name in names.items() if name in self.tables
-        }
-        found = {key: own[0] for key, own in rows.items() if own and own[0].runs}
-        differences = dict.fromkeys(found, Difference())
-        if "stock" in found:
-            scores = {
-                key: [100 * run["test_accuracy"] for run in row.runs] for key, row in found.items()
-            }
-            lost = {key: len(row.diverged) for key, row in found.items() if row.diverged}
-            differences = compare(scores, "stock", lost)[0]
-        time = found["stock"].seconds if "stock" in found else math.nan
-        return [Rival(key, row, differences[key], row.seconds / time) for key, row in found.items()]
+        """Return the stock run, and the final model as reported and as tuned here beside it."""
+        rows = {}
+        for label, sweep in RIVALS.items():
+            table = self.tables.get(sweep)
+            if table is not None and table.rows and table.rows[0].runs:
+                rows[label] = table.rows[0]
+        differences = {label: Difference() for label in rows}
+        time = math.nan
+        if "stock" in rows:
+            scores = {label: row.scores for label, row in rows.items()}
+            diverged = {label: len(row.diverged) for label, row in rows.items()}
+            differences, _ = compare(scores, "stock", diverged)
+            time = rows["stock"].seconds
+        return [
+            Rival(label=label, row=row, difference=differences[label], share=row.seconds / time)
+            for label, row in rows.items()
+        ]
 
 
 def num_last_epochs(epochs: int) -> int:
-    """Of a run of so many epochs, those in which its accuracy has mostly risen; see
-    `LAST_EPOCHS`.
-    """
+    """Return how many of a run's epochs are its end, in which its accuracy has mostly risen."""
     whole: int = reported()["common"]["trainer.epochs"]
     return min(LAST_EPOCHS, max(3, round(LAST_EPOCHS * epochs / whole)))
 
 
-def _row(table: Table, label: str) -> Row | None:
-    if label in ("<", ">"):
-        try:
-            ordered = sorted((float(row.label), row.label) for row in table.rows)
-            place = [name for _, name in ordered].index(str(table.baseline)) + (
-                1 if label == ">" else -1
-            )
-            label = ordered[place][1] if place >= 0 else ""
-        except (ValueError, IndexError):
-            return None
-    return next((row for row in table.rows if row.label == label), None)
+def _find(statement: Statement, row: Row, comparison: Comparison) -> Finding:
+    verdict = comparison.difference.verdict
+    expectation = EXPECTATIONS[statement.expected]
+    # Where every seed diverged there is no mean to compare; that the row does not converge is
+    # plain all the same.
+    never_converges = bool(row.diverged) and not row.runs
+    if never_converges and statement.measure == "points" and statement.expected == "less":
+        return Finding.HOLDS
+    if comparison.n < 2 or verdict is Verdict.NOT_COMPARED:
+        return Finding.CANNOT_BE_SAID
+    if verdict in expectation.holds:
+        return Finding.HOLDS
+    if verdict in expectation.wrong:
+        return Finding.WRONG
+    # What nothing can prove is not within noise either.
+    return Finding.WITHIN_NOISE if expectation.holds else Finding.CANNOT_BE_SAID
+
+
+def _absence(statement: Statement, table: Table | None) -> str:
+    """Return what is missing, and the target that makes it."""
+    if table is not None:
+        return f"{statement.sweep} has no such row"
+    target = reported()["sweeps"].get(statement.sweep, {}).get("make")
+    return f"not run: make {target}"
+
+
+def _evidence(measure: Measure, row: Row, comparison: Comparison) -> str:
+    difference = comparison.difference
+    digits = 4 if measure == "loss" else 2
+    value = number(difference.value, digits, signed=True)
+    interval = "no interval"
+    if not math.isnan(difference.low) and not math.isnan(difference.high):
+        low = number(difference.low, digits, signed=True)
+        high = number(difference.high, digits, signed=True)
+        interval = f"{low} to {high}"
+    text = f"{row.label} against {comparison.other}: {value} {UNITS[measure]}"
+    return f"{text} ({interval}, n = {comparison.n})"
+
+
+def _find_row(table: Table, label: str) -> Row | None:
+    """Return the row of that label; for "<" and ">" the one before or after the baseline."""
+    wanted = _neighbour(table, label) if label in ("<", ">") else label
+    for row in table.rows:
+        if row.label == wanted:
+            return row
+    return None
+
+
+def _neighbour(table: Table, side: str) -> str | None:
+    """Return the label next to the baseline's by number; None where labels are not numbers."""
+    try:
+        labels = sorted((row.label for row in table.rows), key=float)
+        place = labels.index(str(table.baseline))
+    except ValueError:
+        return None
+    place += 1 if side == ">" else -1
+    if place < 0 or place >= len(labels):
+        return None
+    return labels[place]
 
 
 def _published(statement: Statement, table: Table) -> str:
-    """What the report has for the same difference; of widths, for those that stand in the same
-    places.
+    """Return what the report has for the same difference, in words.
+
+    The report's widths are others where the setting is reduced: those in the same places count.
     """
-    key = {"points": "test_accuracy", "seconds": "seconds"}.get(statement.measure)
-    cited, label, base = table.sweep.record.reference, statement.row, str(table.baseline)
+    keys = {"points": "test_accuracy", "seconds": "seconds"}
+    key = keys.get(statement.measure)
+    cited = table.sweep.record.reference
+    label = statement.row
+    base = str(table.baseline)
     if label in ("<", ">") and len(cited) == 3:
         low, base, high = sorted(cited, key=float)
         label = low if label == "<" else high
-    if statement.against or key not in cited.get(label, {}) or key not in cited.get(base, {}):
+    if statement.against or key is None:
+        return ""
+    if key not in cited.get(label, {}) or key not in cited.get(base, {}):
         return ""
     return f"; published {number(cited[label][key] - cited[base][key], signed=True)}"

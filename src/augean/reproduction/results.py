@@ -16,17 +16,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas
+from jinja2 import ChoiceLoader, FileSystemLoader, Template
 
 from augean.analysis.comparison import Row, Table
-from augean.analysis.load import Contents, Run, read_metrics, scan
+from augean.analysis.load import Contents, read_metrics, scan
 from augean.errors import AugeanError
 from augean.report import ReportResult, make_report
-from augean.report.page import environment
+from augean.report.page import text_environment
 from augean.report.tables import number, runs_text
-from augean.reproduction.claims import TABLES, Evidence, num_last_epochs, reported
+from augean.reproduction.claims import RIVALS, TABLES, Evidence, num_last_epochs, reported
 from augean.store.archive import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
+from augean.store.summary import RunState, RunSummary
 
 ARCHIVE = "runs.tar.xz"
 MADE = "<!-- Made by `augean results`; not to be edited. -->"
@@ -50,8 +52,7 @@ end -->."""
 
 
 def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) -> list[str]:
-    """Write the results of an outputs folder, or of an archive that `pack` made, to the folder
-    `target`.
+    """Write the results of an outputs folder, or of an archive that `pack` made, to `target`.
 
     Args:
         target: made anew; what an earlier call made there goes.
@@ -65,39 +66,23 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
         AugeanError: when there are no runs, `target` holds something else, or the results are too
             large to commit.
     """
-    page = target / "README.md"
-    if target.exists() and not (
-        page.is_file() and page.read_text(errors="replace").startswith(MADE)
-    ):
-        raise AugeanError(
-            f"{target}: exists and was not made by `augean results`; remove it or name another"
-            " folder"
-        )
+    _check_target(target)
     with TemporaryDirectory() as temporary:
-        new, outputs = Path(temporary) / "results", Path(temporary) / "outputs"
+        new = Path(temporary) / "results"
+        outputs = Path(temporary) / "outputs"
         new.mkdir()
+        problems = []
         if source.is_dir():
             problems = pack(source, new / ARCHIVE)
-            unpack(
-                new / ARCHIVE, outputs
-            )  # so that the README never says what the archive does not
         else:
-            problems = []
-            unpack(source, outputs)
             shutil.copyfile(source, new / ARCHIVE)
+        # All the rest is made from the archive, so that the README never says what it does not.
+        unpack(new / ARCHIVE, outputs)
         report = make_report(outputs)
         shown = _gather(outputs, report, target.name)
-        shutil.copyfile(report.directory / "runs.csv", new / "runs.csv")
-        for kind, endings in (("tables", "*.csv"), ("figures", "*.png")):
-            (new / kind).mkdir()
-            for path in (report.directory / kind).glob(endings):
-                shutil.copyfile(path, new / kind / path.name)
+        _copy_files(report.directory, new)
         write_atomic(new / "README.md", f"{MADE}\n{render(shown, '.')}\n")
-        if (size := sum(path.stat().st_size for path in new.rglob("*"))) > MOST_BYTES:
-            raise AugeanError(
-                f"the results of {source} have {size:,} bytes, more than {MOST_BYTES:,}: too large"
-                " to commit"
-            )
+        _check_size(new, source)
         try:
             _replace(target, new)
             for document in documents:
@@ -107,9 +92,39 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
     return problems + [f"{problem.path}: {problem.message}" for problem in report.problems]
 
 
+def _check_target(target: Path) -> None:
+    """Refuse to replace a folder that an earlier call did not make."""
+    page = target / "README.md"
+    is_ours = page.is_file() and page.read_text(errors="replace").startswith(MADE)
+    if target.exists() and not is_ours:
+        raise AugeanError(
+            f"{target}: exists and was not made by `augean results`; remove it or name another"
+            " folder"
+        )
+
+
+def _copy_files(report: Path, new: Path) -> None:
+    """Copy what the README links to: runs.csv, the tables' numbers and the figures."""
+    shutil.copyfile(report / "runs.csv", new / "runs.csv")
+    for kind, pattern in (("tables", "*.csv"), ("figures", "*.png")):
+        (new / kind).mkdir()
+        for path in (report / kind).glob(pattern):
+            shutil.copyfile(path, new / kind / path.name)
+
+
+def _check_size(new: Path, source: Path) -> None:
+    size = sum(path.stat().st_size for path in new.rglob("*"))
+    if size > MOST_BYTES:
+        raise AugeanError(
+            f"the results of {source} have {size:,} bytes, more than {MOST_BYTES:,}: too large to"
+            " commit"
+        )
+
+
 def _replace(target: Path, new: Path) -> None:
-    """The old folder, which may hold the only copy of an archive, goes when the new one is
-    whole.
+    """Put the new folder in the place of the old one.
+
+    The old one, which may hold the only copy of an archive, goes when the new one is whole.
     """
     staged = target.with_name(f".{target.name}.new")
     shutil.rmtree(staged, ignore_errors=True)
@@ -119,29 +134,30 @@ def _replace(target: Path, new: Path) -> None:
 
 
 def fill(document: Path, target: Path, shown: dict[str, Any]) -> None:
-    """Set blocks of the results into the places of a document that are marked with the target's
-    name.
-    """
+    """Set blocks of the results into the places of a document that are marked with their name."""
     base = Path(os.path.relpath(target, document.parent)).as_posix()
 
     def block(match: re.Match[str]) -> str:
-        own = match[2] == target.name
-        return f"{match[1]}\n{render(shown, base, match[3])}\n\n{match[4]}" if own else match[0]
+        start, name, block_name, end = match.groups()
+        if name != target.name:
+            return match[0]
+        return f"{start}\n{render(shown, base, block_name)}\n\n{end}"
 
     write_atomic(document, MARKED.sub(block, document.read_text()))
 
 
 def render(shown: dict[str, Any], base: str, block: str | None = None) -> str:
-    """The README, or one of its blocks for a document from which the results lie at `base`.
+    """Return the README, or one of its blocks for a document that sees the results at `base`.
 
     Raises:
         AugeanError: when there is no such block.
     """
-    template = environment().get_template("results.md")
+    template = _template()
     if block is None:
         text = template.render(shown, base=base)
     elif block in template.blocks:
-        text = "".join(template.blocks[block](template.new_context({**shown, "base": base})))
+        context = template.new_context({**shown, "base": base})
+        text = "".join(template.blocks[block](context))
     else:
         raise AugeanError(
             f"the results have no block {block}; they have {', '.join(template.blocks)}"
@@ -149,145 +165,170 @@ def render(shown: dict[str, Any], base: str, block: str | None = None) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
+def _template() -> Template:
+    """Return results.md, which lies beside this file and includes templates of the report."""
+    environment = text_environment()
+    loaders = [environment.loader, FileSystemLoader(Path(__file__).parent)]
+    loader = ChoiceLoader([loader for loader in loaders if loader is not None])
+    return environment.overlay(loader=loader).get_template("results.md")
+
+
 def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
-    """What the template shows."""
+    """Return what the template shows."""
     contents = scan(outputs)
-    metrics = read_metrics(contents, [run["directory"] for run in contents.runs.values()])
+    metrics = read_metrics(contents, contents.runs.values())
     chosen = _choose([table for table, _ in report.sections])
-    evidence, runs = Evidence(contents, chosen, metrics), contents.frame()
+    evidence = Evidence(contents, chosen, metrics)
     judged = [evidence.judge(statement) for statement in reported()["statements"]]
-    common = _common(chosen)
+    sweeps = reported()["sweeps"]
+    missing = {key: sweep["make"] for key, sweep in sweeps.items() if key not in chosen}
+    pictures = {table.sweep.record.name: pictures for table, pictures in report.sections}
     return {
         "name": name,
+        "archive": ARCHIVE,
         "sections": report.sections,
-        "pictures": {table.sweep.record.name: pictures for table, pictures in report.sections},
+        "pictures": pictures,
         "chosen": chosen,
         "tables_shown": [chosen[key] for key in TABLES if key in chosen],
         "evidence": evidence,
         "judged": judged,
-        "verdicts": Counter(item.verdict for item in judged),
-        "common": common,
-        "num_last_epochs": num_last_epochs,
-        "reduced": _reduced(common.runs[0], chosen) if common else [],
-        "official": common is not None and common.runs[0]["dataset.name"] == "cifar10",
-        "facts": {key: _values(runs, key) for key in (*FACTS, *runs.filter(like="versions."))},
-        "states": Counter(run["state"] for run in contents.runs.values()),
-        "hours": float(runs.get("seconds", pandas.Series(dtype=float)).sum()) / 3600,
-        "seeds": _range(
-            [row.accuracy.n for table in chosen.values() for row in table.rows if row.runs]
-        ),
+        "findings": Counter(item.finding for item in judged),
+        "rival_sweeps": RIVALS,
         "unfinished": _unfinished(contents),
-        "missing": {
-            key: sweep["make"] for key, sweep in reported()["sweeps"].items() if key not in chosen
-        },
+        "missing": missing,
         "problems": report.problems,
+        **_setting(contents, chosen),
         "command": _command,
         "num": number,
-        "archive": ARCHIVE,
+        "num_last_epochs": num_last_epochs,
+    }
+
+
+def _setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[str, Any]:
+    """Return what the template says of the runs and of the setting in which they were made."""
+    runs = contents.frame()
+    common = _common(chosen)
+    example = common.summaries[0] if common else None
+    keys = [*FACTS, *runs.filter(like="versions.")]
+    seconds = runs.get("seconds", pandas.Series(dtype=float))
+    seeds = [row.accuracy.n for table in chosen.values() for row in table.rows if row.runs]
+    return {
+        "common": common,
+        "reduced": _reduced(example, chosen) if example else [],
+        "official": example is not None and example.config["dataset.name"] == "cifar10",
+        "facts": {key: _values(runs, key) for key in keys},
+        "states": Counter(run.state for run in contents.runs.values()),
+        "hours": float(seconds.sum()) / 3600,
+        "seeds": _range(seeds),
     }
 
 
 def _choose(tables: Sequence[Table]) -> dict[str, Table]:
-    """For each sweep file the table that speaks for it: of several, the one with most finished
-    runs.
-    """
+    """Return for each sweep file the table that speaks for it: that with most finished runs."""
     chosen: dict[str, Table] = {}
     for table in tables:
         name = table.sweep.record.name.split("--")[0]
-        if name in reported()["sweeps"] and (
-            name not in chosen or len(table.runs) > len(chosen[name].runs)
-        ):
+        if name not in reported()["sweeps"]:
+            continue
+        if name not in chosen or len(table.runs) > len(chosen[name].runs):
             chosen[name] = table
     return chosen
 
 
 def _common(chosen: Mapping[str, Table]) -> Row | None:
-    """The row in the common setting, which Tables 1 to 4 share; None where none of its runs is
-    finished.
+    """Return the row in the common setting, which Tables 1 to 4 share.
+
+    None where none of its runs is finished.
     """
-    rows = [
-        row
-        for key in TABLES
-        if key in chosen
-        for row in chosen[key].rows
-        if row.label == chosen[key].baseline
-    ]
-    return next((row for row in rows if row.runs), None)
+    for key in TABLES:
+        table = chosen.get(key)
+        for row in table.rows if table else []:
+            if table and row.label == table.baseline and row.runs:
+                return row
+    return None
 
 
-def _reduced(run: Run, chosen: Mapping[str, Table]) -> list[str]:
-    """What stands in for the report's setting, in words; empty where nothing does."""
-    theirs, words = (
-        reported(),
-        [f"{run['dataset_title']} in place of CIFAR-10"] * (run["dataset.name"] != "cifar10"),
-    )
-    for key, value in theirs["common"].items():
-        ours = run.get(key, value)  # a loop of one's own need not have the key
-        words += [f"{key.split('.')[-1]} {ours:,} in place of {value:,}"] * (ours != value)
-    widths = (
-        [row.label for row in chosen["table3_width"].rows]
-        if "table3_width" in chosen
-        else theirs["widths"]
-    )
-    if widths != theirs["widths"]:
-        words.append(
-            f"in Table 3 C = {', '.join(widths)} in place of {', '.join(theirs['widths'])}"
-        )
-    for key, sweep in theirs["sweeps"].items():
-        epochs = (
-            {run["trainer.epochs"] for run in chosen[key].runs}
-            if key in chosen and "epochs" in sweep
-            else set()
-        )
-        if epochs - {sweep.get("epochs")}:
+def _reduced(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
+    """Return what stands in for the report's setting, in words; empty where nothing does.
+
+    Args:
+        summary: of a run in the common setting.
+    """
+    content = reported()
+    words = []
+    if summary.config["dataset.name"] != "cifar10":
+        words.append(f"{summary.dataset_title} in place of CIFAR-10")
+    setting = summary.config | {"num_train": summary.num_train}
+    for key, value in content["common"].items():
+        ours = setting.get(key, value)  # a custom loop need not have the key
+        if ours != value:
+            words.append(f"{key.split('.')[-1]} {ours:,} in place of {value:,}")
+    if "table3_width" in chosen:
+        widths = [row.label for row in chosen["table3_width"].rows]
+        if widths != content["widths"]:
             words.append(
-                f"{key}: {' / '.join(map(str, sorted(epochs)))} epochs in place of"
-                f" {sweep['epochs']}"
+                f"in Table 3 C = {', '.join(widths)} in place of {', '.join(content['widths'])}"
             )
+    for key, sweep in content["sweeps"].items():
+        if key not in chosen or "epochs" not in sweep:
+            continue
+        epochs = {run.config["trainer.epochs"] for run in chosen[key].runs}
+        if epochs - {sweep["epochs"]}:
+            listed = " / ".join(str(number) for number in sorted(epochs))
+            words.append(f"{key}: {listed} epochs in place of {sweep['epochs']}")
     return words
 
 
 def _range(numbers: Sequence[int]) -> str:
-    return " to ".join(map(str, sorted({min(numbers, default=0), max(numbers, default=0)})))
+    """Return the smallest and the largest number, such as "3 to 5"; "0" where there are none."""
+    low = min(numbers, default=0)
+    high = max(numbers, default=0)
+    if low == high:
+        return str(low)
+    return f"{low} to {high}"
 
 
 def _values(runs: pandas.DataFrame, key: str) -> str:
-    """All values of a column, the most frequent first, with their numbers of runs where there are
-    several.
+    """Return all values of a column, the most frequent first.
+
+    Where there are several, each has its number of runs.
     """
-    counts = runs[key].dropna().value_counts() if key in runs else pandas.Series(dtype=int)
-    texts = {
-        f"{value:,.0f}" if isinstance(value, float) else str(value): number
-        for value, number in counts.items()
-    }
-    return " / ".join(
-        f"{text} ({runs_text(number)})" if len(texts) > 1 else text
-        for text, number in texts.items()
-    )
+    if key not in runs:
+        return ""
+    counts = {}
+    for value, count in runs[key].dropna().value_counts().items():
+        # A column with gaps holds whole numbers as floats.
+        text = f"{value:,.0f}" if isinstance(value, float) else str(value)
+        counts[text] = count
+    if len(counts) == 1:
+        return next(iter(counts))
+    return " / ".join(f"{text} ({runs_text(count)})" for text, count in counts.items())
 
 
 def _unfinished(contents: Contents) -> list[dict[str, str]]:
-    """Every run that is not finished and why, without the pruned trials of studies: those are as
-    they should be.
+    """Return every run that is not finished and why.
+
+    Pruned trials of studies are left out: those are as they should be.
     """
-    pruned = {
-        job.id for sweep in contents.sweeps for job in sweep.record.trials if job.state == "pruned"
-    }
-    found = []
+    pruned = set()
+    for sweep in contents.sweeps:
+        pruned |= {job.id for job in sweep.record.trials if job.state == "pruned"}
+    unfinished = []
     for key, run in contents.runs.items():
-        note = runs_dir(contents.outputs) / run["directory"] / "failure.txt"
-        why = f"in epoch {run['diverged_epoch']:.0f}" if run["state"] == "diverged" else ""
+        if run.state is RunState.FINISHED or key in pruned:
+            continue
+        why = ""
+        note = runs_dir(contents.outputs) / run.directory / "failure.txt"
         if note.exists():
             why = note.read_text(errors="replace").strip().splitlines()[-1]
-        if run["state"] != "finished" and key not in pruned:
-            found.append({"directory": run["directory"], "state": run["state"], "why": why})
-    return found
+        elif run.summary is not None and run.summary.diverged is not None:
+            why = f"in epoch {run.summary.diverged.epoch}"
+        unfinished.append({"directory": run.directory, "state": run.state, "why": why})
+    return unfinished
 
 
 def _command(command: str) -> str:
-    """Without what names folders and processes of one machine."""
-    return shlex.join(
-        part
-        for part in shlex.split(command)
-        if not re.match(r"runtime\.(?!dataset_title|table)", part)
-    )
+    """Return the command without what names folders and processes of one machine."""
+    machine_only = re.compile(r"runtime\.(?!dataset_title|table)")
+    parts = [part for part in shlex.split(command) if not machine_only.match(part)]
+    return shlex.join(parts)

@@ -1,10 +1,8 @@
 """The address of a run, and its outcome if it is finished already."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from augean.config.instantiate import find_class
 from augean.config.run_id import directory_name, run_id
@@ -12,7 +10,7 @@ from augean.config.schema import Config
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
 from augean.store.run_directory import runs_dir
-from augean.store.summary import read_summary
+from augean.store.summary import RunState, RunSummary, read_summary
 
 
 @dataclass(frozen=True)
@@ -27,20 +25,19 @@ class RunAddress:
 @dataclass(frozen=True)
 class RunOutcome:
     address: RunAddress
-    summary: Mapping[str, Any]
+    summary: RunSummary
     skipped: bool
     """Whether the run was already over when it was asked for."""
 
     @property
     def objective(self) -> float:
-        """What a sweeper may see: the selected validation accuracy, 0 for a diverged run; never a
-        test score.
+        """Return what a sweeper may see: the selected validation accuracy, never a test score.
+
+        A diverged run, or one without a validation split, has 0.
         """
-        return (
-            0.0
-            if self.summary["status"] == "diverged"
-            else float(self.summary["val_accuracy"] or 0.0)
-        )
+        if self.summary.status == RunState.DIVERGED:
+            return 0.0
+        return self.summary.val_accuracy or 0.0
 
 
 def build_source(config: Config) -> Source:
@@ -79,4 +76,4 @@ def find_outcome(address: RunAddress, *, say: bool = False) -> RunOutcome | None
         if say:
             print(f"{error}; the run is made again", file=sys.stderr)
         return None
-    return RunOutcome(address, summary, skipped=True) if summary else None
+    return RunOutcome(address, summary, skipped=True) if summary is not None else None

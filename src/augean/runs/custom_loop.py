@@ -46,7 +46,7 @@ from augean.store.checkpoints import (
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
 from augean.store.run_directory import METRICS, clear_leftovers, runs_dir, write_metrics
-from augean.store.summary import read_summary, write_summary
+from augean.store.summary import Divergence, RunState, RunSummary, parse_entries, write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from augean.version import version
 
@@ -79,7 +79,7 @@ class CustomRun:
         and its digest.
         """
         self.address, self.config, self.loop, self.runtime = address, config, loop, runtime
-        self.summary: Mapping[str, Any] | None = None
+        self.summary: RunSummary | None = None
         self.rows: list[dict[str, Any]] = []
         self.stop: StopSignals | None = None
         self.loggers: Loggers | None = None
@@ -135,7 +135,8 @@ class CustomRun:
         row |= {name: None if value is None else float(value) for name, value in values.items()}
         if not all(math.isfinite(row[name] or 0.0) for name in ("train_loss", "val_loss")):
             last = self.rows[-1]["train_loss"] if self.rows else None
-            self._end("diverged", {"diverged": {"epoch": epoch, "step": None, "last_loss": last}})
+            divergence = Divergence(epoch=epoch, last_loss=last)
+            self._end(RunState.DIVERGED, {"diverged": asdict(divergence)})
             raise Diverged
         _check_fractions(row)
         self.rows.append(row)
@@ -230,9 +231,9 @@ class CustomRun:
         scores |= {"test_accuracy": float(test_accuracy), "selected_epoch": selected}
         if self.loggers is not None:
             self.loggers.log({"epoch": len(self.rows), "test_accuracy": scores["test_accuracy"]})
-        self._end("finished", facts | scores)
+        self._end(RunState.FINISHED, facts | scores)
 
-    def _end(self, status: str, content: Mapping[str, Any]) -> None:
+    def _end(self, status: RunState, content: Mapping[str, Any]) -> None:
         write_metrics(self.address.path, self.rows)
         summary = {"dataset_title": self.runtime.dataset_title, **content, **self._past}
         summary |= {
@@ -248,11 +249,9 @@ class CustomRun:
             "finished": _now(),
         }
         versions = {"augean": version(), "python": platform.python_version()}
-        write_summary(
-            self.address.path, summary | {"host": socket.gethostname(), "versions": versions}
-        )
+        summary |= {"host": socket.gethostname(), "versions": versions}
+        self.summary = write_summary(self.address.path, parse_entries(summary, "run.finish"))
         remove_checkpoints(self.address.path)
-        self.summary = read_summary(self.address.path)
 
     def _seconds(self) -> float:
         return float(self._past["seconds"] + time.perf_counter() - self._start)

@@ -86,27 +86,25 @@ def release(error: BaseException | None) -> None:
 
 def print_outcome(outcome: RunOutcome) -> None:
     """Say where the run is and how it scored."""
-    summary, title = (
-        outcome.summary,
-        "already finished, not trained again" if outcome.skipped else "finished",
-    )
-    if summary["status"] == "diverged":
-        what = summary["diverged"]
-        step = (
-            f", step {what['step']}" if what["step"] else ""
-        )  # none where only the test loss showed it
-        title = f"diverged in epoch {what['epoch']}{step}" + (
-            " (earlier)" if outcome.skipped else ""
-        )
+    summary = outcome.summary
+    title = "finished"
+    if summary.diverged is not None:
+        title = f"diverged in epoch {summary.diverged.epoch}"
+        if summary.diverged.step:
+            title += f", step {summary.diverged.step}"
+        if outcome.skipped:
+            title += " (earlier)"
+    elif outcome.skipped:
+        title = "already finished, not trained again"
     print(f"Run {outcome.address.id} {title}: {outcome.address.path}")
-    if summary["status"] == "finished":
-        val = (
-            f"validation {summary['val_accuracy']:.2%}, "
-            if summary["val_accuracy"] is not None
-            else ""
-        )
-        print(
-            f"  {val}test {summary['test_accuracy']:.2%} with the weights of epoch"
-            f" {summary['selected_epoch']}; {summary['seconds']:.1f} s,"
-            f" {summary['images_per_second']:,.0f} images/s"
-        )
+    if summary.diverged is not None:
+        return
+    scores = []
+    if summary.val_accuracy is not None:
+        scores.append(f"validation {summary.val_accuracy:.2%}")
+    if summary.test_accuracy is not None:
+        scores.append(f"test {summary.test_accuracy:.2%}")
+    print(
+        f"  {', '.join(scores)} with the weights of epoch {summary.selected_epoch};"
+        f" {summary.seconds or 0:.1f} s, {summary.images_per_second or 0:,.0f} images/s"
+    )

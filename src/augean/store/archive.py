@@ -61,13 +61,13 @@ def check_run(path: Path) -> bool:
     summary = read_summary(path)
     if summary is None:
         return False
-    if summary.get("id") != path.name[-10:]:
+    if summary.id != path.name[-10:]:
         raise AugeanError(
-            f"{path}: holds the summary of another run, {summary.get('id')}; remove the folder"
+            f"{path}: holds the summary of another run, {summary.id}; remove the folder"
         )
     for name in DIGESTED_FILES:
         digest = file_sha256(path / name) if (path / name).is_file() else None
-        if digest != (summary.get("files") or {}).get(name) and (digest or name != WEIGHTS):
+        if digest != summary.files.get(name) and (digest or name != WEIGHTS):
             raise AugeanError(
                 f"{path / name}: altered or missing since the run was finished; remove the run's"
                 " folder"
@@ -200,7 +200,7 @@ def _merge_run(staged: Path, target: Path, outputs: Path, over: bool) -> str:
         if not target.exists():
             staged.rename(target)
             return "new"
-        if not over or run_state(outputs, target, identity) in ("finished", "diverged"):
+        if not over or run_state(outputs, target, identity).is_completed:
             return "there already"
         clear_leftovers(target)
         for name in filter(lambda name: (staged / name).exists(), RUN_FILES):  # the summary last

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from augean.errors import AugeanError
 from augean.store.run_directory import runs_dir
-from augean.store.summary import read_summary
+from augean.store.summary import RunState, read_summary
 from augean.store.sweep_record import read_records
 
 BEST = "best:"
@@ -56,10 +56,10 @@ def _best_of(sweep: str, outputs: Path) -> Path:
         summary = read_summary(path)
         if (
             summary is not None
-            and summary["status"] == "finished"
-            and summary.get("val_accuracy") is not None
+            and summary.status == RunState.FINISHED
+            and summary.val_accuracy is not None
         ):
-            scores[path] = summary["val_accuracy"]
+            scores[path] = summary.val_accuracy
     if not scores:
         raise AugeanError(
             f"{BEST}{sweep}: none of its runs is finished with a validation accuracy; name a run"

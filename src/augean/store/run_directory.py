@@ -8,7 +8,7 @@ from typing import Any
 from augean.errors import AugeanError
 from augean.store.files import write_csv
 from augean.store.locks import is_locked
-from augean.store.summary import read_summary
+from augean.store.summary import RunState, read_summary
 
 METRICS = (
     "epoch",
@@ -37,7 +37,7 @@ def read_verified(path: Path, name: str) -> bytes:
     """
     content = (path / name).read_bytes()
     summary = read_summary(path)
-    if summary is not None and hashlib.sha256(content).hexdigest() != summary["files"].get(name):
+    if summary is not None and hashlib.sha256(content).hexdigest() != summary.files.get(name):
         raise AugeanError(
             f"{path / name}: was truncated or altered after the run; without"
             f" {path / 'summary.json'} it is made again"
@@ -45,21 +45,24 @@ def read_verified(path: Path, name: str) -> bytes:
     return content
 
 
-def run_state(outputs: Path, path: Path, identity: str) -> str:
-    """finished, diverged, running, interrupted, failed or missing; a damaged summary reads as
-    interrupted or failed.
+def run_state(outputs: Path, path: Path, identity: str) -> RunState:
+    """Return the state of the run `identity` at `path`.
+
+    A run with a damaged summary is interrupted or failed: it has no result that can be believed.
     """
     try:
         summary = read_summary(path, identity)
     except AugeanError:
         summary = None
     if summary is not None:
-        return str(summary["status"])
+        return summary.status
     if is_locked(outputs, identity):
-        return "running"
+        return RunState.RUNNING
     if (path / "failure.txt").exists():
-        return "failed"
-    return "interrupted" if path.is_dir() else "missing"
+        return RunState.FAILED
+    if path.is_dir():
+        return RunState.INTERRUPTED
+    return RunState.MISSING
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

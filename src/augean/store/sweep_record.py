@@ -16,13 +16,14 @@ from typing import Any
 from augean.errors import AugeanError
 from augean.store.files import content_digest, write_atomic
 from augean.store.run_directory import run_state, runs_dir
+from augean.store.summary import RunState
 
 RECORD_SCHEMA = 1
 NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))")
 """Overrides that change neither a run nor the set of rows, and so make no other sweep."""
 PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
 """Overrides that say where and how a run is executed, not what it is."""
-STATES = ("finished", "diverged", "running", "interrupted", "failed", "missing")
+STATES = tuple(RunState)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from augean.config.validation import flatten_config
 from augean.errors import AugeanError, DeviceError
 from augean.runs.address import find_outcome
 from augean.store.run_directory import runs_dir
-from augean.store.summary import read_summary
+from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import STATES
 from augean.terminal import readable_seconds
 from augean.training.build import build_model, build_optimizer
@@ -128,36 +128,34 @@ def cost_key(flat: Mapping[str, Any]) -> str:
     return repr(sorted((key, value) for key, value in flat.items() if key.startswith(COST)))
 
 
-def finished_runs(outputs: Path, device: str) -> "defaultdict[str, list[Mapping[str, Any]]]":
+def finished_runs(outputs: Path, device: str) -> "defaultdict[str, list[RunSummary]]":
     """Summaries of all finished runs of a device by what they cost."""
-    found: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    found: defaultdict[str, list[RunSummary]] = defaultdict(list)
     for path in runs_dir(outputs).glob("*"):
         try:
             summary = read_summary(path)
         except AugeanError:
             continue
-        if summary and summary["status"] == "finished" and summary["device"] == device:
-            found[cost_key(summary["config"])].append(summary)
+        if summary is None or summary.loop is not None:  # another loop has other costs
+            continue
+        if summary.status == RunState.FINISHED and summary.device == device:
+            found[cost_key(summary.config)].append(summary)
     return found
 
 
-def run_seconds(config: Config, alike: Sequence[Mapping[str, Any]]) -> float | None:
+def run_seconds(config: Config, alike: Sequence[RunSummary]) -> float | None:
     """Seconds of a run by the median cost of an image in runs alike; None where those do not
     tell.
     """
-    images = config.dataset.num_train
-    if images is None:
-        whole = [
-            run["num_train"] + run["num_val"]
-            for run in alike
-            if run["config"].get("dataset.num_train") is None
-        ]
-        if not whole:
-            return None
-        images = whole[0] - config.dataset.num_val
-    if not alike:
+    num_images = config.dataset.num_train
+    costs: list[float] = []
+    for run in alike:
+        if not (run.num_train and run.epochs and run.seconds):
+            continue
+        costs.append(run.seconds / (run.num_train * run.epochs))
+        if num_images is None and run.config.get("dataset.num_train") is None:
+            # Whatever is not held out is trained on.
+            num_images = run.num_train + (run.num_val or 0) - config.dataset.num_val
+    if num_images is None or not costs:
         return None
-    rate: float = statistics.median(
-        run["seconds"] / (run["num_train"] * run["epochs"]) for run in alike
-    )
-    return rate * images * config.trainer.epochs
+    return statistics.median(costs) * num_images * config.trainer.epochs

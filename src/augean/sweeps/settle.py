@@ -12,16 +12,17 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from augean.analysis.run import Run
 from augean.analysis.sequential import Cells, Course, Design, design_of, follow
 from augean.errors import AugeanError
 from augean.store.run_directory import runs_dir
-from augean.store.summary import read_summary
-from augean.store.sweep_record import SweepRecord, identifying_overrides, read_records
+from augean.store.summary import RunState, read_summary
+from augean.store.sweep_record import SweepJob, SweepRecord, identifying_overrides, read_records
 from augean.sweeps.workers import program
 from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep
 
@@ -104,11 +105,13 @@ class Settling:
     def cells(self, record: SweepRecord) -> Cells:
         """The record's jobs, each with the summary of its run."""
         folder = runs_dir(self.outputs)
-        summaries = [(job, read_summary(folder / job.run) or {}) for job in record.jobs]
-        return [
-            (job, {**summary, "state": summary.get("status", "missing")})
-            for job, summary in summaries
-        ]
+        cells: list[tuple[SweepJob, Run]] = []
+        for job in record.jobs:
+            summary = read_summary(folder / job.run)
+            state = RunState.MISSING if summary is None else summary.status
+            run = Run(id=job.id, directory=job.run, state=state, seed=job.seed, summary=summary)
+            cells.append((job, run))
+        return cells
 
     def run(self, *, dry: bool) -> int:
         """Settle the table; with `dry` only say what is undecided. Returns the exit code.
@@ -143,7 +146,7 @@ class Settling:
             cells = self.cells(record)
             courses = follow(record, cells)
             seconds = statistics.median(
-                [run["seconds"] for _, run in cells if run["state"] == "finished"] or [math.nan]
+                _seconds(run for _, run in cells if run.state is RunState.FINISHED) or [math.nan]
             )
             self.show(record, courses, seconds)
             more = {} if dry else self.next_seeds(record, cells, courses, seconds)
@@ -180,7 +183,7 @@ class Settling:
         """
         design, undecided = design_of(record), [course for course in courses if course.open]
         new = {job.id: run for job, run in cells if job.id not in self.before and _over(run)}
-        device = sum(run.get("seconds") or 0.0 for run in new.values())
+        device = sum(_seconds(new.values()))
         clock = time.monotonic() - self.start
         # As many looks at once as keep the workers busy: seeds beyond the look that decides are the
         # price.
@@ -261,8 +264,13 @@ class Settling:
             raise SystemExit(128 + stopped[0] if stopped else code)
 
 
-def _over(run: Mapping[str, Any]) -> bool:
-    return run["state"] in ("finished", "diverged")
+def _over(run: Run) -> bool:
+    return run.state.is_completed
+
+
+def _seconds(runs: Iterable[Run]) -> list[float]:
+    summaries = [run.summary for run in runs if run.summary is not None]
+    return [summary.seconds for summary in summaries if summary.seconds is not None]
 
 
 def _seeds(record: SweepRecord, row: str) -> set[int]:

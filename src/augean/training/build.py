@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from augean.config.instantiate import find_class
+from augean.config.instantiate import check_arguments, find_class
 from augean.config.schema import Config
 from augean.errors import ConfigError
 
@@ -33,23 +33,11 @@ def _construct(key: str, cls: Callable[..., T], **arguments: Any) -> T:
         raise ConfigError(f"{key}: {error}") from error
 
 
-def _check_arguments(key: str, cls: type, arguments: dict[str, Any]) -> None:
-    parameters = inspect.signature(cls).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    for name in arguments:
-        if name not in parameters:
-            raise ConfigError(
-                f"{key}.{name}: {cls.__qualname__} takes no such argument; it takes"
-                f" {', '.join(parameters)}"
-            )
-
-
 def build_activation(config: Config) -> Callable[[], nn.Module]:
     """A factory: each call gives a fresh activation module."""
     node = config.activation
     cls = find_class("activation._target_", node._target_, nn.Module)
-    _check_arguments("activation.arguments", cls, node.arguments)
+    check_arguments("activation.arguments", cls, node.arguments)
     factory = partial(_construct, "activation", cls, **node.arguments)
     factory()
     return factory
@@ -60,9 +48,9 @@ def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
     cls = find_class("model._target_", node._target_, nn.Module)
     arguments = dict(node.arguments)
     if node.stem is not None:
-        _check_arguments("model", cls, {"stem": node.stem})
+        check_arguments("model", cls, ["stem"])
         arguments["stem"] = node.stem
-    _check_arguments("model.arguments", cls, arguments)
+    check_arguments("model.arguments", cls, arguments)
     return cls, arguments
 
 
@@ -97,7 +85,7 @@ def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, A
     arguments: dict[str, Any] = {"lr": node.lr, **node.arguments}
     parameters = inspect.signature(cls).parameters
     if node.momentum is not None:
-        _check_arguments("optimizer", cls, {"momentum": node.momentum})
+        check_arguments("optimizer", cls, ["momentum"])
         arguments["momentum"] = node.momentum
     if "weight_decay" in parameters:
         # Given even when it is 0: AdamW's own default is not.
@@ -106,7 +94,7 @@ def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, A
         raise ConfigError(
             f"regularization.weight_decay={weight_decay}: {cls.__qualname__} takes no weight_decay"
         )
-    _check_arguments("optimizer.arguments", cls, arguments)
+    check_arguments("optimizer.arguments", cls, arguments)
     return cls, arguments
 
 

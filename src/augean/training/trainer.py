@@ -26,7 +26,7 @@ from augean.config.run_id import CORE, SCHEMA
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.datasets.base import Source
-from augean.errors import AugeanError, ConfigError, Pruned
+from augean.errors import ConfigError, Pruned
 from augean.signals import Interrupted, StopSignals
 from augean.store.checkpoints import (
     foreign_checkpoint_error,
@@ -36,7 +36,7 @@ from augean.store.checkpoints import (
 )
 from augean.store.files import write_atomic, write_csv
 from augean.store.run_directory import METRICS, clear_leftovers, write_metrics
-from augean.store.summary import read_summary, write_summary
+from augean.store.summary import Divergence, RunState, RunSummary, write_summary
 from augean.system_errors import explaining_system_errors
 from augean.training.build import build_model, build_optimizer
 from augean.training.data import Data, load_data
@@ -84,7 +84,7 @@ def train(
     path: Path,
     identity: str,
     should_stop: Callable[[int, float | None], bool] | None,
-) -> dict[str, Any]:
+) -> RunSummary:
     """Train or resume one run whose lock is held; returns its summary.
 
     Args:
@@ -177,7 +177,7 @@ class _Session:
         )
         self.threads = config.runtime.threads or torch.get_num_threads()
         self.start = self.last_checkpoint = time.perf_counter()
-        self.diverged: dict[str, Any] | None = None
+        self.diverged: Divergence | None = None
         self.loggers = Loggers(config.runtime, path, flatten_config(config))
         seed_all(config.seed, 0)
         network = build_model(config, len(data.classes)).to(device)
@@ -315,7 +315,9 @@ class _Session:
                 if time.perf_counter() - self.last_checkpoint >= config.runtime.checkpoint_seconds:
                     self.checkpoint()
         except DivergedError as error:
-            self.diverged = {"epoch": error.epoch, "step": error.step, "last_loss": error.last_loss}
+            self.diverged = Divergence(
+                epoch=error.epoch, step=error.step, last_loss=error.last_loss
+            )
             self._record(error.step_losses, error.probes)
             log.info(str(error))
         finally:
@@ -358,7 +360,7 @@ class _Session:
         score = evaluate(self.network, self.data.test, self.config)
         if not math.isfinite(score.loss):
             last = self.progress.rows[-1]
-            self.diverged = {"epoch": last["epoch"], "step": None, "last_loss": last["train_loss"]}
+            self.diverged = Divergence(epoch=last["epoch"], last_loss=last["train_loss"])
             return None
         weights = {
             name: value.cpu().contiguous() for name, value in self.network.state_dict().items()
@@ -373,7 +375,7 @@ class _Session:
         )
         return score
 
-    def finish(self, num_parameters: int) -> dict[str, Any]:
+    def finish(self, num_parameters: int) -> RunSummary:
         """Test, write everything that a finished or diverged run has, the summary last, and drop
         the checkpoints.
         """
@@ -400,54 +402,46 @@ class _Session:
                 }
             )
         cuda = self.device.type == "cuda"
-        write_summary(
-            self.path,
-            {
-                "schema": SCHEMA,
-                "core": CORE,
-                "id": self.identity,
-                "status": "diverged" if self.diverged else "finished",
-                "diverged": self.diverged,
-                "config": flatten_config(config),
-                "dataset_title": config.runtime.dataset_title or config.dataset.name,
-                "num_train": len(data.train),
-                "num_val": len(data.val) if data.val else 0,
-                "num_test": len(data.test),
-                "epochs": len(progress.rows),
-                "selected_epoch": progress.best_epoch,
-                "val_accuracy": selected.get("val_accuracy"),
-                "val_loss": selected.get("val_loss"),
-                "train_accuracy": selected.get("train_accuracy"),
-                "test_accuracy": score.accuracy if score else None,
-                "test_loss": score.loss if score else None,
-                "seconds": self._seconds(),
-                "train_seconds": sum(row["seconds"] for row in progress.rows),
-                "images_per_second": statistics.median(
-                    [row["images_per_second"] for row in progress.rows] or [0.0]
-                ),
-                "peak_memory_mb": (
-                    torch.cuda.max_memory_allocated(self.device) / 2**20 if cuda else None
-                ),
-                "parameters": num_parameters,
-                "device": device_title(self.device),
-                "precision": config.trainer.precision,
-                "threads": self.threads,
-                "versions": {
-                    "augean": version(),
-                    "python": platform.python_version(),
-                    "torch": torch.__version__,
-                    "torchvision": importlib.metadata.version("torchvision"),
-                },
-                "git_commit": git_commit(),
-                "host": socket.gethostname(),
-                "started": progress.started,
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "num_resumes": progress.num_resumes,
-                "note": progress.note,
+        rates = [row["images_per_second"] for row in progress.rows]
+        summary = RunSummary(
+            schema=SCHEMA,
+            core=CORE,
+            id=self.identity,
+            status=RunState.DIVERGED if self.diverged else RunState.FINISHED,
+            diverged=self.diverged,
+            config=flatten_config(config),
+            dataset_title=config.runtime.dataset_title or config.dataset.name,
+            num_train=len(data.train),
+            num_val=len(data.val) if data.val else 0,
+            num_test=len(data.test),
+            epochs=len(progress.rows),
+            selected_epoch=progress.best_epoch,
+            val_accuracy=selected.get("val_accuracy"),
+            val_loss=selected.get("val_loss"),
+            train_accuracy=selected.get("train_accuracy"),
+            test_accuracy=score.accuracy if score else None,
+            test_loss=score.loss if score else None,
+            seconds=self._seconds(),
+            train_seconds=sum(row["seconds"] for row in progress.rows),
+            images_per_second=statistics.median(rates or [0.0]),
+            peak_memory_mb=torch.cuda.max_memory_allocated(self.device) / 2**20 if cuda else None,
+            parameters=num_parameters,
+            device=device_title(self.device),
+            precision=config.trainer.precision,
+            threads=self.threads,
+            versions={
+                "augean": version(),
+                "python": platform.python_version(),
+                "torch": str(torch.__version__),
+                "torchvision": importlib.metadata.version("torchvision"),
             },
+            git_commit=git_commit(),
+            host=socket.gethostname(),
+            started=progress.started,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            num_resumes=progress.num_resumes,
+            note=progress.note,
         )
+        summary = write_summary(self.path, summary)
         remove_checkpoints(self.path)
-        summary = read_summary(self.path)
-        if summary is None:
-            raise AugeanError(f"{self.path}/summary.json vanished while the run ended")
         return summary

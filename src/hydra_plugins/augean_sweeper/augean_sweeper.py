@@ -56,6 +56,7 @@ from augean.runs.address import RunAddress, build_source, find_address, find_out
 from augean.runs.execute import note_failure
 from augean.store.locks import folder_id, is_locked
 from augean.store.run_directory import run_state
+from augean.store.summary import RunState
 from augean.store.sweep_record import (
     NOT_PART,
     SweepJob,
@@ -626,10 +627,10 @@ class AugeanSweeper(Sweeper):
         """
         outcomes = {job.address.id: find_outcome(job.address) for job in jobs}
         diverged = [
-            o for o in outcomes.values() if o is not None and o.summary["status"] == "diverged"
+            o for o in outcomes.values() if o is not None and o.summary.status == RunState.DIVERGED
         ]
         failed = {job.address.id: job for job in jobs if outcomes[job.address.id] is None}
-        states = Counter(
+        states: Counter[str] = Counter(
             run_state(job.address.outputs, job.address.path, id_) for id_, job in failed.items()
         )
         num_finished = len(outcomes) - len(diverged) - len(failed)

@@ -1,0 +1,78 @@
+"""Measure what a device can do at best, and count the work of a training step."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from augean.benchmark.entry import NUM_CLASSES, synchronize
+from augean.config.schema import Config
+from augean.training.build import build_model
+from augean.training.step import Inputs, batch_loss
+
+MATRIX_SIZES = {"cpu": 3072, "cuda": 8192, "mps": 4096}
+"""Rows and columns of the largest matrices that are multiplied, by type of device."""
+MAX_SECONDS = 1.0
+"""Longest time of one matrix product."""
+COPY_BYTES = {"cpu": 2**28, "cuda": 2**32, "mps": 2**30}
+"""Size of the copy, far above what caches hold."""
+
+
+def least_seconds(action: Callable[[], object], device: torch.device, repeats: int = 9) -> float:
+    """Return the shortest time of an action: other work of the machine can only lengthen it."""
+    action()  # warm up
+    seconds = []
+    for _ in range(repeats):
+        synchronize(device)
+        start = time.perf_counter()
+        action()
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations per second of a large square matrix product.
+
+    Multiplications and additions count one each. Sizes grow up to that of `MATRIX_SIZES` and the
+    best one counts. They end earlier where the next product would take more than `MAX_SECONDS`: a
+    processor without bf16 arithmetic may need minutes for one.
+    """
+    largest = MATRIX_SIZES[device.type]
+    best_rate = 0.0
+    size = largest // 16
+    while True:
+        left = torch.randn(size, size, device=device).to(dtype)
+        right = torch.randn(size, size, device=device).to(dtype)
+        seconds = least_seconds(partial(torch.mm, left, right), device)
+        best_rate = max(best_rate, 2 * size**3 / seconds)
+        seconds_of_next = 8 * seconds  # twice the size
+        if size == largest or seconds_of_next > MAX_SECONDS:
+            return best_rate
+        size *= 2
+
+
+def copy_rate(device: torch.device) -> float:
+    """Return the bytes per second of a large copy on the device; those read and written count."""
+    source = torch.zeros(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * len(source) / least_seconds(lambda: target.copy_(source), device)
+
+
+def count_flops(config: Config, device: torch.device) -> int:
+    """Return the operations of one step's forward and backward pass.
+
+    Multiplications and additions count one each.
+    """
+    network = build_model(config, NUM_CLASSES).to(device)
+    batch_size = config.trainer.batch_size
+    size = config.dataset.image_size
+    images = torch.zeros(batch_size, 3, size, size, dtype=torch.uint8, device=device)
+    labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
+    inputs = Inputs(network, config, device)
+    with FlopCounterMode(display=False) as counter:
+        loss, _ = batch_loss(network, images, labels, inputs, config)
+        loss.backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops())

@@ -1,0 +1,134 @@
+"""The measurement of a loop: medians over its processes, and how a table shows them."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from augean.benchmark.entry import LoopResult
+
+FULL_EPOCHS = 35
+FULL_IMAGES = 50_000
+"""Epochs, and images of an epoch, of the run whose wall time is the goal: the report's, on the
+whole training set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One loop on one configuration: medians over repeats, with the fastest and slowest."""
+
+    loop: str
+    at_once: int
+    """Processes that train at the same time; rates and memory are those of all together."""
+    overrides: list[str]
+    images_per_second: float
+    """Median over all epochs but each process's first."""
+    slowest: float
+    """Images per second of the slowest epoch."""
+    fastest: float
+    first_step_seconds: float
+    """From the start of the process to the end of its first step."""
+    wall_seconds: float
+    """From the start of the process to the end of its last epoch."""
+    full_run_seconds: float
+    """Wall time of 35 epochs of 50,000 images: measured where that was the size, else start and
+    rate extrapolated.
+
+    Of runs at once each one's share: the time until the last has ended, by their number."""
+    peak_memory_mb: float
+    """Memory of the device on CUDA, else resident memory of the process, its loader processes not
+    counted."""
+    share_of_matrix_rate: float
+    """Operations of the training, as a fraction of what large matrix products reach."""
+    epochs: int
+    images: int
+    repeats: int
+
+
+def summarize(
+    loop: str,
+    overrides: Sequence[str],
+    results: Sequence[LoopResult],
+    *,
+    images: int,
+    flops_per_image: float,
+    matrix_rate: float,
+    at_once: int = 1,
+) -> Measurement:
+    """Return medians over the results of one loop.
+
+    Args:
+        images: of one epoch of one process.
+        flops_per_image: operations of the training on one image.
+        matrix_rate: operations per second that the device reaches.
+        at_once: processes that each result stands for.
+    """
+    # The first epoch has compilation and graph capture in it.
+    rates = []
+    for result in results:
+        for seconds in result.epoch_seconds[1:]:
+            rates.append(at_once * images / seconds)
+    rate = statistics.median(rates)
+    epochs = len(results[0].epoch_seconds)
+    wall_seconds = statistics.median(result.wall_seconds for result in results)
+    if (epochs, images) == (FULL_EPOCHS, FULL_IMAGES):
+        full_run_seconds = wall_seconds
+    else:
+        start_seconds = _start_seconds(results, epoch_seconds=at_once * images / rate)
+        full_run_seconds = start_seconds + at_once * FULL_EPOCHS * FULL_IMAGES / rate
+    return Measurement(
+        loop=loop,
+        at_once=at_once,
+        overrides=list(overrides),
+        images_per_second=rate,
+        slowest=min(rates),
+        fastest=max(rates),
+        first_step_seconds=statistics.median(result.first_step_seconds for result in results),
+        wall_seconds=wall_seconds,
+        full_run_seconds=full_run_seconds / at_once,
+        peak_memory_mb=statistics.median(result.peak_memory_mb for result in results),
+        share_of_matrix_rate=flops_per_image * rate / matrix_rate,
+        epochs=epochs,
+        images=images,
+        repeats=len(results),
+    )
+
+
+def _start_seconds(results: Sequence[LoopResult], epoch_seconds: float) -> float:
+    """Return the time of a process that is not steady training.
+
+    That is imports, data, compilation, capture, and what the first epoch takes longer than others.
+
+    Args:
+        epoch_seconds: of a steady epoch.
+    """
+    starts = []
+    for result in results:
+        until_second_epoch = result.wall_seconds - sum(result.epoch_seconds[1:])
+        starts.append(until_second_epoch - epoch_seconds)
+    return max(statistics.median(starts), 0.0)
+
+
+def print_table(measurements: Sequence[Measurement]) -> None:
+    """Print one line a measurement, with ratios to the first.
+
+    "4 x core" are four processes at once, with their total rate.
+    """
+    print(
+        f"{'loop':<17}{'images/s (range)':>28}{'ratio':>8}{'of matrix rate':>16}{'first step':>12}"
+        f"{'35 x 50,000':>13}{'ratio':>8}{'memory':>11}"
+    )
+    first = measurements[0]
+    for line in measurements:
+        name = line.loop if line.at_once == 1 else f"{line.at_once} x {line.loop}"
+        rates = f"{line.images_per_second:,.0f} ({line.slowest:,.0f}-{line.fastest:,.0f})"
+        cells = [
+            f"{name:<17}",
+            f"{rates:>28}",
+            f"{line.images_per_second / first.images_per_second:>7.2f}x",
+            f"{line.share_of_matrix_rate:>16.1%}",
+            f"{line.first_step_seconds:>10.1f} s",
+            f"{line.full_run_seconds:>11,.0f} s",
+            f"{first.full_run_seconds / line.full_run_seconds:>7.2f}x",
+            f"{line.peak_memory_mb:>8,.0f} MB",
+        ]
+        print("".join(cells), flush=True)

@@ -1,0 +1,67 @@
+"""`augean report` and `results`: tables, figures and pages from runs."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from augean.cli.parser import Commands, add_command, add_outputs_option
+
+REPORT_EXAMPLES = """
+augean report --outputs outputs                           outputs/report/index.html
+augean report --select optimizer.name=sgd,adam            some of the runs
+"""
+SELECT_HINT = "; it is of all sweeps, and --select <key>=<value> of some runs"
+"""For who gives `augean report` the name of a sweep."""
+
+
+def add_commands(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "report",
+        run_report,
+        summary="tables, figures and a page from an output directory",
+        examples=REPORT_EXAMPLES,
+    )
+    add_outputs_option(parser)
+    parser.add_argument(
+        "--select", help="only runs with these values, such as optimizer.name=sgd,adam"
+    )
+    parser = add_command(
+        commands,
+        "results",
+        run_results,
+        summary="results to commit: the report's claims judged, tables, figures, and the archive"
+        " that they come from",
+    )
+    parser.add_argument(
+        "source", type=Path, help="output directory, or an archive that augean pack made"
+    )
+    parser.add_argument(
+        "--to", type=Path, required=True, help="folder to write, such as results/reduced"
+    )
+    parser.add_argument(
+        "--fill", type=Path, nargs="*", default=[], help="documents with marked places to fill"
+    )
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    """Write the report and print where it is."""
+    from augean.report import make_report
+
+    result = make_report(arguments.outputs, arguments.select)
+    for problem in result.problems:
+        print(f"{problem.path}: {problem.message}", file=sys.stderr)
+    page = result.directory / "index.html"
+    print(f"Report on {result.num_runs} runs, {len(result.sections)} tables: {page}")
+    return result.exit_code
+
+
+def run_results(arguments: argparse.Namespace) -> int:
+    """Write a folder of results; return 2 where something had to be left out."""
+    from augean.reproduction.results import build_results
+
+    problems = build_results(arguments.source, arguments.to, arguments.fill)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"Results: {arguments.to / 'README.md'}")
+    return 2 if problems else 0

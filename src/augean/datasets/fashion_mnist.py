@@ -1,0 +1,156 @@
+"""Fashion-MNIST, from files that are there already or by way of torchvision."""
+
+import gzip
+import hashlib
+import socket
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augean.datasets.base import Images, Source
+from augean.errors import AugeanError, DataError
+
+SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package `dataset-fashion-mnist` puts the files."""
+DOWNLOAD_TIMEOUT_SECONDS = 30.0
+IDX_UINT8 = 8
+"""Type code of unsigned bytes in the third byte of an IDX file."""
+IDX_MAX_BYTES = 64 * 2**20
+"""More than the largest of the four files has, so that a damaged one cannot fill the memory."""
+
+
+class FashionMnist(Source):
+    """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017), 60,000 + 10,000 grey images of 28x28.
+
+    Padded with zeros to 32x32 and repeated over three channels, so that the networks for CIFAR take
+    them. The four files are looked for, compressed or not, in `<root>/FashionMNIST/raw` (where
+    torchvision puts them), in `<root>/fashion-mnist` and in Debian's folder; else torchvision
+    downloads them. The digest is over the decompressed content, so it is the same wherever they
+    come from, and every load checks it.
+    """
+
+    only_size = 32
+    content = "14410854cf7a289477dcfc7df3f8ec24741e281cdcc425ede0d9a748ca630214"
+    """sha256 over the decompressed files, in the order of `files`."""
+    files = (
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    )
+    classes = (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    )
+
+    def digest(self) -> str:
+        return self.content
+
+    def load(self) -> Images:
+        folder = self._find_folder()
+        if folder is None:
+            with self.cache_lock():
+                folder = self._find_folder() or self._download()
+        contents = [self._read(folder, name) for name in self.files]
+        checksum = hashlib.sha256()
+        for content in contents:
+            checksum.update(content)
+        digest = checksum.hexdigest()
+        if digest != self.content:
+            raise DataError(
+                f"{folder}: is not the official Fashion-MNIST (sha256 of the decompressed files is"
+                f" {digest[:12]}, not {self.content[:12]}); remove the files there, so that they"
+                " are downloaded again"
+            )
+        train_images, train_labels, test_images, test_labels = map(parse_idx, contents)
+        return Images(
+            train_images=to_rgb32(train_images),
+            train_labels=train_labels.astype(np.int64),
+            test_images=to_rgb32(test_images),
+            test_labels=test_labels.astype(np.int64),
+            classes=self.classes,
+        )
+
+    def _folders(self) -> list[Path]:
+        return [self.root / "FashionMNIST" / "raw", self.root / "fashion-mnist", SYSTEM_FOLDER]
+
+    def _find_folder(self) -> Path | None:
+        """Return the first folder that holds all four files."""
+        for folder in self._folders():
+            if all(_find_file(folder, name) for name in self.files):
+                return folder
+        return None
+
+    def _read(self, folder: Path, name: str) -> bytes:
+        path = _find_file(folder, name)
+        if path is None:
+            raise DataError(f"{folder / name}: vanished while the data set was read; start again")
+        try:
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                return file.read(IDX_MAX_BYTES)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{path}: cannot be read ({error}); remove it and start again"
+            ) from error
+
+    def _download(self) -> Path:
+        import torchvision
+
+        timeout = socket.getdefaulttimeout()
+        # torchvision sets none, and a firewall that drops packets would hold a run for minutes.
+        socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
+        try:
+            torchvision.datasets.FashionMNIST(self.root, download=True)
+        except AugeanError:
+            raise
+        except Exception as error:  # sockets, archives and torchvision raise whatever they like
+            raise DataError(
+                f"Fashion-MNIST is not in runtime.data={self.root} and cannot be downloaded"
+                f" ({error}): put the four files {self.files[0]}.gz, ... into"
+                f" {self.root / 'fashion-mnist'}, or install Debian's package"
+                " dataset-fashion-mnist"
+            ) from error
+        finally:
+            socket.setdefaulttimeout(timeout)
+        return self.root / "FashionMNIST" / "raw"
+
+
+def _find_file(folder: Path, name: str) -> Path | None:
+    """Return the path of a file, decompressed or not, where it is a regular file."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    return None
+
+
+def parse_idx(content: bytes) -> NDArray[np.uint8]:
+    """Parse an IDX file (LeCun): two zero bytes, type, number of dimensions, sizes, values.
+
+    Raises:
+        DataError: when the content is not one of unsigned bytes.
+    """
+    num_dimensions = content[3] if len(content) > 3 else 0
+    header = 4 + 4 * num_dimensions
+    if content[:3] != bytes((0, 0, IDX_UINT8)) or len(content) < header:
+        raise DataError("Fashion-MNIST: a file is not an IDX file of unsigned bytes")
+    shape = np.frombuffer(content[4:header], dtype=">i4")
+    values = np.frombuffer(content[header:], dtype=np.uint8)
+    if values.size != int(np.prod(shape)):
+        raise DataError(f"Fashion-MNIST: a file has {values.size} values, not {list(shape)}")
+    return values.reshape(shape)
+
+
+def to_rgb32(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pad grey images [N, 28, 28] with zeros to [N, 32, 32, 3] of three equal channels."""
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
+    return np.repeat(padded[..., None], 3, axis=3)

@@ -1,0 +1,104 @@
+"""The files of an image folder in the cache: its index and its decoded images.
+
+Both may be damaged at any time: what cannot be trusted is made again.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augean.datasets.base import cache_error
+
+logger = logging.getLogger(__name__)
+
+
+def read_index(path: Path, fingerprint: str) -> str | None:
+    """Return the content digest that belongs to a fingerprint.
+
+    Args:
+        fingerprint: of the files as they are now.
+
+    Returns:
+        None when the index is missing, damaged or of another state of the files.
+    """
+    try:
+        entry = json.loads(path.read_bytes())
+        digest = entry["digest"]
+        if entry == _index_entry(fingerprint, digest):
+            return str(digest)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def write_index(path: Path, fingerprint: str, digest: str) -> None:
+    """Write the index; call it with the cache lock held.
+
+    Raises:
+        DataError: when the folder cannot be written.
+    """
+    with _written_whole(path) as file:
+        file.write(json.dumps(_index_entry(fingerprint, digest)).encode())
+
+
+def _index_entry(fingerprint: str, digest: str) -> dict[str, str]:
+    """Return a digest, sealed with the state of the files that it belongs to.
+
+    Without the seal a flipped bit in the digest would give runs other ids.
+    """
+    seal = hashlib.sha256(f"{fingerprint} {digest}".encode()).hexdigest()
+    return {"digest": digest, "seal": seal}
+
+
+def read_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np.uint8] | None:
+    """Return decoded images, uint8 of a shape; None when there are none or the file is damaged.
+
+    Args:
+        warn: whether a damaged file is worth a line in the log.
+    """
+    if not path.exists():
+        return None
+    try:
+        # An npz file is a zip archive: reading a member to its end checks its CRC-32, at a third of
+        # a sha256's time.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            images: NDArray[np.uint8] = archive["images"]
+        if images.dtype != np.uint8 or images.shape != shape:
+            raise ValueError(f"{images.dtype}{list(images.shape)} instead of uint8{list(shape)}")
+    except Exception as error:  # it can fail in every way that zipfile and NumPy know
+        if warn:
+            logger.warning("%s is damaged (%s); decoding the images again", path, error)
+        return None
+    return images
+
+
+def write_images(path: Path, images: NDArray[np.uint8]) -> None:
+    """Write decoded images; call it with the cache lock held.
+
+    Raises:
+        DataError: when the folder cannot be written.
+    """
+    with _written_whole(path) as file:
+        np.savez(file, images=images)
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only once it is complete."""
+    # The name is always the same, so that what a killed process leaves is overwritten by the next.
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)  # it may be what fills the disk
+        raise cache_error(path.parent, error) from error

@@ -1,0 +1,74 @@
+"""Count dead units: channels of an activation that are zero on every image of a data set.
+
+A ReLU whose input is negative for all images passes no gradient, so it stays as it is ("dying
+ReLU"). The share of such channels per layer is recorded with the test scores.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+NEGATIVE_INPUTS = (-1.0, -4.0)
+"""An activation that maps one of these to exactly 0 can die: ReLU, ReLU6, Hardswish, ...
+
+Not below: far out GELU rounds to 0 in fp32, though its gradient comes back as its input does.
+"""
+
+
+class DeadUnits:
+    """Which channels of each activation were ever different from zero."""
+
+    def __init__(self) -> None:
+        self.alive: dict[str, Tensor] = {}
+        """Module name to bool [C], on the device of the network."""
+
+    def note(self, name: str, output: Tensor) -> None:
+        """Take note of an output [N, C, ...]."""
+        other_dimensions = [axis for axis in range(output.dim()) if axis != 1]
+        nonzero = output.detach().ne(0).any(dim=other_dimensions)  # [C]
+        before = self.alive.get(name)
+        self.alive[name] = nonzero if before is None else before | nonzero
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of dead channels of each layer, in order of execution, 0 to 1."""
+        return {name: 1 - alive.double().mean().item() for name, alive in self.alive.items()}
+
+
+@contextmanager
+def count_dead_units(network: nn.Module, activation: type[nn.Module]) -> Iterator[DeadUnits]:
+    """Watch the network's activations during one pass over a data set.
+
+    Costs one comparison and one reduction an activation and batch, without waiting for the device.
+
+    Args:
+        network: in evaluation mode.
+        activation: class of the modules to watch.
+    """
+    counter = DeadUnits()
+    handles = []
+    for name, module in network.named_modules():
+        if isinstance(module, activation) and can_be_zero(module):
+
+            def note(_module: nn.Module, _inputs: object, output: Tensor, name: str = name) -> None:
+                counter.note(name, output)
+
+            handles.append(module.register_forward_hook(note))
+    try:
+        yield counter
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def can_be_zero(module: nn.Module) -> bool:
+    """Return whether an activation maps a negative input to exactly 0.
+
+    A module with weights of its own, such as PReLU, is not asked: its inputs have channels.
+    """
+    if next(module.parameters(), None) is not None:
+        return False
+    outputs = module(torch.tensor(NEGATIVE_INPUTS))
+    return bool((outputs == 0).any())

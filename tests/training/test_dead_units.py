@@ -1,0 +1,65 @@
+"""Channels that are zero on every image."""
+
+import pytest
+import torch
+from torch import nn
+
+from augean.training.dead_units import can_be_zero, count_dead_units
+
+
+def make_network(activation: type[nn.Module]) -> nn.Sequential:
+    """Return a network of one hidden layer of four channels, two of them always negative."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), activation(), nn.Flatten(), nn.Linear(16, 2))
+    convolution = network[0]
+    assert isinstance(convolution, nn.Conv2d)
+    with torch.no_grad():
+        convolution.weight.fill_(0.1)
+        convolution.bias.copy_(torch.tensor([0.0, -1e3, 0.5, -1e3]))
+    return network.eval()
+
+
+def test_channels_that_are_never_above_zero_count_as_dead() -> None:
+    network = make_network(nn.ReLU)
+    images = torch.rand(6, 3, 2, 2)
+    with count_dead_units(network, nn.ReLU) as dead_units:
+        network(images[:3])
+        network(images[3:])
+    assert dead_units.shares() == {"1": 0.5}
+
+
+def test_a_channel_that_is_alive_on_one_image_is_not_dead() -> None:
+    network = make_network(nn.ReLU)
+    images = torch.rand(6, 3, 2, 2)
+    images[5] = 1e5
+    with count_dead_units(network, nn.ReLU) as dead_units:
+        network(images[:3])
+        network(images[3:])
+    assert dead_units.shares() == {"1": 0.0}
+
+
+def test_nothing_is_watched_afterwards_and_outputs_are_the_same() -> None:
+    network = make_network(nn.ReLU)
+    images = torch.rand(6, 3, 2, 2)
+    expected = network(images)
+    with count_dead_units(network, nn.ReLU) as dead_units:
+        assert torch.equal(network(images), expected)
+    shares = dead_units.shares()
+    network(images + 1e5)
+    assert dead_units.shares() == shares
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"),
+    [
+        (nn.ReLU(), True),
+        (nn.ReLU6(), True),
+        (nn.Hardswish(), True),
+        (nn.LeakyReLU(0.01), False),
+        (nn.ELU(), False),
+        (nn.GELU(), False),
+        (nn.SiLU(), False),
+        (nn.PReLU(4), False),
+    ],
+)
+def test_only_activations_with_zeros_can_die(activation: nn.Module, expected: bool) -> None:
+    assert can_be_zero(activation) is expected
