@@ -21,15 +21,13 @@ import tempfile
 from pathlib import Path
 
 import optuna
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution
 
+from augean.config.sweeper_schema import PRUNERS
 from augean.report import load_metrics, load_runs
 from augean.sweeps.job import TRIAL
 from augean.sweeps.study import Study, StudySetup
 from augean.sweeps.trial import TrialReporter
-from hydra_plugins.augean_sweeper import augean_sweeper  # noqa: F401  stores the pruners
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "benchmarks" / "results" / "learning_curves.csv"
@@ -52,8 +50,6 @@ SETTING = (
     "schedule=constant",
     "augmentation=none",
 )
-PRUNERS = ("none", "median", "percentile", "halving", "hyperband")
-"""Options of hydra/sweeper/pruner, with the values that they have there."""
 Curves = dict[tuple[str, ...], list[float]]
 """By point in the order of `SPACE`: validation accuracy after each epoch; shorter where the run
 diverged."""
@@ -131,9 +127,7 @@ def replay(
             direction="maximize",
             base={},
             num_trials=10**6,
-            pruner=OmegaConf.to_container(
-                ConfigStore.instance().load(f"hydra/sweeper/pruner/{pruner}.yaml").node
-            ),
+            pruner=PRUNERS[pruner],
             max_failures=0,
         )
         # The sweeper's shift of the seed, from a start of each study's own.
@@ -210,7 +204,8 @@ def main() -> None:
         f" {arguments.studies} studies each"
     )
     for budget in budgets:
-        cells = [("none", budget), ("none", 2 * budget), *((name, budget) for name in PRUNERS[1:])]
+        cells = [("none", budget), ("none", 2 * budget)]
+        cells += [(name, budget) for name in PRUNERS if name != "none"]
         texts = [
             f"{name}@{epochs} {statistics.median(regrets[name, epochs]):.2%}"
             for name, epochs in cells

@@ -35,7 +35,9 @@ WITHOUT = {
     "reproduction.results": {"torch", "hydra"},
     "sweeps.slurm": {"torch", "hydra", "pandas", "submitit"},
     "cli.main": {"torch", "hydra", "pandas", "omegaconf", "yaml", "numpy"},
-    "hydra_main": {"torch", "pandas", "optuna"},
+    "sweeps.hydra_plugin": {"torch", "pandas", "optuna"},
+    "sweeps.settle": {"torch", "pandas", "optuna"},
+    "hydra_main": {"torch", "pandas", "optuna", "augean.sweeps"},
 }
 """Packages that a module must not load, even indirectly."""
 

@@ -4,6 +4,7 @@
 
 import os
 import sys
+from argparse import Namespace
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,10 +15,10 @@ from augean.config.command_line import check_command_line
 from augean.config.compose import register
 from augean.config.override_errors import explain_error
 from augean.config.paths import config_dir
+from augean.config.sweeper_options import check_sweeper
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError, UsageError
 from augean.runs.execute import execute, print_outcome
-from augean.sweeps.job import run_job
 from augean.terminal import exit_on_closed_pipe
 
 TRUSTED = ("hydra.*", "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
@@ -26,8 +27,13 @@ function."""
 
 
 def task(raw: DictConfig) -> float:
-    """What Hydra runs: a single command, or a sweep's job that a launcher has brought elsewhere."""
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    """Run a single command, or a sweep's job that a launcher has brought elsewhere."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        from augean.sweeps.job import run_job
+
+        # A sweep file may choose a sweeper of Hydra's, which knows nothing of records.
+        check_sweeper(hydra_config.runtime.choices["hydra/sweeper"])
         return run_job(parse_config(raw))
     try:
         config = parse_config(raw)
@@ -53,7 +59,12 @@ def main() -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     try:
-        register(check_command_line(sys.argv[1:]).config_name)
+        options = check_command_line(sys.argv[1:])
+        register(options.config_name)
+        if _may_be_sweep(options):
+            from augean.sweeps.hydra_plugin import register_sweeper
+
+            register_sweeper()
         hydra.main(str(config_dir()), "config", execution_whitelist=TRUSTED)(task)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -71,9 +82,19 @@ def main() -> None:
         sys.stdout.flush()
 
 
+def _may_be_sweep(options: Namespace) -> bool:
+    """Return whether Hydra may need the sweeper, which a single run does without.
+
+    Hydra has its mode from the options, from the sweep file or from `hydra.mode=MULTIRUN`.
+    """
+    names_file = options.config_name not in (None, "config")
+    sets_mode = any(word.lstrip("+").startswith("hydra.mode") for word in options.overrides)
+    return options.multirun or names_file or sets_mode
+
+
 def _in_task(error: BaseException) -> bool:
-    """Whether an exception comes out of a run, where it is a fault of the program and wants its
-    traceback.
+    """Return whether an exception comes out of a run, where it is a fault of the program and wants
+    its traceback.
     """
     traceback = error.__traceback__
     while traceback is not None:

@@ -13,10 +13,10 @@ from augean.config.labels import row_label
 from augean.config.schema import TableConfig
 from augean.config.validation import flatten_config, parse_config
 from augean.runs.address import build_source
+from augean.sweeps.points import expand
 from augean.training.build import build_activation, build_model, build_optimizer
 from augean.training.model_summary import describe_model
 from conftest import ROOT
-from hydra_plugins.augean_sweeper.augean_sweeper import expand
 
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 

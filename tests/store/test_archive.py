@@ -1,12 +1,11 @@
 """Runs travel without their weights and count as finished; merging never harms what is there."""
 
-import io
 import json
 import os
 import shutil
 import tarfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,32 +16,16 @@ from augean.errors import AugeanError
 from augean.report import load_runs, make_report
 from augean.runs.address import find_address, find_outcome
 from augean.runs.execute import execute
-from augean.store.archive import RUN_FILES, pack, unpack
+from augean.store.archive import pack, unpack
+from augean.store.archive_members import RUN_FILES, Limits
 from augean.store.checkpoints import save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from augean.sweeps.journal import Journal
+from fake_archives import read_archive, write_archive
 from fake_runs import contents, sign, write_examples, write_record, write_run
-
-
-def write_archive(path: Path, files: Mapping[str, bytes]) -> Path:
-    with tarfile.open(path, "w:xz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return path
-
-
-def read_archive(path: Path) -> dict[str, bytes]:
-    with tarfile.open(path) as tar:
-        return {
-            member.name: file.read()
-            for member in tar
-            if (file := tar.extractfile(member)) is not None
-        }
 
 
 @pytest.fixture
@@ -191,26 +174,22 @@ def test_a_foreign_name_is_refused_and_nothing_is_written(
 
 
 def test_a_file_too_large_for_memory_is_refused_before_it_is_unpacked(
-    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packed: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("augean.store.archive.MAX_BYTES", 2**20)
     name = "sweeps/evil.json"
     archive = write_archive(
         tmp_path / "evil.tar.xz", {**read_archive(packed), name: b" " * (2**20 + 1)}
     )
     with pytest.raises(AugeanError, match=r"sweeps/evil\.json has 1 MiB; not unpacked"):
-        unpack(archive, tmp_path / "target")
+        unpack(archive, tmp_path / "target", Limits(member_bytes=2**20))
     assert contents(tmp_path / "target") == {}
 
 
-def test_what_unpack_would_refuse_is_left_out_with_its_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("augean.store.archive.MAX_BYTES", 2**20)
+def test_what_unpack_would_refuse_is_left_out_with_its_reason(tmp_path: Path) -> None:
     study(tmp_path / "here", [], "small", b" " * 2**20)
     study(tmp_path / "here", [], "large", b" " * (2**20 + 1))
     study(tmp_path / "here", [], "bad\nname", b" ")
-    left_out = pack(tmp_path / "here", tmp_path / "a.tar.xz")
+    left_out = pack(tmp_path / "here", tmp_path / "a.tar.xz", Limits(member_bytes=2**20))
     names = {name for name in read_archive(tmp_path / "a.tar.xz") if name.startswith("studies/")}
     assert names == {"studies/small.journal"}
     assert any(

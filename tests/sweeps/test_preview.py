@@ -13,11 +13,12 @@ import pytest
 from augean.config.compose import compose
 from augean.errors import AugeanError
 from augean.runs.execute import execute
+from augean.sweeps.plan import plan_file
 from augean.sweeps.preview import preview
+from augean.sweeps.sampler import spanning_points
 from augean.terminal import readable_seconds
 from commands import Done, augean
 from conftest import ROOT, TINY
-from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep, spanning_points
 
 
 def status(outputs: Path, *arguments: str) -> Done:
@@ -129,7 +130,7 @@ def test_a_preview_names_the_row_that_is_wrong(
 
 
 def test_a_studys_preview_sees_every_choice_and_both_ends_of_every_range(tmp_path: Path) -> None:
-    plan = plan_sweep("tune_final", ["experiment=demo"])
+    plan = plan_file("tune_final", ["experiment=demo"])
     points: list[dict[str, Any]] = spanning_points(plan.space)
     assert {point["activation"] for point in points} == {
         "relu",

@@ -28,7 +28,7 @@ from augean.cli.main import main
 from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.sweep_record import SweepRecord, read_records
-from augean.sweeps.settle import Settling, read_budget
+from augean.sweeps.settle import Budget, Look, Settling, Unit, read_budget
 from conftest import ROOT, TINY
 from fake_runs import write_record, write_run
 from waiting import wait_for
@@ -297,11 +297,13 @@ def written(folder: Path, scores: dict[str, list[float]], **design: Any) -> Sett
 
 def asks(settling: Settling, budget: str | None = None, workers: int = 1) -> dict[str, int]:
     """What the next round asks for."""
-    settling.limit, settling.workers = read_budget(budget), workers
-    record = settling.find()
+    settling.budget = read_budget(budget)
+    settling.num_workers = workers
+    record = settling.find_record()
     assert record is not None
-    cells = settling.cells(record)
-    return settling.next_seeds(record, cells, follow(record, cells), 40.0)
+    cells = settling.read_cells(record)
+    look = Look(cells=cells, courses=follow(record, cells), seconds=40.0)
+    return settling.next_seeds(record, look)
 
 
 def test_only_undecided_rows_and_the_baseline_get_seeds_and_the_budget_is_kept(
@@ -327,16 +329,16 @@ def test_at_the_most_seeds_a_row_stays_undecided(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "limit"),
+    ("text", "amount", "unit"),
     [
-        ("30runs", (30, "runs")),
-        ("1.5h", (5400, "s")),
-        ("2 gpuh", (7200, "gpuh")),
-        ("9min", (540, "s")),
+        ("30runs", 30, "runs"),
+        ("1.5h", 5400, "s"),
+        ("2 gpuh", 7200, "gpuh"),
+        ("9min", 540, "s"),
     ],
 )
-def test_budgets(text: str, limit: tuple[float, str]) -> None:
-    assert read_budget(text) == limit
+def test_budgets(text: str, amount: float, unit: Unit) -> None:
+    assert read_budget(text) == Budget(amount=amount, unit=unit)
 
 
 def test_a_budget_that_is_not_understood_is_refused() -> None:

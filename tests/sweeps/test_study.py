@@ -23,11 +23,12 @@ from omegaconf import OmegaConf
 from augean.errors import AugeanError, RunLocked
 from augean.store.run_directory import run_state
 from augean.store.sweep_record import SweepRecord, read_records
+from augean.sweeps.sampler import make_sampler
 from augean.sweeps.storage import open_storage
 from augean.sweeps.study import RUN, Study, StudySetup
+from augean.sweeps.workers import command_line
 from commands import augean, train, train_command
 from conftest import ROOT, TINY
-from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, command_line
 from waiting import wait_for
 
 SPACE = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "activation=relu,elu"]
@@ -110,11 +111,12 @@ def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
 def test_every_sampler_of_the_plugin_asks_for_trials(tmp_path: Path, sampler: str) -> None:
     importlib.import_module("hydra_plugins.hydra_optuna_sweeper.config")  # stores the samplers
     node = ConfigStore.instance().load(f"hydra/sweeper/sampler/{sampler}.yaml").node
-    sweeper = AugeanSweeper(sampler=OmegaConf.create(node))
+    options = OmegaConf.to_container(OmegaConf.create(node))
+    assert isinstance(options, dict)
     numbers = optuna.distributions.FloatDistribution(0, 1, step=0.5 if sampler == "grid" else None)
     space = {"x": numbers, "y": optuna.distributions.CategoricalDistribution(("a", "b"))}
     setup = StudySetup("mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0)
-    study = Study(setup, tmp_path, partial(sweeper._make_sampler, space))
+    study = Study(setup, tmp_path, partial(make_sampler, options, space))
     with study.working():
         for number in range(4):
             trial = study.next()

@@ -6,19 +6,21 @@ import re
 import signal
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 
 from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.errors import AugeanError
 from augean.store.sweep_record import SweepRecord, read_records
+from augean.sweeps.composition import Composition, without_hydra
+from augean.sweeps.plan import plan_file
+from augean.sweeps.points import expand
 from commands import augean, train, train_command
 from conftest import ROOT, TINY
-from hydra_plugins.augean_sweeper.augean_sweeper import AugeanSweeper, expand, plan_sweep
 from waiting import wait_for
 
 # A sweep file fixes nothing but its axes, so that the tiny setting can be given on the command
@@ -346,24 +348,22 @@ def test_a_continuous_space_is_no_grid() -> None:
 def test_jobs_that_share_a_composition_have_the_config_that_hydra_would_compose(
     monkeypatch: pytest.MonkeyPatch, name: str, overrides: list[str]
 ) -> None:
-    quick, checked = AugeanSweeper._compose, []
+    quick, checked = Composition.compose, []
 
-    def compose_both(self: AugeanSweeper, point: tuple[str, ...]) -> Config:
+    def compose_both(self: Composition, point: Sequence[str]) -> Config:
         config = quick(self, point)
-        whole = self.context.config_loader.load_sweep_config(self.master, list(point))
-        assert config == parse_config(
-            OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
-        )
+        whole = self.loader.load_sweep_config(self.master, list(point))
+        assert config == parse_config(without_hydra(whole))
         checked.append(point)
         return config
 
-    monkeypatch.setattr(AugeanSweeper, "_compose", compose_both)
-    assert len(plan_sweep(name, overrides).jobs) == len(checked) >= 4
+    monkeypatch.setattr(Composition, "compose", compose_both)
+    assert len(plan_file(name, overrides).jobs) == len(checked) >= 4
 
 
 def test_a_sweep_over_an_added_key_is_named_by_the_key_alone() -> None:
     for more in ([], ["hydra.sweeper.n_trials=2"]):
-        plan = plan_sweep(
+        plan = plan_file(
             "config", ["dataset=digits", "++optimizer.arguments.dampening=0.0,0.1", *more]
         )
         assert plan.record.name.startswith("optimizer.arguments.dampening--")

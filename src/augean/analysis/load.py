@@ -233,7 +233,6 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             has a design that cannot be judged.
     """
     design_of(record)
-    row_key = None if record.row_key is None else str(record.row_key)
     cells = []
     for job in record.jobs:
         if job.trial is not None:  # trials are not rows
@@ -243,8 +242,8 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
         # Without a summary, the record knows more of the run than its directory does.
         if run.seed is None:
             run.seed = own.seed
-            if row_key is not None:
-                run.recorded_config = {row_key: own.row}
+            if len(record.row_keys) == 1:
+                run.recorded_config = {record.row_keys[0]: own.row}
         cells.append((own, run))
     reference = {}
     for row, numbers in record.reference.items():
@@ -253,7 +252,6 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
         record,
         title=str(record.title),
         command=str(record.command),
-        row_key=row_key,
         baseline=None if record.baseline is None else row_label(record.baseline),
         reference=reference,
     )

@@ -134,16 +134,16 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
     from augean.terminal import coloured
 
     states = record.states(outputs)
-    num_completed = states[RunState.FINISHED] + states[RunState.DIVERGED]
-    is_complete = num_completed == sum(states.values())
-    parts = [coloured(f"{states[state]} {state}", state) for state in RunState if states[state]]
+    present = [state for state in RunState if states[state]]
+    is_complete = all(state.is_completed for state in present)
+    parts = [coloured(f"{states[state]} {state}", state) for state in present]
     # The runs of trials are not among the states: a pruned one is interrupted, and yet done.
     if record.kind == "study":
         completed = [job for job in record.trials if job.state in ("complete", "pruned")]
-        scores = [job.score for job in record.trials if job.score is not None]
         progress = f"{len(completed)} of {record.num_trials} trials done"
-        if scores:
-            progress += f", best {max(scores):.2%}"
+        best = record.best_trial()
+        if best is not None:
+            progress += f", best {best.score:.2%}"
         parts.insert(0, progress)
         is_complete &= len(completed) >= (record.num_trials or 0)
     print(f"{record.name} ({record.title}): {', '.join(parts)}")

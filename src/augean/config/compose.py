@@ -6,6 +6,7 @@ from pathlib import Path
 import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -13,12 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 from augean.config.override_errors import explain_error
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.schema import Config
+from augean.config.sweeper_schema import PRUNERS, SWEEPERS
 from augean.config.validation import parse_config
 from augean.errors import ConfigError
 
 
 def register(sweep: str | None = None) -> None:
-    """Register `augean` with Hydra: the schema and the Hydra settings.
+    """Register `augean` with Hydra: the schema and the Hydra settings; and the options of sweepers.
 
     conf/config.yaml and the config of every run directory begin with it.
 
@@ -26,7 +28,13 @@ def register(sweep: str | None = None) -> None:
         sweep: name of one of Augean's own sweep files, which then needs no `-cd`; a file of that
             name in a folder that `-cd` gives wins.
     """
+    # Hydra's plugins store their own options first: `hydra/sweeper: optuna` is to be ours.
+    Plugins.instance()
     store = ConfigStore.instance()
+    for option, schema in SWEEPERS.items():
+        store.store(group="hydra/sweeper", name=option, node=schema, replace=True)
+    for option, node in PRUNERS.items():
+        store.store(group="hydra/sweeper/pruner", name=option, node=node, replace=True)
     if sweep in yaml_names(sweeps_dir()):
         store.store(name=sweep, node=OmegaConf.load(sweeps_dir() / f"{sweep}.yaml"), replace=True)
     store.store(name="augean_schema", node=Config, replace=True)

@@ -79,7 +79,7 @@ def seconds(value: float | None) -> str:
 def columns(table: Table) -> list[Column]:
     """Return what the table shows; columns that would be empty are left out."""
     rows = table.rows
-    key = (table.sweep.record.row_key or "row").removesuffix(".name")
+    key = ", ".join(table.sweep.record.row_keys).removesuffix(".name") or "row"
     shown = [
         Column(key, "text", [row.label for row in rows]),
         Column("n", "number", [str(row.accuracy.n) for row in rows]),
@@ -213,9 +213,10 @@ def warnings(table: Table) -> list[str]:
     A table that sweeps a key is not blamed for mixing it.
     """
     mixed = []
-    row_key = table.sweep.record.row_key or ""
+    row_keys = table.sweep.record.row_keys
     for key, values in facts(table).items():
-        if len(values) > 1 and not row_key.startswith(key):
+        is_swept = any(row_key.startswith(key) for row_key in row_keys)
+        if len(values) > 1 and not is_swept:
             listed = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
             mixed.append(f"Mixed {key}: {'; '.join(listed)}.")
     return mixed + table.warnings

@@ -74,10 +74,11 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
         problems = []
         if source.is_dir():
             problems = pack(source, new / ARCHIVE)
+            unpack(new / ARCHIVE, outputs)
         else:
+            unpack(source, outputs)  # under its own name, which a message says
             shutil.copyfile(source, new / ARCHIVE)
         # All the rest is made from the archive, so that the README never says what it does not.
-        unpack(new / ARCHIVE, outputs)
         report = make_report(outputs)
         shown = _gather(outputs, report, target.name)
         _copy_files(report.directory, new)

@@ -1,245 +1,197 @@
-"""The small files of an outputs folder as one archive, and archives from elsewhere merged into a
-folder.
+"""Pack the small files of an outputs folder into one archive, and unpack such an archive.
 
-Weights and checkpoints stay behind: a run is finished by its summary, whose digests prove every
-file that came along. The same runs make the same archive, byte for byte.
+An archive is a tar file compressed by xz, whose first member is a manifest. Weights and checkpoints
+stay behind: a run counts as completed by its summary. The same runs make the same archive, byte for
+byte.
 """
 
+import hashlib
 import io
-import lzma
-import re
 import tarfile
-from collections import Counter
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock
-
-from augean.errors import AugeanError, RunLocked
-from augean.store.checkpoints import remove_checkpoints
-from augean.store.files import file_sha256, write_atomic
-from augean.store.locks import hold_lock
-from augean.store.run_directory import clear_leftovers, run_state, runs_dir
-from augean.store.summary import DIGESTED_FILES, read_summary
-from augean.store.sweep_record import SweepRecord, read_record
-
-WEIGHTS = "best.pt"
-RUN_FILES = (
-    *(name for name in DIGESTED_FILES if name != WEIGHTS),
-    "train.log",
-    "failure.txt",
-    "summary.json",
+from augean.errors import AugeanError
+from augean.store.archive_manifest import MANIFEST, Entry, write_manifest
+from augean.store.archive_members import (
+    LIMITS,
+    MEMBER,
+    RUN_FILES,
+    Limits,
+    check_record,
+    check_run,
 )
-"""What is packed of a run; the summary is the last."""
-MEMBER = re.compile(
-    r"(?a:runs/\w[\w.+=,-]*-[0-9a-f]{10}/(?P<file>[a-z]+\.[a-z]+)|sweeps/\w[\w.+-]*\.json|studies/\w[\w.+-]*\.journal)"
-)
-"""Names that an archive may hold: none leaves the folder that it is unpacked into."""
-MAX_BYTES = 256 * 2**20
-"""Of one file of an archive: far above the largest of them, a study's journal."""
+from augean.store.archive_reader import extract
+from augean.store.files import write_atomic
+from augean.store.merge import Merged, merge
+from augean.store.run_directory import runs_dir
+from augean.store.summary import SUMMARY
 
 
-@dataclass
-class Merged:
-    """What `unpack` did."""
-
-    runs: Counter[str] = field(default_factory=Counter)
-    """How many runs were new, came instead of an unfinished one, or were there already."""
-    remarks: list[str] = field(default_factory=list)
-    """What was left as it is, and why."""
-
-
-def check_run(path: Path) -> bool:
-    """Whether the run at `path` is over. Its weights may be absent: then it was packed, and is none
-    the worse.
-
-    Raises:
-        AugeanError: when the summary, or a file that it has the digest of, was altered or is
-            missing.
-    """
-    summary = read_summary(path)
-    if summary is None:
-        return False
-    if summary.id != path.name[-10:]:
-        raise AugeanError(
-            f"{path}: holds the summary of another run, {summary.id}; remove the folder"
-        )
-    for name in DIGESTED_FILES:
-        digest = file_sha256(path / name) if (path / name).is_file() else None
-        if digest != summary.files.get(name) and (digest or name != WEIGHTS):
-            raise AugeanError(
-                f"{path / name}: altered or missing since the run was finished; remove the run's"
-                " folder"
-            )
-    return True
-
-
-def _check_record(path: Path) -> None:
-    """Its name becomes the name of a file when it is written again."""
-    if (name := read_record(path).name) != path.stem:
-        raise AugeanError(
-            f"{path}: the record of another sweep, {name}; give the file that name, or remove it"
-        )
-
-
-def pack(outputs: Path, archive: Path) -> list[str]:
+def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
     """Write the small files of all runs, sweep records and studies below `outputs` to `archive`, a
     .tar.xz.
 
     Returns:
-        A message for each run and record that is damaged and was left out.
+        A message for each run, record and study that is damaged or too large and was left out.
 
     Raises:
-        AugeanError: when there is nothing to pack or the archive cannot be written.
+        AugeanError: when there is nothing to pack, or too much for one archive, or the archive
+            cannot be written.
     """
-    files, damaged = dict[str, bytes](), list[str]()
-    for path in sorted(runs_dir(outputs).glob("[!.]*-*")):
+    members: dict[str, bytes] = {}
+    left_out: list[str] = []
+    total = 0
+    for path in _packable(outputs):
         try:
-            over = check_run(path)
+            contents = _read_packable(outputs, path, limits)
         except AugeanError as error:
-            damaged.append(str(error))
+            left_out.append(f"{error}; left out")
             continue
-        # A run that finishes at this moment counts as unfinished: its summary is not read a second
-        # time.
-        for name in RUN_FILES if over else RUN_FILES[:-1]:
-            if (path / name).is_file():
-                files[f"runs/{path.name}/{name}"] = (path / name).read_bytes()
-    for path in sorted(outputs.glob("sweeps/*.json")):
-        try:
-            _check_record(path)
-            files[f"sweeps/{path.name}"] = path.read_bytes()
-        except AugeanError as error:
-            damaged.append(str(error))
-    files |= {
-        f"studies/{path.name}": path.read_bytes()
-        for path in sorted(outputs.glob("studies/*.journal"))
-    }
-    if not files:
-        raise AugeanError(f"{outputs}: no runs to pack; name the folder that runtime.outputs named")
-    left_out = {name: "no file of ours by its name" for name in files if not MEMBER.fullmatch(name)}
-    for name, text in files.items():
-        if len(text) > MAX_BYTES:
-            left_out[name] = f"{len(text) / 2**20:,.0f} MiB, more than unpack takes"
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:xz", format=tarfile.PAX_FORMAT) as tar:
-        for name in sorted(files.keys() - left_out.keys()):
-            entry = tarfile.TarInfo(name)  # time, owner and mode are the same everywhere
-            entry.size = len(files[name])
-            tar.addfile(entry, io.BytesIO(files[name]))
+        # All of a run or none of it: a run that lacks a file would be refused when it is unpacked.
+        members |= contents
+        total += sum(len(content) for content in contents.values())
+        if total > limits.total_bytes or len(members) > limits.members:
+            raise _too_much(outputs, limits)
+    if not members:
+        reasons = "".join(f"\n  {reason}" for reason in left_out)
+        raise AugeanError(
+            f"{outputs}: no runs to pack; name the folder that runtime.outputs named{reasons}"
+        )
+    # The manifest is read into memory before any file, so that it has a limit of its own.
+    manifest = _make_manifest(members)
+    if len(manifest) > limits.manifest_bytes:
+        raise _too_much(outputs, limits)
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AugeanError(f"{archive}: cannot make its folder ({error.strerror})") from error
-    write_atomic(archive, content.getvalue())
-    return damaged + [f"{outputs / name}: {reason}; left out" for name, reason in left_out.items()]
+    write_atomic(archive, _compress(manifest, members))
+    return left_out
 
 
-def unpack(archive: Path, outputs: Path) -> Merged:
-    """Merge an archive into `outputs`: a finished run there stays, an unfinished one gives way to a
-    finished one.
+def _too_much(outputs: Path, limits: Limits) -> AugeanError:
+    return AugeanError(
+        f"{outputs}: more than {limits}, too much for one archive; move some runs to another folder"
+        " and pack both"
+    )
 
-    Grids of one name become one with the jobs of both; of two states of one study the later one
-    stays.
+
+def _packable(outputs: Path) -> list[Path]:
+    """Return the run directories, sweep records and journals below `outputs`."""
+    runs = sorted(runs_dir(outputs).glob("[!.]*-*"))
+    records = sorted(outputs.glob("sweeps/*.json"))
+    journals = sorted(outputs.glob("studies/*.journal"))
+    return [*runs, *records, *journals]
+
+
+def _read_packable(outputs: Path, path: Path, limits: Limits) -> dict[str, bytes]:
+    """Return the small files of a run, a sweep record or a journal by their names in an archive.
 
     Raises:
-        AugeanError: before anything is merged, when the archive cannot be read, holds a foreign
-            name or a damaged run.
+        AugeanError: when one of them is damaged, too large, or cannot be read, so that all of them
+            are left out.
     """
-    merged, folders = Merged(), [outputs / name for name in ("runs", "sweeps", "studies")]
+    contents: dict[str, bytes] = {}
     try:
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
+        for file in _sound_files(path):
+            name = file.relative_to(outputs).as_posix()
+            if not MEMBER.fullmatch(name):
+                raise AugeanError(f"{file}: no file of ours by its name")
+            size = file.stat().st_size
+            if size > limits.member_bytes:
+                raise AugeanError(f"{file}: {size / 2**20:,.0f} MiB, more than unpack takes")
+            contents[name] = file.read_bytes()
+    except OSError as error:
+        raise AugeanError(f"{path}: cannot be read ({error})") from error
+    return contents
+
+
+def _sound_files(path: Path) -> list[Path]:
+    """Check a run, a sweep record or a journal, and return its small files."""
+    if path.parent.name == "runs":
+        return _sound_run_files(path)
+    if not path.is_file():
+        return []
+    if path.suffix == ".json":
+        check_record(path)
+    return [path]
+
+
+def _sound_run_files(path: Path) -> list[Path]:
+    try:
+        is_completed = check_run(path)
+    except AugeanError as error:
+        raise AugeanError(f"{error}; remove the run's folder to train it again") from error
+    names = list(RUN_FILES)
+    if not is_completed:
+        # The run may become completed at this moment. Its summary was not checked, so it is not
+        # packed either.
+        names.remove(SUMMARY)
+    return [path / name for name in names if (path / name).is_file()]
+
+
+def _make_manifest(members: dict[str, bytes]) -> bytes:
+    entries = {}
+    for name, content in members.items():
+        digest = hashlib.sha256(content).hexdigest()
+        entries[name] = Entry(size=len(content), sha256=digest)
+    return write_manifest(entries)
+
+
+def _compress(manifest: bytes, members: dict[str, bytes]) -> bytes:
+    """Return the archive of the members: the same bytes for the same members."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:xz", format=tarfile.PAX_FORMAT) as tar:
+        _add(tar, MANIFEST, manifest)
+        for name in sorted(members):
+            _add(tar, name, members[name])
+    return archive.getvalue()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    header = tarfile.TarInfo(name)  # its time, owner and mode are the same everywhere
+    header.size = len(content)
+    tar.addfile(header, io.BytesIO(content))
+
+
+def unpack(archive: Path, outputs: Path, limits: Limits = LIMITS) -> Merged:
+    """Merge an archive into `outputs`.
+
+    A completed run there stays, an unfinished one gives way to a completed one. Grids of one name
+    become one with the jobs of both; of two states of one study the later one stays. Several calls
+    at once into one folder take turns.
+
+    Raises:
+        AugeanError: before anything is merged, when the archive is damaged or too large, or holds
+            a foreign name or a damaged run, or when a record in `outputs` is damaged; while
+            merging, when the folder cannot be written.
+    """
+    runs = runs_dir(outputs)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        # On the file system of the runs, so that a run is moved there in one step.
+        with TemporaryDirectory(prefix=".unpack-", dir=runs) as temporary:
+            staged = Path(temporary)
+            extract(archive, staged, limits)
+            completed = _check_staged(archive, staged)
+            return merge(staged, outputs, completed)
     except OSError as error:
         raise AugeanError(f"{outputs}: cannot unpack there ({error.strerror})") from error
-    with TemporaryDirectory(prefix=".unpack-", dir=folders[0]) as temporary:
-        staged = Path(temporary)
-        _extract(archive, staged)
-        runs, sweeps = sorted(staged.glob("runs/*")), sorted(staged.glob("sweeps/*.json"))
-        over = {run: check_run(run) for run in runs}
-        for sweep in sweeps:
-            _check_record(sweep)
-        for run in runs:
-            try:
-                merged.runs[_merge_run(run, folders[0] / run.name, outputs, over[run])] += 1
-            except RunLocked:
-                merged.remarks.append(f"{run.name}: is being trained here and was left alone")
-        for journal in staged.glob("studies/*"):
-            _merge_journal(journal.read_bytes(), folders[2] / journal.name, merged)
-        for sweep in sweeps:
-            _merge_record(sweep, folders[1] / sweep.name, merged)
-    return merged
 
 
-def _extract(archive: Path, target: Path) -> None:
+def _check_staged(archive: Path, staged: Path) -> dict[str, bool]:
+    """Check the unpacked runs and records, and return for each run whether it is completed."""
+    completed = {}
     try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                match = MEMBER.fullmatch(member.name)
-                if not match or not member.isreg() or match["file"] not in (None, *RUN_FILES):
-                    raise AugeanError(
-                        f"{archive}: holds {member.name!r}, which no `augean pack` writes; not"
-                        " unpacked"
-                    )
-                if member.size > MAX_BYTES:  # it would be read whole
-                    raise AugeanError(
-                        f"{archive}: {member.name} has {member.size / 2**20:,.0f} MiB; not unpacked"
-                    )
-                tar.extract(member, target, filter="data")
-    except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
-        reason = (
-            str(error).splitlines()[0].removesuffix(":")
-        )  # the rest says what each kind of archive misses
-        raise AugeanError(f"{archive}: no archive of runs that can be read ({reason})") from error
-
-
-def _merge_run(staged: Path, target: Path, outputs: Path, over: bool) -> str:
-    """Returns what was done, for `Merged.runs`."""
-    identity = target.name[-10:]
-    with hold_lock(outputs, identity, wait=False):
-        if not target.exists():
-            staged.rename(target)
-            return "new"
-        if not over or run_state(outputs, target, identity).is_completed:
-            return "there already"
-        clear_leftovers(target)
-        for name in filter(lambda name: (staged / name).exists(), RUN_FILES):  # the summary last
-            (staged / name).replace(target / name)
-        remove_checkpoints(target)
-        return "instead of an unfinished one"
-
-
-def _merge_journal(content: bytes, path: Path, merged: Merged) -> None:
-    """A journal only grows, so the longer of two is the later one if it begins with the other."""
-    with FileLock(
-        f"{path}.flock", fallback_to_soft=False
-    ):  # the one that studies hold while they write
-        ours = path.read_bytes() if path.exists() else b""
-        if content.startswith(ours):
-            write_atomic(path, content)
-        elif not ours.startswith(content):
-            merged.remarks.append(f"{path}: another study of that name is here and stays")
-
-
-def _merge_record(file: Path, path: Path, merged: Merged) -> None:
-    if not path.exists():
-        write_atomic(path, file.read_bytes())
-        return
-    ours, theirs = read_record(path), read_record(file)
-    if ours.kind == "grid":
-        jobs = {(job.id, job.row): job for job in (*ours.jobs, *theirs.jobs)}
-        replace(ours, jobs=list(jobs.values())).write(path.parents[1])
-    elif _trials(ours) <= _trials(theirs) and _progress(ours) <= _progress(theirs):
-        theirs.write(path.parents[1])
-    elif not _trials(theirs) <= _trials(ours):
-        merged.remarks.append(f"{path}: another study of that name is here and stays")
-
-
-def _trials(record: SweepRecord) -> set[tuple[int | None, str]]:
-    return {(job.trial, job.id) for job in record.jobs}
-
-
-def _progress(record: SweepRecord) -> tuple[int, int, int]:
-    """How far a study has come."""
-    states: Counter[str | None] = Counter(job.state for job in record.trials)
-    return len(record.jobs), states["complete"] + states["pruned"], len(record.winner)
+        for run in sorted(staged.glob("runs/*")):
+            completed[run.name] = check_run(run)
+        for record in sorted(staged.glob("sweeps/*.json")):
+            check_record(record)
+    except AugeanError as error:
+        # The staged copy is gone when the message is read: name the file as the archive does.
+        reason = str(error).replace(f"{staged}/", "")
+        raise AugeanError(
+            f"{archive}: {reason}; not unpacked, nothing was changed; pack the runs again"
+        ) from error
+    return completed

@@ -5,60 +5,59 @@ from pathlib import Path
 from augean.errors import AugeanError
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, read_summary
-from augean.store.sweep_record import read_records
+from augean.store.sweep_record import SweepRecord, read_records
 
 BEST = "best:"
+"""Prefix of a sweep's name that stands for its best run."""
+MOST_LISTED = 8
+"""Runs that a message lists."""
 
 
 def find_run(name: str, outputs: Path) -> Path:
-    """The directory of the run that `name` means.
+    """Return the directory of the run that `name` means.
 
     Args:
-        name: a path, the beginning of an id, or `best:<sweep>` for the run of a sweep, or of the
-            trials of a study, with the highest validation accuracy (never the test's); ties go to
-            the first.
+        name: a path, the beginning of an id, or `best:<sweep>`: the winner of a study, or the run
+            of a grid with the highest validation accuracy (never the test's), of equal ones the
+            first.
 
     Raises:
-        AugeanError: when that is no run, or several.
+        AugeanError: when that is not a run, or several.
     """
     if name.startswith(BEST):
-        return _best_of(name.removeprefix(BEST), outputs)
+        return _best_run(name.removeprefix(BEST), outputs)
     if (Path(name) / "config.yaml").is_file():
         return Path(name)
-    known = sorted(path for path in runs_dir(outputs).glob("*-*") if path.is_dir())
-    found = [
-        path
-        for path in known
-        if path.name == name or (name and path.name.rpartition("-")[2].startswith(name))
-    ]
-    if len(found) == 1:
-        return found[0]
-    listed = "".join(f"\n  {path.name}" for path in (found or known)[:8]) or " none"
-    what = (
-        f"{len(found)} runs begin with it"
-        if found
-        else "no run has an id that begins with it, nor is it a path"
-    )
-    raise AugeanError(f"{name}: {what}; those in {outputs}:{listed}")
+    runs = sorted(path for path in runs_dir(outputs).glob("*-*") if path.is_dir())
+    matches = [path for path in runs if _is_meant(name, path)]
+    if len(matches) == 1:
+        return matches[0]
+    reason = "no run has an id that begins with it, nor is it a path"
+    if matches:
+        reason = f"{len(matches)} runs begin with it"
+    listed = "".join(f"\n  {path.name}" for path in (matches or runs)[:MOST_LISTED])
+    raise AugeanError(f"{name}: {reason}; those in {outputs}:{listed or ' none'}")
 
 
-def _best_of(sweep: str, outputs: Path) -> Path:
-    known, _ = read_records(outputs)
-    found = [record for record in known if record.name == sweep] or [
-        r for r in known if r.name.startswith(sweep)
-    ]
-    if len(found) != 1:
-        names = ", ".join(record.name for record in found or known) or "none"
-        raise AugeanError(f"{BEST}{sweep}: names no single sweep; those in {outputs}: {names}")
+def _is_meant(name: str, path: Path) -> bool:
+    """Return whether `name` is a run's directory or the beginning of its id."""
+    run_id = path.name.rpartition("-")[2]
+    return name != "" and (path.name == name or run_id.startswith(name))
+
+
+def _best_run(sweep: str, outputs: Path) -> Path:
+    record = _find_sweep(sweep, outputs)
+    jobs = record.jobs
+    if record.kind == "study":
+        winner = record.best_trial()
+        jobs = [] if winner is None else [winner]
     scores: dict[Path, float] = {}
-    for job in found[0].jobs:
+    for job in jobs:
         path = runs_dir(outputs) / job.run
         summary = read_summary(path)
-        if (
-            summary is not None
-            and summary.status == RunState.FINISHED
-            and summary.val_accuracy is not None
-        ):
+        if summary is None or summary.status != RunState.FINISHED:
+            continue
+        if summary.val_accuracy is not None:
             scores[path] = summary.val_accuracy
     if not scores:
         raise AugeanError(
@@ -66,3 +65,15 @@ def _best_of(sweep: str, outputs: Path) -> Path:
             " instead"
         )
     return max(scores, key=lambda path: scores[path])
+
+
+def _find_sweep(name: str, outputs: Path) -> SweepRecord:
+    """Read the record of that name, or else the only one whose name begins so."""
+    records, _ = read_records(outputs)
+    matches = [record for record in records if record.name == name]
+    if not matches:
+        matches = [record for record in records if record.name.startswith(name)]
+    if len(matches) != 1:
+        names = ", ".join(record.name for record in matches or records) or "none"
+        raise AugeanError(f"{BEST}{name}: names no single sweep; those in {outputs}: {names}")
+    return matches[0]

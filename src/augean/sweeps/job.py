@@ -1,43 +1,134 @@
-"""Run one job of a sweep and report its validation accuracy to the study, if it is a trial."""
+"""Run jobs of a sweep; one that is a trial reports its validation accuracy to the study."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import env_override
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig
 
 from augean.config.schema import Config
 from augean.errors import Pruned, SetupError
 from augean.runs.execute import execute, print_outcome
+from augean.sweeps.composition import job_error, runs_jobs_here
+
+if TYPE_CHECKING:
+    from augean.sweeps.plan import PlannedJob
 
 TRIAL = "AUGEAN_TRIAL"
 """Environment variable that tells a job which trial of which study it is."""
 
 
-def run_job(config: Config, begin: Callable[[], None] | None = None) -> float:
-    """One job of a sweep: returns the validation accuracy, which is all that a sweeper sees.
+def run_job(config: Config, on_start: Callable[[], None] | None = None) -> float:
+    """Run one job of a sweep; return the validation accuracy, which is all that a sweeper sees.
 
     Args:
-        begin: as for `augean.runs.execute.execute`.
-    """
-    reporter = None
-    if TRIAL in os.environ:
-        from augean.sweeps.trial import TrialReporter
+        on_start: called when it is known that this process, and no other, trains the run.
 
-        reporter = TrialReporter.from_environment()
+    Raises:
+        AugeanError: as `augean.runs.execute.execute`, save that a pruned trial has ended well.
+    """
+    if TRIAL not in os.environ:
+        # In a grid a run that another worker trains is left to it for now: there is other work.
+        outcome = execute(config, wait=False, begin=on_start)
+        print_outcome(outcome)
+        return outcome.objective
+    return _run_trial(config, on_start)
+
+
+def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
+    from augean.sweeps.trial import TrialReporter  # it brings Optuna
+
+    reporter = TrialReporter.from_environment()
     try:
-        # In a grid a run that another worker trains is left to it for now: there is other work. A
-        # trial has to wait.
-        should_stop = reporter.should_stop if reporter else None
-        outcome = execute(config, wait=reporter is not None, should_stop=should_stop, begin=begin)
-    except Exception as error:
-        if reporter is not None and isinstance(error, Pruned):
-            reporter.tell_pruned()
-            print(error)
-            return 0.0
-        if reporter is not None and not isinstance(
-            error, SetupError
-        ):  # which says nothing of the trial
-            reporter.tell_failed(error)
+        outcome = execute(config, should_stop=reporter.should_stop, begin=on_start)
+    except Pruned as pruned:
+        reporter.tell_pruned()
+        print(pruned)
+        return 0.0
+    except SetupError:  # says nothing of the trial
         raise
-    if reporter is not None:
-        reporter.tell(outcome.objective)
+    except Exception as error:
+        reporter.tell_failed(error)
+        raise
+    reporter.tell(outcome.objective)
     print_outcome(outcome)
     return outcome.objective
+
+
+class JobRunner:
+    """Runs jobs in this process, or through the launcher that the sweep's config chooses."""
+
+    def __init__(self, launcher: Launcher, config: DictConfig) -> None:
+        """Choose the way.
+
+        Args:
+            config: of the sweep as a whole, with the node `hydra`.
+        """
+        self.launcher = launcher
+        self.takes_all_at_once = config.runtime.launcher.name == "ray"
+        """Whether it is to get all jobs in one call, as it distributes them itself."""
+        # Hydra's own launcher composes each job anew, which costs more than a tiny run: it is used
+        # only for what it alone can do.
+        job = config.hydra.job
+        needs_hydra = bool(job.env_set or job.chdir or config.hydra.callbacks)
+        self.runs_here = runs_jobs_here(launcher) and not needs_hydra
+
+    def run(
+        self,
+        jobs: "Sequence[PlannedJob]",
+        *,
+        trial: str | None = None,
+        on_start: "Callable[[PlannedJob], None] | None" = None,
+    ) -> list[Exception | None]:
+        """Run jobs; return the exception that ended each, None for one that ended well.
+
+        Args:
+            trial: value of the environment variable `TRIAL` in a study's job.
+            on_start: called with a job that is really trained, where that can be known.
+
+        Raises:
+            SetupError: when a job ended by one, which ends the sweep: no other job can do better.
+        """
+        if not jobs:
+            return []
+        if self.runs_here:
+            errors = [_run_here(job, trial, on_start) for job in jobs]
+        else:
+            errors = self._launch(jobs, trial, on_start)
+        for error in errors:
+            if isinstance(error, SetupError):
+                raise error
+        return errors
+
+    def _launch(
+        self,
+        jobs: "Sequence[PlannedJob]",
+        trial: str | None,
+        on_start: "Callable[[PlannedJob], None] | None",
+    ) -> list[Exception | None]:
+        environment = []
+        if trial is not None:
+            quoted = trial.replace("\\", "\\\\").replace("'", "\\'")
+            environment = [f"+hydra.job.env_set.{TRIAL}='{quoted}'"]
+        if on_start is not None:
+            for job in jobs:
+                on_start(job)
+        overrides = [[*job.overrides, *environment] for job in jobs]
+        results = self.launcher.launch(overrides, initial_job_idx=0)
+        return [job_error(result) for result in results]
+
+
+def _run_here(
+    job: "PlannedJob", trial: str | None, on_start: "Callable[[PlannedJob], None] | None"
+) -> Exception | None:
+    environment = {} if trial is None else {TRIAL: trial}
+    begin = None if on_start is None else partial(on_start, job)
+    try:
+        with env_override(environment):
+            run_job(job.config, begin)
+    except Exception as error:
+        return error
+    return None

@@ -1,6 +1,6 @@
-"""A study's journal file in Optuna's format, in which a torn or altered line is noticed.
+"""Keep a study in a journal file of Optuna's format, in which a torn or altered line is noticed.
 
-Every line carries a checksum of its own, under a key that Optuna passes over, so that its dashboard
+Every line carries a checksum of its own, under a key that Optuna ignores, so that its dashboard
 opens the file too.
 """
 
@@ -18,14 +18,15 @@ from optuna.storages.journal import JournalFileBackend
 from augean.errors import StorageError
 
 CHECKSUM = "augean:crc32"
+"""Key of a line's checksum."""
 
 
 class Journal(JournalFileBackend):
     """Optuna's journal file under a lock that dies with its holder.
 
-    A last line without an end is what a full disk leaves of a write that failed: nobody was told
-    that it went through, and the next write removes it. Any other damage is refused, as all later
-    lines build on the earlier ones.
+    A last line without a line break is what a full disk leaves of a write that failed: nobody was
+    told that it went through, and the next write removes it. Any other damage is refused, as all
+    later lines build on the earlier ones.
 
     Raises:
         StorageError: on creation and on reading, for a damaged line; on writing, when the disk is
@@ -33,6 +34,7 @@ class Journal(JournalFileBackend):
     """
 
     def __init__(self, path: str) -> None:
+        """Open or create the file."""
         self.path = Path(path)
         # Optuna's own lock is a marker file, which a killed holder leaves behind. It is called
         # .lock, and optuna-dashboard breaks whatever has that name.
@@ -44,9 +46,7 @@ class Journal(JournalFileBackend):
             raise StorageError(f"{path}: cannot be opened ({error.strerror})") from error
 
     def _check(self) -> None:
-        """Read the file once as a whole: Optuna passes over what it does not understand at the end
-        of a file.
-        """
+        """Check every line once, as Optuna ignores what it cannot parse at the end of a file."""
         for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), start=1):
             if line.endswith(b"\n"):
                 try:
@@ -70,7 +70,7 @@ class Journal(JournalFileBackend):
             raise ValueError
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """The entries from that number on, each checked."""
+        """Read the entries from that number on, each checked."""
         number = log_number_from
         try:
             for entry in super().read_logs(log_number_from):

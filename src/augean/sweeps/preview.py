@@ -18,16 +18,16 @@ from augean.errors import AugeanError, DeviceError
 from augean.runs.address import find_outcome
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
-from augean.store.sweep_record import STATES
+from augean.sweeps.grid import check_networks
+from augean.sweeps.plan import PlannedJob, SweepPlan, plan_file
 from augean.terminal import readable_seconds
 from augean.training.build import build_model, build_optimizer
 from augean.training.device import device_title, find_device
 from augean.training.model_summary import describe_model
-from hydra_plugins.augean_sweeper.augean_sweeper import Plan, check_jobs, plan_sweep
 
 NUM_CLASSES = 10
-"""Of the networks that are built: it changes their last layer alone, and the true number may need a
-download."""
+"""Classes of the networks that are built: the number changes their last layer alone, and the true
+one may need a download."""
 COST = (
     "model.",
     "width.",
@@ -43,7 +43,8 @@ COST = (
 def preview(
     name: str, overrides: Sequence[str], outputs: Path, folder: Path | None = None
 ) -> list[str]:
-    """Lines that say what a sweep asks for, what of it is done and how long the rest will take.
+    """Return lines that say what a sweep asks for, what of it is done and how long the rest will
+    take.
 
     Args:
         name: of a sweep file.
@@ -52,27 +53,28 @@ def preview(
     Raises:
         AugeanError: for whatever is wrong, with the rows that it is wrong in.
     """
-    plan = plan_sweep(name, [f'runtime.outputs="{outputs}"', *overrides], folder)
-    record, config = plan.record, plan.jobs[0].config
-    study = record.kind == "study"
-    # A study's first job has nothing of its space, and is never trained.
-    num_networks = check_jobs(plan.jobs[study:], check_network)
-    if study:
-        counts = f"{record.num_trials} trials over {', '.join(record.space)}"
+    plan = plan_file(name, [f'runtime.outputs="{outputs}"', *overrides], folder)
+    record = plan.record
+    is_study = record.kind == "study"
+    # The base of a study has nothing of its space, and is never trained.
+    trained = plan.jobs[1:] if is_study else plan.jobs
+    num_networks = check_networks(trained, check_network)
+    if is_study:
+        asked = f"{record.num_trials} trials over {', '.join(record.space)}"
     else:
-        states = record.states(plan.jobs[0].address.outputs)
-        counts = f"{states.total()} runs: " + ", ".join(
-            f"{states[state]} {state}" for state in STATES if states[state]
-        )
-    return [
+        states = record.states(plan.outputs)
+        counts = [f"{states[state]} {state}" for state in RunState if states[state]]
+        asked = f"{states.total()} runs: {', '.join(counts)}"
+    lines = [
         f"{record.name} ({record.title}): not launched yet",
-        f"  {counts}",
+        f"  {asked}",
         (
             f"  in order: {len(plan.jobs)} configs composed and checked, {num_networks} different"
             " networks built"
         ),
-        f"  {estimate(plan, config)}",
+        f"  {estimate(plan)}",
     ]
+    return [plan.notice, *lines] if plan.notice else lines
 
 
 def check_network(config: Config) -> None:
@@ -86,51 +88,52 @@ def check_network(config: Config) -> None:
         build_optimizer(config, build_model(config, NUM_CLASSES))
 
 
-def estimate(plan: Plan, config: Config) -> str:
-    """How long the runs that are not over will train, as people read it; never a guess without a
-    like run.
-    """
-    study = plan.record.kind == "study"
-    todo = {job.address.id: job for job in plan.jobs if study or not find_outcome(job.address)}
+def estimate(plan: SweepPlan) -> str:
+    """Say how long the runs that are missing will train; never a guess without a like run."""
+    is_study = plan.record.kind == "study"
+    todo: dict[str, PlannedJob] = {}
+    for job in plan.jobs:
+        if is_study or find_outcome(job.address) is None:
+            todo[job.address.id] = job
     if not todo:
         return "nothing to train"
     try:
-        device = device_title(find_device(config.runtime.device))
+        device = device_title(find_device(plan.config.runtime.device))
     except DeviceError as error:
         return f"no estimate of the time: {error}"
-    known = finished_runs(plan.jobs[0].address.outputs, device)
-    seconds = [
-        run_seconds(job.config, known[cost_key(flatten_config(job.config))])
-        for job in todo.values()
-    ]
-    found = [number for number in seconds if number is not None]
-    if not found:
+    runs_by_cost = finished_runs(plan.outputs, device)
+    estimates = []
+    for job in todo.values():
+        alike = runs_by_cost[cost_key(flatten_config(job.config))]
+        seconds = run_seconds(job.config, alike)
+        if seconds is not None:
+            estimates.append(seconds)
+    if not estimates:
         return (
             "no estimate of the time: no finished run of this model, width and data set on"
             f" {device}"
         )
-    if study:
-        total = max(found) * (plan.record.num_trials or 0)
-        return (
-            f"at most about {readable_seconds(total)} of training on {device}, less what is pruned"
-        )
-    rest = (
-        f"; nothing to go by for {len(seconds) - len(found)} more"
-        if len(found) < len(seconds)
-        else ""
-    )
-    return (
-        f"about {readable_seconds(sum(found))} of training for {len(found)} runs on {device}{rest}"
-    )
+    if is_study:
+        longest = max(estimates) * (plan.record.num_trials or 0)
+        time = readable_seconds(longest)
+        return f"at most about {time} of training on {device}, less what is pruned"
+    time = readable_seconds(sum(estimates))
+    text = f"about {time} of training for {len(estimates)} runs on {device}"
+    num_unknown = len(todo) - len(estimates)
+    if num_unknown:
+        text += f"; nothing to go by for {num_unknown} more"
+    return text
 
 
 def cost_key(flat: Mapping[str, Any]) -> str:
-    return repr(sorted((key, value) for key, value in flat.items() if key.startswith(COST)))
+    """Return what runs of the same cost per image agree in."""
+    parts = [(key, value) for key, value in flat.items() if key.startswith(COST)]
+    return repr(sorted(parts))
 
 
 def finished_runs(outputs: Path, device: str) -> "defaultdict[str, list[RunSummary]]":
-    """Summaries of all finished runs of a device by what they cost."""
-    found: defaultdict[str, list[RunSummary]] = defaultdict(list)
+    """Read the summaries of all finished runs of a device, by what they cost."""
+    runs: defaultdict[str, list[RunSummary]] = defaultdict(list)
     for path in runs_dir(outputs).glob("*"):
         try:
             summary = read_summary(path)
@@ -139,13 +142,13 @@ def finished_runs(outputs: Path, device: str) -> "defaultdict[str, list[RunSumma
         if summary is None or summary.loop is not None:  # another loop has other costs
             continue
         if summary.status == RunState.FINISHED and summary.device == device:
-            found[cost_key(summary.config)].append(summary)
-    return found
+            runs[cost_key(summary.config)].append(summary)
+    return runs
 
 
 def run_seconds(config: Config, alike: Sequence[RunSummary]) -> float | None:
-    """Seconds of a run by the median cost of an image in runs alike; None where those do not
-    tell.
+    """Return the seconds of a run by the median cost of an image in runs alike; None where those do
+    not tell.
     """
     num_images = config.dataset.num_train
     costs: list[float] = []

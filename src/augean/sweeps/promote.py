@@ -1,12 +1,13 @@
 """Write a study's winner as an experiment file, so that the next sweep can start from it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from augean.errors import AugeanError
 from augean.store.files import write_atomic
-from augean.store.sweep_record import read_records
+from augean.store.sweep_record import SweepRecord, read_records
 from augean.suggestions import list_choices
 
 
@@ -18,47 +19,65 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
         groups: names of the config groups; any other key of the winner is a value.
 
     Raises:
-        AugeanError: when there is no such study, it is not over, or `target` exists.
+        AugeanError: when there is no such study, it still goes on, or `target` exists.
     """
-    studies = [record for record in read_records(outputs)[0] if record.kind == "study"]
-    found = [record for record in studies if record.name.startswith(name)]
-    exact = [record for record in found if record.name == name]
-    if len(exact or found) != 1:
-        names = list_choices(name, [record.name for record in found or studies], "")
-        raise AugeanError(
-            f"{name}: names {'several studies' if found else 'no study'} in {outputs}{names}"
-        )
-    record = (exact or found)[0]
+    records, _ = read_records(outputs)
+    studies = [record for record in records if record.kind == "study"]
+    record = _choose_study(studies, name, outputs)
     if not record.winner:
-        raise AugeanError(f"{record.name}: is not over yet; to go on: {record.command}")
+        raise AugeanError(f"{record.name}: has no winner yet; to go on: {record.command}")
     if target.exists():
         raise AugeanError(f"{target}: exists; remove it, or name another file with --to")
-    best = max(
-        (job for job in record.jobs if job.score is not None),
-        key=lambda job: (job.score, -(job.trial or 0)),
-    )
-    defaults: list[object] = [record.experiment] if record.experiment else []
+    content = _header(record) + _body(record, groups)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, content)
+    return target
+
+
+def _choose_study(studies: Sequence[SweepRecord], name: str, outputs: Path) -> SweepRecord:
+    similar = [record for record in studies if record.name.startswith(name)]
+    exact = [record for record in similar if record.name == name]
+    matches = exact or similar
+    if len(matches) != 1:
+        number = "several studies" if similar else "no study"
+        names = [record.name for record in similar or studies]
+        raise AugeanError(f"{name}: names {number} in {outputs}{list_choices(name, names, '')}")
+    return matches[0]
+
+
+def _header(record: SweepRecord) -> str:
+    """Return comments that say where the values come from."""
+    best = record.best_trial()
+    if best is None or best.score is None:
+        raise AugeanError(
+            f"{record.name}: its record has a winner and no trial of it; to have it written anew:"
+            f" {record.command}"
+        )
+    trial = f"trial {best.trial} of {record.num_trials}"
+    lines = [
+        "# @package _global_",
+        f"# Winner of study {record.name}: {trial}, run {best.id},",
+        f"# validation accuracy {best.score:.2%} ({record.title}). Made by: {record.command}",
+    ]
+    for key, text in record.space.items():
+        lines.append(f"#   {key}: {text}")
+    # A record may come from anyone: a line break in its title is not to become a line of the file.
+    return "".join(" ".join(line.split()) + "\n" for line in lines)
+
+
+def _body(record: SweepRecord, groups: set[str]) -> str:
+    """Return the winner as a config: choices of groups as its defaults, all else as values."""
+    experiment = record.experiment
+    choices: list[object] = []
     values = []
     for item in record.setting:
         key, _, text = item.lstrip("+").partition("=")
         if key == "experiment":
-            defaults[:1] = [text]
+            experiment = text
         elif key in groups:
-            defaults.append({f"override /{key}": text})
+            choices.append({f"override /{key}": text})
         elif key != "seed":
             values.append(f"{key}={text}")
-    header = [
-        "# @package _global_",
-        (
-            f"# Winner of study {record.name}: trial {best.trial} of {record.num_trials}, run"
-            f" {best.id},"
-        ),
-        f"# validation accuracy {best.score:.2%} ({record.title}). Made by: {record.command}",
-        *(f"#   {key}: {text}" for key, text in record.space.items()),
-    ]
-    # A record may come from anyone: a line break in its title is not to become a line of the file.
-    header = [" ".join(line.split()) for line in header]
-    body = OmegaConf.merge({"defaults": [*defaults, "_self_"]}, OmegaConf.from_dotlist(values))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, "\n".join(header) + "\n" + OmegaConf.to_yaml(body))
-    return target
+    start: list[object] = [experiment] if experiment else []
+    defaults = {"defaults": [*start, *choices, "_self_"]}
+    return OmegaConf.to_yaml(OmegaConf.merge(defaults, OmegaConf.from_dotlist(values)))

@@ -8,59 +8,78 @@ sweep's own command, which trains them as ordinary runs. What decides is
 
 import math
 import re
-import signal
 import statistics
-import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from augean.analysis.run import Run
 from augean.analysis.sequential import Cells, Course, Design, design_of, follow
 from augean.errors import AugeanError
+from augean.signals import ChildProcesses
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, identifying_overrides, read_records
+from augean.sweeps.plan import plan_file
 from augean.sweeps.workers import program
-from hydra_plugins.augean_sweeper.augean_sweeper import plan_sweep
 
-UNITS = {"run": 1, "runs": 1, "s": 1, "min": 60, "h": 3600, "gpuh": 3600}
+Unit = Literal["runs", "s", "gpuh"]
+"""What a budget counts: runs, seconds by the clock, or seconds of device time."""
+UNITS: dict[str, tuple[Unit, int]] = {
+    "run": ("runs", 1),
+    "runs": ("runs", 1),
+    "s": ("s", 1),
+    "min": ("s", 60),
+    "h": ("s", 3600),
+    "gpuh": ("gpuh", 3600),
+}
+"""How a budget may be written: what it counts, and how many of that one is."""
 WIDTH = 41
 """Characters of the picture of a row's interval."""
 
 
-def read_budget(text: str | None) -> tuple[float, str]:
-    """A budget as a number of runs, of seconds by the clock ("s") or of seconds of device time
-    ("gpuh"), and its unit.
+@dataclass(frozen=True)
+class Budget:
+    """What one call may spend."""
+
+    amount: float
+    unit: Unit
+
+
+def read_budget(text: str | None) -> Budget:
+    """Read a budget such as `30runs` or `1.5h`; None is endless.
 
     Raises:
         AugeanError: when it is not understood.
     """
     if text is None:
-        return math.inf, "runs"
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(runs?|s|min|h|gpuh)", text)
-    if match is None:
+        return Budget(amount=math.inf, unit="runs")
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\w+)", text)
+    if match is None or match[2] not in UNITS:
         raise AugeanError(
             f"--budget {text}: needs a number and one of runs, s, min, h, gpuh, such as 30runs or"
             " 1.5h"
         )
-    unit = match[2] if match[2] == "gpuh" else "runs" if match[2].startswith("run") else "s"
-    return float(match[1]) * UNITS[match[2]], unit
+    unit, size = UNITS[match[2]]
+    return Budget(amount=float(match[1]) * size, unit=unit)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The state of a table between two rounds."""
+
+    cells: Cells
+    courses: list[Course]
+    """Each row's comparison with the baseline."""
+    seconds: float
+    """Median time of a finished run; NaN where none is."""
 
 
 class Settling:
-    """One call of `augean settle`.
-
-    Args:
-        sweep: name of the sweep file.
-        folder: where that file lies; None for those that come with Augean.
-        outputs: as `runtime.outputs`.
-        overrides: of the sweep, as its own command takes them.
-        asked: the fields of `Design` that are given.
-        budget: such as 30runs; None is endless.
-    """
+    """One call of `augean settle`."""
 
     def __init__(
         self,
@@ -68,42 +87,57 @@ class Settling:
         folder: Path | None,
         outputs: Path,
         overrides: Sequence[str],
-        asked: Mapping[str, Any],
+        design: Mapping[str, Any],
         budget: str | None,
     ) -> None:
-        if given := [item for item in overrides if item.startswith("runtime.outputs=")]:
-            raise AugeanError(f"{given[0]}: name the folder with --outputs")
-        self.sweep, self.folder, self.outputs, self.overrides, self.asked = (
-            sweep,
-            folder,
-            outputs,
-            overrides,
-            asked,
-        )
-        self.budget, self.limit, self.start = budget, read_budget(budget), time.monotonic()
-        workers = [
-            item.split("=")[1] for item in overrides if re.fullmatch(r"runtime\.workers=\d+", item)
-        ]
-        self.workers = int(workers[-1]) if workers else 1
-        where = ["-cd", str(folder)] if folder else []
-        self.command = [*program(), *where, "-cn", sweep, *overrides, f"runtime.outputs={outputs}"]
-        record = self.find()
-        self.before = (
-            {job.id for job, run in self.cells(record) if _over(run)} if record else set[str]()
-        )
+        """Take the arguments of the call.
 
-    def find(self) -> SweepRecord | None:
-        """The sweep's record, if it was launched before."""
-        extra, found = identifying_overrides(self.overrides), read_records(self.outputs)[0]
-        own = [
-            record
-            for record in found
-            if record.name.split("--")[0] == self.sweep and record.overrides == extra
-        ]
-        return own[0] if own else None
+        Args:
+            sweep: name of the sweep file.
+            folder: where that file lies; None for those that come with Augean.
+            outputs: as `runtime.outputs`.
+            overrides: of the sweep, as its own command takes them.
+            design: the fields of `Design` that the call sets.
+            budget: such as 30runs; None is endless.
 
-    def cells(self, record: SweepRecord) -> Cells:
-        """The record's jobs, each with the summary of its run."""
+        Raises:
+            AugeanError: for a budget that is not understood, and for an output folder among the
+                overrides.
+        """
+        for item in overrides:
+            if item.startswith("runtime.outputs="):
+                raise AugeanError(f"{item}: name the folder with --outputs")
+        self.sweep = sweep
+        self.folder = folder
+        self.outputs = outputs
+        self.overrides = overrides
+        self.design = design
+        self.budget_text = budget
+        self.budget = read_budget(budget)
+        self.start = time.monotonic()
+        self.num_workers = _num_workers(overrides)
+        place = ["-cd", str(folder)] if folder else []
+        words = [*place, "-cn", sweep, *overrides, f"runtime.outputs={outputs}"]
+        self.command = [*program(sys.argv), *words]
+        self.completed_before: set[str] = set()
+        """Ids of the runs that cost this call nothing."""
+        record = self.find_record()
+        if record is not None:
+            for job, run in self.read_cells(record):
+                if run.state.is_completed:
+                    self.completed_before.add(job.id)
+
+    def find_record(self) -> SweepRecord | None:
+        """Return the sweep's record; None where it was not launched yet."""
+        overrides = identifying_overrides(self.overrides)
+        records, _ = read_records(self.outputs)
+        for record in records:
+            if record.name.split("--")[0] == self.sweep and record.overrides == overrides:
+                return record
+        return None
+
+    def read_cells(self, record: SweepRecord) -> Cells:
+        """Return the record's jobs, each with the summary of its run."""
         folder = runs_dir(self.outputs)
         cells: list[tuple[SweepJob, Run]] = []
         for job in record.jobs:
@@ -114,18 +148,18 @@ class Settling:
         return cells
 
     def run(self, *, dry: bool) -> int:
-        """Settle the table; with `dry` only say what is undecided. Returns the exit code.
+        """Settle the table; with `dry` only say what is undecided. Return the exit status.
 
         Raises:
             AugeanError: when the table cannot be settled.
-            SystemExit: with the sweep's own exit code, when a run failed or a stop signal came.
+            SystemExit: with the sweep's own exit status, when a run failed or a stop signal came.
         """
-        record = self.find()
+        record = self.find_record()
         if record is None:
+            # A table that cannot be settled is refused before anything is trained.
             place = f'runtime.outputs="{self.outputs}"'
-            _with_design(
-                plan_sweep(self.sweep, [*self.overrides, place], self.folder).record, self.asked
-            )
+            plan = plan_file(self.sweep, [*self.overrides, place], self.folder)
+            _with_design(plan.record, self.design)
             if dry:
                 print(
                     f"{self.sweep} was not launched yet: settling begins with the runs that it"
@@ -133,142 +167,186 @@ class Settling:
                 )
                 return 0
             self.launch()
-            record = self.find()
+            record = self.find_record()
         if record is None:
             raise AugeanError(f"{self.sweep} left no record in {self.outputs}: is it a sweep file?")
-        record = _with_design(record, self.asked)
-        while True:
-            if not dry:
-                record.write(self.outputs)
-                if self.lacks_runs(record):
-                    self.launch()
-                    record = self.find() or record
-            cells = self.cells(record)
-            courses = follow(record, cells)
-            seconds = statistics.median(
-                _seconds(run for _, run in cells if run.state is RunState.FINISHED) or [math.nan]
-            )
-            self.show(record, courses, seconds)
-            more = {} if dry else self.next_seeds(record, cells, courses, seconds)
-            if not more:
-                break
-            record = replace(
-                record,
-                design={**record.design, "seeds": {**record.design.get("seeds", {}), **more}},
-            )
-        left = [course.row for course in courses if course.open]
-        if left and not dry:
-            rows = ", ".join(left)
-            print(
-                f"The budget of {self.budget} reaches no further. Undecided: {rows}; the same"
-                " command goes on."
-            )
+        record = _with_design(record, self.design)
+        if dry:
+            show(record, self.look(record))
+        else:
+            self._settle(record)
         return 0
 
-    def lacks_runs(self, record: SweepRecord) -> bool:
-        """Whether runs that were asked for are not over, or not even in the record yet."""
-        wanted: Mapping[str, int] = record.design.get("seeds", {})
-        behind = any(
-            number > len(_seeds(record, row))
-            for row, number in wanted.items()
-            if _seeds(record, row)
-        )
-        return behind or not all(_over(run) for _, run in self.cells(record))
-
-    def next_seeds(
-        self, record: SweepRecord, cells: Cells, courses: Sequence[Course], seconds: float
-    ) -> dict[str, int]:
-        """How many seeds undecided rows and the baseline are to have after the next round, within
-        the budget.
-        """
-        design, undecided = design_of(record), [course for course in courses if course.open]
-        new = {job.id: run for job, run in cells if job.id not in self.before and _over(run)}
-        device = sum(_seconds(new.values()))
-        clock = time.monotonic() - self.start
-        # As many looks at once as keep the workers busy: seeds beyond the look that decides are the
-        # price.
-        ahead = max(1, self.workers // (len(undecided) + 1))
-        wanted: dict[str, int] = {}
-        cost = 0
-        for course in undecided:
-            target = min(max(course.n + ahead, design.least), design.most)
-            short: dict[str, int] = {}
-            for row in (course.row, str(record.baseline)):
-                have = wanted.get(row, len(_seeds(record, row)))
-                short |= {row: target - have} if have < target else {}
-            runs = cost + sum(short.values())
-            spent = {
-                "runs": len(new) + runs,
-                "s": clock + math.ceil(runs / self.workers) * seconds,
-                "gpuh": device + runs * seconds,
-            }
-            if spent[self.limit[1]] <= self.limit[0]:
-                wanted |= dict.fromkeys(short, target)
-                cost = runs
-        return wanted
-
-    def show(self, record: SweepRecord, courses: Sequence[Course], seconds: float) -> None:
-        """Print each row's interval as a picture and in numbers, and what the undecided ones are
-        expected to cost.
-        """
-        design, width = design_of(record), max(map(len, (course.row for course in courses)))
-        print(
-            f"{record.title}: difference to {record.baseline} in points, {design.least} to"
-            f" {design.most} seeds; {design.margin:g} is a ':'"
-        )
-        for course in courses:
-            difference = course.difference
-            half = (
-                "no interval"
-                if math.isnan(difference.low)
-                else f"± {difference.high - difference.value:.2f}"
-            )
-            numbers = f"{difference.value:+7.2f} {half:11}" if course.looks else " " * 19
-            print(
-                f"  {course.row:{width}}  {_picture(course, design.margin)}  {numbers} "
-                f" {course.text}"
-            )
-        undecided = [course for course in courses if course.open]
-        targets = [(course.row, course.expected) for course in undecided]
-        targets += [(str(record.baseline), max((number for _, number in targets), default=0))]
-        runs = sum(max(0, number - len(_seeds(record, row))) for row, number in targets)
+    def _settle(self, record: SweepRecord) -> None:
+        """Train seeds round by round, until nothing is undecided or the budget is spent."""
+        while True:
+            record.write(self.outputs)
+            if self.lacks_runs(record):
+                self.launch()
+                record = self.find_record() or record
+            look = self.look(record)
+            show(record, look)
+            additions = self.next_seeds(record, look)
+            if not additions:
+                break
+            seeds = {**record.design.get("seeds", {}), **additions}
+            record = replace(record, design={**record.design, "seeds": seeds})
+        undecided = [course.row for course in look.courses if course.open]
         if undecided:
             print(
-                f"  undecided: {len(undecided)} of {len(courses)} rows; if means and deviations"
-                f" stay as they are, about {runs} more runs, {runs * seconds / 3600:.2g} h of"
-                " device time",
-                flush=True,
+                f"The budget of {self.budget_text} reaches no further. Undecided:"
+                f" {', '.join(undecided)}; the same command goes on."
             )
+
+    def look(self, record: SweepRecord) -> Look:
+        """Read the scores, and compare every row with the baseline."""
+        cells = self.read_cells(record)
+        finished = [run for _, run in cells if run.state is RunState.FINISHED]
+        return Look(
+            cells=cells,
+            courses=follow(record, cells),
+            seconds=statistics.median(_seconds(finished) or [math.nan]),
+        )
+
+    def lacks_runs(self, record: SweepRecord) -> bool:
+        """Return whether runs that were asked for are not completed, or not in the record yet."""
+        seeds: Mapping[str, int] = record.design.get("seeds", {})
+        for row, number in seeds.items():
+            # A row without any seed is one that this launch leaves out.
+            if 0 < len(_seeds(record, row)) < number:
+                return True
+        return not all(run.state.is_completed for _, run in self.read_cells(record))
+
+    def next_seeds(self, record: SweepRecord, look: Look) -> dict[str, int]:
+        """Return how many seeds the undecided rows, and the baseline, are to have after the next
+        round, within the budget.
+        """
+        design = design_of(record)
+        undecided = [course for course in look.courses if course.open]
+        # As many looks at once as keep the workers busy. Seeds beyond the look that decides are
+        # the price.
+        ahead = max(1, self.num_workers // (len(undecided) + 1))
+        seeds: dict[str, int] = {}
+        num_runs = 0
+        for course in undecided:
+            target = min(max(course.n + ahead, design.least), design.most)
+            additions: dict[str, int] = {}
+            for row in (course.row, str(record.baseline)):
+                number = seeds.get(row, len(_seeds(record, row)))
+                if number < target:
+                    additions[row] = target - number
+            num_runs_with_row = num_runs + sum(additions.values())
+            if self._spent(look, num_runs_with_row) <= self.budget.amount:
+                seeds |= dict.fromkeys(additions, target)
+                num_runs = num_runs_with_row
+        return seeds
+
+    def _spent(self, look: Look, num_runs: int) -> float:
+        """Return what this call will have spent after `num_runs` more, in the budget's unit."""
+        new_runs: dict[str, Run] = {}
+        for job, run in look.cells:
+            if run.state.is_completed and job.id not in self.completed_before:
+                new_runs[job.id] = run
+        if self.budget.unit == "runs":
+            return len(new_runs) + num_runs
+        if self.budget.unit == "s":
+            num_rounds = math.ceil(num_runs / self.num_workers)
+            return time.monotonic() - self.start + num_rounds * look.seconds
+        return sum(_seconds(new_runs.values())) + num_runs * look.seconds
 
     def launch(self) -> None:
         """Run the sweep's own command to its end; a stop signal is passed on to it.
 
         Raises:
-            SystemExit: with its exit code, when that is not 0.
+            SystemExit: with its exit status, when that is not 0.
         """
-        stopped: list[int] = []
-        child = subprocess.Popen(self.command, process_group=0)
-
-        def pass_on(number: int, _frame: Any) -> None:
-            stopped.append(number)
-            child.send_signal(number)
-
-        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-        before = {number: signal.signal(number, pass_on) for number in handled}
-        try:
-            code = child.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        if stopped or code:
-            raise SystemExit(128 + stopped[0] if stopped else code)
+        with ChildProcesses() as children:
+            status = children.start(self.command).wait()
+        if children.signal is not None:
+            raise SystemExit(128 + children.signal)
+        if status:
+            raise SystemExit(status)
 
 
-def _over(run: Run) -> bool:
-    return run.state.is_completed
+def show(record: SweepRecord, look: Look) -> None:
+    """Print each row's interval as a picture and in numbers, and what the undecided ones are
+    expected to cost.
+    """
+    design = design_of(record)
+    courses = look.courses
+    print(
+        f"{record.title}: difference to {record.baseline} in points, {design.least} to"
+        f" {design.most} seeds; {design.margin:g} is a ':'"
+    )
+    width = max(len(course.row) for course in courses)
+    for course in courses:
+        picture = draw_interval(course, design.margin)
+        print(f"  {course.row:{width}}  {picture}  {_numbers(course)}  {course.text}")
+    undecided = [course for course in courses if course.open]
+    if not undecided:
+        return
+    targets = {course.row: course.expected for course in undecided}
+    targets[str(record.baseline)] = max(targets.values())
+    num_runs = 0
+    for row, target in targets.items():
+        num_runs += max(0, target - len(_seeds(record, row)))
+    hours = num_runs * look.seconds / 3600
+    print(
+        f"  undecided: {len(undecided)} of {len(courses)} rows; if means and deviations stay as"
+        f" they are, about {num_runs} more runs, {hours:.2g} h of device time",
+        flush=True,
+    )
+
+
+def _numbers(course: Course) -> str:
+    """Return a row's difference and half its interval, always 19 characters."""
+    difference = course.difference
+    if not course.looks:
+        return " " * 19
+    half = f"± {difference.high - difference.value:.2f}"
+    if math.isnan(difference.low):
+        half = "no interval"
+    return f"{difference.value:+7.2f} {half:11}"
+
+
+def draw_interval(course: Course, margin: float) -> str:
+    """Draw the last interval on a scale of ten margins.
+
+    Its signs are - for the interval, o for the difference, | for zero and : for the margin.
+    """
+
+    def place(number: float) -> int:
+        in_margins = min(max(number / margin, -5), 5)
+        return round((WIDTH - 1) * (in_margins + 5) / 10)
+
+    difference = course.difference
+    line = [" "] * WIDTH
+    if course.looks:
+        # Scores without any spread have no interval: nothing is ruled out.
+        low = -math.inf if math.isnan(difference.low) else difference.low
+        high = math.inf if math.isnan(difference.high) else difference.high
+        for index in range(place(low), place(high) + 1):
+            line[index] = "-"
+    line[place(-margin)] = ":"
+    line[place(0)] = "|"
+    line[place(margin)] = ":"
+    if course.looks:
+        line[place(difference.value)] = "o"
+    return "".join(line)
+
+
+def _num_workers(overrides: Sequence[str]) -> int:
+    """Return the `runtime.workers` of overrides, 1 without; the last one counts."""
+    number = 1
+    for item in overrides:
+        match = re.fullmatch(r"runtime\.workers=(\d+)", item)
+        if match is not None:
+            number = int(match[1])
+    return number
 
 
 def _seconds(runs: Iterable[Run]) -> list[float]:
+    """List the training times that are known, in seconds."""
     summaries = [run.summary for run in runs if run.summary is not None]
     return [summary.seconds for summary in summaries if summary.seconds is not None]
 
@@ -277,57 +355,33 @@ def _seeds(record: SweepRecord, row: str) -> set[int]:
     return {job.seed for job in record.jobs if job.row == row}
 
 
-def _with_design(record: SweepRecord, asked: Mapping[str, Any]) -> SweepRecord:
-    """The record with the design that it has, or else the one asked for.
+def _with_design(record: SweepRecord, options: Mapping[str, Any]) -> SweepRecord:
+    """Return the record with its own design, or else with the one that the call sets.
 
     Raises:
-        AugeanError: when it has another one than asked for, or its table cannot be settled.
+        AugeanError: when it has another one than the call sets, or its table cannot be settled.
     """
     rows = {job.row for job in record.jobs}
     if record.kind == "study" or record.baseline not in rows or len(rows) < 2:
         raise AugeanError(
             f"{record.name}: settling compares rows with a baseline, and this table has none"
         )
-    record = record if record.design else replace(record, design=asdict(Design(**asked)))
+    if not record.design:
+        record = replace(record, design=asdict(Design(**options)))
+    words = [f"--{key} {value}" for key, value in options.items()]
     try:
-        kept = asdict(design_of(record))
+        design = asdict(design_of(record))
     except (TypeError, ValueError) as error:
-        given = (
-            "".join(f" --{key} {value}" for key, value in asked.items())
-            or f" the design {record.design}"
-        )
+        given = " ".join(words) or f"the design {record.design}"
         raise AugeanError(
-            f"{record.name}:{given} cannot be judged; it needs a margin above 0 and 3 <= least <="
+            f"{record.name}: {given} cannot be judged; it needs a margin above 0 and 3 <= least <="
             " most; the defaults are --margin 0.5 --least 3 --most 20"
         ) from error
-    if changed := {key: kept[key] for key, value in asked.items() if kept[key] != value}:
+    changed = [f"--{key} {design[key]}" for key, value in options.items() if design[key] != value]
+    if changed:
         raise AugeanError(
-            f"{record.name} is being settled with"
-            f" {', '.join(f'--{key} {value}' for key, value in changed.items())}: a design that"
-            " changes once results were seen keeps no error rate. Give that, or settle a copy of"
-            " the sweep file under a name of its own"
+            f"{record.name} is being settled with {', '.join(changed)}: a design that changes once"
+            " results were seen keeps no error rate. Give that, or settle a copy of the sweep file"
+            " under a name of its own"
         )
     return record
-
-
-def _picture(course: Course, margin: float) -> str:
-    """The last interval on a scale of ten margins: - the interval, o the difference, | zero, : the
-    margin.
-    """
-    value, low, high, *_ = course.difference
-
-    def place(number: float) -> int:
-        return round((WIDTH - 1) * (min(max(number / margin, -5), 5) + 5) / 10)
-
-    line = [" "] * WIDTH
-    if course.looks:
-        low, high = (-math.inf, math.inf) if math.isnan(low) else (low, high)
-        line[place(low) : place(high) + 1] = "-" * (place(high) - place(low) + 1)
-    for number, sign in (
-        (-margin, ":"),
-        (0.0, "|"),
-        (margin, ":"),
-        *([(value, "o")] if course.looks else []),
-    ):
-        line[place(number)] = sign
-    return "".join(line)

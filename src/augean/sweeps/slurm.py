@@ -13,13 +13,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from augean.config.schema import Config, LauncherConfig, RuntimeConfig
 from augean.errors import AugeanError, ConfigError, SetupError
@@ -28,15 +28,15 @@ from augean.runs.execute import execute
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
 from augean.store.sweep_record import SweepRecord
-from augean.sweeps.workers import WORKER
 
 MAX_ARRAY = 1000
 """Elements of one array; SLURM's own default limit (MaxArraySize) is 1001."""
 NOTICE_SECONDS = 60
 """Beyond the grace time, how long before the time limit a job is told to leave."""
-COMPLETING, SETTLE_SECONDS = "COMPLETING", 30
-"""What SLURM calls a job that has just ended, and how long to wait for what becomes of it: it may
-be requeued."""
+COMPLETING = "COMPLETING"
+"""What SLURM calls a job that has just ended; it may still be requeued."""
+SETTLE_SECONDS = 30
+"""How long to wait for what becomes of such a job."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,8 @@ class ArrayElement:
         """
         os.chdir(self.folder)
         os.environ["OMP_NUM_THREADS"] = str(self.launcher.cpus)
-        for number in (
-            signal.SIGUSR1,
-            signal.SIGTERM,
-        ):  # while a run trains, it has handlers of its own
+        # While a run trains, or a study's worker runs, these are replaced.
+        for number in (signal.SIGUSR1, signal.SIGTERM):
             signal.signal(number, self._leave)
         try:
             self.work()
@@ -90,41 +88,25 @@ def train_run(config: Config, identity: str) -> None:
     Raises:
         ConfigError: when its code or data have changed since, for then it is another run.
     """
-    found = find_address(config).id
-    if found != identity:
+    current = find_address(config).id
+    if current != identity:
         raise ConfigError(
-            f"run {identity} is {found} by now: its code or data have changed. Submit the sweep"
+            f"run {identity} is {current} by now: its code or data have changed. Submit the sweep"
             " again"
         )
     execute(config)
 
 
-def work_on_study(arguments: Sequence[str], since: float) -> None:
-    """Be one of a study's workers: the same command, which takes trials until the study has all of
-    its own.
-
-    Args:
-        since: when the study was submitted, in seconds of the epoch.
-    """
-    from augean.hydra_main import main
-
-    os.environ[WORKER] = str(since)
-    sys.argv = list(arguments)
-    try:
-        main()
-    except SystemExit as end:
-        if end.code:
-            raise
-
-
 def queued(outputs: Path) -> dict[str, str]:
-    """Key and SLURM's state (PENDING, RUNNING, ...) of everything in its queue that was submitted
-    for this folder.
+    """Ask SLURM for everything in its queue that was submitted for this folder.
+
+    Returns:
+        What names the work (a run's id, or a study's worker) to SLURM's state, such as PENDING.
 
     Raises:
         AugeanError: when SLURM does not answer.
     """
-    keys: dict[str, str] = {}
+    keys: dict[str, str] = {}  # number of the element's job to what names its work
     for path in sorted((outputs / "slurm").glob("*.json")):
         keys |= json.loads(path.read_text())
     if not keys:
@@ -132,36 +114,68 @@ def queued(outputs: Path) -> dict[str, str]:
     arrays = ",".join(sorted({job.split("_")[0] for job in keys}))
     command = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={arrays}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AugeanError(f"SLURM cannot be asked what is queued: {error}") from error
-    # An error for a single id that SLURM has forgotten; none for several.
-    if done.returncode != 0 and "Invalid job id" not in done.stderr:
-        raise AugeanError(f"SLURM cannot be asked what is queued: {done.stderr.strip()}")
-    states = dict(line.split() for line in done.stdout.splitlines())
-    return {keys[job]: state for job, state in states.items() if job in keys}
+    # It is an error to ask for a single id that SLURM has forgotten, and none to ask for several.
+    if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
+        raise AugeanError(f"SLURM cannot be asked what is queued: {answer.stderr.strip()}")
+    states: dict[str, str] = {}
+    for line in answer.stdout.splitlines():
+        job, state = line.split()
+        if job in keys:
+            states[keys[job]] = state
+    return states
 
 
-def describe_queue(record: SweepRecord, known: Mapping[str, str]) -> str:
-    """How much of a sweep is in SLURM's queue, such as `2 pending, 1 running`; empty for
+def describe_queue(record: SweepRecord, states: Mapping[str, str]) -> str:
+    """Return how much of a sweep is in SLURM's queue, such as `2 pending, 1 running`; empty for
     nothing.
+
+    Args:
+        states: as `queued` returns them.
     """
     ids = {job.id for job in record.jobs}
-    own = Counter(
-        state
-        for key, state in known.items()
-        if key in ids or key.startswith(f"{record.name} worker ")
-    )
-    return ", ".join(f"{count} {state.lower()}" for state, count in sorted(own.items()))
+    counts: Counter[str] = Counter()
+    for key, state in states.items():
+        if key in ids or key.startswith(f"{record.name} worker "):
+            counts[state] += 1
+    return ", ".join(f"{count} {state.lower()}" for state, count in sorted(counts.items()))
 
 
 def submit(name: str, runtime: RuntimeConfig, work: Mapping[str, Callable[[], object]]) -> None:
-    """Submit what is not queued yet, each by its key: a run's id, or what names one of a study's
-    workers.
+    """Submit what is not queued yet, and say what became of it.
+
+    Args:
+        name: of the sweep's record.
+        work: what each element does, by a run's id or by what names one of a study's workers.
 
     Raises:
         AugeanError: when SLURM or submitit is not there, or SLURM refuses.
     """
+    _check_installation()
+    outputs = Path(runtime.outputs)
+    arrays = []
+    # Under a lock, so that two submissions at one time know of each other's.
+    with hold_lock(outputs, "submit", wait=True):
+        states = _settled_queue(outputs)
+        waiting = {key for key, state in states.items() if state != COMPLETING}
+        missing = [key for key in work if key not in waiting and not is_locked(outputs, key)]
+        for start in range(0, len(missing), MAX_ARRAY):
+            part = {key: work[key] for key in missing[start : start + MAX_ARRAY]}
+            arrays.append(_submit_array(name, runtime, part))
+    if arrays:
+        submitted = f"{len(missing)} submitted as SLURM array {', '.join(arrays)}"
+    else:
+        submitted = "nothing to submit"
+    print(f"Sweep {name}: {submitted}, {len(work) - len(missing)} queued or running already.")
+    print(
+        f"  how it stands: augean status; logs: {outputs / 'slurm'}; what is cancelled or fails:"
+        " submit again"
+    )
+
+
+def _check_installation() -> None:
     if importlib.util.find_spec("submitit") is None:
         raise SetupError("launcher=slurm needs submitit: pip install 'augean[slurm]'")
     if shutil.which("sbatch") is None:
@@ -169,40 +183,52 @@ def submit(name: str, runtime: RuntimeConfig, work: Mapping[str, Callable[[], ob
             "launcher=slurm: there is no sbatch on this machine; submit on a login node of the"
             " cluster"
         )
-    outputs, arrays = Path(runtime.outputs), []
-    with hold_lock(outputs, "submit", wait=True):  # so that two at one time know of each other's
-        for _ in range(SETTLE_SECONDS):
-            known = queued(outputs)
-            if COMPLETING not in known.values():
-                break
-            time.sleep(1)
-        going = {key for key, state in known.items() if state != COMPLETING}
-        missing = [key for key in work if key not in going and not is_locked(outputs, key)]
-        for start in range(0, len(missing), MAX_ARRAY):
-            part = {key: work[key] for key in missing[start : start + MAX_ARRAY]}
-            arrays.append(_submit_array(name, runtime, part))
-    done = (
-        f"{len(missing)} submitted as SLURM array {', '.join(arrays)}"
-        if arrays
-        else "nothing to submit"
-    )
-    print(f"Sweep {name}: {done}, {len(work) - len(missing)} queued or running already.")
-    print(
-        f"  how it stands: augean status; logs: {outputs / 'slurm'}; what is cancelled or fails:"
-        " submit again"
-    )
+
+
+def _settled_queue(outputs: Path) -> dict[str, str]:
+    """Return what is queued, once no job is completing: SLURM may requeue such a one."""
+    states = queued(outputs)
+    for _ in range(SETTLE_SECONDS - 1):
+        if COMPLETING not in states.values():
+            break
+        time.sleep(1)
+        states = queued(outputs)
+    return states
 
 
 def _submit_array(
     name: str, runtime: RuntimeConfig, work: Mapping[str, Callable[[], object]]
 ) -> str:
+    """Submit one array, and write which element does what; return the array's number."""
     import submitit
 
-    launcher, folder = runtime.launcher, Path(runtime.outputs).absolute() / "slurm"
+    launcher = runtime.launcher
+    folder = Path(runtime.outputs).absolute() / "slurm"
+    elements = [ArrayElement(item, str(Path.cwd()), launcher) for item in work.values()]
+    try:
+        executor = submitit.SlurmExecutor(folder)
+        executor.update_parameters(**_sbatch_options(name, runtime, len(work)))
+        jobs = executor.submit_array(elements)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise AugeanError(f"SLURM did not take the sweep: {error}") from error
+    array = str(jobs[0].job_id).split("_")[0]
+    keys = {job.job_id: key for job, key in zip(jobs, work, strict=True)}
+    write_atomic(folder / f"{array}.json", json.dumps(keys))
+    return array
+
+
+def _sbatch_options(name: str, runtime: RuntimeConfig, num_elements: int) -> dict[str, Any]:
+    """Return the options of an array as submitit calls them.
+
+    Raises:
+        ConfigError: for a part of a GPU.
+    """
+    launcher = runtime.launcher
     if launcher.gpus % 1:
         raise ConfigError(
             f"runtime.launcher.gpus={launcher.gpus}: SLURM gives whole ones; only Ray divides them"
         )
+    notice_seconds = math.ceil(runtime.grace_seconds) + NOTICE_SECONDS
     options = {
         "job_name": f"augean-{name}",
         "time": launcher.minutes,
@@ -211,27 +237,12 @@ def _submit_array(
         "mem": f"{launcher.memory_gb:g}G" if launcher.memory_gb else None,
         "partition": launcher.partition,
         "account": launcher.account,
-        "array_parallelism": launcher.max_parallel or len(work),
+        "array_parallelism": launcher.max_parallel or num_elements,
         "stderr_to_stdout": True,
         "additional_parameters": {
-            "signal": f"USR1@{math.ceil(runtime.grace_seconds) + NOTICE_SECONDS}",
+            "signal": f"USR1@{notice_seconds}",
             "requeue": True,
             **launcher.parameters,
         },
     }
-    try:
-        executor = submitit.SlurmExecutor(folder)
-        executor.update_parameters(
-            **{key: value for key, value in options.items() if value is not None}
-        )
-        jobs = executor.submit_array(
-            [ArrayElement(each, str(Path.cwd()), launcher) for each in work.values()]
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise AugeanError(f"SLURM did not take the sweep: {error}") from error
-    array = str(jobs[0].job_id).split("_")[0]
-    write_atomic(
-        folder / f"{array}.json",
-        json.dumps({job.job_id: key for job, key in zip(jobs, work, strict=True)}),
-    )
-    return array
+    return {key: value for key, value in options.items() if value is not None}

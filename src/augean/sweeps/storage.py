@@ -10,13 +10,19 @@ import optuna
 from augean.errors import ConfigError, StorageError
 from augean.sweeps.journal import Journal
 
-NUM_TRIES, NUM_RECONNECTS, PAUSE_SECONDS = 6, 60, 1.0
-"""How often a database is tried at the start, and when it is lost later on; the wait between."""
+NUM_TRIES = 6
+"""How often a database is tried at the start."""
+NUM_RECONNECTS = 60
+"""How often it is tried when it is lost later on."""
+PAUSE_SECONDS = 1.0
+"""Wait between two tries."""
 
 
 def open_storage(url: str) -> optuna.storages.BaseStorage:
-    """An Optuna storage: a journal file for a path ending in .journal, else a database for an
-    SQLAlchemy URL.
+    """Open an Optuna storage.
+
+    Args:
+        url: path of a journal file, which ends in .journal, or the SQLAlchemy URL of a database.
 
     Raises:
         ConfigError: when the database's driver is missing.
@@ -28,8 +34,8 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
 
     for _ in range(NUM_TRIES):
         try:
-            # A worker trains for long between two statements: no connection is kept open, to die or
-            # to be in the way.
+            # A worker trains for long between two statements, and a connection kept open for so
+            # long may die or be in the way.
             storage = optuna.storages.RDBStorage(
                 url, engine_kwargs={"poolclass": sqlalchemy.pool.NullPool}
             )
@@ -41,8 +47,8 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
                 " 'augean[postgresql]'"
             ) from error
         except Exception as error:  # SQLAlchemy, its drivers and databases raise whatever they like
-            # Of processes that create one database's tables at once all but one fail: the next time
-            # they are there.
+            # Where several processes create the tables of one database at once, all but one fail;
+            # at the next try the tables are there.
             failure = error
             time.sleep(PAUSE_SECONDS)
     raise StorageError(
@@ -61,7 +67,7 @@ def _connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
 
 @contextmanager
 def reaching_storage() -> Iterator[None]:
-    """Turns what a database raises into an error that ends the sweep and blames no trial."""
+    """Turn what a database raises into an error that ends the sweep and blames no trial."""
     try:
         yield
     except optuna.exceptions.StorageInternalError as error:

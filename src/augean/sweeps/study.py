@@ -9,11 +9,11 @@ on any storage.
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -21,16 +21,18 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.store.locks import hold_lock, is_locked
-from augean.store.sweep_record import SweepJob
+from augean.store.sweep_record import Direction, SweepJob, best_trial
 from augean.sweeps.storage import open_storage, reaching_storage
 from augean.sweeps.trial import ERROR
 
 IDENTITY = "augean:identity"
+"""Attribute of a study: what it has begun with."""
 OWNER = "augean:owner"
+"""Attribute of a trial: the worker that runs it."""
 RUN = "augean:run"
+"""Attribute of a trial: id, directory and seed of its run."""
 AGAIN = "augean:again"
-"""Of a trial that is queued again: the number of the one that died."""
-
+"""Attribute of a trial that is queued again: the number of the one that died."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -44,7 +46,7 @@ class StudySetup:
     name: str
     storage: str
     space: Mapping[str, BaseDistribution]
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     base: Mapping[str, Any]
     """What all trials have in common: the config without the searched keys, flat."""
     num_trials: int
@@ -54,12 +56,13 @@ class StudySetup:
     """Trials that may end with an exception before the study stops."""
 
     def identity(self) -> dict[str, str]:
-        space = {
-            f"space of {key}": distribution_to_json(value)
-            for key, value in sorted(self.space.items())
-        }
-        base = {key: json.dumps(value, sort_keys=True) for key, value in self.base.items()}
-        return {"direction": self.direction, **space, **base}
+        """Return all that must stay as it is, by what it is called in a message."""
+        identity: dict[str, str] = {"direction": self.direction}
+        for key, distribution in sorted(self.space.items()):
+            identity[f"space of {key}"] = distribution_to_json(distribution)
+        for key, value in self.base.items():
+            identity[key] = json.dumps(value, sort_keys=True)
+        return identity
 
 
 class Study:
@@ -80,8 +83,11 @@ class Study:
         Raises:
             ConfigError: when the study exists with another space, direction or base config.
         """
-        self.setup, self.outputs, self.make_sampler = setup, outputs, make_sampler
+        self.setup = setup
+        self.outputs = outputs
+        self.make_sampler = make_sampler
         self.owner = uuid.uuid4().hex
+        """Names this worker on its trials, and the lock that it holds."""
         if setup.storage.endswith(".journal"):
             Path(setup.storage).parent.mkdir(parents=True, exist_ok=True)
         with self.locked():
@@ -91,19 +97,20 @@ class Study:
                 direction=setup.direction,
                 load_if_exists=True,
             )
-            known = self.study.user_attrs.get(IDENTITY)
-            if known is None:
+            identity = self.study.user_attrs.get(IDENTITY)
+            if identity is None:
                 self.study.set_user_attr(IDENTITY, setup.identity())
             else:
-                self._refuse_difference(known)
+                self._refuse_difference(identity)
 
-    def _refuse_difference(self, known: Mapping[str, str]) -> None:
-        wanted = self.setup.identity()
-        lines = [
-            f"  {key}: was {known.get(key, 'absent')}, is {wanted.get(key, 'absent')}"
-            for key in sorted({*known, *wanted})
-            if known.get(key) != wanted.get(key)
-        ]
+    def _refuse_difference(self, old: Mapping[str, str]) -> None:
+        new = self.setup.identity()
+        lines = []
+        for key in sorted({*old, *new}):
+            before = old.get(key, "absent")
+            now = new.get(key, "absent")
+            if before != now:
+                lines.append(f"  {key}: was {before}, is {now}")
         if lines:
             raise ConfigError(
                 f"study {self.setup.name} has begun with another setting:\n"
@@ -112,40 +119,44 @@ class Study:
                 " hydra.sweeper.study_name=<a new name>"
             )
 
-    @contextmanager
-    def locked(self) -> Any:
-        with hold_lock(self.outputs, f"study-{self.setup.name}", wait=True):
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the study's lock, under which trials are counted and asked for."""
+        return hold_lock(self.outputs, f"study-{self.setup.name}", wait=True)
 
-    def working(self) -> Any:
+    def working(self) -> AbstractContextManager[None]:
         """Hold this worker's lock, the sign that it lives, for as long as it works on the study."""
-        return hold_lock(self.outputs, f"worker-{self.owner}", wait=False)
+        return hold_lock(self.outputs, _worker_lock(self.owner), wait=False)
 
     @reaching_storage()
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Read the trials that are in one of the states, by default all."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
-    def _requeue_dead(self) -> None:
-        def dead() -> list[FrozenTrial]:
-            running = self.trials(TrialState.RUNNING)
-            return [
-                t
-                for t in running
-                if not is_locked(self.outputs, f"worker-{t.user_attrs.get(OWNER)}")
-            ]
+    def _dead_trials(self) -> list[FrozenTrial]:
+        """Read the running trials that no living worker owns."""
+        dead = []
+        for trial in self.trials(TrialState.RUNNING):
+            owner = trial.user_attrs.get(OWNER)
+            if not is_locked(self.outputs, _worker_lock(owner)):
+                dead.append(trial)
+        return dead
 
+    def _requeue_dead(self) -> None:
+        """Queue the trials of dead workers again; whoever asks next gets the same points."""
         queued = {trial.user_attrs.get(AGAIN) for trial in self.trials()}
-        # Asked twice: a worker may have told its trial and died between the reading of trials and
-        # of locks.
-        for trial in dead() and dead():
-            if trial.number not in queued:  # by one who died before the next line but one
+        if not self._dead_trials():
+            return
+        # Read a second time: a worker may have told its trial and died after the trials were read
+        # and before its lock was looked at.
+        for trial in self._dead_trials():
+            # It may be queued already, by a worker that died before the call of `tell`.
+            if trial.number not in queued:
                 self.study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
             self.study.tell(trial.number, state=TrialState.FAIL)
 
     @reaching_storage()
     def next(self) -> Trial | None:
-        """The next trial, which is this worker's own now; None when the study's trials are all
-        over.
+        """Return the next trial, which is this worker's own now; None when all trials are done.
 
         Raises:
             RunLocked: when the rest of the study is being worked on by others.
@@ -153,46 +164,51 @@ class Study:
         """
         with self.locked():
             self._requeue_dead()
-            trials = (
-                self.trials()
-            )  # read once: jobs tell theirs at any moment, and none may be missed or counted twice
-            failures = [
-                trial
-                for trial in trials
-                if trial.state == TrialState.FAIL and ERROR in trial.user_attrs
-            ]
-            if len(failures) > self.setup.max_failures:
-                raise AugeanError(
-                    f"study {self.setup.name}: {len(failures)} trials failed, more than"
-                    f" hydra.sweeper.max_failures={self.setup.max_failures}; the last:"
-                    f" {failures[-1].user_attrs[ERROR]}"
-                )
+            # Read once: jobs tell their trials at any moment, and none may be missed or counted
+            # twice.
+            trials = self.trials()
+            self._refuse_failures(trials)
             states = Counter(trial.state for trial in trials)
-            num_over = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
-            if num_over >= self.setup.num_trials:
+            num_done = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
+            if num_done >= self.setup.num_trials:
                 return None
-            if num_over + states[TrialState.RUNNING] >= self.setup.num_trials:
+            if num_done + states[TrialState.RUNNING] >= self.setup.num_trials:
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
             self.study.sampler = self.make_sampler(len(trials))
             trial = self.study.ask(dict(self.setup.space))
             trial.set_user_attr(OWNER, self.owner)
             return trial
 
+    def _refuse_failures(self, trials: Sequence[FrozenTrial]) -> None:
+        """Raise an AugeanError when more trials have failed than the study may have.
+
+        A trial without an error is one that was queued again, and says nothing of the setting.
+        """
+        errors = []
+        for trial in trials:
+            if trial.state == TrialState.FAIL and ERROR in trial.user_attrs:
+                errors.append(trial.user_attrs[ERROR])
+        if len(errors) > self.setup.max_failures:
+            raise AugeanError(
+                f"study {self.setup.name}: {len(errors)} trials failed, more than"
+                f" hydra.sweeper.max_failures={self.setup.max_failures}; the last: {errors[-1]}"
+            )
+
     @reaching_storage()
-    def note_run(self, trial: Trial, identity: str, run: str, seed: int) -> None:
-        trial.set_user_attr(RUN, {"id": identity, "run": run, "seed": seed})
+    def note_run(self, trial: Trial, job: SweepJob) -> None:
+        """Note on a trial which run it is."""
+        trial.set_user_attr(RUN, {"id": job.id, "run": job.run, "seed": job.seed})
 
     @reaching_storage()
     def give_up(self, trial: Trial, error: Exception) -> None:
         """Tell a trial that never became a job, for example because its config is refused."""
-        with suppress(
-            optuna.exceptions.UpdateFinishedTrialError
-        ):  # when the job has told it itself
+        # Optuna raises this where the job has told its trial itself.
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
             trial.set_user_attr(ERROR, str(error) or type(error).__name__)
             self.study.tell(trial, state=TrialState.FAIL)
 
     def environment(self, trial: Trial) -> str:
-        """The value of the environment variable `TRIAL` for the trial's job."""
+        """Return the value of the environment variable `TRIAL` for the trial's job."""
         return json.dumps(
             {
                 "storage": self.setup.storage,
@@ -202,40 +218,49 @@ class Study:
             }
         )
 
-    def num_over(self) -> int:
-        """Trials that count towards the study's number: finished and pruned ones."""
+    def num_done(self) -> int:
+        """Return how many trials count towards the study's number: complete and pruned ones."""
         return len(self.trials(TrialState.COMPLETE, TrialState.PRUNED))
 
     def count(self) -> str:
-        """How many trials are in which state, for people."""
+        """Return how many trials are in which state, for people."""
         states = Counter(trial.state.name.lower() for trial in self.trials())
         return ", ".join(f"{count} {state}" for state, count in states.items())
 
-    def best(self) -> FrozenTrial:
-        """The winner: of equal scores the earliest.
+    def best(self) -> SweepJob:
+        """Return the winner, as `augean.store.sweep_record.best_trial` decides.
 
         Raises:
-            AugeanError: when no trial was finished.
+            AugeanError: when no trial is complete.
         """
-        complete = self.trials(TrialState.COMPLETE)
-        if not complete:
+        best = best_trial(self.jobs(), self.setup.direction)
+        if best is None:
             raise AugeanError(
                 f"study {self.setup.name}: no trial was finished, so there is no winner"
             )
-        sign = 1 if self.setup.direction == "maximize" else -1
-        return max(complete, key=lambda trial: (sign * (trial.value or 0.0), -trial.number))
+        return best
 
     def jobs(self) -> list[SweepJob]:
-        """The trials that became runs, for the sweep's record."""
-        return [
-            SweepJob(
-                **trial.user_attrs[RUN],
+        """Return the trials that became runs, for the sweep's record."""
+        jobs = []
+        for trial in self.trials():
+            run = trial.user_attrs.get(RUN)
+            if run is None:
+                continue
+            job = SweepJob(
+                id=run["id"],
+                run=run["run"],
                 row=f"trial {trial.number}",
+                seed=run["seed"],
                 trial=trial.number,
                 state=trial.state.name.lower(),
                 score=trial.value,
                 values=dict(trial.params),
             )
-            for trial in self.trials()
-            if RUN in trial.user_attrs
-        ]
+            jobs.append(job)
+        return jobs
+
+
+def _worker_lock(owner: str | None) -> str:
+    """Return the name of the lock that a living worker holds."""
+    return f"worker-{owner}"

@@ -1,6 +1,4 @@
-"""A job's connection to its own trial: report each epoch, learn whether to stop, tell the
-result.
-"""
+"""Connect a job to the trial of a study that it is."""
 
 import json
 import os
@@ -15,45 +13,53 @@ from augean.sweeps.job import TRIAL
 from augean.sweeps.storage import open_storage, reaching_storage
 
 ERROR = "augean:error"
+"""Attribute of a failed trial: the message of the exception that ended it."""
 
 
 @dataclass(frozen=True)
 class TrialReporter:
-    """A job's connection to its own trial: reports each epoch, learns whether to stop, tells the
-    result.
-    """
+    """Reports each epoch of a job to its trial, learns whether to stop, and tells the result."""
 
     study: optuna.Study
     trial: Trial
 
     @classmethod
     def from_environment(cls) -> "TrialReporter":
-        """The reporter of the trial that this process is."""
-        told = json.loads(os.environ[TRIAL])
-        target = told["pruner"].pop("_target_")
+        """Make the reporter of the trial that this process is, by the variable `TRIAL`."""
+        environment = json.loads(os.environ[TRIAL])
+        arguments = dict(environment["pruner"])
+        target = arguments.pop("_target_")
         base: Any = optuna.pruners.BasePruner  # abstract, which mypy takes for no class
         make_pruner = find_class("hydra.sweeper.pruner", target, base)
         study = optuna.load_study(
-            study_name=told["study"],
-            storage=open_storage(told["storage"]),
-            pruner=make_pruner(**told["pruner"]),
+            study_name=environment["study"],
+            storage=open_storage(environment["storage"]),
+            pruner=make_pruner(**arguments),
         )
-        return cls(study, Trial(study, told["trial"]))
+        return cls(study, Trial(study, environment["trial"]))
 
     @reaching_storage()
     def should_stop(self, epoch: int, val_accuracy: float | None) -> bool:
+        """Report an epoch; return whether the pruner gives the trial up."""
         self.trial.report(val_accuracy or 0.0, epoch)
         return self.trial.should_prune()
 
     @reaching_storage()
     def tell(self, score: float) -> None:
+        """Tell the study that the trial is complete.
+
+        Args:
+            score: validation accuracy, a fraction.
+        """
         self.study.tell(self.trial, score, skip_if_finished=True)
 
     @reaching_storage()
     def tell_pruned(self) -> None:
+        """Tell the study that the trial was given up; its last report is its score."""
         self.study.tell(self.trial, state=TrialState.PRUNED, skip_if_finished=True)
 
     @reaching_storage()
     def tell_failed(self, error: Exception) -> None:
+        """Tell the study that the trial ended with an exception."""
         self.trial.set_user_attr(ERROR, str(error) or type(error).__name__)
         self.study.tell(self.trial, state=TrialState.FAIL, skip_if_finished=True)

@@ -1,17 +1,20 @@
 """Run several processes of one sweep's command on this machine."""
 
 import os
-import signal
-import subprocess
+import re
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from augean.config.schema import RuntimeConfig
+from augean.signals import ChildProcesses
 
 MAX_RESTARTS = 100
 """Killed workers that one sweep replaces before it gives up."""
+POLL_SECONDS = 0.2
+"""Wait before looking again which workers have ended."""
 WORKER = "AUGEAN_WORKER"
 """Environment variable that makes a process a worker of a sweep; its value is when the sweep
 began."""
@@ -20,10 +23,11 @@ SUPERVISOR = "AUGEAN_SUPERVISOR"
 
 
 def orphaned() -> bool:
-    """Whether this is a worker whose supervisor was killed: nobody could stop it, and the command
-    starts others.
+    """Return whether this is a worker whose supervisor was killed: nobody could stop it, and the
+    command, given again, starts others.
     """
-    return os.environ.get(SUPERVISOR, str(os.getppid())) != str(os.getppid())
+    parent = str(os.getppid())
+    return os.environ.get(SUPERVISOR, parent) != parent
 
 
 def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None:
@@ -33,72 +37,108 @@ def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None
     Each gets its share of the cores and, in turn, one of the CUDA devices. A stop signal is passed
     on to them.
 
+    Args:
+        since: when the sweep began, in seconds of the epoch.
+
     Raises:
         SystemExit: 128 + signal number after a stop signal, when all workers have ended.
     """
-    threads = runtime.threads or max(1, (os.cpu_count() or 1) // num_workers)
-    devices = os.environ.get(
-        "CUDA_VISIBLE_DEVICES", ",".join(str(index) for index in range(count_nvidia_devices()))
-    )
-    dealt = [device for device in devices.split(",") if device]
-    stopped: list[int] = []
-
-    def start(index: int) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            WORKER: str(since),
-            SUPERVISOR: str(os.getpid()),
-            "OMP_NUM_THREADS": str(threads),
-        }
-        if dealt and runtime.device in ("auto", "cuda"):
-            environment["CUDA_VISIBLE_DEVICES"] = dealt[index % len(dealt)]
-        # A group of its own, so that a terminal's Ctrl-C reaches the worker once: through us.
-        command = [*program(), *sys.argv[1:], "runtime.progress=none"]
-        return subprocess.Popen(command, env=environment, process_group=0)
-
-    def pass_on(number: int, _frame: Any) -> None:
-        stopped.append(number)
-        for worker in workers.values():
-            if worker.poll() is None:
-                worker.send_signal(number)
-
-    workers: dict[int, subprocess.Popen[bytes]] = {}
-    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = {number: signal.signal(number, pass_on) for number in handled}
-    try:
-        for index in range(num_workers):
-            if not stopped:
-                workers[index] = start(index)
-        for number in stopped[
-            -1:
-        ]:  # a worker may have started between the signal and its being passed on
-            pass_on(number, None)
-        restarts = 0
-        while any(worker.returncode is None for worker in workers.values()):
-            time.sleep(0.2)
+    command = [*program(sys.argv), *sys.argv[1:], "runtime.progress=none"]
+    environments = _worker_environments(num_workers, runtime, since)
+    num_restarts = 0
+    with ChildProcesses() as children:
+        workers = []
+        for environment in environments:
+            if children.signal is None:
+                workers.append(children.start(command, env=environment))
+        while any(worker.returncode is None for worker in workers):
+            time.sleep(POLL_SECONDS)
             # Those that were killed are replaced before it is asked whether all have ended: all may
             # be killed at once.
-            for index, worker in workers.items():
-                if (worker.poll() or 0) < 0 and not stopped and restarts < MAX_RESTARTS:
-                    restarts += 1
+            for index, worker in enumerate(workers):
+                code = worker.poll()
+                was_killed = code is not None and code < 0
+                may_restart = children.signal is None and num_restarts < MAX_RESTARTS
+                if code is not None and was_killed and may_restart:
+                    num_restarts += 1
                     print(
-                        f"worker {index} was killed by signal {-worker.returncode}; starting"
-                        " another",
+                        f"worker {index} was killed by signal {-code}; starting another",
                         file=sys.stderr,
                     )
-                    workers[index] = start(index)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if stopped:
-        raise SystemExit(128 + stopped[0])
+                    workers[index] = children.start(command, env=environments[index])
+    if children.signal is not None:
+        raise SystemExit(128 + children.signal)
 
 
-def count_nvidia_devices() -> int:
-    """Without importing torch, which would cost the supervisor 1.6 s and a CUDA context."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+def _worker_environments(
+    num_workers: int, runtime: RuntimeConfig, since: float
+) -> list[dict[str, str]]:
+    """Return the environment of each worker: cores are shared, CUDA devices dealt out."""
+    num_cores = os.cpu_count() or 1
+    threads = runtime.threads or max(1, num_cores // num_workers)
+    shared = _environment(since) | {"OMP_NUM_THREADS": str(threads)}
+    environments = []
+    devices = _cuda_devices() if runtime.device in ("auto", "cuda") else []
+    for index in range(num_workers):
+        environment = dict(shared)
+        if devices:
+            environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+        environments.append(environment)
+    return environments
 
 
-def program() -> list[str]:
-    script = sys.argv[0].endswith("train.py")
-    return [sys.executable, sys.argv[0]] if script else [sys.executable, "-m", "augean", "train"]
+def _environment(since: float) -> dict[str, str]:
+    return {**os.environ, WORKER: str(since), SUPERVISOR: str(os.getpid())}
+
+
+def _cuda_devices() -> list[str]:
+    """List the CUDA devices that this process may use.
+
+    Without torch, whose import would cost the supervisor 1.6 s and a CUDA context.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [device for device in visible.split(",") if device]
+    num_devices = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return [str(index) for index in range(num_devices)]
+
+
+def run_worker(arguments: Sequence[str], since: float) -> None:
+    """Run a command again as one of its own workers, in a process of its own, until it has ended.
+
+    Args:
+        arguments: `sys.argv` of the command.
+        since: when the sweep began, in seconds of the epoch.
+
+    Raises:
+        SystemExit: with the worker's exit status, if that is not 0; 128 + signal number after a
+            stop signal, which is passed on.
+    """
+    command = [*program(arguments), *arguments[1:]]
+    with ChildProcesses() as children:
+        code = children.start(command, env=_environment(since)).wait()
+    if children.signal is not None:
+        raise SystemExit(128 + children.signal)
+    if code < 0:  # killed by a signal, which did not come through this process
+        raise SystemExit(128 - code)
+    if code:
+        raise SystemExit(code)
+
+
+def program(arguments: Sequence[str]) -> list[str]:
+    """Return the words that start Augean's training command.
+
+    Args:
+        arguments: `sys.argv` of a process that runs it.
+    """
+    if arguments[0].endswith("train.py"):
+        return [sys.executable, arguments[0]]
+    return [sys.executable, "-m", "augean", "train"]
+
+
+def command_line() -> str:
+    """Return the command that launched this sweep, as a person would type it again."""
+    start = "python train.py" if sys.argv[0].endswith("train.py") else "augean train"
+    # A storage's password does not belong into a record, which a report prints.
+    words = [re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", word) for word in sys.argv[1:]]
+    return f"{start} {shlex.join(words)}"

@@ -1,0 +1,172 @@
+"""Read `hydra.sweeper`: Augean's own options, or those of a file that was written for Optuna's
+sweeper.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from augean.config.schema import Config
+from augean.config.sweeper_schema import SWEEPERS, AugeanSweeperConfig, OptunaSweeperConfig
+from augean.config.validation import walk_fields
+from augean.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What `hydra.sweeper` says."""
+
+    sweeper: AugeanSweeperConfig
+    workers: int | None = None
+    """The `n_jobs` of a translated file; a `runtime.workers` of the command line counts more."""
+    notice: str | None = None
+    """The line that says that a file was translated, and how."""
+
+    def lines(self) -> list[str]:
+        """Return the overrides of the sweep file, some with several values.
+
+        Raises:
+            ConfigError: for a YAML list where several values are meant.
+        """
+        list_keys = {key for key, _, value in walk_fields(Config(), "") if isinstance(value, list)}
+        lines = [] if self.workers is None else [f"runtime.workers={self.workers}"]
+        for key, value in self.sweeper.params.items():
+            if isinstance(value, list) and key not in list_keys and ".arguments." not in key:
+                values = ",".join(map(str, value))
+                raise ConfigError(
+                    f"hydra.sweeper.params.{key}={value}: is one list; several values are"
+                    f" {key}: {values}"
+                )
+            lines.append(f"{key}={'null' if value is None else value}")
+        return lines
+
+
+def read_options(master: DictConfig) -> SweepOptions:
+    """Read the options of a sweep from its composed config.
+
+    Raises:
+        ConfigError: for options of Optuna's sweeper that have no counterpart here, and for a
+            sweeper that is neither.
+    """
+    choice = master.hydra.runtime.choices["hydra/sweeper"]
+    check_sweeper(choice)
+    node = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
+    assert isinstance(node, dict)
+    values = {str(key): value for key, value in node.items() if value is not None}
+    if choice == "optuna":
+        return _translate(OptunaSweeperConfig(**values), master.runtime.workers)
+    return SweepOptions(sweeper=AugeanSweeperConfig(**values))
+
+
+def check_sweeper(choice: str) -> None:
+    """Check the option of the config group `hydra/sweeper` that a sweep file chooses.
+
+    Raises:
+        ConfigError: for a sweeper that Augean neither has nor translates.
+    """
+    if choice not in SWEEPERS:
+        raise ConfigError(
+            f"hydra/sweeper: {choice} is not a sweeper that leaves a record; leave the line out of"
+            " the sweep file, Augean's own runs grids and studies"
+        )
+
+
+def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
+    """Translate what a file for hydra-optuna-sweeper says.
+
+    Args:
+        workers: `runtime.workers` of the file or the command line; above 1 it counts more than
+            `n_jobs`.
+
+    Raises:
+        ConfigError: for several objectives, a space made by code, or a storage that is not a URL.
+    """
+    if file.custom_search_space is not None:
+        raise ConfigError(
+            f"hydra.sweeper.custom_search_space={file.custom_search_space}: a space made by code"
+            " cannot be recorded; write it as hydra.sweeper.params, such as"
+            " optimizer.lr: tag(log, interval(1e-4, 1))"
+        )
+    if file.storage is not None and not isinstance(file.storage, str):
+        raise ConfigError(
+            f"hydra.sweeper.storage={file.storage}: must be a URL such as sqlite:///studies.db, or"
+            " null for a journal file in <outputs>/studies"
+        )
+    direction = _read_direction(file.direction)
+    max_failures = round(file.max_failure_rate * file.n_trials)
+    n_jobs = file.n_jobs if workers == 1 else None
+    searched = {key: space_text(key, item) for key, item in (file.search_space or {}).items()}
+    notice = (
+        "hydra/sweeper: optuna is run by Augean's own sweeper, with a record and a study on disk:"
+        f" n_trials={file.n_trials}, direction={direction}, max_failures={max_failures}"
+        f" (max_failure_rate={file.max_failure_rate:g}), runtime.workers={n_jobs or workers}"
+        f" (n_jobs={file.n_jobs})"
+    )
+    sweeper = AugeanSweeperConfig(
+        params={**searched, **(file.params or {})},
+        n_trials=file.n_trials,
+        max_failures=max_failures,
+        sampler=file.sampler,
+        pruner={"_target_": "optuna.pruners.NopPruner"},
+        direction=direction,
+        storage=file.storage,
+        study_name=file.study_name,
+    )
+    return SweepOptions(sweeper=sweeper, workers=n_jobs, notice=notice)
+
+
+def _read_direction(value: Any) -> str:
+    """Return the direction of a study; Optuna's sweeper takes a name, an enum or a list of them.
+
+    Raises:
+        ConfigError: for several directions.
+    """
+    directions = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    names = [item.name if isinstance(item, Enum) else item for item in directions]
+    if len(names) != 1:
+        raise ConfigError(
+            f"hydra.sweeper.direction={', '.join(map(str, names))}: a study has one objective, the"
+            " validation accuracy; write direction: maximize"
+        )
+    return str(names[0] or "maximize")
+
+
+def space_text(key: str, item: Mapping[str, Any]) -> str:
+    """Return an entry of `search_space` as it is written in `hydra.sweeper.params`.
+
+    Args:
+        item: {type: categorical, choices} or {type: int or float, low, high, step, log}.
+
+    Raises:
+        ConfigError: for an entry that says neither.
+    """
+    place = f"hydra.sweeper.search_space.{key}"
+    if not isinstance(item, Mapping) or item.get("type") not in ("categorical", "int", "float"):
+        raise ConfigError(f"{place}={item}: its type must be categorical, int or float")
+    if item["type"] == "categorical":
+        if not isinstance(item.get("choices"), list) or not item["choices"]:
+            raise ConfigError(f"{place}={item}: needs choices, such as [16, 32]")
+        return f"choice({','.join(map(str, item['choices']))})"
+    number = int if item["type"] == "int" else float
+    try:
+        low = number(item["low"])
+        high = number(item["high"])
+        step = None if item.get("step") is None else Decimal(str(item["step"]))
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise ConfigError(f"{place}={item}: needs numbers low and high") from error
+    # Hydra takes the ends of an interval for real numbers, unless they are cast.
+    interval = f"interval({low}, {high})"
+    if number is int:
+        interval = f"int({interval})"
+    if item.get("log"):
+        return f"tag(log, {interval})"
+    if step is None or step <= 0:
+        return interval
+    # A range of Hydra's leaves its end out, a distribution of Optuna's has it.
+    num_steps = math.floor((Decimal(str(high)) - Decimal(str(low))) / step)
+    return f"range({low}, {Decimal(str(low)) + (num_steps + 1) * step}, {step})"

@@ -1,0 +1,103 @@
+"""The typed schema of `hydra.sweeper`: Augean's own, and what a file written for Optuna's may say.
+
+It lies here and not beside the sweeper, as Hydra composes it for a single run too, which is to load
+nothing of `augean.sweeps`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+SWEEPER_CLASS = "augean.sweeps.hydra_plugin.AugeanSweeper"
+
+
+@dataclass
+class AugeanSweeperConfig:
+    """A grid; with `n_trials`, a study. Search spaces, samplers and their options are those of
+    hydra-optuna-sweeper.
+    """
+
+    # `_self_` first: the choices of sampler and pruner fill what is missing here.
+    defaults: list[Any] = field(
+        default_factory=lambda: ["_self_", {"sampler": "tpe"}, {"pruner": "none"}]
+    )
+    _target_: str = SWEEPER_CLASS
+    params: dict[str, Any] = field(default_factory=dict)
+    """Overrides, some with several values: the grid is their product; in a study, the search
+    space."""
+    rows: Any = None
+    """Rows without a product: {label: [overrides]}; `study:<sweep>` stands for that study's
+    winner."""
+    ablate: Any = None
+    """{key: [values]}: after the base run one row per value, which differs in that key alone."""
+    n_trials: int | None = None
+    """Trials of the whole study, whoever ran them; null: a grid."""
+    final_seeds: int = 0
+    """Seeds that a study's winner is trained with, as rows of its table."""
+    max_failures: int = 10
+    """Trials that may raise before a study stops."""
+    sampler: Any = MISSING
+    pruner: Any = MISSING
+    direction: str = "maximize"
+    storage: str | None = None
+    """SQLAlchemy URL; null: a journal file in <outputs>/studies."""
+    study_name: str | None = None
+    """null: the name of the sweep's record."""
+
+
+@dataclass
+class OptunaSweeperConfig:
+    """What a sweep file with `override hydra/sweeper: optuna` may say; `sweeper_options` translates
+    it.
+    """
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"sampler": "tpe"}])
+    # Optuna's own sweeper would run a study in memory, without a record.
+    _target_: str = SWEEPER_CLASS
+    sampler: Any = MISSING
+    direction: Any = None
+    """null: maximize, as the objective is always the validation accuracy; Optuna's own default
+    would look for the worst."""
+    storage: Any = None
+    study_name: str | None = None
+    n_trials: int = 20
+    n_jobs: int = 2
+    """Trials at one time."""
+    max_failure_rate: float = 0.0
+    """Share of the trials that may fail."""
+    params: dict[str, Any] | None = None
+    search_space: dict[str, Any] | None = None
+    """{key: {type, low, high, step, log, choices}}: how releases before 1.2 wrote a space."""
+    custom_search_space: str | None = None
+
+
+SWEEPERS: dict[str, type] = {"augean": AugeanSweeperConfig, "optuna": OptunaSweeperConfig}
+"""Options of the config group `hydra/sweeper`."""
+# After one or two epochs the order of trials says little of their order at the end
+# (benchmarks/README.md), so no pruner judges before the third.
+PRUNERS: dict[str, dict[str, Any]] = {
+    "none": {"_target_": "optuna.pruners.NopPruner"},
+    "median": {
+        "_target_": "optuna.pruners.MedianPruner",
+        "n_startup_trials": 5,
+        "n_warmup_steps": 3,
+    },
+    "percentile": {
+        "_target_": "optuna.pruners.PercentilePruner",
+        "percentile": 25.0,
+        "n_startup_trials": 5,
+        "n_warmup_steps": 3,
+    },
+    "halving": {
+        "_target_": "optuna.pruners.SuccessiveHalvingPruner",
+        "min_resource": 3,
+        "reduction_factor": 3,
+    },
+    "hyperband": {
+        "_target_": "optuna.pruners.HyperbandPruner",
+        "min_resource": 3,
+        "reduction_factor": 3,
+    },
+}
+"""Options of the config group `hydra/sweeper/pruner`."""

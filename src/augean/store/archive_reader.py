@@ -1,0 +1,224 @@
+"""Read an archive to its end and check all of it.
+
+An archive may be damaged or come from a stranger. tarfile alone does not notice: it takes a damaged
+header for the end of the archive, so that the files after it are lost without a word, and xz's
+checksum at the end is never read.
+"""
+
+import hashlib
+import lzma
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from augean.errors import AugeanError
+from augean.store.archive_manifest import MANIFEST, Entry, compare_with_manifest, read_manifest
+from augean.store.archive_members import LIMITS, MEMBER, Limits, RefusedError
+
+_CHUNK_BYTES = 2**20
+_DECODER_BYTES = 256 * 2**20
+"""Memory that xz may take to decompress: archives of `xz -9` need 65 MiB."""
+_EXTENDED_HEADER_BYTES = 1024
+"""Size of an extended header, which holds a long name."""
+_OVERHEAD_BYTES = 2048
+"""A tar file has at most this beside the content of a member: its header, that of a long name, and
+padding to 512 bytes."""
+_DAMAGE = (
+    tarfile.TarError,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
+"""What damaged input raises in lzma, tarfile and json. tarfile documents only the first of them for
+its headers, but it parses their numbers and texts without guarding all of it."""
+_NOTHING_CHANGED = "not unpacked, nothing was changed; fetch the archive or pack it again"
+
+
+def extract(archive: Path, target: Path, limits: Limits = LIMITS) -> None:
+    """Unpack an archive into the empty folder `target` and check all of it.
+
+    Archives without a manifest are read too: xz's own checksum covers them, and their runs and
+    records hold digests of their own.
+
+    Raises:
+        AugeanError: when the archive is damaged or too large, or holds what `pack` does not write.
+            What was unpacked until then is of no use.
+    """
+    compressed = _open(archive)
+    try:
+        # Two passes: what follows is read only after xz has found the whole stream sound.
+        with compressed, TemporaryFile(dir=target) as tar_file:
+            _decompress(compressed, tar_file, limits)
+            _extract_members(tar_file, target, limits)
+    except RefusedError as error:
+        raise AugeanError(f"{archive}: {error}; {_NOTHING_CHANGED}") from error
+    except OSError as error:
+        raise AugeanError(
+            f"{archive}: cannot be unpacked below {target.parent} ({error.strerror}); nothing was"
+            " changed"
+        ) from error
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise _unreadable(archive, reason) from error
+
+
+def _open(archive: Path) -> IO[bytes]:
+    try:
+        # A named pipe would be waited for without end.
+        if not stat.S_ISREG(archive.stat().st_mode):
+            raise _unreadable(archive, "not a regular file")
+        return archive.open("rb")
+    except (OSError, ValueError) as error:
+        # ValueError: a path that cannot be one.
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _unreadable(archive, str(reason)) from error
+
+
+def _unreadable(archive: Path, reason: str) -> AugeanError:
+    return AugeanError(
+        f"{archive}: no archive of runs that can be read ({reason}); {_NOTHING_CHANGED}"
+    )
+
+
+def _decompress(compressed: IO[bytes], tar_file: IO[bytes], limits: Limits) -> None:
+    """Decompress the whole xz stream, so that xz checks all of it."""
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DECODER_BYTES)
+    overhead = limits.manifest_bytes + limits.members * _OVERHEAD_BYTES + tarfile.RECORDSIZE
+    most = limits.total_bytes + overhead
+    size = 0
+    while not decompressor.eof:
+        chunk = b""
+        if decompressor.needs_input:
+            chunk = compressed.read(_CHUNK_BYTES)
+            if not chunk:
+                raise EOFError("it ends early")
+        # Never more than a chunk at once: a few bytes may stand for gigabytes.
+        content = decompressor.decompress(chunk, max_length=_CHUNK_BYTES)
+        size += len(content)
+        if size > most:
+            raise RefusedError(f"holds more than {limits}")
+        tar_file.write(content)
+    if decompressor.unused_data or compressed.read(1):
+        raise RefusedError("has further bytes after its end")
+
+
+def _extract_members(tar_file: IO[bytes], target: Path, limits: Limits) -> None:
+    manifest: dict[str, Entry] | None = None
+    entries: dict[str, Entry] = {}
+    total = 0
+    tar_file.seek(0)
+    while (header := _next_header(tar_file)) is not None:
+        if header.name == MANIFEST and manifest is None and not entries:
+            _check_size(header, limits.manifest_bytes)
+            content = b"".join(_chunks(tar_file, header.size))
+            manifest = read_manifest(content)
+            continue
+        if not MEMBER.fullmatch(header.name):
+            raise _foreign(header)
+        _check_size(header, limits.member_bytes)
+        # Before the content is read: a header costs nothing, and may claim any size.
+        total += header.size
+        if len(entries) == limits.members or total > limits.total_bytes:
+            raise RefusedError(f"holds more than {limits}")
+        if header.name in entries:
+            raise RefusedError(f"holds {header.name} twice")
+        entries[header.name] = _extract_member(tar_file, header, target)
+    _check_end(tar_file)
+    if manifest is not None:
+        compare_with_manifest(manifest, entries)
+
+
+def _next_header(tar_file: IO[bytes]) -> tarfile.TarInfo | None:
+    """Return the header of the next plain file; None at the zeros that end a tar file.
+
+    Nothing else is read than what `pack` writes. tarfile's own reader takes much more: links,
+    sparse files whose map alone fills the memory, headers that lead back to earlier ones.
+    """
+    header = _read_header(tar_file)
+    if header is not None and header.type == tarfile.XHDTYPE:
+        name = _read_long_name(tar_file, header)
+        header = _read_header(tar_file)
+        if header is None:
+            raise EOFError("it ends after the header of a long name")
+        header.name = name
+    if header is not None and header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+        raise _foreign(header)
+    return header
+
+
+def _read_header(tar_file: IO[bytes]) -> tarfile.TarInfo | None:
+    block = _read_exactly(tar_file, tarfile.BLOCKSIZE)
+    if not any(block):
+        return None
+    return tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+
+
+def _read_long_name(tar_file: IO[bytes], header: tarfile.TarInfo) -> str:
+    """Return the name in an extended header: `<number of all bytes> path=<name>` and a line end."""
+    if not 0 <= header.size <= _EXTENDED_HEADER_BYTES:
+        raise RefusedError(f"has a header of {header.size:,} bytes")
+    content = b"".join(_chunks(tar_file, header.size))
+    length, _, record = content.partition(b" ")
+    is_name = record.startswith(b"path=") and record.endswith(b"\n")
+    if not is_name or int(length) != len(content):
+        raise _foreign(header)
+    return record.removeprefix(b"path=").removesuffix(b"\n").decode()
+
+
+def _foreign(header: tarfile.TarInfo) -> RefusedError:
+    return RefusedError(f"holds {header.name!r}, which no `augean pack` writes")
+
+
+def _check_size(header: tarfile.TarInfo, most: int) -> None:
+    if header.size < 0:  # which a tar file can hold
+        raise RefusedError(f"{header.name} has a size of {header.size} bytes")
+    if header.size > most:
+        raise RefusedError(f"{header.name} has {header.size / 2**20:,.0f} MiB")
+
+
+def _extract_member(tar_file: IO[bytes], header: tarfile.TarInfo, target: Path) -> Entry:
+    """Write a file below `target` and return what its entry in the manifest must be."""
+    digest = hashlib.sha256()
+    path = target / header.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Never over a file that is there, were two names ever one on this file system.
+    with path.open("xb") as file:
+        for chunk in _chunks(tar_file, header.size):
+            digest.update(chunk)
+            file.write(chunk)
+    return Entry(size=header.size, sha256=digest.hexdigest())
+
+
+def _chunks(tar_file: IO[bytes], size: int) -> Iterator[bytes]:
+    """Yield the content of a member and pass over the zeros that fill its last block."""
+    num_left = size
+    while num_left > 0:
+        chunk = _read_exactly(tar_file, min(num_left, _CHUNK_BYTES))
+        num_left -= len(chunk)
+        yield chunk
+    padding = _read_exactly(tar_file, -size % tarfile.BLOCKSIZE)
+    if any(padding):
+        raise RefusedError("has bytes that belong to no file")
+
+
+def _read_exactly(tar_file: IO[bytes], size: int) -> bytes:
+    content = tar_file.read(size)
+    if len(content) < size:
+        raise EOFError("its tar file ends early")
+    return content
+
+
+def _check_end(tar_file: IO[bytes]) -> None:
+    """Check that a tar file ends as it must: with a second block of zeros, and only zeros."""
+    rest = _read_exactly(tar_file, tarfile.BLOCKSIZE)
+    while rest:
+        if any(rest):
+            raise RefusedError("has bytes that belong to no file")
+        rest = tar_file.read(_CHUNK_BYTES)

@@ -1,0 +1,163 @@
+"""Compose the configs of a sweep; the only file that uses private functions of Hydra.
+
+tests/sweeps/test_composition.py names each of them, so that an upgrade of Hydra fails with a list.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from augean.config.compose import register
+from augean.config.override_errors import explain_error
+from augean.config.paths import config_dir
+from augean.config.schema import Config
+from augean.config.validation import check_config, fill_schema, parse_config
+from augean.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The overrides of a study, sorted by what they do."""
+
+    distributions: Mapping[str, "BaseDistribution"]
+    """Key to what is searched."""
+    fixed: tuple[str, ...]
+    """Overrides that all trials share."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What Hydra has composed for a sweep as a whole, and the way to the configs of its jobs."""
+
+    loader: ConfigLoader
+    master: DictConfig
+    """The config of the sweep, with the node `hydra`; no job's values are in it."""
+    _without_values: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
+    """Cache of `compose`: choices of files to the config that they give."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """The overrides of the command line, those of the node `hydra` left out."""
+        return list(self.master.hydra.overrides.task)
+
+    def parse(self, lines: Sequence[str]) -> list[Override]:
+        """Parse overrides; choices such as `glob(*)` are looked up in the config groups.
+
+        Raises:
+            HydraException: for a line that is not an override.
+        """
+        return OverridesParser.create(config_loader=self.loader).parse_overrides(list(lines))
+
+    def compose(self, point: Sequence[str]) -> Config:
+        """Compose and check a job's config; the same as Hydra itself would compose.
+
+        Choosing files and checking types costs some hundred milliseconds. Jobs that differ in
+        values alone, such as seeds, share it.
+
+        Raises:
+            AugeanError, HydraException, OmegaConfBaseException, ValueError: for whatever is wrong
+                with the overrides.
+        """
+        loader = cast(ConfigLoaderImpl, self.loader)
+        overrides = OverridesParser.create().parse_overrides(list(point))
+        values = [
+            item for item in overrides if not loader.repository.group_exists(item.key_or_group)
+        ]
+        if any(item.type == OverrideType.DEL or item.package is not None for item in values):
+            values = []  # rare, and left to Hydra as a whole
+        choices = tuple(str(item.input_line) for item in overrides if item not in values)
+        if choices not in self._without_values:
+            whole = self.loader.load_sweep_config(self.master, list(choices))
+            self._without_values[choices] = fill_schema(without_hydra(whole))
+        config = copy.deepcopy(self._without_values[choices])
+        loader._apply_overrides_to_config(values, config)
+        has_added_keys = any(item.type != OverrideType.CHANGE for item in values)
+        return parse_config(config) if has_added_keys else check_config(config)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Return a composed config without the node `hydra`."""
+    return OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+
+
+@contextmanager
+def compose_sweep(
+    name: str, overrides: Sequence[str], folder: Path | None = None
+) -> Iterator[Composition]:
+    """Compose a sweep file outside a command line; inside the block its jobs can be composed.
+
+    Args:
+        folder: of the sweep file, if it is not one of Augean's own.
+
+    Raises:
+        ConfigError: for whatever is wrong with the file or the overrides.
+    """
+    register(name)
+    search_path = create_config_search_path(str(config_dir()))
+    if folder is not None:
+        search_path.append("command-line", f"file://{folder.absolute()}")
+    try:
+        loader = Hydra.create_main_hydra2("train", search_path).config_loader
+        master = loader.load_configuration(name, list(overrides), run_mode=RunMode.MULTIRUN)
+        yield Composition(loader=loader, master=master)
+    except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(explain_error(error, ["-cn", name, *overrides])) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def parse_search_space(lines: Sequence[str]) -> SearchSpace:
+    """Sort overrides into what a study searches and what its trials share.
+
+    Raises:
+        ConfigError: for a space that Optuna has no distribution for.
+    """
+    # It brings Optuna, which a grid does without.
+    from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+
+    try:
+        distributions, fixed, deletions = create_params_from_overrides(list(lines))
+    except (ValueError, TypeError, AssertionError) as error:
+        spaces = " ".join(line for line in lines if "(" in line)
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{spaces}: cannot be searched ({reason}); a space is key=a,b or"
+            " key=interval(low,high) or, on a logarithmic scale,"
+            " key=tag(log,interval(low,high))"
+        ) from error
+    assignments = [f"{key}={value}" for key, value in fixed.items()]
+    return SearchSpace(distributions=distributions, fixed=(*assignments, *deletions))
+
+
+def runs_jobs_here(launcher: Launcher) -> bool:
+    """Return whether a launcher is Hydra's own, which runs jobs one by one in this process."""
+    return isinstance(launcher, BasicLauncher)
+
+
+def job_error(result: JobReturn) -> Exception | None:
+    """Return the exception that ended a launched job; its public property would raise it."""
+    if result.status != JobStatus.FAILED:
+        return None
+    return cast(Exception, result._return_value)

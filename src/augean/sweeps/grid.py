@@ -1,0 +1,245 @@
+"""Run a grid: skip what is finished, share the rest among workers, account for every job."""
+
+import os
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+
+from augean.config.schema import Config
+from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.runs.address import RunAddress, RunOutcome, find_outcome
+from augean.runs.execute import note_failure
+from augean.store.locks import is_locked
+from augean.store.run_directory import run_state
+from augean.store.summary import RunState
+from augean.sweeps.job import JobRunner
+from augean.sweeps.plan import PlannedJob, SweepPlan
+from augean.sweeps.slurm import submit, train_run
+from augean.sweeps.workers import WORKER, orphaned, supervise
+from augean.terminal import readable_seconds
+
+POLL_SECONDS = 0.5
+"""Wait before asking again for runs that other workers are training."""
+
+
+def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
+    """Run a grid; return the objectives of its jobs, in order.
+
+    Raises:
+        AugeanError: for what no run can do without.
+        SystemExit: with status 1 when a job failed, after all others have run; with 0 in a worker,
+            and when SLURM is to do the work.
+    """
+    record, jobs = plan.record, plan.jobs
+    if WORKER in os.environ:
+        work_on_jobs(jobs, runner, since=float(os.environ[WORKER]))
+        raise SystemExit(0)
+    missing = {job.address.id: job for job in jobs if find_outcome(job.address) is None}
+    num_runs = len({job.address.id for job in jobs})
+    num_before = num_runs - len(missing)
+    if missing:
+        # It brings torch, which a sweep with nothing to train does without.
+        from augean.training.build import check_names
+
+        check_networks(missing.values(), check_names)
+    record.write(plan.outputs)
+    print(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.", flush=True)
+    if missing:
+        share_work(
+            record.name,
+            plan.config,
+            on_slurm={id_: partial(train_run, job.config, id_) for id_, job in missing.items()},
+            work=lambda since: work_on_jobs(jobs, runner, since=since),
+        )
+    return account(record.name, jobs, num_before=num_before)
+
+
+def check_networks(jobs: Iterable[PlannedJob], check: Callable[[Config], None]) -> int:
+    """Apply a check to each network, with its optimizer, that the jobs have; return how many
+    differed.
+
+    Raises:
+        ConfigError: for all that the check refuses, each with its rows.
+    """
+    problems: dict[str, str | None] = {}
+    rows: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for job in jobs:
+        config = job.config
+        parts = (
+            config.model,
+            config.activation,
+            config.optimizer,
+            config.regularization,
+            config.width,
+            config.dataset.image_size,
+        )
+        network = repr(parts)
+        if network not in problems:
+            try:
+                check(config)
+                problems[network] = None
+            except AugeanError as error:
+                problems[network] = str(error)
+        problem = problems[network]
+        if problem is not None:
+            rows[problem][job.row] = None
+    if rows:
+        raise ConfigError(
+            "\n".join(f"{problem}\n  in {'; '.join(where)}" for problem, where in rows.items())
+        )
+    return len(problems)
+
+
+def share_work(
+    name: str,
+    config: Config,
+    *,
+    on_slurm: Mapping[str, Callable[[], None]],
+    work: Callable[[float], None],
+) -> None:
+    """Do a sweep's work: here, in `runtime.workers` processes of this command, or on SLURM.
+
+    Args:
+        on_slurm: what the elements of an array do, by what each is locked by; there are at most as
+            many workers.
+        work: does the work in this process; called with the time at which the sweep began, in
+            seconds of the epoch.
+
+    Raises:
+        SystemExit: when SLURM is to do it.
+    """
+    start = time.time()
+    num_workers = min(config.runtime.workers, len(on_slurm))
+    if config.runtime.launcher.name == "slurm":
+        submit(name, config.runtime, on_slurm)
+        raise SystemExit(0)
+    if num_workers > 1:
+        supervise(num_workers, config.runtime, since=start)
+    else:
+        work(start)
+
+
+def work_on_jobs(jobs: Sequence[PlannedJob], runner: JobRunner, *, since: float) -> None:
+    """Run what is neither finished nor diverged; runs that another worker holds are asked for again
+    until they are.
+
+    Args:
+        since: when the sweep began, in seconds of the epoch; a run that failed after that is not
+            tried again.
+    """
+    pending = _PendingJobs(jobs, since)
+    batch_size = pending.num_jobs if runner.takes_all_at_once else 1
+    while pending.jobs:
+        for batch in _split(list(pending.jobs.values()), batch_size):
+            free = pending.take_free(batch)
+            if orphaned():
+                return
+            errors = runner.run(free, on_start=pending.announce)
+            for job, error in zip(free, errors, strict=True):
+                pending.note_end(job, error)
+        if pending.jobs:
+            time.sleep(POLL_SECONDS)
+
+
+class _PendingJobs:
+    """The jobs of a grid that still have to be trained, by this worker or another."""
+
+    def __init__(self, jobs: Sequence[PlannedJob], since: float) -> None:
+        self.since = since
+        self.jobs = {job.address.id: job for job in jobs if find_outcome(job.address) is None}
+        self.num_jobs = len(self.jobs)
+        self.start = time.monotonic()
+
+    def take_free(self, batch: Sequence[PlannedJob]) -> list[PlannedJob]:
+        """Return the jobs that nobody trains; those that have ended meanwhile are pending no
+        more.
+        """
+        free = []
+        for job in batch:
+            has_failed = read_failure(job.address, self.since) is not None
+            if has_failed or find_outcome(job.address) is not None:
+                del self.jobs[job.address.id]
+            elif not is_locked(job.address.outputs, job.address.id):
+                free.append(job)
+        return free
+
+    def announce(self, job: PlannedJob) -> None:
+        """Print which job begins, and about how long the rest will take."""
+        num_left = len(self.jobs)
+        num_ended = self.num_jobs - num_left
+        left = f"{num_left} left"
+        if num_ended:
+            seconds_per_job = (time.monotonic() - self.start) / num_ended
+            left += f", about {readable_seconds(seconds_per_job * num_left)}"
+        print(f"[{left}] {job.row}, seed {job.config.seed}", flush=True)
+
+    def note_end(self, job: PlannedJob, error: Exception | None) -> None:
+        """Note how a job ended; one that another worker has begun meanwhile stays pending."""
+        if isinstance(error, RunLocked):
+            return
+        if error is not None and read_failure(job.address, self.since) is None:
+            # It failed before it had a directory; other workers would try it again in vain.
+            job.address.path.mkdir(parents=True, exist_ok=True)
+            note_failure(job.address.path, error)
+        del self.jobs[job.address.id]
+
+
+def _split(jobs: Sequence[PlannedJob], size: int) -> Iterator[Sequence[PlannedJob]]:
+    for first in range(0, len(jobs), size):
+        yield jobs[first : first + size]
+
+
+def account(name: str, jobs: Sequence[PlannedJob], *, num_before: int) -> list[float]:
+    """Print how the sweep ended; return the objectives of its jobs, in order.
+
+    Args:
+        num_before: runs that were there before the sweep began.
+
+    Raises:
+        SystemExit: with status 1 when a run is neither finished nor diverged.
+    """
+    outcomes: dict[str, RunOutcome] = {}
+    unfinished: dict[str, PlannedJob] = {}
+    for job in jobs:
+        outcome = find_outcome(job.address)
+        if outcome is None:
+            unfinished[job.address.id] = job
+        else:
+            outcomes[job.address.id] = outcome
+    diverged = [item for item in outcomes.values() if item.summary.status == RunState.DIVERGED]
+    states = Counter(
+        run_state(job.address.outputs, job.address.path, id_) for id_, job in unfinished.items()
+    )
+    counts = [
+        f"{len(outcomes) - len(diverged)} finished",
+        f"{len(diverged)} diverged",
+        f"{states[RunState.FAILED]} failed",
+    ]
+    for state in (RunState.RUNNING, RunState.INTERRUPTED, RunState.MISSING):
+        if states[state]:
+            counts.append(f"{states[state]} {state}")
+    print(f"Sweep {name}: {', '.join(counts)} ({num_before} were there before).")
+    for outcome in diverged:
+        print(f"  diverged: {outcome.address.path}")
+    for job in unfinished.values():
+        reason = read_failure(job.address, since=0)
+        if reason:
+            overrides = " ".join(job.overrides)
+            print(f"  failed: {overrides}: {reason.splitlines()[-1]}", file=sys.stderr)
+            print(f"    see {job.address.path}", file=sys.stderr)
+    if unfinished:
+        raise SystemExit(1)
+    return [outcomes[job.address.id].objective for job in jobs]
+
+
+def read_failure(address: RunAddress, since: float) -> str | None:
+    """Return what failure.txt says, if it was written at or after `since` (seconds of the
+    epoch).
+    """
+    path = address.path / "failure.txt"
+    try:
+        return path.read_text() if path.stat().st_mtime >= since else None
+    except OSError:
+        return None

@@ -1,0 +1,62 @@
+"""The sweeper as Hydra sees it: it plans what `hydra.sweeper` and the command line ask for, and has
+it run.
+"""
+
+import os
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from augean.config.sweeper_options import read_options
+from augean.sweeps.composition import Composition
+from augean.sweeps.grid import run_grid
+from augean.sweeps.job import JobRunner
+from augean.sweeps.plan import plan_sweep
+from augean.sweeps.workers import WORKER
+
+
+def register_sweeper() -> None:
+    """Make the sweeper known to Hydra.
+
+    No entry point of the group `hydra.plugins` does it: that would load this module in every single
+    run. Nor do tasks of Ray need one, as they get a composed config and call the task alone.
+    """
+    Plugins.instance().register(AugeanSweeper)
+
+
+class AugeanSweeper(Sweeper):
+    """Runs grids and studies that leave a record and continue after any interruption."""
+
+    def __init__(self, **_: Any) -> None:
+        """Take the options as Hydra passes them; `setup` brings them again, with all the rest."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Prepare the sweep of a composed config."""
+        self.composition = Composition(loader=hydra_context.config_loader, master=config)
+        launcher = Plugins.instance().instantiate_launcher(
+            config=config, hydra_context=hydra_context, task_function=task_function
+        )
+        self.runner = JobRunner(launcher, config)
+
+    def sweep(self, arguments: list[str]) -> list[float]:
+        """Run what the sweep asks for; return the objectives of its jobs, in order.
+
+        Raises:
+            AugeanError: for a sweep that cannot be planned, and for what no run can do without.
+            SystemExit: with status 1 when a job failed, after all others have run.
+        """
+        options = read_options(self.composition.master)
+        is_worker = WORKER in os.environ
+        if options.notice and not is_worker:
+            print(options.notice)
+        plan = plan_sweep(self.composition, options, arguments, with_samples=not is_worker)
+        if plan.record.kind == "grid":
+            return run_grid(plan, self.runner)
+        from augean.sweeps.tuning import run_study  # it brings Optuna, which a grid does without
+
+        return run_study(plan, self.composition, options, self.runner)

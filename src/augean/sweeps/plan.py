@@ -1,0 +1,380 @@
+"""Plan a sweep: compose, check and address its jobs and draft its record.
+
+Nothing here prints, runs or writes anything. Grid, study, preview, settling and submission all
+begin with the same plan.
+"""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from augean.config.labels import row_label
+from augean.config.override_errors import explain_error
+from augean.config.schema import Config
+from augean.config.sweeper_options import SweepOptions, read_options
+from augean.config.validation import flatten_config
+from augean.errors import AugeanError, ConfigError
+from augean.runs.address import RunAddress, find_address
+from augean.store.sweep_record import (
+    NOT_PART,
+    SweepJob,
+    SweepRecord,
+    identifying_overrides,
+    read_record,
+    split_row_keys,
+)
+from augean.sweeps.composition import Composition, compose_sweep, parse_search_space
+from augean.sweeps.points import (
+    STUDY_PREFIX,
+    Point,
+    describe_budget,
+    expand,
+    insert_winners,
+    read_rows,
+    read_winner,
+    swept_keys,
+    without_seed,
+)
+from augean.sweeps.sampler import assignments, make_sampler, spanning_points
+from augean.sweeps.workers import command_line
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job, composed, checked and addressed."""
+
+    overrides: tuple[str, ...]
+    row: str
+    config: Config
+    address: RunAddress
+
+    def as_sweep_job(self) -> SweepJob:
+        """Return the job as the sweep's record has it."""
+        return SweepJob(
+            id=self.address.id,
+            run=self.address.path.name,
+            row=self.row,
+            seed=self.config.seed,
+        )
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep asks for, known before anything runs."""
+
+    record: SweepRecord
+    """As the launch will write it; that of a study has no trials yet."""
+    jobs: list[PlannedJob]
+    """All jobs of a grid. Of a study first its base, with the overrides that all trials share, then
+    points that show its whole space; none of these is trained."""
+    space: "Mapping[str, BaseDistribution]" = field(default_factory=dict)
+    """Searched keys of a study."""
+    notice: str | None = None
+    """The line that says how a file for another sweeper was translated."""
+
+    @property
+    def config(self) -> Config:
+        """The config of the first job; what is under `runtime` is the same for all."""
+        return self.jobs[0].config
+
+    @property
+    def outputs(self) -> Path:
+        """The output folder, which all jobs share."""
+        return self.jobs[0].address.outputs
+
+
+def plan_file(name: str, overrides: Sequence[str] = (), folder: Path | None = None) -> SweepPlan:
+    """Plan a sweep file outside a command line of Hydra's.
+
+    Args:
+        folder: of the sweep file, if it is not one of Augean's own.
+
+    Raises:
+        AugeanError: for whatever is wrong with the file or the overrides.
+    """
+    with compose_sweep(name, overrides, folder) as composition:
+        options = read_options(composition.master)
+        return plan_sweep(composition, options, composition.arguments)
+
+
+def plan_sweep(
+    composition: Composition,
+    options: SweepOptions,
+    arguments: Sequence[str],
+    *,
+    with_samples: bool = True,
+) -> SweepPlan:
+    """Plan what a sweep's options and the command line ask for.
+
+    Args:
+        arguments: overrides of the command line, some with several values.
+        with_samples: check a study's whole space; its workers leave that to who started them.
+
+    Raises:
+        AugeanError: for whatever is wrong with it.
+    """
+    lines = [*options.lines(), *arguments]
+    overrides = composition.parse(lines)
+    draft = _RecordDraft(composition, arguments, axes=swept_keys(overrides))
+    if options.sweeper.n_trials is None:
+        plan = _plan_grid(composition, options, overrides, draft)
+    else:
+        plan = _plan_study(composition, options, lines, draft, with_samples=with_samples)
+    return replace(plan, notice=options.notice)
+
+
+def _plan_grid(
+    composition: Composition,
+    options: SweepOptions,
+    overrides: Sequence[Override],
+    draft: "_RecordDraft",
+) -> SweepPlan:
+    outputs = Path(composition.master.runtime.outputs)
+    rows = read_rows(options.sweeper.rows, options.sweeper.ablate)
+    winners: dict[str, SweepRecord] = {}
+    for items in rows.values():
+        for item in items:
+            if item.startswith(STUDY_PREFIX):
+                winners[item] = read_winner(outputs, item, draft.suffix)
+    points = []
+    for point in expand(overrides):
+        for label, items in rows.items():
+            row_overrides = insert_winners(items, winners)
+            points.append(Point(overrides=(*point, *row_overrides), row=label))
+    jobs = plan_jobs(composition, points, draft.axes)
+    if not jobs:
+        raise ConfigError("the sweep is empty: one of its keys has no values")
+    record = draft.make(jobs[0].config, studies=list(winners.values()))
+    record = replace(record, design=_read_design(outputs, record.name))
+    seeds = record.design.get("seeds", {})
+    jobs += plan_jobs(composition, _further_seeds(jobs, seeds))
+    _check_baseline(record, [job.row for job in jobs])
+    record = replace(record, jobs=[job.as_sweep_job() for job in jobs])
+    return SweepPlan(record=record, jobs=jobs)
+
+
+def _plan_study(
+    composition: Composition,
+    options: SweepOptions,
+    lines: Sequence[str],
+    draft: "_RecordDraft",
+    *,
+    with_samples: bool,
+) -> SweepPlan:
+    sweeper = options.sweeper
+    if sweeper.rows or sweeper.ablate:
+        raise ConfigError(
+            "hydra.sweeper.rows and ablate make a grid: leave hydra.sweeper.n_trials out"
+        )
+    if sweeper.n_trials is not None and sweeper.n_trials < 1:
+        raise ConfigError(f"hydra.sweeper.n_trials={sweeper.n_trials}: must be at least 1")
+    if sweeper.direction not in ("maximize", "minimize"):
+        raise ConfigError(
+            f"hydra.sweeper.direction={sweeper.direction}: must be maximize or minimize"
+        )
+    search = parse_search_space(lines)
+    space = search.distributions
+    if not space:
+        raise ConfigError(
+            "hydra.sweeper.n_trials makes a study, which needs something to search: "
+            "for example optimizer.lr='tag(log,interval(1e-4,1))' or activation=relu,elu"
+        )
+    points = [Point(overrides=search.fixed, row="base")]
+    if with_samples:
+        for params in spanning_points(space):
+            sample = assignments(params)
+            points.append(Point(overrides=(*search.fixed, *sample), row=" ".join(sample)))
+    jobs = plan_jobs(composition, points)
+    base = jobs[0]
+    if base.config.dataset.num_val == 0:
+        raise ConfigError(
+            "dataset.num_val=0: a study chooses by validation accuracy, hold out images for it"
+        )
+    make_sampler(sweeper.sampler, space, 0)  # refuses what it cannot sample
+    texts = dict(line.split("=", 1) for line in lines if "=" in line)
+    record = replace(
+        draft.make(base.config),
+        kind="study",
+        direction="minimize" if sweeper.direction == "minimize" else "maximize",
+        num_trials=sweeper.n_trials,
+        space={key: texts[key] for key in space},
+    )
+    return SweepPlan(record=record, jobs=jobs, space=space)
+
+
+def _further_seeds(jobs: Sequence[PlannedJob], wanted: Mapping[str, int]) -> list[Point]:
+    """List the points that settling asked for beyond the grid.
+
+    Args:
+        wanted: row to the number of seeds that it is to have.
+    """
+    points = []
+    for row, number in wanted.items():
+        own = [job for job in jobs if job.row == row]
+        if not own:
+            continue  # a row that this launch leaves out
+        shared = without_seed(own[0].overrides)
+        seeds = {job.config.seed for job in own}
+        first = max(seeds) + 1
+        for seed in range(first, first + number - len(seeds)):
+            points.append(Point(overrides=(*shared, f"seed={seed}"), row=row))
+    return points
+
+
+# Jobs: points that are composed, checked and addressed
+
+
+def plan_jobs(
+    composition: Composition, points: Sequence[Point], axes: Sequence[str] = ()
+) -> list[PlannedJob]:
+    """Compose, check and address jobs.
+
+    Args:
+        axes: swept keys, of which a row's label is made where nothing else names it.
+
+    Raises:
+        AugeanError: for all configs that are wrong, with the first job that each mistake is in.
+    """
+    jobs = []
+    mistakes: list[tuple[str, Point]] = []
+    for point in points:
+        try:
+            jobs.append(_plan_job(composition, point, axes))
+        except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
+            text = explain_error(error, point.overrides)
+            if text is None:
+                raise
+            mistakes.append((text, point))
+    if mistakes:
+        raise ConfigError(_describe_mistakes(mistakes, len(points)))
+    return jobs
+
+
+def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> PlannedJob:
+    config = composition.compose(point.overrides)
+    flat = flatten_config(config)
+    table = config.runtime.table
+    row_keys = split_row_keys(table.row)
+    for key in (*row_keys, table.band):
+        if key and key not in flat:
+            raise ConfigError(
+                f"runtime.table: {key} is no key of the config; for example activation.name"
+            )
+    labels = [row_label(flat[key]) for key in row_keys]
+    if not labels:
+        values = dict(item.split("=", 1) for item in point.overrides if "=" in item)
+        labels = [values[axis] for axis in axes if axis != "seed"]
+    return PlannedJob(
+        overrides=point.overrides,
+        row=point.row or ", ".join(labels) or "all",
+        config=config,
+        address=find_address(config),
+    )
+
+
+def _describe_mistakes(mistakes: Sequence[tuple[str, Point]], num_points: int) -> str:
+    """Return each mistake once, with the first job that it is in and how many more have it."""
+    jobs_by_mistake: defaultdict[str, list[str]] = defaultdict(list)
+    for text, point in mistakes:
+        own = [item for item in point.overrides if not NOT_PART.match(item)]
+        jobs_by_mistake[text].append(" ".join(own))
+    if len(jobs_by_mistake) == 1 and len(mistakes) == num_points:
+        return mistakes[0][0]  # all jobs have it, so it is in nothing that one of them adds
+    paragraphs = []
+    for text, jobs in jobs_by_mistake.items():
+        more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+        says_its_job = text.startswith(f"{jobs[0]}:")
+        paragraphs.append(text if says_its_job else f"{text}\n  in {jobs[0]}{more}")
+    return "\n".join(paragraphs)
+
+
+# The record
+
+
+class _RecordDraft:
+    """What a sweep's record says of the launch, before any job is composed."""
+
+    def __init__(
+        self, composition: Composition, arguments: Sequence[str], axes: Sequence[str]
+    ) -> None:
+        self.master = composition.master
+        self.axes = axes
+        self.overrides = identifying_overrides([*arguments, *self.master.hydra.overrides.hydra])
+        digest = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()
+        self.suffix = f"--{digest[:8]}" if self.overrides else ""
+        """What tells the record from those of other overrides."""
+
+    def make(self, config: Config, studies: Sequence[SweepRecord] = ()) -> SweepRecord:
+        """Return the record without jobs.
+
+        Args:
+            config: of any job.
+            studies: whose winners are rows.
+        """
+        table = config.runtime.table
+        budgets = [describe_budget(study) for study in studies]
+        notes = [table.note, *budgets]
+        reference = {row_label(row): dict(numbers) for row, numbers in table.reference.items()}
+        return SweepRecord(
+            name=self._name(),
+            title=table.title or self._title(),
+            figure=table.figure,
+            note=" ".join(note for note in notes if note) or None,
+            command=command_line(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            experiment=self.master.hydra.runtime.choices.get("experiment"),
+            overrides=self.overrides,
+            studies=[study.name for study in studies],
+            row_keys=split_row_keys(table.row),
+            band=table.band,
+            baseline=None if table.baseline is None else row_label(table.baseline),
+            reference=reference,
+            jobs=[],
+        )
+
+    def _name(self) -> str:
+        name = str(self.master.hydra.job.config_name)
+        if name == "config":  # not a sweep file
+            keys = [key.lstrip("+") for key in self.axes if key != "seed"]
+            name = "+".join(keys) or "runs"
+        return re.sub(r"[^A-Za-z0-9_.+-]", "_", name[:120] + self.suffix)
+
+    def _title(self) -> str:
+        if not self.axes:
+            return "Runs"
+        keys = [key for key in self.axes if key != "seed"]
+        return f"Sweep of {', '.join(keys) or 'seed'}"
+
+
+def _read_design(outputs: Path, name: str) -> dict[str, Any]:
+    """Read the sequential design of a table that is being settled: a plain launch of the sweep must
+    not forget it.
+    """
+    path = outputs / "sweeps" / f"{name}.json"
+    if not path.exists():
+        return {}
+    try:
+        return read_record(path).design
+    except AugeanError as error:
+        raise AugeanError(f"{error}; remove it to have it written anew") from error
+
+
+def _check_baseline(record: SweepRecord, rows: Sequence[str]) -> None:
+    if record.baseline is not None and record.baseline not in rows:
+        raise ConfigError(
+            f"runtime.table.baseline={record.baseline}: not among the rows"
+            f" {', '.join(dict.fromkeys(rows))}; choose one of them with"
+            " runtime.table.baseline=..., or none with runtime.table.baseline=null"
+        )

@@ -1,0 +1,194 @@
+"""Run a study to its number of trials, then its winner on the final seeds."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from hydra.errors import HydraException
+
+from augean.config.run_id import CORE, SCHEMA
+from augean.config.sweeper_options import SweepOptions
+from augean.config.sweeper_schema import AugeanSweeperConfig
+from augean.config.validation import flatten_config
+from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
+from augean.runs.address import build_source, find_outcome
+from augean.store.locks import folder_id
+from augean.sweeps.composition import Composition
+from augean.sweeps.grid import POLL_SECONDS, account, share_work, work_on_jobs
+from augean.sweeps.job import JobRunner
+from augean.sweeps.plan import PlannedJob, SweepPlan, plan_jobs
+from augean.sweeps.points import RECORD_NAME, RECORD_NAME_RULE, Point, without_seed
+from augean.sweeps.sampler import assignments, make_sampler
+from augean.sweeps.study import Study, StudySetup
+from augean.sweeps.workers import WORKER, orphaned, run_worker
+
+
+def run_study(
+    plan: SweepPlan, composition: Composition, options: SweepOptions, runner: JobRunner
+) -> list[float]:
+    """Run a study; return the objectives of its winner's final seeds, or its best score.
+
+    Raises:
+        AugeanError: when the study cannot go on, or its winner cannot be trained.
+        SystemExit: with status 1 when a final seed failed; with 0 in a worker, and when SLURM is to
+            do the work.
+    """
+    setup = make_setup(plan, options.sweeper)
+    sampler = partial(make_sampler, options.sweeper.sampler, plan.space)
+    study = Study(setup, plan.outputs, sampler)
+    tuning = Tuning(
+        plan=plan,
+        composition=composition,
+        study=study,
+        runner=runner,
+        num_final_seeds=options.sweeper.final_seeds,
+    )
+    if WORKER in os.environ:
+        tuning.work(float(os.environ[WORKER]))
+        raise SystemExit(0)
+    print(
+        f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them over already.",
+        flush=True,
+    )
+    tuning.write_record()
+    if not tuning.is_complete():
+        name = plan.record.name
+        num_jobs = setup.num_trials + options.sweeper.final_seeds
+        num_workers = min(plan.config.runtime.workers, num_jobs)
+        run_one = partial(run_worker, sys.argv, time.time())
+        share_work(
+            name,
+            plan.config,
+            on_slurm={f"{name} worker {index}": run_one for index in range(num_workers)},
+            work=tuning.work,
+        )
+    final_jobs = tuning.write_winner()
+    best = study.best()
+    score = best.score or 0.0
+    print(f"Study {setup.name}: {study.count()}; best {score:.2%} in trial {best.trial}:")
+    for assignment in assignments(best.values):
+        print(f"  {assignment}")
+    if not final_jobs:
+        return [score]
+    return account(plan.record.name, final_jobs, num_before=0)
+
+
+def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
+    """Return what a study is.
+
+    Raises:
+        ConfigError: for a name that cannot name a file.
+    """
+    name = options.study_name or plan.record.name
+    if not re.fullmatch(RECORD_NAME, name):
+        raise ConfigError(f"hydra.sweeper.study_name={name}: {RECORD_NAME_RULE}")
+    flat = flatten_config(plan.config)
+    base = {key: value for key, value in flat.items() if key not in plan.space}
+    base["data"] = build_source(plan.config).digest()
+    # A worker's sign of life lies in the output folder: without a shared one it would be taken for
+    # dead.
+    base["runtime.outputs"] = f".id {folder_id(plan.outputs)}"
+    base["schema"] = SCHEMA
+    base["core"] = CORE
+    journal = (plan.outputs / "studies" / f"{name}.journal").absolute()
+    return StudySetup(
+        name=name,
+        storage=options.storage or str(journal),
+        space=plan.space,
+        direction=plan.record.direction,
+        base=base,
+        num_trials=options.n_trials or 0,
+        max_failures=options.max_failures,
+        pruner=dict(options.pruner),
+    )
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One process's part in a study: its trials, then the winner's final seeds."""
+
+    plan: SweepPlan
+    composition: Composition
+    study: Study
+    runner: JobRunner
+    num_final_seeds: int
+
+    def work(self, since: float) -> None:
+        """Run trials until the study has all of its own, then what is missing of the winner.
+
+        Args:
+            since: when the study began, in seconds of the epoch.
+        """
+        with self.study.working():
+            self._run_trials()
+        work_on_jobs(self.write_winner(), self.runner, since=since)
+
+    def is_complete(self) -> bool:
+        """Return whether the study has its trials and the winner all of its runs."""
+        if self.study.num_done() < self.study.setup.num_trials:
+            return False
+        return all(find_outcome(job.address) is not None for job in self._plan_final_jobs())
+
+    def _run_trials(self) -> None:
+        while not orphaned():
+            try:
+                trial = self.study.next()
+            except RunLocked:  # the last trials are being run by others, who may die
+                time.sleep(POLL_SECONDS)
+                continue
+            if trial is None:
+                return
+            point = assignments(trial.params)
+            try:
+                job = self._plan_one(point, f"trial {trial.number}")
+                self.study.note_run(trial, job.as_sweep_job())
+                self.write_record()
+                print(f"[trial {trial.number}] {' '.join(point)}", flush=True)
+                environment = self.study.environment(trial)
+                error = self.runner.run([job], trial=environment)[0]
+            except SetupError:
+                raise
+            except (AugeanError, HydraException) as refused:
+                error = refused
+            if error is not None:
+                print(f"[trial {trial.number}] failed: {error}", file=sys.stderr)
+                self.study.give_up(trial, error)
+            self.write_record()
+
+    def _plan_one(self, point: Sequence[str], row: str) -> PlannedJob:
+        overrides = (*self.plan.jobs[0].overrides, *point)
+        return plan_jobs(self.composition, [Point(overrides=overrides, row=row)])[0]
+
+    def _winner(self) -> list[str]:
+        return [*self.plan.jobs[0].overrides, *assignments(self.study.best().values)]
+
+    def _plan_final_jobs(self) -> list[PlannedJob]:
+        shared = without_seed(self._winner())
+        points = []
+        for seed in range(self.num_final_seeds):
+            points.append(Point(overrides=(*shared, f"seed={seed}"), row="winner"))
+        return plan_jobs(self.composition, points)
+
+    def write_winner(self) -> list[PlannedJob]:
+        """Write the winner into the record; return its jobs on the final seeds.
+
+        Raises:
+            AugeanError: when no trial is complete.
+        """
+        jobs = self._plan_final_jobs()
+        self.write_record(self._winner(), jobs)
+        return jobs
+
+    def write_record(
+        self, winner: Sequence[str] = (), final_jobs: Sequence[PlannedJob] = ()
+    ) -> None:
+        """Write the sweep's record with the trials as they stand."""
+        # Under the study's lock, so that no worker overwrites what another has seen later.
+        with self.study.locked():
+            jobs = [*self.study.jobs(), *(job.as_sweep_job() for job in final_jobs)]
+            record = replace(self.plan.record, winner=list(winner), jobs=jobs)
+            record.write(self.study.outputs)

@@ -1,1 +1,0 @@
-"""Hydra plugin `hydra/sweeper: augean`; Hydra imports it at every start, so it stays light."""

@@ -1,0 +1,119 @@
+"""Merging an archive loses nothing that is there, whoever else writes at that moment."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from augean.errors import AugeanError
+from augean.store.archive import pack, unpack
+from augean.store.locks import hold_lock
+from augean.store.run_directory import runs_dir
+from augean.store.run_progress import RunProgress
+from augean.store.sweep_record import SweepJob, SweepRecord, read_record
+from fake_runs import contents, write_record, write_run
+
+
+def pack_grid(folder: Path, seeds: list[int]) -> Path:
+    """Pack a grid of runs with the seeds."""
+    jobs = [write_run(folder, seed=seed, epochs=1, files=False, row="x") for seed in seeds]
+    write_record(folder, "sweep", jobs)
+    archive = folder.with_suffix(".tar.xz")
+    assert pack(folder, archive) == []
+    return archive
+
+
+def seeds_of(record: Path) -> list[int]:
+    return sorted(job.seed for job in read_record(record).jobs)
+
+
+def test_many_merges_at_once_lose_no_job(tmp_path: Path) -> None:
+    archives = [pack_grid(tmp_path / f"grid{seed}", [seed, seed + 1]) for seed in range(6)]
+    together = threading.Barrier(len(archives))
+    failures: list[Exception] = []
+
+    def work(archive: Path) -> None:
+        together.wait()
+        try:
+            unpack(archive, tmp_path / "outputs")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(archive,)) for archive in archives]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert failures == []
+    assert seeds_of(tmp_path / "outputs" / "sweeps" / "sweep.json") == list(range(7))
+    assert len(list(runs_dir(tmp_path / "outputs").iterdir())) == 7
+
+
+@pytest.mark.parametrize("lock", ["sweep-sweep", "study-sweep"])
+def test_a_job_that_is_noted_during_a_merge_is_not_lost(lock: str, tmp_path: Path) -> None:
+    archive = pack_grid(tmp_path / "theirs", [0, 1])
+    outputs = tmp_path / "ours"
+    pack_grid(outputs, [2])
+    file = outputs / "sweeps" / "sweep.json"
+    merging = threading.Thread(target=unpack, args=(archive, outputs))
+    with hold_lock(outputs, lock, wait=True):
+        merging.start()
+        merging.join(timeout=0.5)
+        assert merging.is_alive()
+        record = read_record(file)
+        job = SweepJob(id="0123456789", run="x-0123456789", row="x", seed=3)
+        replace(record, jobs=[*record.jobs, job]).write(outputs)
+    merging.join(timeout=60)
+    assert seeds_of(file) == [0, 1, 2, 3]
+
+
+def test_a_damaged_record_here_stops_the_merge_before_it_begins(tmp_path: Path) -> None:
+    archive = pack_grid(tmp_path / "theirs", [0])
+    outputs = tmp_path / "ours"
+    (outputs / "sweeps").mkdir(parents=True)
+    (outputs / "sweeps" / "sweep.json").write_text("{")
+    before = contents(outputs)
+    with pytest.raises(AugeanError, match="not a sweep record"):
+        unpack(archive, outputs)
+    assert contents(outputs) == before
+
+
+@pytest.mark.parametrize("ours", ["grid", "study"])
+def test_a_grid_and_a_study_of_one_name_are_not_mixed(ours: str, tmp_path: Path) -> None:
+    archive = pack_grid(tmp_path / "grid", [0])
+    study = SweepRecord(
+        name="sweep", title="T", command="c", created="now", jobs=[], kind="study", num_trials=1
+    )
+    study.write(tmp_path / "study")
+    if ours == "grid":
+        pack(tmp_path / "study", tmp_path / "study.tar.xz")
+        archive = tmp_path / "study.tar.xz"
+    file = tmp_path / ours / "sweeps" / "sweep.json"
+    before = file.read_bytes()
+    remarks = unpack(archive, tmp_path / ours).remarks
+    assert remarks == [f"{file}: a {ours} of that name is here and stays"]
+    assert file.read_bytes() == before
+
+
+def test_of_equal_jobs_ours_stays(tmp_path: Path) -> None:
+    archive = pack_grid(tmp_path / "theirs", [0])
+    outputs = tmp_path / "ours"
+    pack_grid(outputs, [0])
+    file = outputs / "sweeps" / "sweep.json"
+    record = read_record(file)
+    replace(record, jobs=[replace(record.jobs[0], values={"note": "ours"})]).write(outputs)
+    before = file.read_bytes()
+    unpack(archive, outputs)
+    assert file.read_bytes() == before
+
+
+def test_a_run_that_was_completed_elsewhere_is_no_longer_in_progress(tmp_path: Path) -> None:
+    archive = pack_grid(tmp_path / "theirs", [0])
+    outputs = tmp_path / "ours"
+    write_run(outputs, seed=0, epochs=1, files=False, state="interrupted")
+    path = next(runs_dir(outputs).iterdir())
+    progress = RunProgress(epoch=1, epochs=1, fraction=0.5, seconds_left=None)
+    progress.write(path)
+    assert unpack(archive, outputs).runs == {"instead of an unfinished one": 1}
+    assert contents(path) == contents(next(runs_dir(tmp_path / "theirs").iterdir()))

@@ -1,0 +1,122 @@
+"""Sweep records: how older ones are read, and which trial wins a study."""
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from augean.errors import AugeanError
+from augean.store.files import content_digest
+from augean.store.sweep_record import Direction, SweepJob, SweepRecord, best_trial, read_record
+from conftest import ROOT
+
+RESULTS = ROOT / "results" / "reduced" / "runs.tar.xz"
+RECORD = SweepRecord(
+    name="widths",
+    title="Widths",
+    command="python train.py -cn widths",
+    created="2026-01-01T00:00:00+00:00",
+    jobs=[SweepJob(id="0123456789", run="x-0123456789", row="16", seed=0)],
+    row_keys=["width.channels", "optimizer.name"],
+)
+
+
+def write_content(folder: Path, **changes: Any) -> Path:
+    """Write the content of `RECORD` with changes; a key with the value None is left out."""
+    path = RECORD.write(folder)
+    content = json.loads(path.read_text())
+    content.update(changes)
+    content = {key: value for key, value in content.items() if value is not None}
+    del content["sha256"]
+    content["sha256"] = content_digest(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def trial(number: int, score: float | None, state: str = "complete") -> SweepJob:
+    return SweepJob(
+        id=f"{number:010}",
+        run=f"x-{number:010}",
+        row=f"trial {number}",
+        seed=0,
+        trial=number,
+        state=state,
+        score=score,
+    )
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert read_record(RECORD.write(tmp_path)) == RECORD
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("width.channels", ["width.channels"]),
+        ("width.channels, optimizer.name", ["width.channels", "optimizer.name"]),
+        ("", []),
+    ],
+)
+def test_older_records_have_their_row_keys_in_one_text(
+    tmp_path: Path, text: str, keys: list[str]
+) -> None:
+    record = read_record(write_content(tmp_path, row_keys=None, row_key=text))
+    assert record.row_keys == keys
+
+
+def test_a_record_without_a_direction_is_of_a_study_that_maximized(tmp_path: Path) -> None:
+    assert read_record(write_content(tmp_path, direction=None)).direction == "maximize"
+
+
+def test_the_committed_records_are_read(tmp_path: Path) -> None:
+    records = []
+    with tarfile.open(RESULTS) as archive:
+        for member in archive:
+            if member.isfile() and Path(member.name).parent.name == "sweeps":
+                source = archive.extractfile(member)
+                assert source is not None
+                path = tmp_path / Path(member.name).name
+                path.write_bytes(source.read())
+                records.append(read_record(path))
+    assert len(records) > 5
+    assert any(record.row_keys == ["activation.name"] for record in records)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "pile"}, "kind='pile'"),
+        ({"direction": "up"}, "direction='up'"),
+        ({"row_keys": "width.channels"}, "row_keys='width.channels': must be a list"),
+        ({"num_trials": "many"}, "num_trials='many': must be a number"),
+        ({"jobs": [{"id": 7, "run": "x", "row": "a", "seed": 0}]}, "id=7 of a job"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_values_of_a_wrong_type_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AugeanError, match=message):
+        read_record(write_content(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(("direction", "winner"), [("maximize", 1), ("minimize", 3)])
+def test_the_winner_is_the_earliest_complete_trial_of_the_best_score(
+    direction: Direction, winner: int
+) -> None:
+    trials = [
+        trial(0, 0.99, "pruned"),
+        trial(5, 0.0, "fail"),
+        trial(6, None, "running"),
+        trial(4, 0.9),
+        trial(1, 0.9),
+        trial(2, 0.5),
+        trial(3, 0.1),
+        trial(7, 0.1),
+    ]
+    best = best_trial(trials, direction)
+    assert best is not None
+    assert best.trial == winner
+    assert best_trial(trials[:3], direction) is None
