@@ -68,6 +68,7 @@ def test_a_grid_leaves_a_record_named_by_its_keys_and_a_second_launch_trains_not
     assert "4 finished" in status.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_file_with_overrides_is_another_record_and_shares_runs(
     tmp_path: Path,
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_sweep_file_with_overrides_is_another_record_and_shares_runs(
     assert len(list((tmp_path / "runs").iterdir())) == 6
 
 
+@pytest.mark.slow
 def test_runtime_settings_do_not_make_another_record(tmp_path: Path) -> None:
     for extra in ("runtime.threads=1", "runtime.checkpoint_seconds=9"):
         train("-m", "seed=0,1", *GRID, f"runtime.outputs={tmp_path}", extra)
@@ -221,6 +223,7 @@ def test_two_workers_train_each_run_once_and_say_so_once(tmp_path: Path) -> None
         assert (path / "train.log").read_text().count("started on") == 1
 
 
+@pytest.mark.slow
 def test_the_same_command_in_two_terminals_trains_each_run_once(tmp_path: Path) -> None:
     arguments = train_command("-m", "seed=range(0,4)", *GRID, f"runtime.outputs={tmp_path}")
     processes = [
