@@ -37,6 +37,28 @@ TINY = (
 register()
 
 
+class FailuresAtOnce:
+    """Prints each failure when it happens: a run that is cut short has no summary at its end."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print the name and the traceback of a test that failed."""
+        if report.failed:
+            self.terminal.ensure_newline()
+            self.terminal.write_sep("_", f"{report.nodeid} ({report.when})", red=True)
+            self.terminal.write_line(report.longreprtext)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Print failures at once, in the one process that owns the terminal."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    is_worker = hasattr(config, "workerinput")
+    if terminal is not None and not is_worker:
+        config.pluginmanager.register(FailuresAtOnce(terminal))
+
+
 composed = functools.cache(lambda *overrides: compose(overrides))
 """Composing costs as much as a tiny run, and the runs of a test often differ in their places
 alone."""

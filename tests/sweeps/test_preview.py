@@ -17,12 +17,12 @@ from augean.sweeps.plan import plan_file
 from augean.sweeps.preview import preview
 from augean.sweeps.sampler import spanning_points
 from augean.terminal import readable_seconds
+from commands import Done, augean
 from conftest import ROOT, TINY
 
 
-def status(outputs: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "augean", "status", *arguments, "--outputs", str(outputs)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+def status(outputs: Path, *arguments: str) -> Done:
+    return augean("status", *arguments, "--outputs", str(outputs))
 
 
 def test_a_preview_tells_what_is_done_and_scales_the_time_of_like_runs(tmp_path: Path) -> None:
@@ -48,6 +48,7 @@ def test_a_preview_tells_what_is_done_and_scales_the_time_of_like_runs(tmp_path:
     assert sorted(outputs.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_launched_sweep_is_read_from_its_record(tmp_path: Path) -> None:
     arguments = ["table1_activation", *TINY, "activation=leaky_relu", "trainer.epochs=1"]
     command = [
@@ -165,6 +166,7 @@ def test_a_study_may_fix_what_only_its_choices_take(tmp_path: Path) -> None:
     assert "2 trials over optimizer" in lines[1]
 
 
+@pytest.mark.slow
 def test_a_sweep_file_of_ones_own_has_a_preview_and_a_wrong_name_a_hint(tmp_path: Path) -> None:
     sweep_file = """
         defaults: [config, override experiment: demo, _self_]

@@ -475,6 +475,7 @@ def only_record(folder: Path) -> SweepRecord:
     return record
 
 
+@pytest.mark.slow
 def test_settling_goes_on_after_its_budget_and_survives_a_plain_launch(
     tmp_path: Path, rates: Callable[..., list[str]]
 ) -> None:

@@ -358,6 +358,7 @@ def test_rows_and_ablations_need_no_product(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_table_of_winners_names_every_rows_budget_and_space(tmp_path: Path) -> None:
     there, moved = tmp_path / "there", tmp_path / "moved"
     setting = [

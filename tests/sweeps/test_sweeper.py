@@ -5,11 +5,9 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,22 +19,13 @@ from augean.store.sweep_record import SweepRecord, read_records
 from augean.sweeps.composition import Composition, without_hydra
 from augean.sweeps.plan import plan_file
 from augean.sweeps.points import expand
+from commands import augean, train, train_command
 from conftest import ROOT, TINY
 from waiting import wait_for
 
 # A sweep file fixes nothing but its axes, so that the tiny setting can be given on the command
 # line.
 GRID = [*TINY, "trainer.epochs=2"]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), *arguments]
-
-
-def run(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=180, cwd=ROOT, **options
-    )
 
 
 def only_record(outputs: Path) -> SweepRecord:
@@ -58,7 +47,7 @@ def test_a_grid_leaves_a_record_named_by_its_keys_and_a_second_launch_trains_not
     tmp_path: Path,
 ) -> None:
     arguments = ["-m", "optimizer=sgd,adam", "seed=0,1", *GRID, f"runtime.outputs={tmp_path}"]
-    first = run(*arguments)
+    first = train(*arguments)
     assert first.returncode == 0, first.stderr
     assert "4 runs, 0 of them there already" in first.stdout
     record = only_record(tmp_path)
@@ -71,25 +60,22 @@ def test_a_grid_leaves_a_record_named_by_its_keys_and_a_second_launch_trains_not
     ]
     assert record.states(tmp_path) == Counter(finished=4)
     before = contents(tmp_path)
-    second = run(*arguments)
+    second = train(*arguments)
     assert "4 runs, 4 of them there already" in second.stdout
     assert contents(tmp_path) == before
     assert only_record(tmp_path).jobs == record.jobs
-    status = subprocess.run(
-        [sys.executable, "-m", "augean", "status", "--outputs", str(tmp_path)],
-        capture_output=True,
-        text=True,
-    )
+    status = augean("status", "--outputs", str(tmp_path))
     assert "4 finished" in status.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_file_with_overrides_is_another_record_and_shares_runs(
     tmp_path: Path,
 ) -> None:
     common = [*GRID, "seed=0", f"runtime.outputs={tmp_path}"]
-    table1 = run("-cd", "sweeps", "-cn", "table1_activation", *common)
+    table1 = train("-cd", "sweeps", "-cn", "table1_activation", *common)
     assert table1.returncode == 0, table1.stderr
-    table2 = run("-cd", "sweeps", "-cn", "table2_weight_decay", *common)
+    table2 = train("-cd", "sweeps", "-cn", "table2_weight_decay", *common)
     assert "4 runs, 1 of them there already" in table2.stdout
     found, _ = read_records(tmp_path)
     assert [record.name.split("--")[0] for record in found] == [
@@ -105,14 +91,15 @@ def test_a_sweep_file_with_overrides_is_another_record_and_shares_runs(
     assert len(list((tmp_path / "runs").iterdir())) == 6
 
 
+@pytest.mark.slow
 def test_runtime_settings_do_not_make_another_record(tmp_path: Path) -> None:
     for extra in ("runtime.threads=1", "runtime.checkpoint_seconds=9"):
-        run("-m", "seed=0,1", *GRID, f"runtime.outputs={tmp_path}", extra)
+        train("-m", "seed=0,1", *GRID, f"runtime.outputs={tmp_path}", extra)
     assert only_record(tmp_path).name.startswith("runs--")
 
 
 def test_a_baseline_that_is_no_row_is_refused_before_any_work(tmp_path: Path) -> None:
-    done = run(
+    done = train(
         "-cd",
         "sweeps",
         "-cn",
@@ -157,7 +144,7 @@ def test_a_baseline_that_is_no_row_is_refused_before_any_work(tmp_path: Path) ->
 def test_a_sweep_with_a_wrong_point_is_refused_before_any_work(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = run("dataset=digits", *arguments, f"runtime.outputs={tmp_path}")
+    done = train("dataset=digits", *arguments, f"runtime.outputs={tmp_path}")
     assert done.returncode != 0
     assert done.stderr.count(message) == 1
     assert "Traceback" not in done.stderr
@@ -167,7 +154,7 @@ def test_a_sweep_with_a_wrong_point_is_refused_before_any_work(
 def test_an_output_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     for arguments in ([], ["-m", "seed=0,1"]):
-        done = run(*arguments, *GRID, f"runtime.outputs={tmp_path}/file")
+        done = train(*arguments, *GRID, f"runtime.outputs={tmp_path}/file")
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert f"{tmp_path}/file" in done.stderr
@@ -186,7 +173,11 @@ def test_a_signal_to_the_supervisor_stops_all_its_workers(
         "runtime.workers=3",
     ]
     sweep = subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        train_command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children")
     wait_for(lambda: len(children.read_text().split()) == 3)
@@ -198,7 +189,7 @@ def test_a_signal_to_the_supervisor_stops_all_its_workers(
 
 def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -> None:
     # Nesterov's form needs a momentum: that job fails; VGG at a huge rate diverges.
-    done = run(
+    done = train(
         "-m", "optimizer.momentum=0,0.5", "optimizer.lr=0.01,1e18",
         "optimizer.arguments.nesterov=true", "model=vgg_a", "schedule=constant",
         *[item for item in GRID if "optimizer.lr" not in item], f"runtime.outputs={tmp_path}",
@@ -212,7 +203,7 @@ def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -
 def test_a_name_that_is_wrong_in_one_row_is_refused_before_the_first_is_trained(
     tmp_path: Path,
 ) -> None:
-    done = run(
+    done = train(
         "-m", "optimizer=sgd,adam", "optimizer.momentum=0.5", *GRID, f"runtime.outputs={tmp_path}"
     )
     assert done.returncode == 1
@@ -222,7 +213,7 @@ def test_a_name_that_is_wrong_in_one_row_is_refused_before_the_first_is_trained(
 
 
 def test_two_workers_train_each_run_once_and_say_so_once(tmp_path: Path) -> None:
-    done = run("-m", "seed=range(0,5)", *GRID, f"runtime.outputs={tmp_path}", "runtime.workers=2")
+    done = train("-m", "seed=range(0,5)", *GRID, f"runtime.outputs={tmp_path}", "runtime.workers=2")
     assert done.returncode == 0, done.stderr
     assert "5 finished" in done.stdout
     assert sorted(
@@ -232,8 +223,9 @@ def test_two_workers_train_each_run_once_and_say_so_once(tmp_path: Path) -> None
         assert (path / "train.log").read_text().count("started on") == 1
 
 
+@pytest.mark.slow
 def test_the_same_command_in_two_terminals_trains_each_run_once(tmp_path: Path) -> None:
-    arguments = command("-m", "seed=range(0,4)", *GRID, f"runtime.outputs={tmp_path}")
+    arguments = train_command("-m", "seed=range(0,4)", *GRID, f"runtime.outputs={tmp_path}")
     processes = [
         subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)
     ]
@@ -253,7 +245,11 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None
         "runtime.workers=2",
     ]
     sweep = subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        train_command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.pt")))
     children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
@@ -274,14 +270,18 @@ def test_a_stopped_sweep_resumes_by_the_same_command(tmp_path: Path) -> None:
         "runtime.workers=2",
     ]
     sweep = subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        train_command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.pt")))
     sweep.terminate()
     _, stderr = sweep.communicate(timeout=60)
     assert sweep.returncode == 143, stderr
     assert only_record(tmp_path).states(tmp_path)["finished"] < 3
-    done = run(*arguments)
+    done = train(*arguments)
     assert done.returncode == 0, done.stderr
     assert "3 finished" in done.stdout
     resumes = [
