@@ -43,6 +43,7 @@ def run_bench(
     return written
 
 
+@pytest.mark.slow
 def test_runs_at_once_are_measured_by_their_total_rate(tmp_path: Path) -> None:
     written = run_bench(tmp_path / "bench.json", "core", at_once=("1", "2"))
     check(written, ["core", "core"])

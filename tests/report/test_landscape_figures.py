@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pandas
@@ -16,11 +17,11 @@ from augean.store.sweep_record import SweepJob, SweepRecord
 Make = Callable[..., Config]
 
 
-def write_record(outputs: Path, runs: list[tuple[str, RunOutcome]], **fields: str) -> None:
+def write_record(outputs: Path, runs: list[tuple[str, RunOutcome]], **fields: Any) -> None:
     jobs = [SweepJob(run.address.id, run.address.path.name, row, 0) for row, run in runs]
     SweepRecord(
         name="part2", title="Part 2", command="again", created="now", jobs=jobs, **fields
-    ).write(outputs)  # type: ignore[arg-type]
+    ).write(outputs)
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_the_probes_of_a_table_become_three_panels_and_a_csv(tiny: Make, tmp_pat
         (model, execute(tiny(f"model={model}", "record.probe_every=5")))
         for model in ("vgg_a", "vgg_a_bn")
     ]
-    write_record(tmp_path / "outputs", runs, row_key="model.name")
+    write_record(tmp_path / "outputs", runs, row_keys=["model.name"])
     result = make_report(tmp_path / "outputs")
     assert result.problems == []
     assert (result.directory / "figures" / "part2_probe.png").exists()

@@ -288,10 +288,6 @@ def check_study(outputs: Path, num_trials: int) -> None:
     assert facts(execute(config).address.path) == facts(outputs / "runs" / resumed.run)
 
 
-def test_a_sweep_killed_a_few_times_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
-    crash_grid(tmp_path, ["all", "worker", "supervisor"], epochs=10)
-
-
 def test_a_study_killed_a_few_times_has_exactly_its_trials(tmp_path: Path) -> None:
     crash_study(tmp_path, ["all", "worker", "supervisor"], epochs=12, num_trials=3)
 
@@ -308,6 +304,7 @@ def test_a_study_killed_40_times_has_exactly_its_trials(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_workers_that_are_all_killed_at_once_are_replaced_too(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "out", [*GRID, "optimizer=sgd", "trainer.epochs=30"])
     process = sweep.start()
@@ -325,6 +322,7 @@ def test_workers_that_are_all_killed_at_once_are_replaced_too(tmp_path: Path) ->
         sweep.kill_all()
 
 
+@pytest.mark.slow
 def test_a_worker_whose_supervisor_was_killed_ends_after_its_run(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "out", [*GRID, "trainer.epochs=60"])
     process = sweep.start()

@@ -345,6 +345,7 @@ def start_element(
     ).returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_requeues", [5, 0])
 def test_an_element_out_of_time_leaves_a_checkpoint_and_is_queued_again(
     tiny: Callable[..., Config], tmp_path: Path, max_requeues: int

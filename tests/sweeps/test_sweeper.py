@@ -1,6 +1,7 @@
 """Grids and sweep files, through the command that users type."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -222,6 +223,7 @@ def test_two_workers_train_each_run_once_and_say_so_once(tmp_path: Path) -> None
         assert (path / "train.log").read_text().count("started on") == 1
 
 
+@pytest.mark.slow
 def test_the_same_command_in_two_terminals_trains_each_run_once(tmp_path: Path) -> None:
     arguments = train_command("-m", "seed=range(0,4)", *GRID, f"runtime.outputs={tmp_path}")
     processes = [
@@ -231,6 +233,31 @@ def test_the_same_command_in_two_terminals_trains_each_run_once(tmp_path: Path) 
     assert all("4 finished" in output for output in outputs)
     for path in (tmp_path / "runs").iterdir():
         assert (path / "train.log").read_text().count("started on") == 1
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
+    arguments = [
+        "-m",
+        "seed=range(0,3)",
+        *TINY,
+        "trainer.epochs=12",
+        f"runtime.outputs={tmp_path}",
+        "runtime.workers=2",
+    ]
+    sweep = subprocess.Popen(
+        train_command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    wait_for(lambda: list(tmp_path.glob("runs/*/checkpoint.pt")))
+    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    stdout, stderr = sweep.communicate(timeout=180)
+    assert sweep.returncode == 0, stderr
+    assert "3 finished" in stdout
+    assert "killed by signal 9; starting another" in stderr
 
 
 def test_a_stopped_sweep_resumes_by_the_same_command(tmp_path: Path) -> None:
