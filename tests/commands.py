@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -29,28 +30,30 @@ def train_process(*arguments: str, **options: Any) -> Done:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, **options)
 
 
-def train(*arguments: str) -> Done:
+def train(*arguments: str, cwd: Path = ROOT) -> Done:
     """Run `python train.py` in this process, which saves the imports of another.
 
     What a process would have printed and its exit status are returned; an exception that would
     have ended it is a traceback in `stderr`, as there. Workers of a sweep are processes even so,
     and what they print goes to the streams of the tests.
     """
-    return _run_here(train_main, str(ROOT / "train.py"), arguments)
+    return _run_here(train_main, str(ROOT / "train.py"), arguments, cwd)
 
 
-def augean(*arguments: str) -> Done:
+def augean(*arguments: str, cwd: Path = ROOT) -> Done:
     """Run the command `augean` in this process, like `train`."""
-    return _run_here(augean_main, "augean", arguments)
+    return _run_here(augean_main, "augean", arguments, cwd)
 
 
-def _run_here(main: Callable[[], None], program: str, arguments: tuple[str, ...]) -> Done:
+def _run_here(
+    main: Callable[[], None], program: str, arguments: tuple[str, ...], cwd: Path
+) -> Done:
     command = [program, *arguments]
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.object(sys, "argv", command),
         mock.patch.dict(os.environ),
-        contextlib.chdir(ROOT),
+        contextlib.chdir(cwd),
         _handlers_of_logging(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

@@ -45,7 +45,8 @@ from augean.store.run_directory import read_verified, run_state
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.journal import Journal
 from augean.sweeps.storage import open_storage
-from conftest import ROOT, TINY, replace_everywhere
+from commands import Done, augean, train
+from conftest import TINY, replace_everywhere
 from fake_runs import sign, write_record
 
 Make = Callable[..., Config]
@@ -54,14 +55,8 @@ RECORDED = ("record.step_loss=true", "record.probe_every=2", "record.probe_point
 BAND: dict[str, Any] = {"band": "model.name", "row_keys": ["activation.name"]}
 
 
-def run(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "train.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, **options)
-
-
-def status(outputs: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "augean", "status", "--outputs", str(outputs)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+def status(outputs: Path) -> Done:
+    return augean("status", "--outputs", str(outputs))
 
 
 def job_of(config: Config, row: str = "a") -> dict[str, Any]:
@@ -173,7 +168,7 @@ def test_a_full_disk_is_one_message_of_every_command(small_disk: Path) -> None:
         ["-m", "seed=0,1"],
         ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "hydra.sweeper.n_trials=1"],
     ):
-        done = run(*TINY, *arguments, f"runtime.outputs={outputs}")
+        done = train(*TINY, *arguments, f"runtime.outputs={outputs}")
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "Logging error" not in done.stderr
@@ -186,8 +181,7 @@ def test_a_full_disk_under_a_report_is_one_message(small_disk: Path, tiny: Make)
     execute(config)
     write_record(small_disk / "outputs", "one", [job_of(config)])
     fill(small_disk)
-    command = [sys.executable, "-m", "augean", "report", "--outputs", f"{small_disk}/outputs"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = augean("report", "--outputs", f"{small_disk}/outputs")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "No space left" in done.stderr
@@ -593,17 +587,17 @@ def test_a_damaged_journal_is_one_message_of_the_command_with_a_way_on(tmp_path:
     ]
     arguments += ["trainer.epochs=1", "hydra.sweeper.n_trials=1", f"runtime.outputs={tmp_path}"]
     arguments.remove("trainer.epochs=3")
-    assert run(*arguments).returncode == 0
+    assert train(*arguments).returncode == 0
     (path,) = tmp_path.glob("studies/*.journal")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], lines[3][:20] + b"x" + lines[3][21:], *lines[4:]]))
-    done = run(*arguments)
+    done = train(*arguments)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert f"{path}: line 4 is damaged" in done.stderr
     way_on = done.stderr[done.stderr.index("head -n") :].strip()
     subprocess.run(way_on, shell=True, check=True)
-    assert run(*arguments).returncode == 0
+    assert train(*arguments).returncode == 0
 
 
 # Folders
@@ -650,9 +644,9 @@ def test_read_only_outputs_serve_what_is_there_and_name_what_is_not(
 ) -> None:
     folder = tmp_path / "disk"
     with mounted(folder, "size=32m"):
-        assert run(*TINY, f"runtime.outputs={folder}/outputs").returncode == 0
+        assert train(*TINY, f"runtime.outputs={folder}/outputs").returncode == 0
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-        done = run(*TINY, f"runtime.outputs={folder}/outputs")
+        done = train(*TINY, f"runtime.outputs={folder}/outputs")
         assert "already finished" in done.stdout, done.stderr
         assert status(folder / "outputs").returncode == 0
         commands = [
@@ -661,7 +655,7 @@ def test_read_only_outputs_serve_what_is_there_and_name_what_is_not(
             ["-m", "optimizer.lr=tag(log,interval(0.1,1))", "hydra.sweeper.n_trials=1"],
         ]
         for arguments in commands:
-            done = run(*TINY, *arguments, f"runtime.outputs={folder}/outputs")
+            done = train(*TINY, *arguments, f"runtime.outputs={folder}/outputs")
             assert done.returncode == 1
             assert "Read-only file system" in done.stderr
             assert f"{folder}/outputs" in done.stderr
@@ -815,7 +809,7 @@ def test_a_config_from_a_stranger_runs_no_code_and_leaves_no_file(
     text = FOREIGN[kind].replace("TRACE", str(trace))
     head = "" if kind == "package" else "defaults: [augean, _self_]\n"
     (folder / "config.yaml").write_text(f"{text}\n" if kind == "package" else f"{head}{text}\n")
-    done = run("-cp", str(folder), "-cn", "config", f"runtime.outputs={tmp_path}/outputs")
+    done = train("-cp", str(folder), "-cn", "config", f"runtime.outputs={tmp_path}/outputs")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert not trace.exists()
@@ -848,7 +842,7 @@ def test_no_name_in_a_sweep_leaves_the_output_folder(
 ) -> None:
     outputs = tmp_path / "a" / "b" / "outputs"
     setting = [item for item in TINY if not item.startswith("optimizer.lr")]
-    done = run("-m", *arguments, *setting, f"runtime.outputs={outputs}")
+    done = train("-m", *arguments, *setting, f"runtime.outputs={outputs}")
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,8 +1,6 @@
 """`augean bench`: every loop runs as a process of its own, and the numbers fit together."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,36 +9,35 @@ from typing import Any
 import pytest
 import torch
 
+from augean.benchmark import ceilings
 from augean.benchmark.ceilings import matrix_rate
 from augean.benchmark.entry import LoopResult
 from augean.benchmark.measurement import summarize
 from augean.benchmark.processes import run_loop
-from conftest import ROOT
+from commands import augean
 
 
 def run_bench(
     output: Path, *loops: str, channels: int = 4, at_once: Sequence[str] = ("1",)
 ) -> dict[str, Any]:
-    command = [
-        sys.executable,
-        "-m",
-        "augean",
-        "bench",
-        "trainer.precision=fp32",
-        "trainer.batch_size=32",
-    ]
-    command += [
-        *f"--channels {channels} --images 64 --epochs 2 --repeats 1".split(),
-        "--output",
-        str(output),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command += ["--at-once", *at_once, "--loops", *loops]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = augean(
+        "bench", "trainer.precision=fp32", "trainer.batch_size=32", "--channels", str(channels),
+        "--images", "64", "--epochs", "2", "--repeats", "1", "--output", str(output),
+        "--at-once", *at_once, "--loops", *loops,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     written: dict[str, Any] = json.loads(output.read_text())
     assert all(loop in done.stdout for loop in loops)
     return written
+
+
+def test_the_core_is_measured_and_its_numbers_fit_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small ones: what the machine can do at best is measured in the slow tests.
+    monkeypatch.setitem(ceilings.MATRIX_SIZES, "cpu", 256)
+    monkeypatch.setitem(ceilings.COPY_BYTES, "cpu", 2**20)
+    check(run_bench(tmp_path / "bench.json", "core"), ["core"])
 
 
 @pytest.mark.slow

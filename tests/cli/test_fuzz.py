@@ -1,7 +1,7 @@
 """Generated command lines, config files and damaged folders: clean runs or clear errors, never
 another address.
 
-`make test` takes a few hundred of each, `make test-slow` all of them (`NUM_SLOW`). The examples of
+`make test` takes a few of each, `make test-slow` all of them (`NUM_SLOW`). The examples of
 one seed are the same everywhere; HYPOTHESIS_SEED sets another.
 """
 
@@ -190,7 +190,7 @@ def compose_or_refuse(overrides: list[str]) -> None:
 
 
 def test_generated_command_lines_compose_or_are_refused() -> None:
-    common(60)(given(COMMANDS)(compose_or_refuse))()
+    common(40)(given(COMMANDS)(compose_or_refuse))()
 
 
 @pytest.mark.slow
@@ -260,8 +260,8 @@ def fuzz_parsed(count: int) -> None:
 
 
 def test_generated_config_files_compose_or_are_refused(tmp_path: Path) -> None:
-    fuzz_files(tmp_path, 25)
-    fuzz_parsed(200)
+    fuzz_files(tmp_path, 12)
+    fuzz_parsed(100)
 
 
 @pytest.mark.slow
@@ -291,7 +291,7 @@ BUILT = st.fixed_dictionaries(
 )
 
 
-@common(60)
+@common(40)
 @given(BUILT)
 def test_what_a_generated_config_names_is_built_or_refused(flat: dict[str, Any]) -> None:
     import torch
@@ -499,7 +499,7 @@ def fuzz_folders(folder: Path, tmp_path: Path, count: int) -> None:
 def test_reports_and_states_of_damaged_folders_are_no_traceback(
     folder: Path, tmp_path: Path
 ) -> None:
-    fuzz_folders(folder, tmp_path, 8)
+    fuzz_folders(folder, tmp_path, 5)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from augean.runs.address import build_source
 from augean.sweeps.points import expand
 from augean.training.build import build_activation, build_model, build_optimizer
 from augean.training.model_summary import describe_model
-from conftest import ROOT
+from conftest import ROOT, composed
 
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 
@@ -94,9 +94,8 @@ def test_every_row_of_a_sweep_file_builds_and_its_baseline_and_references_are_ro
             )
         config = parse_config(raw)
         build_optimizer(config, build_model(config, 10))
-        flat = flatten_config(
-            compose([item for item in point if item.startswith("width=")])
-        ) | flatten_config(config)
+        own_width = [item for item in point if item.startswith("width=")]
+        flat = flatten_config(composed(*own_width)) | flatten_config(config)
         if "width" in params:
             flat["width.channels"] = int(
                 next(item for item in point if item.startswith("width=")).split("=w")[1]

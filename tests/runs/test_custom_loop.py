@@ -162,7 +162,7 @@ SCRIPT = """
 def test_a_stop_signal_ends_after_the_epoch_with_a_checkpoint(tmp_path: Path) -> None:
     script = tmp_path / "loop.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, str(script), str(tmp_path / "outputs"), "20"]
+    command = [sys.executable, str(script), str(tmp_path / "outputs"), "10"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for(lambda: list(tmp_path.glob("outputs/runs/*/metrics.csv")), process=process)
     process.send_signal(signal.SIGTERM)
@@ -176,8 +176,8 @@ def test_a_stop_signal_ends_after_the_epoch_with_a_checkpoint(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "goes on after epoch" in done.stdout
     summary = json.loads((path / "summary.json").read_text())
-    assert summary["test_accuracy"] == 0.21
-    assert summary["epochs"] == 20
+    assert summary["test_accuracy"] == 0.055
+    assert summary["epochs"] == 10
     # An edit of the loop is another loop; a comment is not.
     short = [*command[:-1], "1"]
     for edit, runs in (("# a comment", 1), ("EDITED = 1", 2)):

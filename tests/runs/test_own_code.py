@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import commands
 from augean.config.code_digest import module_digest
 from augean.config.compose import compose
 from augean.errors import ConfigError
@@ -53,7 +54,7 @@ def test_the_example_package_makes_its_own_table(tmp_path: Path) -> None:
     assert [job["row"] for job in record["jobs"]] == ["1", "2", "3"]
     assert record["command"].startswith("augean train -cd conf -cn depth")
 
-    done = augean(folder, "report")
+    done = commands.augean("report", cwd=folder)
     assert done.returncode == 0, done.stderr
     table = (folder / "outputs" / "report" / "tables" / f"{record['name']}.md").read_text()
     assert "Data: patches (128 + 300" in table

@@ -2,8 +2,6 @@
 written.
 """
 
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from augean.sweeps.preview import preview
 from augean.sweeps.sampler import spanning_points
 from augean.terminal import readable_seconds
 from commands import Done, augean
-from conftest import ROOT, TINY
+from conftest import TINY
 
 
 def status(outputs: Path, *arguments: str) -> Done:
@@ -48,22 +46,10 @@ def test_a_preview_tells_what_is_done_and_scales_the_time_of_like_runs(tmp_path:
     assert sorted(outputs.rglob("*")) == before
 
 
-@pytest.mark.slow
 def test_a_launched_sweep_is_read_from_its_record(tmp_path: Path) -> None:
     arguments = ["table1_activation", *TINY, "activation=leaky_relu", "trainer.epochs=1"]
-    command = [
-        sys.executable,
-        "-m",
-        "augean",
-        "train",
-        "-cn",
-        *arguments,
-        f"runtime.outputs={tmp_path}",
-    ]
     assert "missing" in status(tmp_path, *arguments).stdout
-    done = subprocess.run(
-        [*command, "seed=0"], capture_output=True, text=True, timeout=300, cwd=ROOT
-    )
+    done = augean("train", "-cn", *arguments, "seed=0", f"runtime.outputs={tmp_path}")
     assert done.returncode == 0, done.stderr
     launched = status(tmp_path, *arguments, "seed=0", "runtime.workers=3")
     assert "1 finished" in launched.stdout
@@ -166,7 +152,6 @@ def test_a_study_may_fix_what_only_its_choices_take(tmp_path: Path) -> None:
     assert "2 trials over optimizer" in lines[1]
 
 
-@pytest.mark.slow
 def test_a_sweep_file_of_ones_own_has_a_preview_and_a_wrong_name_a_hint(tmp_path: Path) -> None:
     sweep_file = """
         defaults: [config, override experiment: demo, _self_]

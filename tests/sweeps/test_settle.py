@@ -21,6 +21,7 @@ import pandas
 import pytest
 from scipy import stats
 
+import commands
 from augean.analysis.comparison import summarise
 from augean.analysis.load import Sweep, scan
 from augean.analysis.sequential import SPENT, Design, follow, intervals, levels
@@ -437,8 +438,8 @@ runtime:
 
 @pytest.fixture
 def rates(tmp_path: Path) -> Callable[..., list[str]]:
-    """A sweep of two rows with two seeds; gives the command that settles it, with further
-    arguments.
+    """A sweep of two rows with two seeds; gives the arguments of the command `augean` that settles
+    it, with further ones.
     """
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "rates.yaml").write_text(SWEEP)
@@ -446,21 +447,8 @@ def rates(tmp_path: Path) -> Callable[..., list[str]]:
     sizes = ["trainer.epochs=1", "dataset.arguments.num_train_images=100"]
 
     def make(*more: str) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "augean",
-            "settle",
-            "rates",
-            "-cd",
-            "sweeps",
-            "--outputs",
-            "out",
-            *more,
-            "--",
-            *tiny,
-            *sizes,
-        ]
+        place = ["-cd", "sweeps", "--outputs", "out"]
+        return ["settle", "rates", *place, *more, "--", *tiny, *sizes]
 
     return make
 
@@ -475,20 +463,12 @@ def only_record(folder: Path) -> SweepRecord:
     return record
 
 
-@pytest.mark.slow
 def test_settling_goes_on_after_its_budget_and_survives_a_plain_launch(
     tmp_path: Path, rates: Callable[..., list[str]]
 ) -> None:
-    options: dict[str, Any] = {
-        "cwd": tmp_path,
-        "capture_output": True,
-        "text": True,
-        "timeout": 900,
-    }
     # Two rows of nearly one learning rate: undecided at any margin that is so small.
-    first = subprocess.run(
-        rates("--margin", "0.001", "--most", "4", "--budget", "6runs"), **options
-    )
+    words = rates("--margin", "0.001", "--most", "4", "--budget", "6runs")
+    first = commands.augean(*words, cwd=tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
     assert (
         "The budget of 6runs reaches no further. Undecided: 0.04; the same command goes on."
@@ -497,18 +477,12 @@ def test_settling_goes_on_after_its_budget_and_survives_a_plain_launch(
     record = only_record(tmp_path / "out")
     assert seeds(record) == {"0.05": [0, 1, 2], "0.04": [0, 1, 2]}
     assert record.states(tmp_path / "out")["finished"] == 6
-    second = subprocess.run([*rates("--margin", "0.001"), "runtime.workers=2"], **options)
+    second = commands.augean(*rates("--margin", "0.001"), cwd=tmp_path)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "undecided (4 seeds, the most)" in second.stdout
     assert seeds(only_record(tmp_path / "out")) == {"0.05": [0, 1, 2, 3], "0.04": [0, 1, 2, 3]}
-    plain = [
-        sys.executable,
-        "-m",
-        "augean",
-        "train",
-        *read_records(tmp_path / "out")[0][0].command.split()[2:],
-    ]
-    again = subprocess.run(plain, **options)
+    plain = only_record(tmp_path / "out").command.split()[2:]
+    again = commands.augean("train", *plain, cwd=tmp_path)
     assert "8 runs, 8 of them there already" in again.stdout, again.stdout + again.stderr
     after = only_record(tmp_path / "out")
     assert after.design["margin"] == 0.001
@@ -524,7 +498,8 @@ def test_settling_goes_on_after_its_budget_and_survives_a_plain_launch(
 def test_interrupted_settling_stops_with_its_sweep_and_goes_on(
     tmp_path: Path, rates: Callable[..., list[str]]
 ) -> None:
-    command = [*rates("--margin", "0.001", "--most", "5"), "trainer.epochs=3"]
+    words = [*rates("--margin", "0.001", "--most", "5"), "trainer.epochs=3"]
+    command = [sys.executable, "-m", "augean", *words]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     # the first seed that settling asked for
     wait_for(lambda: list((tmp_path / "out").glob("runs/*-s2-*")), 600, process=process)

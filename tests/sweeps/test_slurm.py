@@ -26,6 +26,8 @@ from augean.errors import AugeanError, ConfigError
 from augean.runs.address import find_address
 from augean.store.sweep_record import read_records
 from augean.sweeps.slurm import ArrayElement, submit, train_run
+from augean.training.progress import ProgressDisplay
+from augean.training.results import EpochResult
 from conftest import ROOT, TINY
 from waiting import wait_for
 
@@ -313,49 +315,50 @@ def test_what_slurm_refuses_is_one_message(slurm: Environment, tmp_path: Path) -
     assert not jobs_of(tmp_path)
 
 
-def start_element(
-    config: Config, launcher: LauncherConfig, folder: Path, *, stop_after: int | None
-) -> int:
-    """Run an array element in a process of its own; with `stop_after`, tell it that its time is
-    over at that epoch.
+@pytest.fixture
+def element_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Let this process be an array element's: its signal handlers, environment and folder are put
+    back in the end.
     """
-    code = textwrap.dedent("""
-        import os, signal, sys
-        import cloudpickle
-        from augean.training.progress import ProgressDisplay
-
-        element, last_epoch = cloudpickle.load(sys.stdin.buffer)
-        show = ProgressDisplay.show
-
-        def show_and_signal(self, result):
-            show(self, result)
-            if result.epoch == last_epoch:
-                os.kill(os.getpid(), signal.SIGUSR1)
-
-        ProgressDisplay.show = show_and_signal
-        element()
-    """)
-    element = ArrayElement(
-        partial(train_run, config, find_address(config).id), str(folder), launcher
-    )
-    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
-    source = cloudpickle.dumps((element, stop_after))
-    return subprocess.run(
-        [sys.executable, "-c", code], input=source, env=environment, timeout=120
-    ).returncode
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("element_here")
 @pytest.mark.parametrize("max_requeues", [5, 0])
 def test_an_element_out_of_time_leaves_a_checkpoint_and_is_queued_again(
-    tiny: Callable[..., Config], tmp_path: Path, max_requeues: int
+    tiny: Callable[..., Config],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    max_requeues: int,
 ) -> None:
     config = tiny("trainer.epochs=4", "runtime.checkpoint_seconds=1000")
     launcher = LauncherConfig(name="slurm", max_requeues=max_requeues)
     scontrol = tmp_path / "scontrol"
     scontrol.write_text('#!/bin/sh\necho "$@" >> "$(dirname "$0")/requeued"\n')
     scontrol.chmod(0o755)
-    assert start_element(config, launcher, tmp_path, stop_after=2) == 128 + signal.SIGUSR1
+    element = ArrayElement(
+        partial(train_run, config, find_address(config).id), str(tmp_path), launcher
+    )
+    submitted = cloudpickle.dumps(element)
+    show = ProgressDisplay.show
+
+    def show_and_signal(self: ProgressDisplay, result: EpochResult) -> None:
+        show(self, result)
+        if result.epoch == 2:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressDisplay, "show", show_and_signal)
+        with pytest.raises(SystemExit) as ended:
+            cloudpickle.loads(submitted)()
+    assert ended.value.code == 128 + signal.SIGUSR1
     requeued = tmp_path / "requeued"
     assert (requeued.read_text() if requeued.exists() else "") == (
         "requeue 7\n" if max_requeues else ""
@@ -364,7 +367,7 @@ def test_an_element_out_of_time_leaves_a_checkpoint_and_is_queued_again(
     assert (path / "checkpoint.pt").exists()
     if not max_requeues:
         return
-    assert start_element(config, launcher, tmp_path, stop_after=None) == 0
+    cloudpickle.loads(submitted)()
     summary = json.loads((path / "summary.json").read_text())
     assert (summary["status"], summary["epochs"], summary["num_resumes"]) == ("finished", 4, 1)
 

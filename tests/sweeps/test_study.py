@@ -250,11 +250,11 @@ def test_too_many_failures_stop_a_study(tmp_path: Path) -> None:
 
 def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:
     done = train(
-        *STUDY, "hydra.sweeper.n_trials=7", "runtime.workers=2", f"runtime.outputs={tmp_path}"
+        *STUDY, "hydra.sweeper.n_trials=5", "runtime.workers=2", f"runtime.outputs={tmp_path}"
     )
     assert done.returncode == 0, done.stderr
     trials = load_study(tmp_path).trials
-    assert Counter(trial.state.name for trial in trials) == Counter(COMPLETE=7)
+    assert Counter(trial.state.name for trial in trials) == Counter(COMPLETE=5)
     for job in only_record(tmp_path).jobs:
         assert (tmp_path / "runs" / job.run / "train.log").read_text().count("started on") == 1
 
@@ -309,7 +309,7 @@ def test_a_trial_that_its_job_tells_meanwhile_is_never_missed(
 def test_the_trial_of_a_dead_worker_is_queued_again_and_resumed(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    long = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=30"]
+    long = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=20"]
     arguments = [*long, "hydra.sweeper.n_trials=2", f"runtime.outputs={tmp_path}"]
     process = subprocess.Popen(
         train_command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
@@ -358,7 +358,6 @@ def test_rows_and_ablations_need_no_product(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.slow
 def test_a_table_of_winners_names_every_rows_budget_and_space(tmp_path: Path) -> None:
     there, moved = tmp_path / "there", tmp_path / "moved"
     setting = [
