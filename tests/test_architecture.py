@@ -19,8 +19,6 @@ MOST_LINES = 400
 """Lines of one file."""
 LONGEST_NAME = 80
 """Characters of the name of one test."""
-LARGER_FILES: set[str] = set()
-"""Still to be split."""
 WITHOUT = {
     "config.run_id": {"torch", "hydra", "pandas"},
     "config.validation": {"torch", "hydra", "pandas"},
@@ -61,7 +59,7 @@ def test_folders_and_files_stay_small() -> None:
     for path in sources():
         number = len(path.read_text().splitlines())
         name = path.relative_to(SRC).as_posix()
-        assert number <= MOST_LINES or name in LARGER_FILES, f"{name}: {number} lines"
+        assert number <= MOST_LINES, f"{name}: {number} lines"
 
 
 def test_names_of_tests_are_short_properties() -> None:
