@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+CANCEL = signal.SIGTERM
+TIME_LIMIT_NEAR = signal.SIGUSR1
+STOP_SIGNALS = (CANCEL, signal.SIGINT, TIME_LIMIT_NEAR)
 SHORTEST_GRACE = 1e-3
 """Seconds; a timer of 0 would never ring."""
 
@@ -24,8 +26,8 @@ class Interrupted(BaseException):
 Handler = Callable[[int, FrameType | None], None]
 
 
-def _install(handlers: Mapping[int, Handler]) -> dict[int, Any]:
-    """Install signal handlers; returns those that they replace."""
+def handle_signals(handlers: Mapping[int, Handler]) -> dict[int, Any]:
+    """Install signal handlers; return those that they replace."""
     # Python runs signal handlers in the main thread and lets no other one install them.
     if threading.current_thread() is not threading.main_thread():
         return {}
@@ -35,6 +37,11 @@ def _install(handlers: Mapping[int, Handler]) -> dict[int, Any]:
 def _restore(handlers: Mapping[int, Any]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+def ignore_signal(number: int) -> None:
+    """Let a signal do nothing from here on."""
+    signal.signal(number, signal.SIG_IGN)
 
 
 class StopSignals:
@@ -63,7 +70,7 @@ class StopSignals:
     def __enter__(self) -> "StopSignals":
         handlers: dict[int, Handler] = dict.fromkeys(STOP_SIGNALS, self._on_signal)
         handlers[signal.SIGALRM] = self._on_grace_over
-        self._replaced = _install(handlers)
+        self._replaced = handle_signals(handlers)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,7 +136,7 @@ class ChildProcesses:
         return process
 
     def __enter__(self) -> "ChildProcesses":
-        self._replaced = _install(dict.fromkeys(STOP_SIGNALS, self._on_signal))
+        self._replaced = handle_signals(dict.fromkeys(STOP_SIGNALS, self._on_signal))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -36,7 +36,7 @@ from augean.training.data import load_data
 from augean.training.device import algorithms, find_device, precision_hint
 from augean.training.loop import evaluate
 from augean.training.results import Score
-from augean.training.trainer import Trainer
+from augean.training.resumable_run import ResumableRun
 from conftest import ROOT, TINY, KilledError
 from waiting import wait_for
 
@@ -458,13 +458,13 @@ def test_a_resumed_runs_threads_do_not_bind_the_next_run(
     tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = torch.get_num_threads()
-    resume = Trainer.resume
+    resume = ResumableRun.resume
 
-    def resume_with_three_threads(self: Trainer) -> None:
+    def resume_with_three_threads(self: ResumableRun) -> None:
         resume(self)
         self.threads = 3
 
-    monkeypatch.setattr(Trainer, "resume", resume_with_three_threads)
+    monkeypatch.setattr(ResumableRun, "resume", resume_with_three_threads)
     assert execute(tiny()).summary.threads == 3
     assert torch.get_num_threads() == before
 

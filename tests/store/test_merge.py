@@ -117,3 +117,11 @@ def test_a_run_that_was_completed_elsewhere_is_no_longer_in_progress(tmp_path: P
     progress.write(path)
     assert unpack(archive, outputs).runs == {"instead of an unfinished one": 1}
     assert contents(path) == contents(next(runs_dir(tmp_path / "theirs").iterdir()))
+
+
+def test_what_a_killed_unpack_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    archive = pack_grid(tmp_path / "theirs", [0])
+    runs = runs_dir(tmp_path / "outputs")
+    (runs / ".unpack-killed" / "runs").mkdir(parents=True)
+    unpack(archive, tmp_path / "outputs")
+    assert [path.name for path in runs.iterdir() if path.name.startswith(".")] == []

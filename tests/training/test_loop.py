@@ -458,10 +458,10 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
         )
         return graph
 
-    torch._dynamo.reset()
+    torch.compiler.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     yield sizes
-    torch._dynamo.reset()
+    torch.compiler.reset()
 
 
 def test_every_network_of_a_sweep_is_compiled_and_none_for_sizes_that_vary(

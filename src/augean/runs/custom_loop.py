@@ -29,9 +29,8 @@ from augean.runs.address import RunAddress, find_address
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged
 from augean.runs.session import claim_run, noting_failure, open_session
-from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
-from augean.store.sweep_record import SweepJob, SweepRecord, read_record
+from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 from augean.training.provenance import timestamp
 
 LONGEST_NAME = 64
@@ -186,7 +185,7 @@ def _note_in_record(
     """Add a run to the record of its table, in place of an older one of the same row and seed."""
     name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table)
     path = address.outputs / "sweeps" / f"{name}.json"
-    with hold_lock(address.outputs, f"sweep-{name}", wait=True):
+    with hold_record(address.outputs, name):
         command = shlex.join(["python", *sys.argv])
         new = SweepRecord(
             name=name, title=table, command=command, created=timestamp(), jobs=[], baseline=baseline

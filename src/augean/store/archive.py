@@ -7,6 +7,7 @@ byte.
 
 import hashlib
 import io
+import shutil
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,9 +24,13 @@ from augean.store.archive_members import (
 )
 from augean.store.archive_reader import extract
 from augean.store.files import write_atomic
+from augean.store.locks import hold_lock
 from augean.store.merge import Merged, merge
 from augean.store.run_directory import runs_dir
 from augean.store.summary import SUMMARY
+
+_STAGING = ".unpack-"
+"""How the name of the folder begins that an archive is unpacked into before it is merged."""
 
 
 def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
@@ -170,12 +175,18 @@ def unpack(archive: Path, outputs: Path, limits: Limits = LIMITS) -> Merged:
     runs = runs_dir(outputs)
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        # On the file system of the runs, so that a run is moved there in one step.
-        with TemporaryDirectory(prefix=".unpack-", dir=runs) as temporary:
-            staged = Path(temporary)
-            extract(archive, staged, limits)
-            completed = _check_staged(archive, staged)
-            return merge(staged, outputs, completed)
+        # Without this lock one call would take a run that another call is merging for a run in
+        # training. It would leave that run alone, even if its own one were the completed of the
+        # two.
+        with hold_lock(outputs, "merge", wait=True):
+            for leftover in runs.glob(f"{_STAGING}*"):  # of a call that was killed
+                shutil.rmtree(leftover)
+            # On the file system of the runs, so that a run is moved there in one step.
+            with TemporaryDirectory(prefix=_STAGING, dir=runs) as temporary:
+                staged = Path(temporary)
+                extract(archive, staged, limits)
+                completed = _check_staged(archive, staged)
+                return merge(staged, outputs, completed)
     except OSError as error:
         raise AugeanError(f"{outputs}: cannot unpack there ({error.strerror})") from error
 

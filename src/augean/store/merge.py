@@ -17,7 +17,7 @@ from augean.store.files import write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import clear_leftovers, run_state, runs_dir
 from augean.store.run_progress import remove_progress
-from augean.store.sweep_record import SweepJob, SweepRecord, read_record
+from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 
 
 @dataclass
@@ -33,6 +33,8 @@ class Merged:
 def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
     """Merge what an archive held into `outputs`; runs are moved there.
 
+    The caller lets only one process at a time merge into a folder.
+
     Args:
         staged: the folder that the archive was unpacked into, on the file system of the runs.
         completed: for each run, by its folder's name, whether it is completed.
@@ -42,25 +44,22 @@ def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
             the folder cannot be written.
     """
     merged = Merged()
-    # Without this lock one call would take a run that another call is merging for a run in
-    # training. It would leave that run alone, even if its own one were the completed of the two.
-    with hold_lock(outputs, "merge", wait=True):
-        records = sorted(staged.glob("sweeps/*.json"))
-        for record in records:
-            _read_ours(outputs / "sweeps" / record.name)
-        # In this order: what a record names is then there.
-        for name, is_completed in completed.items():
-            try:
-                change = _merge_run(staged / "runs" / name, outputs, is_completed)
-                merged.runs[change] += 1
-            except RunLocked:
-                merged.remarks.append(f"{name}: is being trained here and was left alone")
-        for folder in ("studies", "sweeps"):
-            (outputs / folder).mkdir(exist_ok=True)
-        for journal in sorted(staged.glob("studies/*")):
-            _merge_journal(journal.read_bytes(), outputs / "studies" / journal.name, merged)
-        for record in records:
-            _merge_record(record, outputs, merged)
+    records = sorted(staged.glob("sweeps/*.json"))
+    for record in records:
+        _read_ours(outputs / "sweeps" / record.name)
+    # In this order: what a record names is then there.
+    for name, is_completed in completed.items():
+        try:
+            change = _merge_run(staged / "runs" / name, outputs, is_completed)
+            merged.runs[change] += 1
+        except RunLocked:
+            merged.remarks.append(f"{name}: is being trained here and was left alone")
+    for folder in ("studies", "sweeps"):
+        (outputs / folder).mkdir(exist_ok=True)
+    for journal in sorted(staged.glob("studies/*")):
+        _merge_journal(journal.read_bytes(), outputs / "studies" / journal.name, merged)
+    for record in records:
+        _merge_record(record, outputs, merged)
     return merged
 
 
@@ -102,7 +101,7 @@ def _merge_record(file: Path, outputs: Path, merged: Merged) -> None:
     # The record here is read within its locks, so that no job is lost that another process adds. A
     # custom loop notes its runs under the first, a study its trials under the second.
     with (
-        hold_lock(outputs, f"sweep-{name}", wait=True),
+        hold_record(outputs, name),
         hold_lock(outputs, f"study-{name}", wait=True),
     ):
         ours = _read_ours(path)

@@ -9,12 +9,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from augean.errors import AugeanError
 from augean.store.files import content_digest, write_atomic
+from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
 
@@ -148,6 +150,15 @@ class SweepRecord:
         return Counter(
             run_state(outputs, runs_dir(outputs) / run, id_) for id_, run in runs.items()
         )
+
+
+def hold_record(outputs: Path, name: str) -> AbstractContextManager[None]:
+    """Hold the lock of a record, under which it is read and written, or merged from an archive.
+
+    Raises:
+        AugeanError: when the folder cannot be written.
+    """
+    return hold_lock(outputs, f"sweep-{name}", wait=True)
 
 
 def best_trial(trials: Iterable[SweepJob], direction: Direction) -> SweepJob | None:

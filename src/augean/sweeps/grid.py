@@ -14,6 +14,7 @@ from augean.runs.session import note_failure
 from augean.store.locks import is_locked
 from augean.store.run_directory import run_state
 from augean.store.summary import RunState
+from augean.store.sweep_record import hold_record
 from augean.sweeps.job import JobRunner
 from augean.sweeps.plan import PlannedJob, SweepPlan
 from augean.sweeps.slurm import submit, train_run
@@ -44,13 +45,15 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
         from augean.training.build import check_names
 
         check_networks(missing.values(), check_names)
-    record.write(plan.outputs)
+    with hold_record(plan.outputs, record.name):
+        record.write(plan.outputs)
     print(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.", flush=True)
     if missing:
         share_work(
             record.name,
             plan.config,
             on_slurm={id_: partial(train_run, job.config, id_) for id_, job in missing.items()},
+            is_over=lambda id_: find_outcome(missing[id_].address) is not None,
             work=lambda since: work_on_jobs(jobs, runner, since=since),
         )
     return account(record.name, jobs, num_before=num_before)
@@ -97,6 +100,7 @@ def share_work(
     config: Config,
     *,
     on_slurm: Mapping[str, Callable[[], None]],
+    is_over: Callable[[str], bool],
     work: Callable[[float], None],
 ) -> None:
     """Do a sweep's work: here, in `runtime.workers` processes of this command, or on SLURM.
@@ -104,6 +108,7 @@ def share_work(
     Args:
         on_slurm: what the elements of an array do, by what each is locked by; there are at most as
             many workers.
+        is_over: says of one of these keys whether its work has ended meanwhile.
         work: does the work in this process; called with the time at which the sweep began, in
             seconds of the epoch.
 
@@ -113,7 +118,7 @@ def share_work(
     start = time.time()
     num_workers = min(config.runtime.workers, len(on_slurm))
     if config.runtime.launcher.name == "slurm":
-        submit(name, config.runtime, on_slurm)
+        submit(name, config.runtime, on_slurm, is_over)
         raise SystemExit(0)
     if num_workers > 1:
         supervise(num_workers, config.runtime, since=start)

@@ -22,7 +22,13 @@ from augean.errors import AugeanError
 from augean.signals import ChildProcesses
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, read_summary
-from augean.store.sweep_record import SweepJob, SweepRecord, identifying_overrides, read_records
+from augean.store.sweep_record import (
+    SweepJob,
+    SweepRecord,
+    hold_record,
+    identifying_overrides,
+    read_records,
+)
 from augean.sweeps.plan import plan_file
 from augean.sweeps.workers import program
 
@@ -180,7 +186,8 @@ class Settling:
     def _settle(self, record: SweepRecord) -> None:
         """Train seeds round by round, until nothing is undecided or the budget is spent."""
         while True:
-            record.write(self.outputs)
+            with hold_record(self.outputs, record.name):
+                record.write(self.outputs)
             if self.lacks_runs(record):
                 self.launch()
                 record = self.find_record() or record

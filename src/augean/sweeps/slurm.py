@@ -11,7 +11,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from augean.config.schema import Config, LauncherConfig, RuntimeConfig
 from augean.errors import AugeanError, ConfigError, SetupError
 from augean.runs.address import find_address
 from augean.runs.execute import execute
+from augean.signals import CANCEL, TIME_LIMIT_NEAR, handle_signals, ignore_signal
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
 from augean.store.sweep_record import SweepRecord
@@ -60,8 +60,7 @@ class ArrayElement:
         os.chdir(self.folder)
         os.environ["OMP_NUM_THREADS"] = str(self.launcher.cpus)
         # While a run trains, or a study's worker runs, these are replaced.
-        for number in (signal.SIGUSR1, signal.SIGTERM):
-            signal.signal(number, self._leave)
+        handle_signals({TIME_LIMIT_NEAR: self._leave, CANCEL: self._leave})
         try:
             self.work()
         except SystemExit as stop:
@@ -77,8 +76,8 @@ class ArrayElement:
 
     def _requeue(self, code: object) -> None:
         starts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        if code == 128 + signal.SIGUSR1 and starts < self.launcher.max_requeues:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which the requeue sends
+        if code == 128 + TIME_LIMIT_NEAR and starts < self.launcher.max_requeues:
+            ignore_signal(CANCEL)  # which the requeue sends
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
 
 
@@ -143,12 +142,18 @@ def describe_queue(record: SweepRecord, states: Mapping[str, str]) -> str:
     return ", ".join(f"{count} {state.lower()}" for state, count in sorted(counts.items()))
 
 
-def submit(name: str, runtime: RuntimeConfig, work: Mapping[str, Callable[[], object]]) -> None:
+def submit(
+    name: str,
+    runtime: RuntimeConfig,
+    work: Mapping[str, Callable[[], object]],
+    is_over: Callable[[str], bool],
+) -> None:
     """Submit what is not queued yet, and say what became of it.
 
     Args:
         name: of the sweep's record.
         work: what each element does, by a run's id or by what names one of a study's workers.
+        is_over: says of such a key whether its work has ended.
 
     Raises:
         AugeanError: when SLURM or submitit is not there, or SLURM refuses.
@@ -160,7 +165,9 @@ def submit(name: str, runtime: RuntimeConfig, work: Mapping[str, Callable[[], ob
     with hold_lock(outputs, "submit", wait=True):
         states = _settled_queue(outputs)
         waiting = {key for key, state in states.items() if state != COMPLETING}
-        missing = [key for key in work if key not in waiting and not is_locked(outputs, key)]
+        # In this order: an element that ends while it is asked about is over by the last question.
+        absent = [key for key in work if key not in waiting and not is_locked(outputs, key)]
+        missing = [key for key in absent if not is_over(key)]
         for start in range(0, len(missing), MAX_ARRAY):
             part = {key: work[key] for key in missing[start : start + MAX_ARRAY]}
             arrays.append(_submit_array(name, runtime, part))
@@ -168,7 +175,8 @@ def submit(name: str, runtime: RuntimeConfig, work: Mapping[str, Callable[[], ob
         submitted = f"{len(missing)} submitted as SLURM array {', '.join(arrays)}"
     else:
         submitted = "nothing to submit"
-    print(f"Sweep {name}: {submitted}, {len(work) - len(missing)} queued or running already.")
+    num_others = len(work) - len(missing)
+    print(f"Sweep {name}: {submitted}, {num_others} queued or running already.")
     print(
         f"  how it stands: augean status; logs: {outputs / 'slurm'}; what is cancelled or fails:"
         " submit again"

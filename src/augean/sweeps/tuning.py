@@ -64,6 +64,7 @@ def run_study(
             name,
             plan.config,
             on_slurm={f"{name} worker {index}": run_one for index in range(num_workers)},
+            is_over=lambda _: tuning.is_complete(),
             work=tuning.work,
         )
     final_jobs = tuning.write_winner()

@@ -48,11 +48,12 @@ def load_data(
     def on_device(pixels: NDArray[numpy.uint8], labels: NDArray[numpy.int64]) -> Split:
         return Split(torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device))
 
+    val = None
+    if len(val_index):
+        val = on_device(images.train_images[val_index], images.train_labels[val_index])
     return Data(
         train=on_device(images.train_images[train_index], images.train_labels[train_index]),
-        val=on_device(images.train_images[val_index], images.train_labels[val_index])
-        if len(val_index)
-        else None,
+        val=val,
         test=on_device(images.test_images, images.test_labels),
         classes=tuple(images.classes),
     )

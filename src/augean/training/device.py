@@ -1,6 +1,4 @@
-"""The device of a run: finding it, its precision, memory layout, algorithms and random
-generators.
-"""
+"""The device of a run: how to find it, its precision, memory layout, algorithms and randomness."""
 
 import os
 import platform
@@ -19,8 +17,9 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def seed_all(seed: int, epoch: int) -> None:
-    """Seed every default generator (CPU, CUDA, MPS) from (seed, epoch); epoch 0 is the
-    initialisation.
+    """Seed every default generator (CPU, CUDA, MPS) from (seed, epoch).
+
+    Epoch 0 is the initialisation.
     """
     torch.manual_seed(seed * 1_000_003 + epoch)
 
@@ -31,7 +30,7 @@ def autocast(config: Config, device: torch.device) -> torch.autocast:
 
 
 def choose_layout(network: nn.Module, device: torch.device) -> torch.memory_format:
-    """channels_last, which is the faster layout for convolutions, wherever it is safe.
+    """Return channels_last, the faster layout for convolutions, wherever it is safe.
 
     On CPUs the weight gradient of a strided 1x1 convolution with fewer than 16 input channels
     writes beyond its workspace in that layout and corrupts the heap (oneDNN issue 6035, in torch
@@ -48,27 +47,24 @@ def choose_layout(network: nn.Module, device: torch.device) -> torch.memory_form
 
 
 def find_device(name: str) -> torch.device:
-    """The device that `runtime.device` means on this machine; `cuda:<n>` becomes that of streams
-    and graphs.
+    """Resolve `runtime.device`; `cuda:<n>` becomes the device of streams and graphs.
 
     Raises:
-        DeviceError: when it is not there.
+        DeviceError: when it is not on this machine.
     """
-    if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+    has_cuda = torch.cuda.is_available()
+    has_mps = torch.backends.mps.is_available()
+    if name == "auto" and has_cuda:
+        name = "cuda"
+    elif name == "auto":
+        name = "mps" if has_mps else "cpu"
     device = torch.device(name)
-    there = {
+    available = {
         "cpu": True,
-        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
+        "cuda": has_cuda and (device.index or 0) < torch.cuda.device_count(),
+        "mps": has_mps,
     }
-    if not there[device.type]:
+    if not available[device.type]:
         raise DeviceError(f"runtime.device={name}: not available here; use runtime.device=auto")
     if device.index is not None:
         torch.cuda.set_device(device)
@@ -76,6 +72,7 @@ def find_device(name: str) -> torch.device:
 
 
 def device_title(device: torch.device) -> str:
+    """Return the name of a device, as summaries and tables have it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu ({_processor()})" if device.type == "cpu" else device.type
@@ -91,27 +88,19 @@ def _processor() -> str:
 
 
 def precision_hint(precision: str, device: torch.device) -> str | None:
-    """What to set instead, where a precision is slow on a device."""
-    if device.type == "cpu":
-        # Without these instructions bf16 is emulated. The queries are private, so their absence is
-        # no answer.
-        checks = [
-            getattr(torch.cpu, name, None)
-            for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        ]
-        emulated = (
-            precision == "bf16" and all(checks) and not any(check() for check in checks if check)
+    """Return what to set instead, where a precision is slow on a device."""
+    if device.type == "cpu" and (
+        precision == "fp16" or (precision == "bf16" and not _cpu_multiplies_bf16())
+    ):
+        return (
+            f"trainer.precision={precision} is slow on this CPU: trainer.precision=fp32 is faster"
         )
-        if precision == "fp16" or emulated:
-            return (
-                f"trainer.precision={precision} is slow on this CPU: trainer.precision=fp32 is"
-                " faster"
-            )
     if device.type == "cuda" and precision == "fp32":
         return (
             "trainer.precision=fp32 is slow on this GPU: trainer.precision=bf16 is several times"
             " faster"
         )
+    # Ampere, of capability 8.0, is the first with bf16.
     if (
         device.type == "cuda"
         and precision == "bf16"
@@ -121,13 +110,29 @@ def precision_hint(precision: str, device: torch.device) -> str | None:
     return None
 
 
+def _cpu_multiplies_bf16() -> bool:
+    """Return whether the processor has instructions for bf16; True where torch cannot tell.
+
+    Without them bf16 is emulated.
+    """
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)  # not in older releases
+    if get_capabilities is None:
+        return True
+    capabilities = get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile"))
+
+
 @contextmanager
 def algorithms(deterministic: bool) -> Iterator[None]:
-    """Let cuDNN choose its fastest algorithms by trial, or torch only deterministic ones; fp32 is
-    fp32, not TF32.
+    """Let cuDNN choose its fastest algorithms by trial, or torch only deterministic ones.
+
+    fp32 is fp32 here, not TF32.
     """
-    before = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = not deterministic, False
+    cudnn = torch.backends.cudnn
+    benchmark_before = cudnn.benchmark
+    allow_tf32_before = cudnn.allow_tf32
+    cudnn.benchmark = not deterministic
+    cudnn.allow_tf32 = False
     if deterministic:
         # cuBLAS reads this when its first handle is made.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -135,5 +140,6 @@ def algorithms(deterministic: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before
+        cudnn.benchmark = benchmark_before
+        cudnn.allow_tf32 = allow_tf32_before
         torch.use_deterministic_algorithms(False)

@@ -20,9 +20,12 @@ from augean.system_errors import require_packages
 CLOSE_SECONDS = 15.0
 """What a run waits at its end for a logger to write what it was given."""
 LoggedRow = Mapping[str, float | None]
+"""The numbers of an epoch by name, `epoch` among them; None stands for what does not exist."""
 
 
 class TensorBoard:
+    """Writes to `<outputs>/tensorboard/<run>`."""
+
     def __init__(self, path: Path, config: Mapping[str, Any], first_epoch: int) -> None:
         folder = path.parents[1] / "tensorboard" / path.name
         tensorboard: Any = importlib.import_module("torch.utils.tensorboard")
@@ -42,8 +45,9 @@ class TensorBoard:
 
 
 class WandB:
-    """Offline unless WANDB_MODE says otherwise; `wandb sync <outputs>/wandb/offline-run-*`
-    uploads.
+    """Writes to `<outputs>/wandb`, offline unless WANDB_MODE says otherwise.
+
+    `wandb sync <outputs>/wandb/offline-run-*` uploads.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], first_epoch: int) -> None:
@@ -75,34 +79,39 @@ LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], int], TensorBoard | WandB]
 
 
 class Loggers:
-    """Those that `runtime.loggers` names, for one run.
-
-    Raises:
-        SetupError: when one of them is not installed.
-    """
+    """The loggers that `runtime.loggers` names, for one run."""
 
     def __init__(self, runtime: RuntimeConfig, path: Path, config: Mapping[str, Any]) -> None:
-        """Args: the run's directory, and its flat config to be shown."""
+        """Make sure that the loggers are installed; nothing is written before the first epoch.
+
+        Args:
+            path: the run's directory.
+            config: by dotted key, to be shown.
+
+        Raises:
+            SetupError: when one of them is not installed.
+        """
+        self.queues: list[SimpleQueue[LoggedRow | None]] = []
+        self.threads: list[Thread] = []
         for name in runtime.loggers:
             require_packages(name, extra=name)
-        self.queues = {name: SimpleQueue[LoggedRow | None]() for name in runtime.loggers}
-        arguments = [(name, queue, path, config) for name, queue in self.queues.items()]
-        self.threads = [
-            Thread(target=_serve, args=item, name=item[0], daemon=True) for item in arguments
-        ]
+            queue = SimpleQueue[LoggedRow | None]()
+            arguments = (name, queue, path, config)
+            self.queues.append(queue)
+            self.threads.append(Thread(target=_serve, args=arguments, name=name, daemon=True))
 
     def log(self, row: LoggedRow) -> None:
-        """Hand over the numbers of an epoch; None stands for what does not exist."""
+        """Hand over the numbers of an epoch."""
         for thread in self.threads:
-            if (
-                thread.ident is None
-            ):  # from the first epoch on: what is refused before it leaves nothing behind
+            # Not before the first epoch: what is refused earlier leaves nothing behind.
+            if thread.ident is None:
                 thread.start()
-        for queue in self.queues.values():
+        for queue in self.queues:
             queue.put(row)
 
     def close(self) -> None:
-        for queue in self.queues.values():
+        """Let the loggers end, and wait for each at most `CLOSE_SECONDS`."""
+        for queue in self.queues:
             queue.put(None)
         for thread in self.threads:
             if thread.ident is not None:
@@ -117,15 +126,14 @@ class Loggers:
 def _serve(
     name: str, queue: "SimpleQueue[LoggedRow | None]", path: Path, config: Mapping[str, Any]
 ) -> None:
+    """Be the thread of one logger: make it at the first row, and end with None."""
     try:
         logger = None
         while (row := queue.get()) is not None:
-            epoch = int(row["epoch"] or 0)
+            values = {key: value for key, value in row.items() if value is not None}
+            epoch = int(values.pop("epoch"))
             logger = logger or LOGGERS[name](path, config, epoch)
-            logger.log(
-                epoch,
-                {key: value for key, value in row.items() if value is not None and key != "epoch"},
-            )
+            logger.log(epoch, values)
         if logger is not None:
             logger.close()
     except Exception as error:  # whatever a logger does, the run goes on

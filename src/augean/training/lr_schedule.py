@@ -1,5 +1,6 @@
-"""Learning-rate schedules: a pure function of the step; only the plateau rule looks at the
-validation loss.
+"""Learning-rate schedules: a pure function of the step.
+
+Only the plateau rule looks at the validation loss.
 """
 
 import math
@@ -28,8 +29,9 @@ class LRSchedule:
     num_bad_epochs: int = 0
 
     def rate(self, step: int) -> float:
-        """Learning rate of step `step`, 0-based."""
-        name, warmup = self.config.name, round(self.config.warmup * self.num_steps)
+        """Return the learning rate of step `step`, 0-based."""
+        name = self.config.name
+        warmup = round(self.config.warmup * self.num_steps)
         if name in ("constant", "plateau"):
             return self.initial * self.scale
         if step < warmup:
@@ -44,18 +46,20 @@ class LRSchedule:
         if self.config.name != "plateau" or val_loss is None:
             return
         if val_loss < self.best * (1 - self.config.threshold):
-            self.best, self.num_bad_epochs = val_loss, 0
+            self.best = val_loss
+            self.num_bad_epochs = 0
             return
         self.num_bad_epochs += 1
         if self.num_bad_epochs > self.config.patience:
-            self.scale, self.num_bad_epochs = self.scale * self.config.factor, 0
+            self.scale *= self.config.factor
+            self.num_bad_epochs = 0
 
     def state(self) -> dict[str, Any]:
+        """Return what `restore` needs to go on from here."""
         return {"scale": self.scale, "best": self.best, "num_bad_epochs": self.num_bad_epochs}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.scale, self.best, self.num_bad_epochs = (
-            state["scale"],
-            state["best"],
-            state["num_bad_epochs"],
-        )
+        """Go on from a `state`."""
+        self.scale = state["scale"]
+        self.best = state["best"]
+        self.num_bad_epochs = state["num_bad_epochs"]

@@ -10,12 +10,14 @@ from augean.errors import ConfigError
 from augean.training.build import build_model
 
 _described: dict[str, dict[str, Any]] = {}
-"""Descriptions by what they depend on: the runs of a sweep share few networks, and each costs half
-a tiny run."""
+"""Descriptions by what they depend on.
+
+The runs of a sweep share few networks, and a description costs half as much as a tiny run.
+"""
 
 
 def describe_model(config: Config, num_classes: int) -> dict[str, Any]:
-    """Modules in order of execution with output shapes and parameter counts.
+    """Return the modules in order of execution, with output shapes and parameter counts.
 
     Raises:
         ConfigError: when the network cannot be built or cannot take the data set's images.
@@ -28,7 +30,7 @@ def describe_model(config: Config, num_classes: int) -> dict[str, Any]:
 
 
 def _describe(config: Config, num_classes: int) -> dict[str, Any]:
-    """The same, found on the meta device: no memory, no arithmetic."""
+    """Run the network on the meta device, which needs no memory and no arithmetic."""
     shape = [3, config.dataset.image_size, config.dataset.image_size]
     with torch.device("meta"):
         network = build_model(config, num_classes).eval()

@@ -27,13 +27,23 @@ class ProgressDisplay:
     """The progress of one run, from its first epoch in this process to its last."""
 
     def __init__(self, config: Config, identity: str, *, on_cpu: bool, first_epoch: int) -> None:
-        mode = config.runtime.progress
-        self.mode = mode if mode != "auto" else "bar" if sys.stderr.isatty() else "plain"
-        self.config, self.identity, self.epoch = config, identity, first_epoch
+        """Choose how to show the progress.
+
+        Args:
+            on_cpu: then an estimate of the whole time is said, once.
+        """
+        self.mode: str = config.runtime.progress
+        if self.mode == "auto":
+            self.mode = "bar" if sys.stderr.isatty() else "plain"
+        self.config = config
+        self.identity = identity
+        self.epoch = first_epoch
+        """The epoch in training."""
         self.estimated = not on_cpu or self.mode == "none"
         self.bar: tqdm | None = None
 
     def track(self, steps: Iterable[int]) -> Iterator[int]:
+        """Yield the steps of one epoch, a range, and show how they go by."""
         total = len(steps)  # type: ignore[arg-type]
         epochs = self.config.trainer.epochs
         if self.mode == "bar":
@@ -49,12 +59,8 @@ class ProgressDisplay:
             if self.bar is not None:
                 self.bar.update()
             if not self.estimated and step == ESTIMATE_AFTER:
-                self._estimate(
-                    (time.perf_counter() - start)
-                    / ESTIMATE_AFTER
-                    * total
-                    * (epochs - self.epoch + 1)
-                )
+                seconds_per_step = (time.perf_counter() - start) / ESTIMATE_AFTER
+                self._estimate(seconds_per_step * total * (epochs - self.epoch + 1))
         self.epoch += 1
 
     def _estimate(self, seconds: float) -> None:
@@ -70,6 +76,7 @@ class ProgressDisplay:
         self._line(text)
 
     def show(self, result: "EpochResult") -> None:
+        """Show the numbers of an epoch."""
         held_out = result.val_accuracy is not None
         if self.bar is not None:
             val = f", val {result.val_accuracy:.2%}" if held_out else ""
@@ -92,5 +99,6 @@ class ProgressDisplay:
             print(text, flush=True)
 
     def close(self) -> None:
+        """End the bar."""
         if self.bar is not None:
             self.bar.close()

@@ -9,6 +9,8 @@ from augean.training.loss_landscape import ProbeRow
 
 @dataclass(frozen=True)
 class Score:
+    """What an evaluation on a split gives."""
+
     loss: float
     """Mean cross-entropy, without label smoothing."""
     accuracy: float
@@ -19,6 +21,8 @@ class Score:
 
 @dataclass(frozen=True)
 class EpochResult:
+    """The numbers of one epoch of training and of the validation after it."""
+
     epoch: int
     """1-based."""
     lr: float
@@ -33,17 +37,25 @@ class EpochResult:
     images_per_second: float
     step_losses: list[float]
     probes: list[ProbeRow]
-    """Rows of `landscape.probe` with their `step` (from 0, of the run) and `lr`."""
+    """Rows of `loss_landscape.probe` with their `step` (from 0, of the run) and `lr`."""
 
 
 class DivergedError(Exception):
     """The training loss, or the validation loss after an epoch, became NaN or infinite."""
 
     def __init__(self, epoch: int, step_losses: list[float], probes: list[ProbeRow]) -> None:
-        """Args: the epoch's finite losses up to the first that is not, and its probes."""
-        self.epoch, self.step = epoch, len(step_losses) + 1
+        """Build the message.
+
+        Args:
+            step_losses: the epoch's losses up to the first that is not finite.
+            probes: those of the epoch.
+        """
+        self.epoch = epoch
+        self.step = len(step_losses) + 1
+        """1-based step of the epoch, the first whose loss is not finite."""
         self.last_loss = step_losses[-1] if step_losses else None
-        self.step_losses, self.probes = step_losses, probes
+        self.step_losses = step_losses
+        self.probes = probes
         super().__init__(
             f"loss not finite in epoch {epoch}, step {self.step}; last finite loss {self.last_loss}"
         )

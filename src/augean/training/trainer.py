@@ -4,9 +4,7 @@ import importlib.metadata
 import math
 import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from augean.config.validation import flatten_config
 from augean.datasets.base import Source
 from augean.errors import ConfigError, Pruned
 from augean.signals import Interrupted, StopSignals
-from augean.store.checkpoints import load_checkpoint, save_checkpoint
 from augean.store.run_directory import write_metrics
 from augean.store.summary import Divergence, RunState, RunSummary
 from augean.training.artifacts import (
@@ -31,15 +28,6 @@ from augean.training.artifacts import (
     write_weights,
 )
 from augean.training.build import build_context
-from augean.training.checkpoint import (
-    Environment,
-    Progress,
-    decode_checkpoint,
-    encode_checkpoint,
-    refusing_foreign_checkpoint,
-    restore_training,
-    training_state,
-)
 from augean.training.data import load_data
 from augean.training.device import algorithms, device_title, find_device, precision_hint
 from augean.training.loggers import Loggers
@@ -49,6 +37,7 @@ from augean.training.model_summary import describe_model
 from augean.training.progress import ProgressDisplay
 from augean.training.provenance import git_commit, library_versions
 from augean.training.results import DivergedError, EpochResult, Score
+from augean.training.resumable_run import ResumableRun
 
 ShouldStop = Callable[[int, float | None], bool]
 """Asked after each epoch, with its number and validation accuracy, whether to prune the run."""
@@ -78,12 +67,9 @@ class Trainer:
         self.data = load_data(source, node.num_val, node.num_train, node.split_seed, self.device)
         _check_last_batch(config, len(self.data.train))
         self.description = describe_model(config, len(self.data.classes))
-        self.start = time.perf_counter()
-        self.last_checkpoint = self.start
-        self.threads = config.runtime.threads or torch.get_num_threads()
         self.context = build_context(config, self.data, self.device)
         _check_probes(config, self.context.schedule.num_steps)
-        self.progress = Progress()
+        self.run = ResumableRun(path, identity, self.context)
         self.diverged: Divergence | None = None
 
     def train(
@@ -103,65 +89,17 @@ class Trainer:
         with logging_to(self.path / "train.log"), algorithms(self.config.trainer.deterministic):
             write_model(self.path, self.description)
             try:
-                self.resume()
+                self.run.resume()
                 self.fit(stop, loggers, should_stop)
                 # The little that is left is not worth abandoning.
                 stop.disarm()
                 return self.finish(loggers)
             except Interrupted:
-                log.info(
-                    "stopped by signal %s after epoch %d", stop.signal, len(self.progress.rows)
-                )
+                log.info("stopped by signal %s after epoch %d", stop.signal, self.run.last_epoch)
                 raise
             finally:
                 # The next run of this process is not bound by the threads of this one's checkpoint.
                 torch.set_num_threads(threads_before)
-
-    def resume(self) -> None:
-        """Go on from the newest good checkpoint, if there is one."""
-        content, remark = load_checkpoint(self.path)
-        if content is not None:
-            with refusing_foreign_checkpoint(self.path):
-                state = decode_checkpoint(content, self.identity)
-                self._restore(state)
-        if remark:
-            self._note(remark)
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        saved: dict[str, Any] = state["environment"]
-        if self.device.type == "cpu":
-            self.threads = saved["threads"]  # another number of threads gives other bits
-        self.progress = restore_training(self.context, state)
-        self.progress.num_resumes += 1
-        last_epoch = len(self.progress.rows)
-        now = vars(self._environment())
-        changes = [name for name, value in now.items() if value != saved[name]]
-        if changes:
-            what = " and ".join(changes)
-            self._note(f"resumed after epoch {last_epoch} with another {what}: not exact")
-        log.info("resumed after epoch %d", last_epoch)
-
-    def _environment(self) -> Environment:
-        return Environment(
-            device=device_title(self.device), torch=str(torch.__version__), threads=self.threads
-        )
-
-    def _note(self, text: str) -> None:
-        """Say a remark that belongs into the summary."""
-        log.info(text)
-        print(f"Run {self.identity}: {text}", file=sys.stderr)
-        note = self.progress.note
-        self.progress.note = f"{note}; {text}" if note else text
-
-    def _seconds(self) -> float:
-        return self.progress.seconds + time.perf_counter() - self.start
-
-    def checkpoint(self) -> None:
-        """Write a checkpoint of the epochs so far."""
-        progress = replace(self.progress, seconds=self._seconds())
-        state = training_state(self.context, progress, self._environment())
-        save_checkpoint(self.path, encode_checkpoint(self.identity, state))
-        self.last_checkpoint = time.perf_counter()
 
     def fit(self, stop: StopSignals, loggers: Loggers, should_stop: ShouldStop | None) -> None:
         """Train to the last epoch or to divergence, with checkpoints on the way.
@@ -170,11 +108,11 @@ class Trainer:
             Interrupted: after a stop signal, with a checkpoint.
             Pruned: when `should_stop` said so, with a checkpoint.
         """
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(self.run.threads)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         self._announce()
-        first_epoch = len(self.progress.rows) + 1
+        first_epoch = self.run.last_epoch + 1
         on_cpu = self.device.type == "cpu"
         display = ProgressDisplay(
             self.config, self.identity, on_cpu=on_cpu, first_epoch=first_epoch
@@ -184,9 +122,12 @@ class Trainer:
                 self._end_epoch(result, loggers)
                 display.show(result)
                 if should_stop is not None and should_stop(result.epoch, result.val_accuracy):
-                    self.checkpoint()
+                    self.run.save()
                     raise Pruned(f"pruned after epoch {result.epoch}")
-                self._checkpoint_if_due(stop, result.epoch)
+                if stop.signal is not None and result.epoch < self.config.trainer.epochs:
+                    self.run.save()
+                    raise Interrupted
+                self.run.save_if_due()
         except DivergedError as error:
             self.diverged = Divergence(
                 epoch=error.epoch, step=error.step, last_loss=error.last_loss
@@ -200,7 +141,7 @@ class Trainer:
         """Log where the run trains, and say where another precision would be faster."""
         precision = self.config.trainer.precision
         title = device_title(self.device)
-        log.info("started on %s, %s, %d threads", title, precision, self.threads)
+        log.info("started on %s, %s, %d threads", title, precision, self.run.threads)
         hint = precision_hint(precision, self.device)
         if hint is not None:
             log.info(hint)
@@ -208,25 +149,17 @@ class Trainer:
                 print(hint, file=sys.stderr)
 
     def _end_epoch(self, result: EpochResult, loggers: Loggers) -> None:
-        self.progress.add_epoch(result, self.context.network)
+        self.run.progress.add_epoch(result, self.context.network)
         self._record(result.step_losses, result.probes)
-        write_metrics(self.path, self.progress.rows)
-        row = self.progress.rows[-1]
+        write_metrics(self.path, self.run.progress.rows)
+        row = self.run.progress.rows[-1]
         loggers.log(row)
         log.info(" ".join(f"{name}={value}" for name, value in row.items()))
 
-    def _checkpoint_if_due(self, stop: StopSignals, epoch: int) -> None:
-        if stop.signal is not None and epoch < self.config.trainer.epochs:
-            self.checkpoint()
-            raise Interrupted
-        elapsed = time.perf_counter() - self.last_checkpoint
-        if elapsed >= self.config.runtime.checkpoint_seconds:
-            self.checkpoint()
-
     def _record(self, step_losses: list[float], probes: list[ProbeRow]) -> None:
         if self.config.record.step_loss:
-            self.progress.step_losses.extend(step_losses)
-        self.progress.probes.extend(probes)
+            self.run.progress.step_losses.extend(step_losses)
+        self.run.progress.probes.extend(probes)
 
     def _test(self) -> Score | None:
         """Read the test set, once, with the selected weights, and write what belongs to them.
@@ -236,11 +169,11 @@ class Trainer:
             without validation split may cause.
         """
         network = self.context.network
-        if self.progress.best_weights:
-            network.load_state_dict(self.progress.best_weights)
+        if self.run.progress.best_weights:
+            network.load_state_dict(self.run.progress.best_weights)
         score = evaluate(network, self.data.test, self.config)
         if not math.isfinite(score.loss):
-            last = self.progress.rows[-1]
+            last = self.run.progress.rows[-1]
             self.diverged = Divergence(epoch=last["epoch"], last_loss=last["train_loss"])
             return None
         write_weights(self.path, network.state_dict())
@@ -250,19 +183,21 @@ class Trainer:
     def finish(self, loggers: Loggers) -> RunSummary:
         """Test, and write everything that a finished or diverged run has, except its summary."""
         score = None if self.diverged else self._test()
-        write_metrics(self.path, self.progress.rows)
+        write_metrics(self.path, self.run.progress.rows)
         if self.config.record.step_loss:
-            write_step_losses(self.path, self.progress.step_losses)
-        if self.progress.probes:
-            write_probes(self.path, self.progress.probes)
+            write_step_losses(self.path, self.run.progress.step_losses)
+        if self.run.progress.probes:
+            write_probes(self.path, self.run.progress.probes)
         if score is not None:
-            last_epoch = len(self.progress.rows)
+            last_epoch = self.run.last_epoch
             scores = {"test_accuracy": score.accuracy, "test_loss": score.loss}
             loggers.log({"epoch": last_epoch, **scores})
         return self._summary(score)
 
     def _summary(self, score: Score | None) -> RunSummary:
-        config, data, progress = self.config, self.data, self.progress
+        config = self.config
+        data = self.data
+        progress = self.run.progress
         selected: dict[str, Any] = {}
         if progress.best_epoch:
             selected = progress.rows[progress.best_epoch - 1]
@@ -284,21 +219,21 @@ class Trainer:
             num_train=len(data.train),
             num_val=len(data.val) if data.val else 0,
             num_test=len(data.test),
-            epochs=len(progress.rows),
+            epochs=self.run.last_epoch,
             selected_epoch=progress.best_epoch,
             val_accuracy=selected.get("val_accuracy"),
             val_loss=selected.get("val_loss"),
             train_accuracy=selected.get("train_accuracy"),
             test_accuracy=score.accuracy if score else None,
             test_loss=score.loss if score else None,
-            seconds=self._seconds(),
+            seconds=self.run.seconds,
             train_seconds=sum(row["seconds"] for row in progress.rows),
             images_per_second=statistics.median(speeds) if speeds else 0.0,
             peak_memory_mb=peak_memory,
             parameters=self.description["parameters"],
             device=device_title(self.device),
             precision=config.trainer.precision,
-            threads=self.threads,
+            threads=self.run.threads,
             versions=library_versions() | torch_versions,
             git_commit=git_commit(),
             started=progress.started,
