@@ -304,7 +304,7 @@ def test_what_a_failed_run_held_is_freed_while_its_exception_is_still_known(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("augean.training.trainer.evaluate", fail)
+        patch.setattr("augean.training.trainer.evaluate_final", fail)
         with pytest.raises(type(error) if "fault" in str(error) else AugeanError) as caught:
             execute(tiny())
     assert caught.value is not None  # a sweep holds on to it, to say in the end what has failed

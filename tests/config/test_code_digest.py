@@ -12,7 +12,7 @@ import numpy
 import pytest
 from PIL import Image
 
-from augean.config.code_digest import module_digest
+from augean.config.code_digest import module_code
 from augean.config.compose import compose
 from augean.datasets import image_folder
 from augean.runs.address import find_address
@@ -178,7 +178,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def address(tmp_path: Path, *overrides: str) -> str:
-    module_digest.cache_clear()
+    module_code.cache_clear()
     image_folder.process_digests.clear()
     return find_address(compose([*OWN, f"runtime.outputs={tmp_path}/outputs", *overrides])).id
 
@@ -276,12 +276,12 @@ def test_results_of_the_old_code_are_not_taken_for_those_of_the_new(
     config = compose([*OWN, f"runtime.outputs={tmp_path}/outputs"])
     first = execute(config)
     edit(package, *SEMANTIC["class attribute"])
-    module_digest.cache_clear()
+    module_code.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "my_parts"]:
         del sys.modules[name]
     second = execute(config)
     assert not second.skipped
     assert first.summary.test_loss != second.summary.test_loss
     edit(package, "net.py", "gain = 1.6", "gain = 1.5")
-    module_digest.cache_clear()
+    module_code.cache_clear()
     assert execute(config).skipped

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augean.config.code_digest import module_digest
+from augean.config.code_digest import module_code
 from augean.config.compose import compose
 from augean.config.labels import row_label
 from augean.config.run_id import canonical, directory_name, run_id
@@ -195,7 +195,7 @@ def test_a_semantic_edit_to_a_users_class_changes_the_id_and_a_comment_does_not(
     ids = []
     for source in (code, edit.format(code)):
         module.write_text(source)
-        module_digest.cache_clear()
+        module_code.cache_clear()
         ids.append(run_id(config, "d"))
     assert (ids[0] == ids[1]) == same
     sys.modules.pop("my_activation", None)
@@ -274,7 +274,7 @@ def test_the_digest_of_a_source_is_the_same_on_every_python(
     """
     (tmp_path / "golden_module.py").write_text(textwrap.dedent(code))
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert module_digest("golden_module") == "9894af6eee43f572"
+    assert module_code("golden_module").digest == "9894af6eee43f572"
 
 
 @pytest.mark.parametrize(

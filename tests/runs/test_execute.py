@@ -32,11 +32,11 @@ from augean.store.locks import hold_lock, is_locked
 from augean.store.run_directory import run_state
 from augean.store.summary import DIGESTED_FILES, read_summary
 from augean.training.build import build_model
+from augean.training.checkpoint import ResumableRun
 from augean.training.data import load_data
 from augean.training.device import algorithms, find_device, precision_hint
 from augean.training.loop import evaluate
 from augean.training.results import Score
-from augean.training.resumable_run import ResumableRun
 from conftest import ROOT, TINY, KilledError
 from waiting import wait_for
 
@@ -80,8 +80,7 @@ def test_a_finished_run_has_all_its_files_and_no_others(tiny: Make) -> None:
     outcome = execute(tiny("record.step_loss=true", "record.probe_every=2"))
     path, summary = outcome.address.path, outcome.summary
     files = {file.name for file in path.iterdir()}
-    optional = {"correct.npy", "state.pt"}
-    assert files == {*DIGESTED_FILES, "summary.json", "train.log"} - optional
+    assert files == {*DIGESTED_FILES, "summary.json", "train.log"} - {"state.pt"}
     assert summary.status == "finished"
     assert (summary.num_train, summary.num_val, summary.num_test) == (160, 40, 60)
     assert [row["epoch"] for row in metrics(path)] == ["1", "2", "3"]
@@ -449,7 +448,12 @@ def test_a_run_that_diverges_late_is_worth_nothing_to_a_sweeper_and_keeps_its_lo
 def test_equal_accuracies_of_zero_select_the_first_epoch(
     tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score = Score(loss=1.0, accuracy=0.0, confusion=torch.zeros(4, 4, dtype=torch.int64))
+    score = Score(
+        loss=1.0,
+        accuracy=0.0,
+        confusion=torch.zeros(4, 4, dtype=torch.int64),
+        correct=torch.zeros(40, dtype=torch.bool),
+    )
     monkeypatch.setattr("augean.training.loop.evaluate", lambda *_: score)
     assert execute(tiny()).summary.selected_epoch == 1
 
@@ -561,7 +565,7 @@ def test_an_exception_leaves_a_failure_note_that_the_next_try_clears(
         raise ValueError("the network is on fire")
 
     with monkeypatch.context() as patch:
-        patch.setattr("augean.training.trainer.evaluate", broken)
+        patch.setattr("augean.training.trainer.evaluate_final", broken)
         with pytest.raises(ValueError, match="on fire"):
             execute(tiny())
     address = find_address(tiny())

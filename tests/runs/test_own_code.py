@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import commands
-from augean.config.code_digest import module_digest
+from augean.config.code_digest import module_code
 from augean.config.compose import compose
 from augean.errors import ConfigError
 from conftest import ROOT
@@ -125,8 +125,8 @@ def test_the_digest_of_own_code_follows_its_imports(
     digests = []
     for extra in ("", "# a comment\n", "EDITED = 1\n"):
         (tmp_path / edited).write_text(files[edited] + extra)
-        module_digest.cache_clear()
-        digests.append(module_digest("mine"))
+        module_code.cache_clear()
+        digests.append(module_code("mine").digest)
     sys.modules.pop("mine", None)
     assert digests[0] == digests[1]
     assert (digests[0] != digests[2]) == changes
@@ -143,8 +143,8 @@ def test_below_site_packages_only_the_own_package_counts(
     monkeypatch.syspath_prepend(str(folder))
     digests = []
     for name in ("another.py", "another.py", "installed/part.py"):
-        module_digest.cache_clear()
-        digests.append(module_digest("installed"))
+        module_code.cache_clear()
+        digests.append(module_code("installed").digest)
         (folder / name).write_text(f"X = {len(digests)}\n")
-    module_digest.cache_clear()
-    assert digests[0] == digests[1] == digests[2] != module_digest("installed")
+    module_code.cache_clear()
+    assert digests[0] == digests[1] == digests[2] != module_code("installed").digest

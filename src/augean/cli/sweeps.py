@@ -147,10 +147,33 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
         parts.insert(0, progress)
         is_complete &= len(completed) >= (record.num_trials or 0)
     print(f"{record.name} ({record.title}): {', '.join(parts)}")
+    _print_running(record, outputs)
     if not is_complete:
         if waiting := describe_queue(record, slurm_jobs):
             print(f"  in SLURM's queue: {waiting}")
         print(f"  to go on: {record.command}")
+
+
+def _print_running(record: "SweepRecord", outputs: Path) -> None:
+    """Print how far each run in training is, where it has said so."""
+    from augean.store.run_directory import run_state, runs_dir
+    from augean.store.run_progress import read_progress
+    from augean.store.summary import RunState
+    from augean.terminal import readable_seconds
+
+    jobs = {job.id: job for job in record.jobs}
+    for job in jobs.values():
+        path = runs_dir(outputs) / job.run
+        progress = read_progress(path)
+        # A process that was killed leaves its file behind.
+        if progress is None or run_state(outputs, path, job.id) != RunState.RUNNING:
+            continue
+        text = f"  {job.row}, seed {job.seed}: epoch {progress.epoch} of {progress.epochs}"
+        if progress.val_accuracy is not None:
+            text += f", validation {progress.val_accuracy:.2%}"
+        if progress.seconds_left is not None:
+            text += f", about {readable_seconds(progress.seconds_left)} left"
+        print(text)
 
 
 def _add_settle(commands: Commands) -> None:

@@ -3,7 +3,8 @@
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,23 @@ from typing import Any
 from augean.config.schema import TRUSTED_PACKAGES
 from augean.errors import ConfigError
 
+DIGITS = 16
+"""Hex digits of sha256 that are kept of each digest."""
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """Code from outside Augean that a run depends on."""
+
+    digest: str
+    """Of all its files: part of the run id."""
+    files: Mapping[str, str]
+    """Digest of each file, by its path from the folder on Python's path."""
+
 
 @lru_cache(maxsize=256)
-def module_digest(module: str) -> str:
-    """Return the digest of a module and of what it imports from beside it, see `file_digest`.
+def module_code(module: str) -> OwnCode:
+    """Find the code of a module and of what it imports from beside it, see `file_code`.
 
     Raises:
         ConfigError: when the module has no Python source that can be found.
@@ -32,11 +46,11 @@ def module_digest(module: str) -> str:
     is_package = spec.submodule_search_locations is not None
     # The source of a package is its __init__.py, one folder further down.
     depth = module.count(".") + is_package
-    return file_digest(path, path.parents[depth])
+    return file_code(path, path.parents[depth])
 
 
-def file_digest(path: Path, root: Path) -> str:
-    """Return the digest of a file's syntax tree and of all that it imports from `root`.
+def file_code(path: Path, root: Path) -> OwnCode:
+    """Find the code of a file and of all that it imports from `root`: digests of syntax trees.
 
     Imports of imports count too; comments, docstrings and formatting do not. Below an
     installation's site-packages only the file's own package counts. What is imported by a name made
@@ -65,11 +79,18 @@ def file_digest(path: Path, root: Path) -> str:
         pending += _imported_files(file, tree, root)
         _remove_docstrings(tree)
         dumps[file] = _dump(tree)
+    files = {}
+    for file in sorted(dumps):
+        files[file.relative_to(root).as_posix()] = _digest(dumps[file])
     # The file itself first and without its path, so that a renamed module is the same code.
     text = dumps.pop(path)
     for file in sorted(dumps):
         text += f"\n{file.relative_to(root).as_posix()}\n{dumps[file]}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return OwnCode(digest=_digest(text), files=files)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 def _parse(file: Path) -> ast.Module:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from augean.config.code_digest import module_digest
+from augean.config.code_digest import OwnCode, module_code
 from augean.config.schema import TRUSTED_PACKAGES, Config, RuntimeConfig
 from augean.config.validation import class_targets
 
@@ -76,10 +76,7 @@ def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
     Raises:
         ConfigError: when the source of a class from elsewhere cannot be found or read.
     """
-    code = {}
-    for target in class_targets(config).values():
-        if target.split(".")[0] not in TRUSTED_PACKAGES:
-            code[target] = module_digest(target.rpartition(".")[0])
+    code = {target: own.digest for target, own in _own_code(config).items()}
     identity = {
         "schema": SCHEMA,
         "core": CORE,
@@ -90,6 +87,27 @@ def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
     if loop is not None:
         identity["loop"] = loop
     return short_hash(identity)
+
+
+def _own_code(config: Config) -> dict[str, OwnCode]:
+    """Return the code of each class of the config that is neither Augean's nor a library's."""
+    code = {}
+    for target in class_targets(config).values():
+        if target.split(".")[0] not in TRUSTED_PACKAGES:
+            code[target] = module_code(target.rpartition(".")[0])
+    return code
+
+
+def code_digests(config: Config) -> dict[str, str]:
+    """Return the digest of each file of own code that is in the run id, by its path.
+
+    Raises:
+        ConfigError: as `run_id` does.
+    """
+    digests: dict[str, str] = {}
+    for code in _own_code(config).values():
+        digests |= code.files
+    return digests
 
 
 def short_hash(identity: Mapping[str, Any]) -> str:

@@ -267,6 +267,9 @@ class RuntimeConfig:
     """Whether a training step is captured once on CUDA and then replayed."""
     checkpoint_seconds: float = bounded(30.0, low=0)
     """Least time between two checkpoints, in seconds."""
+    keep_state: bool = False
+    """Whether a finished run keeps the state of its last epoch as state.pt, from which a longer
+    training can go on: weights, optimizer and history, three to four times as large as best.pt."""
     grace_seconds: float = bounded(25.0, low=0)
     """After a stop signal an epoch may end within this time, in seconds; later it is abandoned."""
     progress: Literal["auto", "bar", "plain", "none"] = "auto"

@@ -20,7 +20,7 @@ from augean.store.files import file_sha256
 from augean.store.run_directory import read_verified, run_state
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.training.build import build_model
-from augean.training.device import autocast, find_device
+from augean.training.device import autocast, exact_fp32, find_device
 from augean.training.loop import EVALUATION_BATCH
 from augean.training.step import Inputs
 
@@ -48,7 +48,7 @@ class TrainedModel:
         """
         inputs = Inputs(self.network, self.config, self.device)
         batches = []
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_fp32():
             for start in range(0, len(images), EVALUATION_BATCH):
                 batch = torch.from_numpy(images[start : start + EVALUATION_BATCH]).to(self.device)
                 with autocast(self.config, self.device):
@@ -77,7 +77,8 @@ def load_model(
     runtime = {"data": data, "device": device, "allowed_packages": list(allowed_packages)}
     config = _read_config(path, summary, runtime)
     classes = _read_class_names(path) or build_source(config).load().classes
-    network = build_model(config, len(classes)).eval()
+    with exact_fp32():
+        network = build_model(config, len(classes)).eval()
     _load_weights(path / "best.pt", network)
     place = find_device(device)
     return TrainedModel(

@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from augean.config.code_digest import file_digest
-from augean.config.run_id import SCHEMA, plain_value, short_hash
+from augean.config.code_digest import file_code
+from augean.config.run_id import SCHEMA, code_digests, plain_value, short_hash
 from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
-from augean.runs.address import RunAddress, find_address
+from augean.runs.address import RunAddress, build_source, find_address
 from augean.runs.config_file import config_values, to_yaml
-from augean.runs.custom_run import CustomRun, Diverged
+from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
 from augean.runs.session import claim_run, noting_failure, open_session
 from augean.store.run_directory import runs_dir
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
@@ -48,6 +48,10 @@ class _Description:
     """The config with dotted keys, as the report shows it."""
     name: str
     seed: int
+    code_digests: Mapping[str, str]
+    """Of the classes that a composed config names; see `augean.config.run_id.code_digests`."""
+    data_digest: str | None
+    """None where the config names no data set."""
 
 
 def run(
@@ -90,16 +94,16 @@ def run(
         )
     package = str(caller.f_globals.get("__package__") or "")
     depth = len(package.split(".")) if package else 0
-    digest = file_digest(loop, loop.parents[depth])
+    code = file_code(loop, loop.parents[depth])
     try:
         if isinstance(config, Config):
             node = replace(config.runtime, **runtime)
-            description = _describe_config(replace(config, runtime=node), digest)
+            description = _describe_config(replace(config, runtime=node), code.digest)
         else:
             node = RuntimeConfig(**runtime)
             values = dict(config) if isinstance(config, Mapping) else asdict(config)
             name = str(name or values.get("name") or loop.stem)
-            description = _describe_values(values, name, digest, Path(node.outputs))
+            description = _describe_values(values, name, code.digest, Path(node.outputs))
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"augean.run: plain finite values and keys of `runtime` only: {error}"
@@ -109,7 +113,13 @@ def run(
         label = row or description.name
         _note_in_record(address, table, baseline, label, description.seed)
     text = f"# Trained by {loop.name}\n{to_yaml(description.values)}"
-    custom_run = CustomRun(address, description.flat, node, loop.name, digest)
+    origin = RunOrigin(
+        loop=loop.name,
+        loop_digest=code.digest,
+        code_digests={**description.code_digests, **code.files},
+        data_digest=description.data_digest,
+    )
+    custom_run = CustomRun(address, description.flat, node, origin)
     return _running(custom_run, text, wait)
 
 
@@ -120,6 +130,8 @@ def _describe_config(config: Config, digest: str) -> _Description:
         flat=flatten_config(config),
         name=config.model.name,
         seed=config.seed,
+        code_digests=code_digests(config),
+        data_digest=build_source(config).digest(),
     )
 
 
@@ -143,6 +155,8 @@ def _describe_values(
         flat=dict(_flatten(plain)),
         name=name,
         seed=seed,
+        code_digests={},
+        data_digest=None,
     )
 
 

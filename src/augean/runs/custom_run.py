@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from augean.config.schema import RuntimeConfig
@@ -12,6 +12,7 @@ from augean.runs.address import RunAddress
 from augean.runs.session import RunSession
 from augean.store.checkpoints import foreign_checkpoint_error, load_checkpoint, save_checkpoint
 from augean.store.run_directory import METRICS, write_metrics
+from augean.store.run_progress import WRITE_SECONDS, RunProgress
 from augean.store.summary import Divergence, RunState, RunSummary, parse_entries
 from augean.training.provenance import History, library_versions
 
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 
 SELECTED_SCORES = ("train_accuracy", "val_loss", "val_accuracy")
 """Columns of metrics.csv that the summary repeats for the selected epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOrigin:
+    """What a run was made by and of, as its summary says it."""
+
+    loop: str
+    """Name of the file whose code trains."""
+    loop_digest: str
+    code_digests: Mapping[str, str]
+    data_digest: str | None
 
 
 class Diverged(Exception):
@@ -38,25 +50,26 @@ class CustomRun:
         address: RunAddress,
         config: Mapping[str, Any],
         runtime: RuntimeConfig,
-        loop: str,
-        loop_digest: str,
+        origin: RunOrigin,
     ) -> None:
         """Describe a run that is not begun yet.
 
         Args:
             config: flat, as the report shows it.
-            loop: name of the file whose code trains.
         """
         self.address = address
         self.config = config
         self.runtime = runtime
-        self.loop = loop
-        self.loop_digest = loop_digest
+        self.origin = origin
         self.summary: RunSummary | None = None
         self.session: RunSession | None = None
         """None for a run that was over before."""
         self.rows: list[dict[str, Any]] = []
         """Lines of metrics.csv, one an epoch."""
+        self._num_epochs: int | None = None
+        """Of the whole run; None for a loop that does not say it by `epochs`."""
+        self._num_before = 0
+        """Epochs that were done when `epochs` was called."""
         self._state: Any = None
         self._history = History()
         self._start_clocks()
@@ -66,6 +79,7 @@ class CustomRun:
         self._start = now
         self._epoch_start = now
         self._last_saved = now
+        self._last_shown = now
 
     @property
     def finished(self) -> bool:
@@ -86,6 +100,8 @@ class CustomRun:
         Raises:
             AugeanError: when an epoch was not logged before the next.
         """
+        self._num_epochs = count
+        self._num_before = len(self.rows)
         while not self.finished and len(self.rows) < count:
             self._exit_if_stopped()
             epoch = len(self.rows) + 1
@@ -121,6 +137,27 @@ class CustomRun:
         self._epoch_start = time.perf_counter()
         if self.session is not None:
             self.session.loggers.log(row)
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        """Write the progress file, at most every few seconds."""
+        now = time.perf_counter()
+        if self._num_epochs is None or now - self._last_shown < WRITE_SECONDS:
+            return
+        self._last_shown = now
+        last = self.rows[-1]
+        num_done = len(self.rows)
+        seconds_per_epoch = (now - self._start) / max(1, num_done - self._num_before)
+        scores = [row["val_accuracy"] for row in self.rows if row["val_accuracy"] is not None]
+        RunProgress(
+            epoch=min(num_done + 1, self._num_epochs),
+            epochs=self._num_epochs,
+            fraction=num_done / self._num_epochs,
+            seconds_left=seconds_per_epoch * (self._num_epochs - num_done),
+            train_accuracy=last["train_accuracy"],
+            val_accuracy=last["val_accuracy"],
+            best_val_accuracy=max(scores, default=None),
+        ).write(self.address.path)
 
     def _read_row(self, values: dict[str, Any]) -> dict[str, Any]:
         epoch = len(self.rows) + 1
@@ -184,6 +221,7 @@ class CustomRun:
         test_accuracy: float,
         selected_epoch: int | None = None,
         weights: "Mapping[str, Tensor] | None" = None,
+        correct: "Sequence[bool] | Tensor | None" = None,
         **facts: Any,
     ) -> None:
         """End the run with its test score, a fraction.
@@ -192,11 +230,14 @@ class CustomRun:
             selected_epoch: the epoch whose weights were tested, whose validation scores the report
                 shows; None: the last. Choose it by validation scores alone, such as `best_epoch`.
             weights: a state dict to be kept as best.pt.
+            correct: which test images are classified right, in the order of the test set, kept as
+                correct.npy; `num_test` is their number.
             facts: further plain entries of the summary. The report shows `device`, `precision`,
                 `parameters`, `dataset_title`, and `num_train`, `num_val`, `num_test` images.
 
         Raises:
-            AugeanError: when the accuracy is not a fraction, or the epoch was not logged.
+            AugeanError: when the accuracy is not a fraction or not the one of `correct`, or the
+                epoch was not logged.
         """
         if self.finished:
             return
@@ -206,6 +247,9 @@ class CustomRun:
                 f"run.finish: selected_epoch={selected}, but only {len(self.rows)} were logged"
             )
         _check_fractions({"test_accuracy": test_accuracy})
+        if correct is not None:
+            facts = {"num_test": len(correct), **facts}
+            self._write_correct(correct, test_accuracy)
         if weights is not None:
             from augean.training.artifacts import write_weights
 
@@ -220,6 +264,22 @@ class CustomRun:
             self.session.loggers.log({"epoch": last_epoch, "test_accuracy": float(test_accuracy)})
         self._end(RunState.FINISHED, facts | scores)
 
+    def _write_correct(self, correct: "Sequence[bool] | Tensor", test_accuracy: float) -> None:
+        import torch
+
+        from augean.training.artifacts import write_correct
+
+        is_right = torch.as_tensor(correct).bool().cpu()  # [N]
+        accuracy = is_right.double().mean().item() if is_right.numel() else 0.0
+        # A mean that was computed in fp32 has 7 digits.
+        if is_right.dim() != 1 or not math.isclose(accuracy, test_accuracy, abs_tol=1e-6):
+            raise AugeanError(
+                f"run.finish: test_accuracy={test_accuracy}, but in `correct`, of shape"
+                f" {list(is_right.shape)}, {accuracy:.6f} are right; give one value for each test"
+                " image, and both for the same weights"
+            )
+        write_correct(self.address.path, is_right)
+
     def _end(self, status: RunState, content: Mapping[str, Any]) -> None:
         assert self.session is not None  # a run that is over does not end again
         write_metrics(self.address.path, self.rows)
@@ -230,8 +290,7 @@ class CustomRun:
             "id": self.address.id,
             "status": status,
             "config": dict(self.config),
-            "loop": self.loop,
-            "loop_digest": self.loop_digest,
+            **vars(self.origin),
             "epochs": len(self.rows),
             "seconds": self._seconds(),
             "versions": library_versions(),

@@ -55,12 +55,14 @@ def execute(
 
 @explaining_system_errors()
 def _train(config: Config, address: RunAddress, should_stop: "ShouldStop | None") -> RunSummary:
+    from augean.training.device import algorithms
     from augean.training.trainer import Trainer
 
-    trainer = Trainer(config, build_source(config), address.path, address.id)
     text = config_yaml(config)
-    with open_session(address, config.runtime, flatten_config(config), text) as session:
-        return session.complete(trainer.train(session.stop, session.loggers, should_stop))
+    with algorithms(config.trainer.deterministic):
+        trainer = Trainer(config, build_source(config), address.path, address.id)
+        with open_session(address, config.runtime, flatten_config(config), text) as session:
+            return session.complete(trainer.train(session.stop, session.loggers, should_stop))
 
 
 def _release_frames(error: BaseException | None) -> None:

@@ -22,6 +22,7 @@ from augean.store.checkpoints import remove_checkpoints
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
 from augean.store.run_directory import clear_leftovers
+from augean.store.run_progress import remove_progress
 from augean.store.summary import RunSummary, write_summary
 from augean.training.provenance import timestamp
 
@@ -107,6 +108,7 @@ def open_session(
             raise SystemExit(128 + (stop.signal or signal.SIGINT)) from None
         finally:
             loggers.close()
+            remove_progress(address.path)
         session.exit_if_stopped()
 
 

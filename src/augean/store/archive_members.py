@@ -9,9 +9,10 @@ from augean.store.files import file_sha256
 from augean.store.summary import DIGESTED_FILES, SUMMARY, read_summary
 from augean.store.sweep_record import read_record
 
-WEIGHTS = "best.pt"
+LARGE_FILES = ("best.pt", "state.pt")
+"""Files of weights, which stay behind: a run is completed without them."""
 RUN_FILES = (
-    *(name for name in DIGESTED_FILES if name != WEIGHTS),
+    *(name for name in DIGESTED_FILES if name not in LARGE_FILES),
     "train.log",
     "failure.txt",
     SUMMARY,
@@ -57,8 +58,7 @@ class RefusedError(Exception):
 
 
 def check_run(path: Path) -> bool:
-    """Return whether the run at `path` is completed. Only its weights may be absent, as in an
-    archive.
+    """Return whether the run at `path` is completed. Only `LARGE_FILES` may be absent.
 
     Raises:
         AugeanError: when the summary was altered or is another run's, or when a file whose digest
@@ -73,7 +73,7 @@ def check_run(path: Path) -> bool:
         # A file that came without a digest was put there later: it is as wrong as a missing one.
         file = path / name
         if not file.is_file():
-            is_intact = name == WEIGHTS or name not in summary.files
+            is_intact = name in LARGE_FILES or name not in summary.files
         else:
             is_intact = file_sha256(file) == summary.files.get(name)
         if not is_intact:

@@ -8,6 +8,7 @@ from typing import Any
 from augean.errors import AugeanError
 from augean.store.files import write_csv
 from augean.store.locks import is_locked
+from augean.store.run_progress import PROGRESS_FILE
 from augean.store.summary import RunState, read_summary
 
 METRICS = (
@@ -77,8 +78,8 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def clear_leftovers(path: Path) -> None:
-    """Remove what an earlier try left: its failure note, and temporary files of a process that died
-    while writing.
+    """Remove what an earlier try left: its failure note, and the progress and temporary files of a
+    process that was killed.
     """
-    for leftover in [path / "failure.txt", *path.glob(".*.tmp")]:
+    for leftover in [path / "failure.txt", path / PROGRESS_FILE, *path.glob(".*.tmp")]:
         leftover.unlink(missing_ok=True)

@@ -100,14 +100,17 @@ class RunSummary:
     precision: str | None = None
     threads: int | None = None
     instruction_set: str | None = None
-    """Of the processor, as torch uses it on CPUs, such as AVX512."""
+    """Of the processor, as torch uses it, such as AVX512; None: not recorded, or another device
+    computed."""
     torch_settings: dict[str, Any] | None = None
-    """Settings of torch that differ from its defaults, by name; None: not recorded."""
+    """Settings that change what torch computes and differ from its defaults, by name; None: not
+    recorded."""
     dead_units: dict[str, float] | None = None
-    """Share of the channels that are zero on every test image, by layer; None: not recorded, or the
-    activation is never zero."""
+    """Share of the channels that are zero on every test image, by layer, in the order of execution;
+    empty where the activation is never zero; None: not recorded."""
     data_digest: str | None = None
-    """Content digest of the data set, as it is in the run id; None: not recorded."""
+    """Content digest of the data set, as it is in the run id; None: not recorded, or a custom loop
+    reads data of its own."""
     code_digests: dict[str, str] | None = None
     """Digest of each file of own code that is in the run id, by its path; None: not recorded."""
     versions: dict[str, str] = field(default_factory=dict)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import torch
 from torch import Tensor
 
 from augean.store.files import write_atomic, write_csv
-from augean.training.checkpoint import serialize
 from augean.training.loss_landscape import ProbeRow
 
 log = logging.getLogger("augean.run")
@@ -36,6 +36,13 @@ def logging_to(file: Path) -> Iterator[None]:
         handler.close()
 
 
+def serialize(content: Any) -> bytes:
+    """Return what `torch.save` writes."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
 def write_model(path: Path, description: Mapping[str, Any]) -> None:
     """Write model.json, see `augean.training.model_summary`."""
     write_atomic(path / "model.json", json.dumps(description, indent=1) + "\n")
@@ -45,6 +52,11 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Write the selected weights to best.pt, a plain state dict on the CPU."""
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     write_atomic(path / "best.pt", serialize(on_cpu))
+
+
+def write_state(path: Path, checkpoint: bytes) -> None:
+    """Write the checkpoint of a run's last epoch to state.pt, which stays when the run is over."""
+    write_atomic(path / "state.pt", checkpoint)
 
 
 def write_confusion(path: Path, classes: Sequence[str], confusion: Tensor) -> None:
@@ -57,6 +69,19 @@ def write_confusion(path: Path, classes: Sequence[str], confusion: Tensor) -> No
     for name, counts in zip(classes, confusion.tolist(), strict=True):
         rows.append([name, *counts])
     write_csv(path / "confusion.csv", rows)
+
+
+def write_correct(path: Path, correct: Tensor) -> None:
+    """Write to correct.npy which test images are classified right.
+
+    Eight images a byte, as `numpy.packbits` has them: of 10,000 images 1.4 kB.
+
+    Args:
+        correct: bool [N], in the order of the test set, on the CPU.
+    """
+    buffer = io.BytesIO()
+    numpy.save(buffer, numpy.packbits(correct.numpy()))
+    write_atomic(path / "correct.npy", buffer.getvalue())
 
 
 def write_step_losses(path: Path, step_losses: Sequence[float]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -123,23 +124,72 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 @contextmanager
+def exact_fp32() -> Iterator[None]:
+    """Let fp32 be fp32, whatever was set before: the default type of tensors, without TF32."""
+    dtype_before = torch.get_default_dtype()
+    matmul_before = torch.get_float32_matmul_precision()
+    cudnn_before = torch.backends.cudnn.allow_tf32
+    torch.set_default_dtype(torch.float32)
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype_before)
+        torch.set_float32_matmul_precision(matmul_before)
+        torch.backends.cudnn.allow_tf32 = cudnn_before
+
+
+@contextmanager
 def algorithms(deterministic: bool) -> Iterator[None]:
     """Let cuDNN choose its fastest algorithms by trial, or torch only deterministic ones.
 
-    fp32 is fp32 here, not TF32.
+    fp32 is fp32 here, see `exact_fp32`.
     """
-    cudnn = torch.backends.cudnn
-    benchmark_before = cudnn.benchmark
-    allow_tf32_before = cudnn.allow_tf32
-    cudnn.benchmark = not deterministic
-    cudnn.allow_tf32 = False
+    benchmark_before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         # cuBLAS reads this when its first handle is made.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     try:
-        yield
+        with exact_fp32():
+            yield
     finally:
-        cudnn.benchmark = benchmark_before
-        cudnn.allow_tf32 = allow_tf32_before
+        torch.backends.cudnn.benchmark = benchmark_before
         torch.use_deterministic_algorithms(False)
+
+
+def instruction_set(device: torch.device) -> str | None:
+    """Return what torch uses of the processor, such as AVX512; None where another device computes.
+
+    Another instruction set gives other bits. `ATEN_CPU_CAPABILITY` chooses a lesser one.
+    """
+    return torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None
+
+
+def torch_settings(device: torch.device) -> dict[str, Any]:
+    """Return the settings that change what `device` computes and differ from torch's defaults.
+
+    Returns:
+        Values by name: functions without `set_` or `use_`, parts of `torch.backends`, and
+        environment variables.
+    """
+    values: dict[str, tuple[Any, Any]] = {
+        "default_dtype": (str(torch.get_default_dtype()).removeprefix("torch."), "float32"),
+        "float32_matmul_precision": (torch.get_float32_matmul_precision(), "highest"),
+        "deterministic_algorithms": (torch.are_deterministic_algorithms_enabled(), False),
+    }
+    if device.type == "cuda":
+        cudnn = torch.backends.cudnn
+        values["cudnn.allow_tf32"] = (cudnn.allow_tf32, True)
+        values["cudnn.benchmark"] = (cudnn.benchmark, False)
+    if device.type == "cpu":
+        values["mkldnn.enabled"] = (torch.backends.mkldnn.enabled, True)
+        for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+            values[name] = (os.environ.get(name), None)
+    settings = {}
+    for name, (value, default) in values.items():
+        if value != default:
+            settings[name] = value
+    return settings

@@ -7,15 +7,17 @@ checkpoints, progress and signals are its consumer's business.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from augean.config.instantiate import find_class
 from augean.config.schema import Config
 from augean.training.build import TrainingContext
 from augean.training.data import Split
+from augean.training.dead_units import count_dead_units
 from augean.training.device import autocast, seed_all
 from augean.training.loss_landscape import ProbeRow
 from augean.training.results import DivergedError, EpochResult, Score
@@ -140,12 +142,13 @@ def epoch_result(
 
 @torch.inference_mode()
 def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
-    """Return loss, accuracy and confusion matrix on a split, without augmentation."""
+    """Return the scores of a network on a split, without augmentation."""
     network.eval()
     device = split.images.device
     make_inputs = Inputs(network, config, device)
     total = torch.zeros((), device=device)
     confusion = torch.zeros(0, device=device)
+    correct = torch.zeros(len(split), dtype=torch.bool, device=device)
     for start in range(0, len(split), EVALUATION_BATCH):
         images = split.images[start : start + EVALUATION_BATCH].permute(0, 3, 1, 2)
         labels = split.labels[start : start + EVALUATION_BATCH]
@@ -157,10 +160,21 @@ def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
         if not len(confusion):
             confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
         # bincount would wait for the device, to learn the length of its result.
-        confusion.index_add_(0, labels * num_classes + logits.argmax(1), torch.ones_like(labels))
+        predicted = logits.argmax(1)  # [B]
+        confusion.index_add_(0, labels * num_classes + predicted, torch.ones_like(labels))
+        correct[start : start + len(labels)] = predicted == labels
     confusion = confusion.cpu().view(num_classes, num_classes)
     return Score(
         loss=total.item() / len(split),
         accuracy=int(confusion.trace()) / len(split),
+        correct=correct.cpu(),
         confusion=confusion,
     )
+
+
+def evaluate_final(network: nn.Module, split: Split, config: Config) -> Score:
+    """Evaluate a trained network on the test set, and count its dead units in the same pass."""
+    activation = find_class("activation._target_", config.activation._target_, nn.Module)
+    with count_dead_units(network, activation) as dead_units:
+        score = evaluate(network, split, config)
+    return replace(score, dead_units=dead_units.shares())

@@ -1,18 +1,16 @@
-"""What a run shows while it trains: a bar on a terminal, a plain line per epoch elsewhere."""
+"""What a run shows while it trains: a bar on a terminal or a plain line per epoch, and a file."""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tqdm import tqdm
 
 from augean.config.schema import Config
+from augean.store.run_progress import WRITE_SECONDS, RunProgress
 from augean.terminal import readable_seconds
-
-if TYPE_CHECKING:
-    from augean.training.results import EpochResult
-
+from augean.training.results import EpochResult
 
 BAR = "{desc} {percentage:3.0f}% |{bar:16}| {remaining} left{postfix}"
 """Fits into 80 columns; what is left is that of the whole run."""
@@ -75,7 +73,7 @@ class ProgressDisplay:
             )
         self._line(text)
 
-    def show(self, result: "EpochResult") -> None:
+    def show(self, result: EpochResult) -> None:
         """Show the numbers of an epoch."""
         held_out = result.val_accuracy is not None
         if self.bar is not None:
@@ -102,3 +100,69 @@ class ProgressDisplay:
         """End the bar."""
         if self.bar is not None:
             self.bar.close()
+
+
+class ProgressFile:
+    """Keeps the run's progress file up to date, see `augean.store.run_progress`.
+
+    The run's session removes it in the end.
+    """
+
+    def __init__(self, path: Path, *, epochs: int, num_steps: int, first_epoch: int) -> None:
+        """Write nothing yet.
+
+        Args:
+            path: the run's directory.
+            epochs: of the whole run.
+            num_steps: of the whole run.
+            first_epoch: the first that this process trains.
+        """
+        self.path = path
+        self.epochs = epochs
+        self.num_steps = num_steps
+        self._epoch = first_epoch
+        self._first_step = num_steps // epochs * (first_epoch - 1)
+        self._num_done = self._first_step
+        self._start = time.monotonic()
+        self._last_written = self._start
+        self._train_accuracy: float | None = None
+        self._val_accuracy: float | None = None
+        self._best_val_accuracy: float | None = None
+
+    def track(self, steps: Iterable[int]) -> Iterator[int]:
+        """Yield the steps of one epoch, and count them.
+
+        On CUDA the steps are counted when they are handed to the device, which lags behind.
+        """
+        for step in steps:
+            yield step
+            self._num_done += 1
+            self._write_if_due()
+
+    def end_epoch(self, result: EpochResult) -> None:
+        """Note the scores of an epoch."""
+        self._epoch = min(result.epoch + 1, self.epochs)
+        self._train_accuracy = result.train_accuracy
+        self._val_accuracy = result.val_accuracy
+        if result.val_accuracy is not None:
+            self._best_val_accuracy = max(result.val_accuracy, self._best_val_accuracy or 0.0)
+        self._write_if_due()
+
+    def _write_if_due(self) -> None:
+        now = time.monotonic()
+        if now - self._last_written < WRITE_SECONDS:
+            return
+        self._last_written = now
+        num_here = self._num_done - self._first_step
+        seconds_left = None
+        if num_here:
+            seconds_left = (now - self._start) / num_here * (self.num_steps - self._num_done)
+        RunProgress(
+            epoch=self._epoch,
+            epochs=self.epochs,
+            fraction=self._num_done / self.num_steps,
+            seconds_left=seconds_left,
+            train_accuracy=self._train_accuracy,
+            val_accuracy=self._val_accuracy,
+            best_val_accuracy=self._best_val_accuracy,
+        ).write(self.path)

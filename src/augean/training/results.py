@@ -14,9 +14,14 @@ class Score:
     loss: float
     """Mean cross-entropy, without label smoothing."""
     accuracy: float
+    correct: Tensor
+    """bool [N], in the order of the split, on the CPU: which images are classified right."""
     """Fraction of images."""
     confusion: Tensor
     """int64 [classes, classes] on the CPU: rows are true labels, columns predictions."""
+    dead_units: dict[str, float] | None = None
+    """Share of the channels that are zero on every image, by layer, for activations that can be
+    zero; None where they were not counted."""
 
 
 @dataclass(frozen=True)

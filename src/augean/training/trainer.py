@@ -4,13 +4,13 @@ import importlib.metadata
 import math
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from augean.config.run_id import CORE
+from augean.config.run_id import CORE, code_digests
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.datasets.base import Source
@@ -22,22 +22,30 @@ from augean.training.artifacts import (
     log,
     logging_to,
     write_confusion,
+    write_correct,
     write_model,
     write_probes,
+    write_state,
     write_step_losses,
     write_weights,
 )
 from augean.training.build import build_context
+from augean.training.checkpoint import ResumableRun
 from augean.training.data import load_data
-from augean.training.device import algorithms, device_title, find_device, precision_hint
+from augean.training.device import (
+    device_title,
+    find_device,
+    instruction_set,
+    precision_hint,
+    torch_settings,
+)
 from augean.training.loggers import Loggers
-from augean.training.loop import evaluate, fit
+from augean.training.loop import evaluate_final, fit
 from augean.training.loss_landscape import ProbeRow
 from augean.training.model_summary import describe_model
-from augean.training.progress import ProgressDisplay
+from augean.training.progress import ProgressDisplay, ProgressFile
 from augean.training.provenance import git_commit, library_versions
 from augean.training.results import DivergedError, EpochResult, Score
-from augean.training.resumable_run import ResumableRun
 
 ShouldStop = Callable[[int, float | None], bool]
 """Asked after each epoch, with its number and validation accuracy, whether to prune the run."""
@@ -62,6 +70,7 @@ class Trainer:
         self.config = config
         self.path = path
         self.identity = identity
+        self.data_digest = source.digest()
         self.device = find_device(config.runtime.device)
         node = config.dataset
         self.data = load_data(source, node.num_val, node.num_train, node.split_seed, self.device)
@@ -86,7 +95,7 @@ class Trainer:
             AugeanError: for whatever the user can mend.
         """
         threads_before = torch.get_num_threads()
-        with logging_to(self.path / "train.log"), algorithms(self.config.trainer.deterministic):
+        with logging_to(self.path / "train.log"):
             write_model(self.path, self.description)
             try:
                 self.run.resume()
@@ -117,9 +126,20 @@ class Trainer:
         display = ProgressDisplay(
             self.config, self.identity, on_cpu=on_cpu, first_epoch=first_epoch
         )
+        progress_file = ProgressFile(
+            self.path,
+            epochs=self.config.trainer.epochs,
+            num_steps=self.context.schedule.num_steps,
+            first_epoch=first_epoch,
+        )
+
+        def track(steps: Iterable[int]) -> Iterable[int]:
+            return progress_file.track(display.track(steps))
+
         try:
-            for result in fit(self.context, first_epoch=first_epoch, track=display.track):
+            for result in fit(self.context, first_epoch=first_epoch, track=track):
                 self._end_epoch(result, loggers)
+                progress_file.end_epoch(result)
                 display.show(result)
                 if should_stop is not None and should_stop(result.epoch, result.val_accuracy):
                     self.run.save()
@@ -171,17 +191,20 @@ class Trainer:
         network = self.context.network
         if self.run.progress.best_weights:
             network.load_state_dict(self.run.progress.best_weights)
-        score = evaluate(network, self.data.test, self.config)
+        score = evaluate_final(network, self.data.test, self.config)
         if not math.isfinite(score.loss):
             last = self.run.progress.rows[-1]
             self.diverged = Divergence(epoch=last["epoch"], last_loss=last["train_loss"])
             return None
         write_weights(self.path, network.state_dict())
         write_confusion(self.path, self.data.classes, score.confusion)
+        write_correct(self.path, score.correct)
         return score
 
     def finish(self, loggers: Loggers) -> RunSummary:
         """Test, and write everything that a finished or diverged run has, except its summary."""
+        if self.config.runtime.keep_state:
+            write_state(self.path, self.run.encode())
         score = None if self.diverged else self._test()
         write_metrics(self.path, self.run.progress.rows)
         if self.config.record.step_loss:
@@ -234,6 +257,11 @@ class Trainer:
             device=device_title(self.device),
             precision=config.trainer.precision,
             threads=self.run.threads,
+            instruction_set=instruction_set(self.device),
+            torch_settings=torch_settings(self.device),
+            dead_units=score.dead_units if score else None,
+            data_digest=self.data_digest,
+            code_digests=code_digests(config),
             versions=library_versions() | torch_versions,
             git_commit=git_commit(),
             started=progress.started,

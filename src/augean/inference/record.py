@@ -1,0 +1,54 @@
+"""Add to a finished run what only its weights can tell, where the run has not recorded it."""
+
+from dataclasses import replace
+
+import torch
+
+from augean.errors import AugeanError
+from augean.inference.load import Array, TrainedModel
+from augean.store.archive_members import check_run
+from augean.store.summary import RunSummary, write_summary
+from augean.training.artifacts import write_correct
+from augean.training.data import Split
+from augean.training.device import exact_fp32
+from augean.training.loop import evaluate_final
+
+CORRECT = "correct.npy"
+
+
+def record_test(run: TrainedModel, images: Array, labels: Array) -> RunSummary:
+    """Write correct.npy and the dead units of a run into its directory.
+
+    Args:
+        images: the run's own test set, uint8 [N, H, W, 3].
+        labels: int64 [N].
+
+    Returns:
+        The run's summary as it is now; what it recorded itself stays.
+
+    Raises:
+        AugeanError: when a file of the run is damaged, or when this machine does not get as many
+            images right as the run did, so that the answers are not those of the recorded score.
+            Nothing is changed then.
+    """
+    summary = run.summary
+    if CORRECT in summary.files and summary.dead_units is not None:
+        return summary
+    if CORRECT not in summary.files:
+        # Without a digest it was left by a call that was killed.
+        (run.path / CORRECT).unlink(missing_ok=True)
+    check_run(run.path)
+    split = Split(torch.from_numpy(images).to(run.device), torch.from_numpy(labels).to(run.device))
+    with exact_fp32():
+        score = evaluate_final(run.network, split, run.config)
+    num_right = int(score.correct.sum())
+    num_right_then = round((summary.test_accuracy or 0.0) * len(split))
+    if num_right != num_right_then:
+        raise AugeanError(
+            f"{run.path}: {num_right} of {len(split)} test images are right here, the run had"
+            f" {num_right_then}: not recorded; another processor or precision rounds differently,"
+            " so record it on the kind of machine that trained it"
+        )
+    if CORRECT not in summary.files:
+        write_correct(run.path, score.correct)
+    return write_summary(run.path, replace(summary, dead_units=score.dead_units))
