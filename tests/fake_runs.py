@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from augean.store.files import content_digest, file_sha256, write_atomic
 from augean.store.run_directory import runs_dir, write_metrics
 from augean.store.summary import (
@@ -106,6 +108,7 @@ def write_run(
         return job
     if state == "finished" and files:
         write_atomic(path / "confusion.csv", confusion(generator, final), sync=False)
+        write_atomic(path / "correct.npy", correct(generator, final, num_test=300), sync=False)
     best = max(rows, key=lambda item: item["val_accuracy"])
     diverged = state == RunState.DIVERGED
     summary = RunSummary(
@@ -133,6 +136,11 @@ def write_run(
         device=device,
         precision=flat["trainer.precision"],
         threads=2,
+        instruction_set="AVX512",
+        torch_settings={},
+        dead_units=None if diverged else {f"stages.{number}.act": 0.0 for number in range(17)},
+        data_digest="digits-8x8-1797",
+        code_digests={},
         versions=versions or VERSIONS,
         host="host",
         started="2026-01-01T00:00:00+00:00",
@@ -179,6 +187,13 @@ def confusion(generator: random.Random, final: float, classes: Sequence[str] = D
             counts[index if generator.random() < final else generator.randrange(len(classes))] += 1
         writer.writerow([name, *counts])
     return text.getvalue()
+
+
+def correct(generator: random.Random, final: float, num_test: int) -> bytes:
+    content = io.BytesIO()
+    is_right = [generator.random() < final for _ in range(num_test)]
+    numpy.save(content, numpy.packbits(is_right))
+    return content.getvalue()
 
 
 def resnet18(channels: int, size: int = 16) -> dict[str, Any]:
