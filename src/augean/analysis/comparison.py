@@ -130,8 +130,8 @@ def compare(
     """Compare every row with the baseline at a family-wise level of 5 %.
 
     Dunnett's test, which pools the variances; where Levene's test (mean-centred: the median-centred
-    form never rejects with three seeds) finds them unequal, where a row has no spread or where
-    there are very many rows, Welch's t-tests with Holm's p-values and, as Holm's procedure has no
+    form never rejects with three seeds) finds them unequal, or where a row has no spread, Welch's
+    t-tests with Holm's p-values and, as Holm's procedure has no
     two-sided intervals, Bonferroni's. The verdict is what the interval says, so it is at most as
     bold as Holm's. Rows with one seed take no part.
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy
 from scipy import special, stats
 
+from augean.analysis.dunnett import dunnett_test
+
 Array = numpy.ndarray[Any, Any]
 LEVEL = 0.95
-MOST_DUNNETT = 30
-"""Rows beyond which Dunnett's integral takes seconds; above it Welch and Holm are used."""
 
 
 class Interval(NamedTuple):
@@ -76,18 +76,19 @@ def _reason_against_dunnett(control: Array, others: Sequence[Array], levene: flo
         return "a row has no spread"
     if levene < 1 - LEVEL:
         return "Levene's test rejects equal variances"
-    if len(others) > MOST_DUNNETT:
-        return f"more than {MOST_DUNNETT} rows"
     return None
 
 
 def _dunnett(control: Array, others: Sequence[Array]) -> list[Interval]:
-    # The integral is estimated with random numbers: with a seed, a report is the same every time.
-    result = stats.dunnett(*others, control=control, rng=numpy.random.default_rng(0))
-    bounds = result.confidence_interval(LEVEL)
+    result = dunnett_test(control, others, LEVEL)
     return [
-        Interval(low=float(low), high=float(high), p=float(p))
-        for low, high, p in zip(bounds.low, bounds.high, result.pvalue, strict=True)
+        Interval(low=difference - half_width, high=difference + half_width, p=p)
+        for difference, half_width, p in zip(
+            result.differences.tolist(),
+            result.half_widths.tolist(),
+            result.p_values.tolist(),
+            strict=True,
+        )
     ]
 
 

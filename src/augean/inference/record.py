@@ -29,7 +29,7 @@ def record_test(run: TrainedModel, images: Array, labels: Array) -> RunSummary:
     Raises:
         AugeanError: when a file of the run is damaged, or when this machine does not get as many
             images right as the run did, so that the answers are not those of the recorded score.
-            Nothing is changed then.
+            Nothing that the run recorded is changed then.
     """
     summary = run.summary
     if CORRECT in summary.files and summary.dead_units is not None:
