@@ -18,8 +18,8 @@ from augean.config.paths import config_dir
 from augean.config.sweeper_options import check_sweeper
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError, UsageError
-from augean.runs.execute import execute, print_outcome
-from augean.terminal import exit_on_closed_pipe
+from augean.runs.execute import execute, log_outcome
+from augean.terminal import guarded_streams, show_messages
 
 TRUSTED = ("hydra.*", "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
 """What Hydra itself may construct: its own settings in a config from a stranger could name any
@@ -28,6 +28,7 @@ function."""
 
 def task(raw: DictConfig) -> float:
     """Run a single command, or a sweep's job that a launcher has brought elsewhere."""
+    show_messages()  # a launcher's process has not come through `main`
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         from augean.sweeps.job import run_job
@@ -46,7 +47,7 @@ def task(raw: DictConfig) -> float:
     except AugeanError as error:
         print(explain_error(error, sys.argv[1:]), file=sys.stderr)
         raise SystemExit(1) from error
-    print_outcome(outcome)
+    log_outcome(outcome)
     return outcome.objective
 
 
@@ -58,6 +59,11 @@ def main() -> None:
             options.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
+    with guarded_streams():
+        _main()
+
+
+def _main() -> None:
     try:
         options = check_command_line(sys.argv[1:])
         register(options.config_name)
@@ -68,8 +74,6 @@ def main() -> None:
         hydra.main(str(config_dir()), "config", execution_whitelist=TRUSTED)(task)()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except BrokenPipeError:
-        exit_on_closed_pipe()
     except UsageError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
@@ -78,8 +82,6 @@ def main() -> None:
         if text is None or (_in_task(error) and not isinstance(error, AugeanError)):
             raise
         raise SystemExit(text) from None
-    finally:
-        sys.stdout.flush()
 
 
 def _may_be_sweep(options: Namespace) -> bool:

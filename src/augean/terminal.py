@@ -1,9 +1,18 @@
-"""Print for people: colours of run states, readable durations, the end of a closed pipe."""
+"""Write for people: messages, colours of run states, readable durations.
 
+Writing never decides the fate of a run: a terminal that was closed, a full disk behind stdout or a
+locale without some letter costs the text, not the training.
+"""
+
+import errno
+import io
+import logging
 import os
 import signal
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 STATE_COLOURS = {"finished": 32, "running": 36, "interrupted": 33, "failed": 31, "diverged": 35}
 """ANSI codes of the states of runs."""
@@ -31,8 +40,90 @@ def readable_seconds(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
-def exit_on_closed_pipe() -> NoReturn:
-    """End silently with the status of SIGPIPE, as a program before `| head` is expected to."""
-    # What is still buffered goes nowhere, without another error.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    raise SystemExit(128 + signal.SIGPIPE)
+class GuardedStream:
+    """A text stream that goes on without output when it can no longer be written to."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+        """Why text was lost."""
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except OSError as error:
+            self._discard(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._discard(error)
+
+    def _discard(self, error: OSError) -> None:
+        """Send what is still buffered, and all that follows, nowhere."""
+        self.error = self.error or error
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        # Libraries that write to the file descriptor itself are covered too.
+        os.dup2(devnull, self._stream.fileno())
+        os.close(devnull)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the stream itself, such as `isatty` or `encoding`."""
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def guarded_streams() -> Iterator[None]:
+    """Guard stdout and stderr of a command, and show what the library logs."""
+    show_messages()
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            # A letter that the locale lacks is written as \u2013.
+            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = map(GuardedStream, streams)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = streams
+
+
+def exit_if_output_was_lost() -> None:
+    """End a command whose whole purpose was its output, if not all of it was written.
+
+    Raises:
+        SystemExit: with the status of SIGPIPE, silently, where the reader closed the pipe, as
+            before `| head`; else with a message.
+    """
+    sys.stdout.flush()
+    error = getattr(sys.stdout, "error", None)
+    if error is None:
+        return
+    if error.errno == errno.EPIPE:
+        raise SystemExit(128 + signal.SIGPIPE)
+    raise SystemExit(f"stdout: {error.strerror}; what was printed is not complete")
+
+
+class MessageHandler(logging.Handler):
+    """Writes information to stdout and warnings to stderr, as plain text."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Looked up for each message: notebooks and tests exchange the streams.
+        stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
+        try:
+            print(self.format(record), file=stream, flush=True)
+        except (OSError, ValueError):  # a full disk; a closed stream, a letter it cannot encode
+            return
+
+
+def show_messages() -> None:
+    """Show what the library logs, unless a program has set up handlers for it."""
+    logger = logging.getLogger("augean")
+    if not logger.handlers:
+        logger.addHandler(MessageHandler())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

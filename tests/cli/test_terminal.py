@@ -5,6 +5,7 @@ still takes.
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 import termios
@@ -89,3 +90,51 @@ def test_colours_are_for_terminals_whose_user_did_not_refuse_them(tmp_path: Path
     assert "table (Table): 1 interrupted\r\n" in on_terminal(*ask, NO_COLOR="1")
     piped = subprocess.run([sys.executable, "-m", "augean", *ask], capture_output=True, text=True)
     assert "table (Table): 1 interrupted\n" in piped.stdout
+
+
+# Writing never decides the fate of a run
+
+
+def run_in_shell(
+    command: str, tmp_path: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a shell line in which $AUGEAN is the program."""
+    return subprocess.run(
+        ["bash", "-c", command],
+        env={**os.environ, "AUGEAN": f"{sys.executable} -m augean", **environment},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+@pytest.mark.parametrize("sink", ["> /dev/full", "2> /dev/full", "&> /dev/full", "| true"])
+def test_a_training_whose_output_is_lost_still_finishes(sink: str, tmp_path: Path) -> None:
+    words = shlex.join(["train", *TINY, "runtime.progress=plain", "runtime.outputs=out"])
+    done = run_in_shell(f"$AUGEAN {words} {sink}; echo status ${{PIPESTATUS[0]}}", tmp_path)
+    assert done.stdout.splitlines()[-1] == "status 0"
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(list((tmp_path / "out/runs").glob("*/summary.json"))) == 1
+
+
+def test_a_list_whose_output_is_lost_fails_with_the_reason(tmp_path: Path) -> None:
+    write_record_of_one_job(tmp_path, title="a")
+    done = run_in_shell(f"$AUGEAN status --outputs {tmp_path} > /dev/full", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "stdout: No space left on device; what was printed is not complete\n"
+
+
+def test_a_letter_that_the_locale_lacks_is_spelled_out(tmp_path: Path) -> None:
+    write_record_of_one_job(tmp_path, title="a – b")
+    listing = f"$AUGEAN status one --outputs {tmp_path}"
+    done = run_in_shell(listing, tmp_path, PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert r"a \u2013 b" in done.stdout
+
+
+def write_record_of_one_job(outputs: Path, title: str) -> None:
+    job = SweepJob(id="0123456789", run="digits-0123456789", row="0", seed=0)
+    SweepRecord(
+        name="one", title=title, command="augean train -cn one", created="2026-01-01", jobs=[job]
+    ).write(outputs)

@@ -12,6 +12,7 @@ from pathlib import Path
 from augean.cli import archive, bench, inference, report, sweeps, train
 from augean.cli.parser import Parser
 from augean.errors import AugeanError
+from augean.terminal import exit_if_output_was_lost, guarded_streams
 from augean.version import version
 
 EXAMPLES = """
@@ -31,19 +32,22 @@ def main() -> None:
     """
     # A user's own code lies where he works. At the end, so that it hides nothing installed.
     sys.path.append(str(Path.cwd()))
+    with guarded_streams():
+        _main()
+
+
+def _main() -> None:
     try:
         words_for_hydra = train.hydra_words(sys.argv[1:])
         if words_for_hydra is not None:
             train.run_hydra(words_for_hydra)
             return
         arguments = parse(build_parser())
-        sys.exit(arguments.function(arguments))
+        status = arguments.function(arguments)
+        exit_if_output_was_lost()
+        sys.exit(status)
     except ModuleNotFoundError as error:
         sys.exit(f"{error} in {sys.executable}: run `make setup`, then `source .venv/bin/activate`")
-    except BrokenPipeError:
-        from augean.terminal import exit_on_closed_pipe
-
-        exit_on_closed_pipe()
     except (AugeanError, OSError) as error:
         from augean.config.override_errors import explain_error
 

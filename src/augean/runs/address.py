@@ -1,6 +1,6 @@
 """The address of a run, and its outcome if it is finished already."""
 
-import sys
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,6 @@ def find_outcome(address: RunAddress, *, say: bool = False) -> RunOutcome | None
         summary = read_summary(address.path, address.id)
     except AugeanError as error:
         if say:
-            print(f"{error}; the run is made again", file=sys.stderr)
+            logger.warning(f"{error}; the run is made again")
         return None
     return RunOutcome(address, summary, skipped=True) if summary is not None else None

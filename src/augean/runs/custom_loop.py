@@ -11,6 +11,7 @@ beside it: results of another loop, or of the same loop before an edit, are neve
 one's.
 """  # noqa: E501
 
+import logging
 import re
 import shlex
 import sys
@@ -31,7 +32,10 @@ from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
 from augean.runs.session import claim_run, noting_failure, open_session
 from augean.store.run_directory import runs_dir
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
+from augean.terminal import show_messages
 from augean.training.provenance import timestamp
+
+logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 64
 """Characters of the first part of a directory's name."""
@@ -85,6 +89,7 @@ def run(
         AugeanError: on leaving the block without `finish`.
         SystemExit: 128 + signal number, on leaving the block after a stop signal.
     """
+    show_messages()
     caller = sys._getframe(1)
     loop = Path(caller.f_code.co_filename)
     if not loop.is_file():
@@ -173,7 +178,7 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
     address = run.address
     with claim_run(address, wait=wait) as outcome:
         if outcome is not None:
-            print(f"Run {address.id} is over, not trained again: {address.path}")
+            logger.info(f"Run {address.id} is over, not trained again: {address.path}")
             run.summary = outcome.summary
             yield run
             return
@@ -184,13 +189,15 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
             try:
                 yield run
             except Diverged:
-                print(f"Run {address.id} diverged in epoch {len(run.rows) + 1}: {address.path}")
+                logger.info(
+                    f"Run {address.id} diverged in epoch {len(run.rows) + 1}: {address.path}"
+                )
             else:
                 if not run.finished:
                     raise AugeanError(
                         f"run {address.id} ended without run.finish(test_accuracy=...)"
                     )
-                print(f"Run {address.id} finished: {address.path}")
+                logger.info(f"Run {address.id} finished: {address.path}")
 
 
 def _note_in_record(

@@ -1,5 +1,6 @@
 """A run whose loop is the user's own: what `augean.run` hands to the body of a `with` statement."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from augean.training.provenance import History, library_versions
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 SELECTED_SCORES = ("train_accuracy", "val_loss", "val_accuracy")
 """Columns of metrics.csv that the summary repeats for the selected epoch."""
@@ -320,7 +323,7 @@ class CustomRun:
             progress = f"goes on after epoch {len(self.rows)}"
             remark = f"{remark}; {progress}" if remark else progress
         if remark:
-            print(f"Run {self.address.id}: {remark}", flush=True)
+            logger.info(f"Run {self.address.id}: {remark}")
 
     def _restore(self, content: bytes) -> None:
         from augean.training.checkpoint import decode_checkpoint

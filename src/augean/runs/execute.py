@@ -4,6 +4,7 @@ Imports no torch until a run is known to be needed.
 """
 
 import gc
+import logging
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from augean.system_errors import explaining_system_errors
 
 if TYPE_CHECKING:
     from augean.training.trainer import ShouldStop
+
+logger = logging.getLogger(__name__)
 
 
 def execute(
@@ -76,10 +79,10 @@ def _release_frames(error: BaseException | None) -> None:
     gc.collect()
 
 
-def print_outcome(outcome: RunOutcome) -> None:
+def log_outcome(outcome: RunOutcome) -> None:
     """Say where the run is and how it scored."""
     summary = outcome.summary
-    print(f"Run {outcome.address.id} {_describe_end(outcome)}: {outcome.address.path}")
+    logger.info(f"Run {outcome.address.id} {_describe_end(outcome)}: {outcome.address.path}")
     if summary.diverged is not None:
         return
     scores = []
@@ -87,7 +90,7 @@ def print_outcome(outcome: RunOutcome) -> None:
         scores.append(f"validation {summary.val_accuracy:.2%}")
     if summary.test_accuracy is not None:
         scores.append(f"test {summary.test_accuracy:.2%}")
-    print(
+    logger.info(
         f"  {', '.join(scores)} with the weights of epoch {summary.selected_epoch};"
         f" {summary.seconds or 0:.1f} s, {summary.images_per_second or 0:,.0f} images/s"
     )

@@ -4,6 +4,7 @@ One process claims the run, unless it is over; opens its directory; and either c
 summary, or leaves a checkpoint or failure.txt behind.
 """
 
+import logging
 import signal
 import socket
 import traceback
@@ -28,6 +29,8 @@ from augean.training.provenance import timestamp
 
 if TYPE_CHECKING:
     from augean.training.loggers import Loggers
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -74,7 +77,7 @@ def claim_run(address: RunAddress, *, wait: bool) -> Iterator[RunOutcome | None]
         yield outcome
         return
     if wait and is_locked(address.outputs, address.id):
-        print(f"Run {address.id} is being trained by another process; waiting for it.", flush=True)
+        logger.info(f"Run {address.id} is being trained by another process; waiting for it.")
     with hold_lock(address.outputs, address.id, wait=wait):
         # Whoever held the lock before may have finished it.
         yield find_outcome(address, say=True)

@@ -1,7 +1,7 @@
 """Run a grid: skip what is finished, share the rest among workers, account for every job."""
 
+import logging
 import os
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +20,8 @@ from augean.sweeps.plan import PlannedJob, SweepPlan
 from augean.sweeps.slurm import submit, train_run
 from augean.sweeps.workers import WORKER, orphaned, supervise
 from augean.terminal import readable_seconds
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 """Wait before asking again for runs that other workers are training."""
@@ -47,7 +49,7 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
         check_networks(missing.values(), check_names)
     with hold_record(plan.outputs, record.name):
         record.write(plan.outputs)
-    print(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.", flush=True)
+    logger.info(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.")
     if missing:
         share_work(
             record.name,
@@ -178,7 +180,7 @@ class _PendingJobs:
         if num_ended:
             seconds_per_job = (time.monotonic() - self.start) / num_ended
             left += f", about {readable_seconds(seconds_per_job * num_left)}"
-        print(f"[{left}] {job.row}, seed {job.config.seed}", flush=True)
+        logger.info(f"[{left}] {job.row}, seed {job.config.seed}")
 
     def note_end(self, job: PlannedJob, error: Exception | None) -> None:
         """Note how a job ended; one that another worker has begun meanwhile stays pending."""
@@ -225,15 +227,15 @@ def account(name: str, jobs: Sequence[PlannedJob], *, num_before: int) -> list[f
     for state in (RunState.RUNNING, RunState.INTERRUPTED, RunState.MISSING):
         if states[state]:
             counts.append(f"{states[state]} {state}")
-    print(f"Sweep {name}: {', '.join(counts)} ({num_before} were there before).")
+    logger.info(f"Sweep {name}: {', '.join(counts)} ({num_before} were there before).")
     for outcome in diverged:
-        print(f"  diverged: {outcome.address.path}")
+        logger.info(f"  diverged: {outcome.address.path}")
     for job in unfinished.values():
         reason = read_failure(job.address, since=0)
         if reason:
             overrides = " ".join(job.overrides)
-            print(f"  failed: {overrides}: {reason.splitlines()[-1]}", file=sys.stderr)
-            print(f"    see {job.address.path}", file=sys.stderr)
+            logger.warning(f"  failed: {overrides}: {reason.splitlines()[-1]}")
+            logger.warning(f"    see {job.address.path}")
     if unfinished:
         raise SystemExit(1)
     return [outcomes[job.address.id].objective for job in jobs]

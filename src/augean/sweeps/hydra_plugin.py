@@ -2,6 +2,7 @@
 it run.
 """
 
+import logging
 import os
 from typing import Any
 
@@ -16,6 +17,8 @@ from augean.sweeps.grid import run_grid
 from augean.sweeps.job import JobRunner
 from augean.sweeps.plan import plan_sweep
 from augean.sweeps.workers import WORKER
+
+logger = logging.getLogger(__name__)
 
 
 def register_sweeper() -> None:
@@ -53,7 +56,7 @@ class AugeanSweeper(Sweeper):
         options = read_options(self.composition.master)
         is_worker = WORKER in os.environ
         if options.notice and not is_worker:
-            print(options.notice)
+            logger.info(options.notice)
         plan = plan_sweep(self.composition, options, arguments, with_samples=not is_worker)
         if plan.record.kind == "grid":
             return run_grid(plan, self.runner)

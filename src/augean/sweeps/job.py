@@ -1,5 +1,6 @@
 """Run jobs of a sweep; one that is a trial reports its validation accuracy to the study."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,11 +12,13 @@ from omegaconf import DictConfig
 
 from augean.config.schema import Config
 from augean.errors import Pruned, SetupError
-from augean.runs.execute import execute, print_outcome
+from augean.runs.execute import execute, log_outcome
 from augean.sweeps.composition import job_error, runs_jobs_here
 
 if TYPE_CHECKING:
     from augean.sweeps.plan import PlannedJob
+
+logger = logging.getLogger(__name__)
 
 TRIAL = "AUGEAN_TRIAL"
 """Environment variable that tells a job which trial of which study it is."""
@@ -33,7 +36,7 @@ def run_job(config: Config, on_start: Callable[[], None] | None = None) -> float
     if TRIAL not in os.environ:
         # In a grid a run that another worker trains is left to it for now: there is other work.
         outcome = execute(config, wait=False, begin=on_start)
-        print_outcome(outcome)
+        log_outcome(outcome)
         return outcome.objective
     return _run_trial(config, on_start)
 
@@ -46,7 +49,7 @@ def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
         outcome = execute(config, should_stop=reporter.should_stop, begin=on_start)
     except Pruned as pruned:
         reporter.tell_pruned()
-        print(pruned)
+        logger.info(pruned)
         return 0.0
     except SetupError:  # says nothing of the trial
         raise
@@ -54,7 +57,7 @@ def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
         reporter.tell_failed(error)
         raise
     reporter.tell(outcome.objective)
-    print_outcome(outcome)
+    log_outcome(outcome)
     return outcome.objective
 
 

@@ -5,8 +5,8 @@ opens the file too.
 """
 
 import json
+import logging
 import os
-import sys
 import zlib
 from collections.abc import Generator
 from pathlib import Path
@@ -16,6 +16,8 @@ from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend
 
 from augean.errors import StorageError
+
+logger = logging.getLogger(__name__)
 
 CHECKSUM = "augean:crc32"
 """Key of a line's checksum."""
@@ -102,10 +104,7 @@ class Journal(JournalFileBackend):
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - 1))
             if file.read() not in (b"", b"\n"):
-                print(
-                    f"{self.path}: removed its last line, torn by a write that failed",
-                    file=sys.stderr,
-                )
+                logger.warning(f"{self.path}: removed its last line, torn by a write that failed")
                 file.truncate(self.path.read_bytes().rfind(b"\n") + 1)
 
 

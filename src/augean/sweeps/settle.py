@@ -6,6 +6,7 @@ sweep's own command, which trains them as ordinary runs. What decides is
 `augean.analysis.sequential`; docs/settle.md says how.
 """
 
+import logging
 import math
 import re
 import statistics
@@ -31,6 +32,8 @@ from augean.store.sweep_record import (
 )
 from augean.sweeps.plan import plan_file
 from augean.sweeps.workers import program
+
+logger = logging.getLogger(__name__)
 
 Unit = Literal["runs", "s", "gpuh"]
 """What a budget counts: runs, seconds by the clock, or seconds of device time."""
@@ -167,7 +170,7 @@ class Settling:
             plan = plan_file(self.sweep, [*self.overrides, place], self.folder)
             _with_design(plan.record, self.design)
             if dry:
-                print(
+                logger.info(
                     f"{self.sweep} was not launched yet: settling begins with the runs that it"
                     " names itself."
                 )
@@ -200,7 +203,7 @@ class Settling:
             record = replace(record, design={**record.design, "seeds": seeds})
         undecided = [course.row for course in look.courses if course.open]
         if undecided:
-            print(
+            logger.info(
                 f"The budget of {self.budget_text} reaches no further. Undecided:"
                 f" {', '.join(undecided)}; the same command goes on."
             )
@@ -281,14 +284,14 @@ def show(record: SweepRecord, look: Look) -> None:
     """
     design = design_of(record)
     courses = look.courses
-    print(
+    logger.info(
         f"{record.title}: difference to {record.baseline} in points, {design.least} to"
         f" {design.most} seeds; {design.margin:g} is a ':'"
     )
     width = max(len(course.row) for course in courses)
     for course in courses:
         picture = draw_interval(course, design.margin)
-        print(f"  {course.row:{width}}  {picture}  {_numbers(course)}  {course.text}")
+        logger.info(f"  {course.row:{width}}  {picture}  {_numbers(course)}  {course.text}")
     undecided = [course for course in courses if course.open]
     if not undecided:
         return
@@ -298,10 +301,9 @@ def show(record: SweepRecord, look: Look) -> None:
     for row, target in targets.items():
         num_runs += max(0, target - len(_seeds(record, row)))
     hours = num_runs * look.seconds / 3600
-    print(
+    logger.info(
         f"  undecided: {len(undecided)} of {len(courses)} rows; if means and deviations stay as"
-        f" they are, about {num_runs} more runs, {hours:.2g} h of device time",
-        flush=True,
+        f" they are, about {num_runs} more runs, {hours:.2g} h of device time"
     )
 
 

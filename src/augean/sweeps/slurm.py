@@ -8,6 +8,7 @@ Should that be lost, the runs' locks still keep work from being done twice.
 
 import importlib.util
 import json
+import logging
 import math
 import os
 import shutil
@@ -28,6 +29,9 @@ from augean.signals import CANCEL, TIME_LIMIT_NEAR, handle_signals, ignore_signa
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
 from augean.store.sweep_record import SweepRecord
+from augean.terminal import show_messages
+
+logger = logging.getLogger(__name__)
 
 MAX_ARRAY = 1000
 """Elements of one array; SLURM's own default limit (MaxArraySize) is 1001."""
@@ -87,6 +91,7 @@ def train_run(config: Config, identity: str) -> None:
     Raises:
         ConfigError: when its code or data have changed since, for then it is another run.
     """
+    show_messages()
     current = find_address(config).id
     if current != identity:
         raise ConfigError(
@@ -176,8 +181,8 @@ def submit(
     else:
         submitted = "nothing to submit"
     num_others = len(work) - len(missing)
-    print(f"Sweep {name}: {submitted}, {num_others} queued or running already.")
-    print(
+    logger.info(f"Sweep {name}: {submitted}, {num_others} queued or running already.")
+    logger.info(
         f"  how it stands: augean status; logs: {outputs / 'slurm'}; what is cancelled or fails:"
         " submit again"
     )

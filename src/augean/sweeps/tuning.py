@@ -1,5 +1,6 @@
 """Run a study to its number of trials, then its winner on the final seeds."""
 
+import logging
 import os
 import re
 import sys
@@ -26,6 +27,8 @@ from augean.sweeps.sampler import assignments, make_sampler
 from augean.sweeps.study import Study, StudySetup
 from augean.sweeps.workers import WORKER, orphaned, run_worker
 
+logger = logging.getLogger(__name__)
+
 
 def run_study(
     plan: SweepPlan, composition: Composition, options: SweepOptions, runner: JobRunner
@@ -50,9 +53,8 @@ def run_study(
     if WORKER in os.environ:
         tuning.work(float(os.environ[WORKER]))
         raise SystemExit(0)
-    print(
-        f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them over already.",
-        flush=True,
+    logger.info(
+        f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them over already."
     )
     tuning.write_record()
     if not tuning.is_complete():
@@ -70,9 +72,9 @@ def run_study(
     final_jobs = tuning.write_winner()
     best = study.best()
     score = best.score or 0.0
-    print(f"Study {setup.name}: {study.count()}; best {score:.2%} in trial {best.trial}:")
+    logger.info(f"Study {setup.name}: {study.count()}; best {score:.2%} in trial {best.trial}:")
     for assignment in assignments(best.values):
-        print(f"  {assignment}")
+        logger.info(f"  {assignment}")
     if not final_jobs:
         return [score]
     return account(plan.record.name, final_jobs, num_before=0)
@@ -148,7 +150,7 @@ class Tuning:
                 job = self._plan_one(point, f"trial {trial.number}")
                 self.study.note_run(trial, job.as_sweep_job())
                 self.write_record()
-                print(f"[trial {trial.number}] {' '.join(point)}", flush=True)
+                logger.info(f"[trial {trial.number}] {' '.join(point)}")
                 environment = self.study.environment(trial)
                 error = self.runner.run([job], trial=environment)[0]
             except SetupError:
@@ -156,7 +158,7 @@ class Tuning:
             except (AugeanError, HydraException) as refused:
                 error = refused
             if error is not None:
-                print(f"[trial {trial.number}] failed: {error}", file=sys.stderr)
+                logger.warning(f"[trial {trial.number}] failed: {error}")
                 self.study.give_up(trial, error)
             self.write_record()
 

@@ -1,5 +1,6 @@
 """Run several processes of one sweep's command on this machine."""
 
+import logging
 import os
 import re
 import shlex
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from augean.config.schema import RuntimeConfig
 from augean.signals import ChildProcesses
+
+logger = logging.getLogger(__name__)
 
 MAX_RESTARTS = 100
 """Killed workers that one sweep replaces before it gives up."""
@@ -61,10 +64,7 @@ def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None
                 may_restart = children.signal is None and num_restarts < MAX_RESTARTS
                 if code is not None and was_killed and may_restart:
                     num_restarts += 1
-                    print(
-                        f"worker {index} was killed by signal {-code}; starting another",
-                        file=sys.stderr,
-                    )
+                    logger.warning(f"worker {index} was killed by signal {-code}; starting another")
                     workers[index] = children.start(command, env=environments[index])
     if children.signal is not None:
         raise SystemExit(128 + children.signal)

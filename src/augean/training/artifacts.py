@@ -15,24 +15,24 @@ from torch import Tensor
 from augean.store.files import write_atomic, write_csv
 from augean.training.loss_landscape import ProbeRow
 
-log = logging.getLogger("augean.run")
+train_log = logging.getLogger("augean.run")
 """What a run notes in its train.log."""
 
 
 @contextmanager
 def logging_to(file: Path) -> Iterator[None]:
-    """Append what is said to `log` to a file, with the time of each line."""
+    """Append what is said to `train_log` to a file, with the time of each line."""
     handler = logging.FileHandler(file)
     # A full disk shows in the files that matter.
     handler.handleError = lambda _record: None  # type: ignore[assignment, method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
+    train_log.addHandler(handler)
+    train_log.setLevel(logging.INFO)
+    train_log.propagate = False
     try:
         yield
     finally:
-        log.removeHandler(handler)
+        train_log.removeHandler(handler)
         handler.close()
 
 

@@ -4,7 +4,7 @@ The files that hold it, and the digests that prove them, are `augean.store.check
 """
 
 import io
-import sys
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +21,14 @@ from augean.store.checkpoints import (
     save_checkpoint,
 )
 from augean.store.run_directory import METRICS
-from augean.training.artifacts import log, serialize
+from augean.training.artifacts import serialize, train_log
 from augean.training.build import TrainingContext
 from augean.training.device import device_title, instruction_set
 from augean.training.loss_landscape import ProbeRow
 from augean.training.provenance import History
 from augean.training.results import EpochResult
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -202,7 +204,7 @@ class ResumableRun:
         if changes:
             what = " and ".join(changes)
             self._note(f"resumed after epoch {self.last_epoch} with another {what}: not exact")
-        log.info("resumed after epoch %d", self.last_epoch)
+        train_log.info("resumed after epoch %d", self.last_epoch)
 
     def _environment(self) -> Environment:
         return Environment(
@@ -214,7 +216,7 @@ class ResumableRun:
 
     def _note(self, text: str) -> None:
         """Say a remark that belongs into the summary."""
-        log.info(text)
-        print(f"Run {self.identity}: {text}", file=sys.stderr)
+        train_log.info(text)
+        logger.warning(f"Run {self.identity}: {text}")
         note = self.progress.note
         self.progress.note = f"{note}; {text}" if note else text

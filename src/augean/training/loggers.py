@@ -6,8 +6,8 @@ one that hangs is left alone. Their files lie beside the runs, in `<outputs>/ten
 """
 
 import importlib
+import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,6 +16,8 @@ from typing import Any
 
 from augean.config.schema import RuntimeConfig
 from augean.system_errors import require_packages
+
+logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 15.0
 """What a run waits at its end for a logger to write what it was given."""
@@ -117,10 +119,7 @@ class Loggers:
             if thread.ident is not None:
                 thread.join(CLOSE_SECONDS)
             if thread.is_alive():
-                print(
-                    f"{thread.name}: not done after {CLOSE_SECONDS:g} s; left alone",
-                    file=sys.stderr,
-                )
+                logger.warning(f"{thread.name}: not done after {CLOSE_SECONDS:g} s; left alone")
 
 
 def _serve(
@@ -128,16 +127,15 @@ def _serve(
 ) -> None:
     """Be the thread of one logger: make it at the first row, and end with None."""
     try:
-        logger = None
+        writer = None
         while (row := queue.get()) is not None:
             values = {key: value for key, value in row.items() if value is not None}
             epoch = int(values.pop("epoch"))
-            logger = logger or LOGGERS[name](path, config, epoch)
-            logger.log(epoch, values)
-        if logger is not None:
-            logger.close()
+            writer = writer or LOGGERS[name](path, config, epoch)
+            writer.log(epoch, values)
+        if writer is not None:
+            writer.close()
     except Exception as error:  # whatever a logger does, the run goes on
-        print(
-            f"{name}: failed ({type(error).__name__}: {error}); the run goes on without it",
-            file=sys.stderr,
+        logger.warning(
+            f"{name}: failed ({type(error).__name__}: {error}); the run goes on without it"
         )

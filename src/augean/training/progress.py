@@ -1,5 +1,6 @@
 """What a run shows while it trains: a bar on a terminal or a plain line per epoch, and a file."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,8 @@ from augean.config.schema import Config
 from augean.store.run_progress import WRITE_SECONDS, RunProgress
 from augean.terminal import readable_seconds
 from augean.training.results import EpochResult
+
+logger = logging.getLogger(__name__)
 
 BAR = "{desc} {percentage:3.0f}% |{bar:16}| {remaining} left{postfix}"
 """Fits into 80 columns; what is left is that of the whole run."""
@@ -94,7 +97,7 @@ class ProgressDisplay:
         if self.bar is not None:
             self.bar.write(text, file=sys.stderr)
         else:
-            print(text, flush=True)
+            logger.info(text)
 
     def close(self) -> None:
         """End the bar."""

@@ -1,9 +1,9 @@
 """Train one run into its directory: load, build, resume, fit, select, test, write."""
 
 import importlib.metadata
+import logging
 import math
 import statistics
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from augean.signals import Interrupted, StopSignals
 from augean.store.run_directory import write_metrics
 from augean.store.summary import Divergence, RunState, RunSummary
 from augean.training.artifacts import (
-    log,
     logging_to,
+    train_log,
     write_confusion,
     write_correct,
     write_model,
@@ -46,6 +46,8 @@ from augean.training.model_summary import describe_model
 from augean.training.progress import ProgressDisplay, ProgressFile
 from augean.training.provenance import git_commit, library_versions
 from augean.training.results import DivergedError, EpochResult, Score
+
+logger = logging.getLogger(__name__)
 
 ShouldStop = Callable[[int, float | None], bool]
 """Asked after each epoch, with its number and validation accuracy, whether to prune the run."""
@@ -104,7 +106,9 @@ class Trainer:
                 stop.disarm()
                 return self.finish(loggers)
             except Interrupted:
-                log.info("stopped by signal %s after epoch %d", stop.signal, self.run.last_epoch)
+                train_log.info(
+                    "stopped by signal %s after epoch %d", stop.signal, self.run.last_epoch
+                )
                 raise
             finally:
                 # The next run of this process is not bound by the threads of this one's checkpoint.
@@ -153,7 +157,7 @@ class Trainer:
                 epoch=error.epoch, step=error.step, last_loss=error.last_loss
             )
             self._record(error.step_losses, error.probes)
-            log.info(str(error))
+            train_log.info(str(error))
         finally:
             display.close()
 
@@ -161,12 +165,12 @@ class Trainer:
         """Log where the run trains, and say where another precision would be faster."""
         precision = self.config.trainer.precision
         title = device_title(self.device)
-        log.info("started on %s, %s, %d threads", title, precision, self.run.threads)
+        train_log.info("started on %s, %s, %d threads", title, precision, self.run.threads)
         hint = precision_hint(precision, self.device)
         if hint is not None:
-            log.info(hint)
+            train_log.info(hint)
             if self.config.runtime.progress != "none":
-                print(hint, file=sys.stderr)
+                logger.warning(hint)
 
     def _end_epoch(self, result: EpochResult, loggers: Loggers) -> None:
         self.run.progress.add_epoch(result, self.context.network)
@@ -174,7 +178,7 @@ class Trainer:
         write_metrics(self.path, self.run.progress.rows)
         row = self.run.progress.rows[-1]
         loggers.log(row)
-        log.info(" ".join(f"{name}={value}" for name, value in row.items()))
+        train_log.info(" ".join(f"{name}={value}" for name, value in row.items()))
 
     def _record(self, step_losses: list[float], probes: list[ProbeRow]) -> None:
         if self.config.record.step_loss:
