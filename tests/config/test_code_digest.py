@@ -12,9 +12,10 @@ import numpy
 import pytest
 from PIL import Image
 
-from augean.config.code_digest import module_code
+from augean.config.code_digest import file_code, module_code
 from augean.config.compose import compose
 from augean.datasets import image_folder
+from augean.errors import ConfigError
 from augean.runs.address import find_address
 from augean.runs.execute import execute
 from conftest import ROOT, TINY
@@ -179,7 +180,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def address(tmp_path: Path, *overrides: str) -> str:
     module_code.cache_clear()
-    image_folder.process_digests.clear()
+    image_folder.process_contents.clear()
     return find_address(compose([*OWN, f"runtime.outputs={tmp_path}/outputs", *overrides])).id
 
 
@@ -231,7 +232,7 @@ def test_a_data_file_with_other_pixels_or_in_another_class_is_another_run(
     ]
 
     def ask() -> str:
-        image_folder.process_digests.clear()
+        image_folder.process_contents.clear()
         return find_address(compose([*setting, *photos])).id
 
     before = ask()
@@ -285,3 +286,46 @@ def test_results_of_the_old_code_are_not_taken_for_those_of_the_new(
     edit(package, "net.py", "gain = 1.6", "gain = 1.5")
     module_code.cache_clear()
     assert execute(config).skipped
+
+
+# Packages on the way to a class, and files that code reads
+
+
+def test_code_of_a_package_on_the_way_to_a_class_is_part_of_its_run(
+    package: Path, tmp_path: Path
+) -> None:
+    before = address(tmp_path)
+    init = package / "__init__.py"
+    init.write_text('"""A package, without code."""\n')
+    assert address(tmp_path) == before
+    init.write_text("WIDTH = 8\n")
+    eight = address(tmp_path)
+    init.write_text("WIDTH = 16  # wider\n")
+    assert len({before, eight, address(tmp_path)}) == 3
+
+
+def test_code_of_a_package_on_the_way_to_an_imported_module_is_part_of_the_run(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "nets/parts").mkdir(parents=True)
+    (tmp_path / "nets/net.py").write_text("from nets.parts.block import Block\n")
+    (tmp_path / "nets/parts/block.py").write_text("class Block: pass\n")
+    before = file_code(tmp_path / "nets/net.py", tmp_path)
+    (tmp_path / "nets/parts/__init__.py").write_text("SLOPE = 0.1\n")
+    after = file_code(tmp_path / "nets/net.py", tmp_path)
+    assert after.digest != before.digest
+    assert set(after.files) - set(before.files) == {"nets/parts/__init__.py"}
+
+
+def test_a_listed_file_is_part_of_the_run(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = address(tmp_path)
+    with pytest.raises(ConfigError, match=r"code_files: cannot read settings.json \(No such file"):
+        address(tmp_path, "code_files=[settings.json]")
+    addresses = {before}
+    for text in ("1", "2"):
+        Path("settings.json").write_text(text)
+        addresses.add(address(tmp_path, "code_files=[settings.json]"))
+    assert len(addresses) == 3

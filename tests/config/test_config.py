@@ -20,15 +20,14 @@ from augean.config.run_id import canonical, directory_name, run_id
 from augean.config.schema import Config, TrainerConfig
 from augean.config.validation import flatten_config, parse_config
 from augean.errors import ConfigError
-from augean.runs.address import build_source
+from augean.runs.address import find_address
 from conftest import ROOT
 
 GOLDEN = json.loads((ROOT / "tests" / "golden_ids.json").read_text())
 
 
 def identity(*overrides: str) -> str:
-    config = compose(overrides)
-    return run_id(config, build_source(config).digest())
+    return find_address(compose(overrides)).id
 
 
 @pytest.mark.parametrize("line", GOLDEN, ids=str)
@@ -79,6 +78,7 @@ def test_every_key_outside_runtime_changes_the_id() -> None:
         "trainer.precision": "fp32",
         "trainer.reset_optimizer": "epoch",
         "dataset.num_train": 500,
+        "code_files": [__file__],
     }
     for key, value in flatten_config(base).items():
         name = key.partition(".")[2]
@@ -304,3 +304,22 @@ def test_every_field_of_the_schema_is_documented() -> None:
                 continue
             is_node = ast.unparse(item.annotation).endswith("Config")
             assert is_node or isinstance(following, ast.Expr), f"{node.name}: {ast.unparse(item)}"
+
+
+def argument_id(arguments: dict[str, Any]) -> str:
+    raw = dataclasses.asdict(compose(["dataset=digits"]))
+    raw["model"]["arguments"] = arguments
+    return run_id(parse_config(raw), "d")
+
+
+def test_order_counts_inside_the_value_of_an_argument_and_not_among_arguments() -> None:
+    first = {"a": 32, "b": 16}
+    second = {"b": 16, "a": 32}
+    assert argument_id({"layers": first}) != argument_id({"layers": second})
+    assert argument_id({"x": [first]}) != argument_id({"x": [second]})
+    assert argument_id(first) == argument_id(second)
+
+
+def test_keys_of_another_type_are_other_keys_and_equal_numbers_are_one_value() -> None:
+    assert argument_id({"x": {1: "a"}}) != argument_id({"x": {"1": "a"}})
+    assert argument_id({"x": {"a": 1}}) == argument_id({"x": {"a": 1.0}})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import pickle
 import shutil
@@ -42,7 +43,7 @@ Labels = NDArray[np.int64]
 @pytest.fixture(autouse=True)
 def _new_process() -> None:
     """Every test starts without what the process remembers of image folders."""
-    image_folder.process_digests.clear()
+    image_folder.process_contents.clear()
 
 
 def source(
@@ -53,7 +54,7 @@ def source(
 
 def later(cls: type[Source], folder: Path, **arguments: Any) -> Any:
     """A source as a later process would construct it."""
-    image_folder.process_digests.clear()
+    image_folder.process_contents.clear()
     return source(cls, folder, **arguments)
 
 
@@ -547,7 +548,7 @@ def test_a_missing_folder_is_answered_with_the_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("test", r"cannot read .*/pets/test \(No such file"),
+        ("train", r"cannot read .*/pets/train \(No such file"),
         ("test/dog", "train and test do not both have the classes dog"),
         ("train/cat/*", r"no image in .*/pets/train/cat"),
         ("*/*", r"no class folder in .*/pets/train"),
@@ -574,6 +575,93 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             match=rf"runtime.cache={tmp_path}/cache: cannot write .*; set runtime.cache=<",
         ):
             getattr(source(ImageFolder, tmp_path), ask)()
+
+
+# --- Image folders without test, or with folders below those of the classes
+
+
+def write_photos(folder: Path, *, num_images: int = 60) -> Path:
+    """Folder `pets/<class>` with random pixels in three classes."""
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog", "fox"):
+        (folder / "pets" / name).mkdir(parents=True)
+        for number in range(num_images):
+            pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "pets" / name / f"{number}.png")
+    return folder / "pets"
+
+
+def test_a_fifth_is_set_aside_for_the_test_where_there_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photos(tmp_path)
+    monkeypatch.setattr(logging.getLogger("augean"), "propagate", True)
+    caplog.set_level(logging.INFO, "augean")
+    photos = source(ImageFolder, tmp_path)
+    photos.digest()
+    images = photos.load()
+    num_train = len(images.train_labels)
+    assert len(images.test_labels) == 180 - num_train
+    assert 20 <= len(images.test_labels) <= 52  # 36 are expected; beyond has a chance below 1 %
+    assert photos.count_train_images() == num_train
+    assert f"{num_train} for training and validation, {180 - num_train} for the test" in caplog.text
+    # As if the same images lay in a folder train.
+    (tmp_path / "pets").rename(tmp_path / "classes")
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "classes").rename(tmp_path / "pets/train")
+    again = later(ImageFolder, tmp_path).load()
+    assert np.array_equal(images.test_images, again.test_images)
+    assert np.array_equal(images.train_labels, again.train_labels)
+
+
+def test_added_images_never_move_others_and_copies_never_lie_on_both_sides(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path)
+    before = source(ImageFolder, tmp_path).load()
+    generator = np.random.default_rng(1)
+    for number in range(30):
+        pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "cat" / f"a{number}.png")
+        shutil.copy(folder / "dog" / f"{number}.png", folder / "dog" / f"copy{number}.png")
+    after = later(ImageFolder, tmp_path).load()
+    train, test = (
+        {image.tobytes() for image in images} for images in (after.train_images, after.test_images)
+    )
+    assert not train & test
+    assert {image.tobytes() for image in before.train_images} <= train
+    assert {image.tobytes() for image in before.test_images} <= test
+
+
+def test_images_in_folders_below_a_class_are_read(tmp_path: Path) -> None:
+    folder = write_pets(tmp_path)
+    flat = source(ImageFolder, tmp_path).load()
+    (folder / "train/cat/indoors/2024").mkdir(parents=True)
+    shutil.move(folder / "train/cat/2.png", folder / "train/cat/indoors/2024/2.png")
+    deep = later(ImageFolder, tmp_path).load()
+    assert np.array_equal(deep.train_images, flat.train_images)
+    (folder / "train/cat/loop").symlink_to(folder / "train/cat")
+    with pytest.raises(DataError, match="a link to itself"):
+        later(ImageFolder, tmp_path).digest()
+
+
+def test_images_outside_of_the_classes_are_refused_with_their_number_and_place(
+    tmp_path: Path,
+) -> None:
+    folder = write_pets(tmp_path)
+    for number in (1, 2):
+        shutil.copy(folder / "train/cat/0.png", folder / f"train/{number}.png")
+    with pytest.raises(DataError, match=r"2 images lie in .*/pets/train .* such as 1.png"):
+        source(ImageFolder, tmp_path).digest()
+
+
+def test_all_images_that_cannot_be_read_are_named_at_once(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path)
+    deep = Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16))
+    for number in range(6):
+        deep.save(folder / "cat" / f"deep{number}.png")
+    with pytest.raises(DataError, match="6 files are no images") as error:
+        source(ImageFolder, tmp_path).load()
+    for number in range(6):
+        assert f"cat/deep{number}.png" in str(error.value)
 
 
 # --- CIFAR

@@ -348,7 +348,7 @@ def test_a_test_set_that_has_changed_is_not_taken_for_the_runs(
     (tmp_path / "data" / "photos" / "test" / "a" / "0.png").unlink()
     from augean.datasets import image_folder
 
-    image_folder.process_digests.clear()
+    image_folder.process_contents.clear()
     with pytest.raises(AugeanError, match="has changed since run"):
         read_test_set(load(path, tmp_path / "data"))
 

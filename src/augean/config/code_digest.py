@@ -52,7 +52,8 @@ def module_code(module: str) -> OwnCode:
 def file_code(path: Path, root: Path) -> OwnCode:
     """Find the code of a file and of all that it imports from `root`: digests of syntax trees.
 
-    Imports of imports count too; comments, docstrings and formatting do not. Below an
+    Imports of imports count too, and so does the code of the packages on the way to each file;
+    comments, docstrings and formatting do not. Below an
     installation's site-packages only the file's own package counts. What is imported by a name made
     at run time is not seen.
 
@@ -77,6 +78,7 @@ def file_code(path: Path, root: Path) -> OwnCode:
             continue
         tree = _parse(file)
         pending += _imported_files(file, tree, root)
+        pending += _package_files(file, root)
         _remove_docstrings(tree)
         dumps[file] = _dump(tree)
     files = {}
@@ -107,6 +109,19 @@ def _imported_files(file: Path, tree: ast.AST, root: Path) -> Iterator[Path]:
             for path in (Path(f"{place}.py"), place / "__init__.py"):
                 if path.is_relative_to(root) and path.is_file():
                     yield path
+
+
+def _package_files(file: Path, root: Path) -> Iterator[Path]:
+    """Yield the `__init__.py` files that Python runs before a file, but for those without code."""
+    for folder in file.parents:
+        if folder == root or not folder.is_relative_to(root):
+            return
+        path = folder / "__init__.py"
+        if path.is_file():
+            tree = _parse(path)
+            _remove_docstrings(tree)
+            if tree.body:
+                yield path
 
 
 def _imported_places(file: Path, node: ast.AST, root: Path) -> list[Path]:

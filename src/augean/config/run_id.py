@@ -4,11 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, get_type_hints
 
-from augean.config.code_digest import OwnCode, module_code
+from augean.config.code_digest import DIGITS, OwnCode, module_code
 from augean.config.schema import TRUSTED_PACKAGES, Config, RuntimeConfig
 from augean.config.validation import class_targets
+from augean.errors import ConfigError
 
 SCHEMA = 1
 """Raised when the meaning of a config key changes."""
@@ -24,7 +26,7 @@ def plain_value(value: Any, *, floats: bool) -> Any:
             free arguments.
     """
     if isinstance(value, dict):
-        return {str(name): plain_value(item, floats=floats) for name, item in value.items()}
+        return {key_text(name): plain_value(item, floats=floats) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_value(item, floats=floats) for item in value]
     if floats and isinstance(value, int | float) and not isinstance(value, bool):
@@ -32,6 +34,23 @@ def plain_value(value: Any, *, floats: bool) -> Any:
         if isinstance(value, int) and (value.bit_length() > 1000 or float(value) != value):
             return value
         return float(value) + 0.0  # -0.0 and 0.0 are one value
+    return value
+
+
+def key_text(key: Any) -> str:
+    """Return a dictionary's key as it is hashed: the number 1 is another key than the text "1"."""
+    return key if isinstance(key, str) else f"{type(key).__name__} {key}"
+
+
+def _ordered(value: Any) -> Any:
+    """Return an argument's value with the order of its dictionaries, as a list of pairs.
+
+    A class may build layers in the order of a dictionary, so two orders are two networks.
+    """
+    if isinstance(value, dict):
+        return {"ordered": [[key_text(key), _ordered(item)] for key, item in value.items()]}
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
     return value
 
 
@@ -54,11 +73,16 @@ def canonical(node: Any) -> dict[str, Any]:
             # As text, as that finds the float in `list[float]` and `float | None` too. Choices are
             # text, which plain_value leaves as it is, whatever their names.
             hint = str(hints[item.name])
+            if isinstance(value, dict):
+                # The order of the arguments themselves means nothing to Python.
+                value = {name: _ordered(argument) for name, argument in value.items()}
             result[item.name] = plain_value(value, floats="float" in hint or "Any" in hint)
     return result
 
 
 def _neutral_default(item: "Field[Any]") -> Any:
+    if "neutral" in item.metadata:
+        return item.metadata["neutral"]
     if item.default_factory is not MISSING:
         return item.default_factory()
     return item.default
@@ -74,7 +98,8 @@ def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
             `augean.runs.custom_loop`.
 
     Raises:
-        ConfigError: when the source of a class from elsewhere cannot be found or read.
+        ConfigError: when the source of a class from elsewhere, or one of `code_files`, cannot be
+            found or read.
     """
     code = {target: own.digest for target, own in _own_code(config).items()}
     identity = {
@@ -84,6 +109,8 @@ def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
         "data": data_digest,
         "code": code,
     }
+    if config.code_files:
+        identity["files"] = _listed_files(config)
     if loop is not None:
         identity["loop"] = loop
     return short_hash(identity)
@@ -98,13 +125,32 @@ def _own_code(config: Config) -> dict[str, OwnCode]:
     return code
 
 
+def _listed_files(config: Config) -> dict[str, str]:
+    """Return the digest of the content of each of the config's `code_files`, by its path.
+
+    Raises:
+        ConfigError: when one cannot be read.
+    """
+    digests = {}
+    for path in config.code_files:
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"code_files: cannot read {path} ({error.strerror}); give its path from the folder"
+                " where the command is started"
+            ) from error
+        digests[path] = hashlib.sha256(content).hexdigest()[:DIGITS]
+    return digests
+
+
 def code_digests(config: Config) -> dict[str, str]:
     """Return the digest of each file of own code that is in the run id, by its path.
 
     Raises:
         ConfigError: as `run_id` does.
     """
-    digests: dict[str, str] = {}
+    digests = _listed_files(config)
     for code in _own_code(config).values():
         digests |= code.files
     return digests

@@ -19,15 +19,31 @@ TRUSTED_PACKAGES = ("torch", "torchvision", "augean")
 """Packages whose classes a config may always name. Their code is identified by its version or by
 `CORE`; code from elsewhere enters the run id as a digest of its source."""
 
+MOST_VAL = 5000
+"""Images that are held out for validation where `dataset.num_val` is not given and the data set is
+large enough."""
+
 CLASS_NODES = ("model", "activation", "optimizer", "dataset")
 """Nodes that name a class in `_target_` and its keyword arguments in `arguments`."""
 
 
 def bounded(
-    default: Any, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf
+    default: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    neutral: Any = None,
 ) -> Any:
-    """Return a number field with `low <= value <= high` and `above < value`."""
-    return field(default=default, metadata={"low": low, "high": high, "above": above})
+    """Return a number field with `low <= value <= high` and `above < value`.
+
+    Args:
+        neutral: the value that is dropped before hashing, where it is not the default.
+    """
+    metadata: dict[str, Any] = {"low": low, "high": high, "above": above}
+    if neutral is not None:
+        metadata["neutral"] = neutral
+    return field(default=default, metadata=metadata)
 
 
 def directory_part(default: str = REQUIRED) -> Any:
@@ -141,9 +157,9 @@ class DatasetConfig:
     """Dotted name of the class, an `augean.datasets.base.Source`."""
     num_train: int | None = bounded(None, low=1)
     """Training images left after the validation split (stratified); null takes all."""
-    num_val: int = bounded(5000, low=0)
-    """Images held out of the training set, stratified by class; 0 trains on everything and takes
-    the last epoch."""
+    num_val: int | None = bounded(None, low=0, neutral=MOST_VAL)
+    """Images held out of the training set, stratified by class; null holds out a tenth, at most
+    5,000. 0 trains on everything and takes the last epoch."""
     split_seed: int = bounded(0, low=0)
     """Seed of the split alone, so that runs of all seeds share it."""
     image_size: int = bounded(32, low=8, high=512)
@@ -298,4 +314,7 @@ class Config:
     record: RecordConfig = field(default_factory=RecordConfig)
     seed: int = bounded(0, low=0, high=2**31 - 1)
     """Seed of the initial weights, of the order of the images and of their augmentation."""
+    code_files: list[str] = field(default_factory=list)
+    """Files that own code reads, such as its settings: their content becomes part of the address,
+    which sees only Python's imports by itself."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

@@ -108,6 +108,14 @@ class Source(ABC):
             DataError: when data is missing, incomplete or broken.
         """
 
+    def count_train_images(self) -> int:
+        """Return the number of training images, those for validation among them.
+
+        Raises:
+            DataError: as `load`.
+        """
+        return len(self.load().train_labels)
+
     @contextmanager
     def cache_lock(self) -> Iterator[None]:
         """Hold the data set's lock in the cache folder.

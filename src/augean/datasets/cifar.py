@@ -32,6 +32,9 @@ class Cifar10(Source):
     def digest(self) -> str:
         return self.md5
 
+    def count_train_images(self) -> int:
+        return 50_000
+
     def load(self) -> Images:
         import torchvision
 

@@ -56,6 +56,9 @@ class FashionMnist(Source):
     def digest(self) -> str:
         return self.content
 
+    def count_train_images(self) -> int:
+        return 60_000
+
     def load(self) -> Images:
         folder = self._find_folder()
         if folder is None:

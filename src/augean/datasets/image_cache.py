@@ -9,8 +9,9 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,17 @@ from augean.datasets.base import cache_error
 logger = logging.getLogger(__name__)
 
 
-def read_index(path: Path, fingerprint: str) -> str | None:
-    """Return the content digest that belongs to a fingerprint.
+@dataclass(frozen=True)
+class FolderIndex:
+    """What the content of an image folder's files says."""
+
+    digest: str
+    test: tuple[int, ...] = ()
+    """Positions of the images that are set aside for the test, where there is no folder `test`."""
+
+
+def read_index(path: Path, fingerprint: str) -> FolderIndex | None:
+    """Return the index that belongs to a fingerprint.
 
     Args:
         fingerprint: of the files as they are now.
@@ -31,31 +41,35 @@ def read_index(path: Path, fingerprint: str) -> str | None:
     """
     try:
         entry = json.loads(path.read_bytes())
-        digest = entry["digest"]
-        if entry == _index_entry(fingerprint, digest):
-            return str(digest)
+        index = FolderIndex(digest=entry["digest"], test=tuple(entry.get("test", ())))
+        if entry == _index_entry(fingerprint, index):
+            return index
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
 
 
-def write_index(path: Path, fingerprint: str, digest: str) -> None:
+def write_index(path: Path, fingerprint: str, index: FolderIndex) -> None:
     """Write the index; call it with the cache lock held.
 
     Raises:
         DataError: when the folder cannot be written.
     """
     with _written_whole(path) as file:
-        file.write(json.dumps(_index_entry(fingerprint, digest)).encode())
+        file.write(json.dumps(_index_entry(fingerprint, index)).encode())
 
 
-def _index_entry(fingerprint: str, digest: str) -> dict[str, str]:
-    """Return a digest, sealed with the state of the files that it belongs to.
+def _index_entry(fingerprint: str, index: FolderIndex) -> dict[str, Any]:
+    """Return an index, sealed with the state of the files that it belongs to.
 
     Without the seal a flipped bit in the digest would give runs other ids.
     """
-    seal = hashlib.sha256(f"{fingerprint} {digest}".encode()).hexdigest()
-    return {"digest": digest, "seal": seal}
+    sealed = f"{fingerprint} {index.digest}"
+    entry: dict[str, Any] = {"digest": index.digest}
+    if index.test:
+        entry["test"] = list(index.test)
+        sealed += f" {entry['test']}"
+    return {**entry, "seal": hashlib.sha256(sealed.encode()).hexdigest()}
 
 
 def read_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np.uint8] | None:

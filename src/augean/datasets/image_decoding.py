@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,18 @@ DECODER = 1
 CHUNK = 64
 """Files that a process decodes at a time."""
 MAX_PROCESSES = 16
+MOST_NAMED = 20
+"""Files that one message names."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of some files."""
+
+    images: NDArray[np.uint8]
+    """[N, size, size, 3]; black where a file could not be read."""
+    problems: list[str]
+    """A line for each file that could not be read."""
 
 
 def decode_all(files: list[str], size: int, name: str, *, in_processes: bool) -> NDArray[np.uint8]:
@@ -29,21 +42,35 @@ def decode_all(files: list[str], size: int, name: str, *, in_processes: bool) ->
         in_processes: whether several processes share the work.
 
     Raises:
-        DataError: with the path of a file that cannot be read.
+        DataError: with the paths of the files that cannot be read.
     """
     starts = range(0, len(files), CHUNK)
     chunks = [files[start : start + CHUNK] for start in starts]
     decode_chunk = partial(decode_files, size=size)
     images = np.empty((len(files), size, size, 3), dtype=np.uint8)
+    problems: list[str] = []
     with ExitStack() as stack:
-        results: Iterable[NDArray[np.uint8]] = map(decode_chunk, chunks)
+        results: Iterable[Decoded] = map(decode_chunk, chunks)
         if in_processes:
             pool = stack.enter_context(_process_pool(len(chunks)))
             results = pool.map(decode_chunk, chunks)
         results = show_progress(results, "Decoding", name, len(chunks))
         for start, chunk in zip(starts, results, strict=True):
-            images[start : start + CHUNK] = chunk
+            images[start : start + CHUNK] = chunk.images
+            problems += chunk.problems
+    if problems:
+        raise DataError(_describe_problems(problems))
     return images
+
+
+def _describe_problems(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return f"{problems[0]}; replace or remove it"
+    lines = problems[:MOST_NAMED]
+    if len(problems) > MOST_NAMED:
+        lines.append(f"and {len(problems) - MOST_NAMED} more")
+    headline = f"{len(problems)} files are no images that can be read; replace or remove them:"
+    return "\n  ".join([headline, *lines])
 
 
 def _process_pool(num_chunks: int) -> Any:
@@ -64,13 +91,16 @@ def _process_pool(num_chunks: int) -> Any:
     return ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"))
 
 
-def decode_files(paths: list[str], size: int) -> NDArray[np.uint8]:
-    """Decode files: uint8 [N, size, size, 3].
-
-    Raises:
-        DataError: with the path of a file that cannot be read.
-    """
-    return np.stack([_decode_file(path, size) for path in paths])
+def decode_files(paths: list[str], size: int) -> Decoded:
+    """Decode files, and go on after those that cannot be read, so that all are known at once."""
+    images = np.zeros((len(paths), size, size, 3), dtype=np.uint8)
+    problems = []
+    for index, path in enumerate(paths):
+        try:
+            images[index] = _decode_file(path, size)
+        except DataError as error:
+            problems.append(str(error))
+    return Decoded(images, problems)
 
 
 def _decode_file(path: str, size: int) -> NDArray[np.uint8]:
@@ -89,9 +119,7 @@ def _decode_file(path: str, size: int) -> NDArray[np.uint8]:
             rgb = _resize_and_crop(rgb, size)
         return np.asarray(rgb)
     except Exception as error:  # Pillow's plugins raise far more than OSError on broken files
-        raise DataError(
-            f"{path}: is no image that can be read ({error}); replace or remove it"
-        ) from error
+        raise DataError(f"{path}: is no image that can be read ({error})") from error
 
 
 def _resize_and_crop(image: Any, size: int) -> Any:

@@ -1,9 +1,10 @@
 """Images in folders, one folder a class, decoded once and cached."""
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
-from errno import EINVAL
+from errno import EINVAL, ELOOP
 from functools import partial
 from pathlib import Path
 from stat import S_ISREG
@@ -12,16 +13,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augean.datasets.base import Images, Source
-from augean.datasets.image_cache import read_images, read_index, write_images, write_index
+from augean.datasets.image_cache import (
+    FolderIndex,
+    read_images,
+    read_index,
+    write_images,
+    write_index,
+)
 from augean.datasets.image_decoding import DECODER, IMAGE_SUFFIXES, decode_all, show_progress
 from augean.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 POOL_BYTES = 4_000_000
 """Size of an image folder from which decoding it in several processes is faster than starting them
 takes."""
 
-process_digests: dict[tuple[Path, Path], str] = {}
-"""The digest of each image folder that this process has used, by folder and cache."""
+MOST_LEVELS = 20
+"""Folders in one another below that of a class."""
+TEST_SHARE = 0.2
+"""Share of the images that is set aside for the test where there is no folder `test`."""
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What is known of an image folder once its files have been read."""
+
+    digest: str
+    num_train: int
+
+
+process_contents: dict[tuple[Path, Path], _Content] = {}
+"""The content of each image folder that this process has used, by folder and cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +57,9 @@ class _Listing:
     labels: NDArray[np.int64]
     """[N], of each path."""
     num_train: int
+    """Images before those of the folder `test`."""
+    has_test: bool
+    """Whether there is a folder `test`."""
     num_bytes: int
     """Size of all files together."""
     fingerprint: str
@@ -43,7 +69,11 @@ class _Listing:
 
 class ImageFolder(Source):
     """`<root>/<name>/{train,test}/<class>/<image>`, the layout of torchvision's ImageFolder, once
-    per split.
+    per split. Images may lie in folders below that of their class.
+
+    Without the folder `test`, a fifth of the images of `train` is set aside for the test: those
+    whose content has a small hash, so that added files never move others and copies of one image
+    never lie on both sides. The classes may then lie directly in `<root>/<name>`, too.
 
     Images become RGB; those that are not `image_size` square are resized by their shorter side
     (bilinear, antialiased) and cropped at the centre, which equals torchvision's Resize and
@@ -60,33 +90,49 @@ class ImageFolder(Source):
         self.folder = self.root / name
 
     def digest(self) -> str:
+        return self._content().digest
+
+    def count_train_images(self) -> int:
+        return self._content().num_train
+
+    def _content(self) -> _Content:
         key = (self.folder, self.cache)
-        if key not in process_digests:
-            process_digests[key] = self._content_digest(self._scan())
-        return process_digests[key]
+        if key not in process_contents:
+            listing = self._scan()
+            process_contents[key] = _content_of(listing, self._index(listing))
+            if not listing.has_test:
+                num_train = process_contents[key].num_train
+                logger.info(
+                    f"{self.folder}: no folder test, so a fifth of the images is set aside for it:"
+                    f" {num_train:,} for training and validation,"
+                    f" {len(listing.paths) - num_train:,} for the test"
+                )
+        return process_contents[key]
 
     def load(self) -> Images:
         listing = self._scan()
-        digest = self._content_digest(listing)
+        index = self._index(listing)
+        content = _content_of(listing, index)
         # The runs of this process already have addresses by the first digest.
-        if process_digests.setdefault((self.folder, self.cache), digest) != digest:
+        if process_contents.setdefault((self.folder, self.cache), content) != content:
             raise DataError(
                 f"{self.folder}: images have changed since this command started; start it again"
             )
-        images = self._decoded(listing, digest)
-        num_train = listing.num_train
+        images = self._decoded(listing, index.digest)
+        train, test = _splits(listing, index)
         return Images(
-            train_images=images[:num_train],
-            train_labels=listing.labels[:num_train],
-            test_images=images[num_train:],
-            test_labels=listing.labels[num_train:],
+            train_images=images[train],
+            train_labels=listing.labels[train],
+            test_images=images[test],
+            test_labels=listing.labels[test],
             classes=listing.classes,
         )
 
     def _layout_error(self, problem: str) -> DataError:
         return DataError(
             f"dataset.name={self.name}: {problem}. Expected"
-            f" {self.folder}/{{train,test}}/<class>/<image>, the same classes in both and images of"
+            f" {self.folder}/{{train,test}}/<class>/<image>, or without test, or"
+            f" {self.folder}/<class>/<image>; the same classes in both and images of"
             f" {', '.join(IMAGE_SUFFIXES)}; put them there, or set runtime.data=<the folder that"
             f" contains {self.name}>"
         )
@@ -96,49 +142,72 @@ class ImageFolder(Source):
 
         Takes about 0.2 s for 60,000, which is what the digest costs when asked again.
         """
-        classes = self._class_names("train")
-        different = set(classes) ^ set(self._class_names("test"))
-        if different:
-            raise self._layout_error(
-                f"train and test do not both have the classes {', '.join(sorted(different))}"
-            )
+        parts = self._parts()
+        classes = self._class_names(parts[0])
+        for part in parts[1:]:
+            different = set(classes) ^ set(self._class_names(part))
+            if different:
+                raise self._layout_error(
+                    f"train and test do not both have the classes {', '.join(sorted(different))}"
+                )
         if not classes:
-            raise self._layout_error(f"there is no class folder in {self.folder / 'train'}")
+            raise self._layout_error(f"there is no class folder in {self.folder / parts[0]}")
         stamps = hashlib.sha256()
         paths: list[str] = []
         labels: list[NDArray[np.int64]] = []
         num_bytes = 0
         num_train = 0
-        for part in ("train", "test"):
+        for part in parts:
             for label, name in enumerate(classes):
                 files, numbers = self._stat_class(self.folder / part / name)
                 stamps.update(repr((part, name, files)).encode())
                 stamps.update(np.array(numbers, dtype=np.int64).tobytes())
-                paths += [f"{part}/{name}/{file}" for file in files]
+                folder = f"{part}/{name}" if part else name
+                paths += [f"{folder}/{file}" for file in files]
                 labels.append(np.full(len(files), label, dtype=np.int64))
                 num_bytes += sum(numbers[::3])  # the sizes
-            if part == "train":
+            if part != "test":
                 num_train = len(paths)
         return _Listing(
             classes=classes,
             paths=paths,
             labels=np.concatenate(labels),
             num_train=num_train,
+            has_test="test" in parts,
             num_bytes=num_bytes,
             fingerprint=stamps.hexdigest(),
         )
 
+    def _parts(self) -> list[str]:
+        """Return the folders that hold the classes: `train` and `test`, `train`, or the data set's
+        own, as an empty text.
+        """
+        parts = [part for part in ("train", "test") if (self.folder / part).is_dir()]
+        if parts == ["test"] or not self.folder.is_dir():
+            return ["train", "test"]  # which is then said to be missing
+        return parts or [""]
+
     def _class_names(self, part: str) -> tuple[str, ...]:
-        """Return the names of the class folders in `train` or `test`, sorted."""
+        """Return the names of the class folders in a folder of `_parts`, sorted."""
         folder = self.folder / part
         names = []
+        strays = []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_dir() and not entry.name.startswith("."):
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
                         names.append(entry.name)
+                    elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                        strays.append(entry.name)
         except OSError as error:
             raise self._unreadable(folder, error) from error
+        if strays:
+            raise self._layout_error(
+                f"{len(strays)} images lie in {folder} and in no folder of a class, such as"
+                f" {min(strays)}"
+            )
         for name in names:
             # Bytes that are not UTF-8 could not be written into summaries and tables.
             if os.fsencode(name).decode(errors="replace") != name:
@@ -158,21 +227,23 @@ class ImageFolder(Source):
     def _unreadable(self, folder: Path, error: OSError) -> DataError:
         return self._layout_error(f"cannot read {folder / str(error.filename)} ({error.strerror})")
 
-    def _content_digest(self, listing: _Listing) -> str:
-        index = self.cache / f"{self.name}.index.json"
-        digest = read_index(index, listing.fingerprint)
-        if digest is not None:
-            return digest
+    def _index(self, listing: _Listing) -> FolderIndex:
+        """Return the index of the files as they are, from the cache or made by reading them."""
+        path = self.cache / f"{self.name}.index.json"
+        index = read_index(path, listing.fingerprint)
+        if index is not None:
+            return index
         with self.cache_lock():
             # Another process may have written it while this one waited for the lock.
-            digest = read_index(index, listing.fingerprint)
-            if digest is None:
-                digest = self._hash_files(listing)
-                write_index(index, listing.fingerprint, digest)
-        return digest
+            index = read_index(path, listing.fingerprint)
+            if index is None:
+                index = self._hash_files(listing)
+                write_index(path, listing.fingerprint, index)
+        return index
 
-    def _hash_files(self, listing: _Listing) -> str:
+    def _hash_files(self, listing: _Listing) -> FolderIndex:
         content = hashlib.sha256()
+        set_aside = set()
         for path in show_progress(sorted(listing.paths), "Reading", self.name):
             try:
                 # Takes half the time of Path.read_bytes.
@@ -183,7 +254,16 @@ class ImageFolder(Source):
                     f"{self.folder / path}: cannot be read ({error.strerror})"
                 ) from error
             content.update(f"{path}\0{digest}\n".encode(errors="surrogateescape"))
-        return content.hexdigest()
+            if int(digest[:8], 16) < TEST_SHARE * 2**32:
+                set_aside.add(path)
+        test: tuple[int, ...] = ()
+        if not listing.has_test:
+            test = tuple(i for i, path in enumerate(listing.paths) if path in set_aside)
+            if not 0 < len(test) < len(listing.paths):
+                raise self._layout_error(
+                    f"{len(listing.paths)} images are too few to set a fifth aside for the test"
+                )
+        return FolderIndex(content.hexdigest(), test)
 
     def _decoded(self, listing: _Listing, digest: str) -> NDArray[np.uint8]:
         """Return all images, [N, image_size, image_size, 3], from the cache or decoded into it."""
@@ -210,27 +290,59 @@ class ImageFolder(Source):
         return images
 
 
-def _stat_images(folder: Path) -> tuple[list[str], list[int]]:
-    """Return the sorted names of the images in a folder, and the numbers that show a change.
+def _content_of(listing: _Listing, index: FolderIndex) -> _Content:
+    return _Content(index.digest, listing.num_train - len(index.test))
 
-    The numbers are size, mtime and ctime of each file, one after the other.
+
+def _splits(
+    listing: _Listing, index: FolderIndex
+) -> tuple[slice | NDArray[np.int64], slice | NDArray[np.int64]]:
+    """Return the positions of the images for training and of those for the test."""
+    if listing.has_test:
+        # Slices spare a copy of all images.
+        return slice(None, listing.num_train), slice(listing.num_train, None)
+    positions = np.arange(len(listing.paths))
+    test = np.array(index.test, dtype=np.int64)
+    return np.setdiff1d(positions, test), test
+
+
+def _stat_images(folder: Path, prefix: str = "") -> tuple[list[str], list[int]]:
+    """Return the names of the images in a folder and below it, and the numbers that show a change.
+
+    Args:
+        prefix: of the names, for a folder below that of the class.
+
+    Returns:
+        The sorted names, those of the folder itself first; size, mtime and ctime of each file, one
+        after the other.
 
     Raises:
         OSError: for a file that cannot be read, or is not a regular file.
     """
-    # By descriptor, which spares resolving the path 60,000 times.
-    directory = os.open(folder, os.O_RDONLY)
+    if prefix.count("/") > MOST_LEVELS:
+        raise OSError(ELOOP, "too many folders in one another; is there a link to itself?", prefix)
     names = []
     numbers = []
+    subfolders = []
+    # By descriptor, which spares resolving the path 60,000 times.
+    directory = os.open(folder, os.O_RDONLY)
     try:
         for name in sorted(os.listdir(directory)):
-            if not name.lower().endswith(IMAGE_SUFFIXES) or name.startswith("."):
+            if name.startswith("."):
+                continue
+            if not name.lower().endswith(IMAGE_SUFFIXES):
+                if os.path.isdir(folder / name):
+                    subfolders.append(name)
                 continue
             stat = os.stat(name, dir_fd=directory)
             if not S_ISREG(stat.st_mode):  # a pipe or a device would be read for ever
                 raise OSError(EINVAL, "is not a file", name)
-            names.append(name)
+            names.append(f"{prefix}{name}")
             numbers += [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     finally:
         os.close(directory)
+    for name in subfolders:
+        more_names, more_numbers = _stat_images(folder / name, f"{prefix}{name}/")
+        names += more_names
+        numbers += more_numbers
     return names, numbers

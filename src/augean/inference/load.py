@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from augean.config.schema import Config
 from augean.config.validation import parse_config
-from augean.datasets.image_decoding import IMAGE_SUFFIXES, decode_files
+from augean.datasets.image_decoding import IMAGE_SUFFIXES, decode_all
 from augean.errors import AugeanError, ConfigError, DataError
 from augean.runs.address import build_source, find_address
 from augean.store.files import file_sha256
@@ -197,7 +197,8 @@ def read_images(run: TrainedModel, paths: Sequence[str]) -> Array:
     Raises:
         DataError: when one cannot be read.
     """
-    return decode_files(list(paths), run.config.dataset.image_size)
+    size = run.config.dataset.image_size
+    return decode_all(list(paths), size, "images", in_processes=False)
 
 
 def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:

@@ -1,12 +1,13 @@
 """The address of a run, and its outcome if it is finished already."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from augean.config.instantiate import find_class
 from augean.config.run_id import directory_name, run_id
-from augean.config.schema import Config
+from augean.config.schema import MOST_VAL, Config
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
 from augean.store.run_directory import runs_dir
@@ -56,6 +57,31 @@ def build_source(config: Config) -> Source:
         raise ConfigError(f"dataset: {error}") from error
 
 
+def with_num_val(config: Config) -> Config:
+    """Return the config with `dataset.num_val` filled in, where it was left open.
+
+    Raises:
+        AugeanError: when it is open and the data cannot be read.
+    """
+    if config.dataset.num_val is not None:
+        return config
+    num_val = _default_num_val(build_source(config))
+    return replace(config, dataset=replace(config.dataset, num_val=num_val))
+
+
+@lru_cache(maxsize=64)
+def _default_num_val(source: Source) -> int:
+    """Return a tenth of the training images, at least 1 and at most `MOST_VAL`."""
+    num_images = source.count_train_images()
+    num_val = min(MOST_VAL, max(1, num_images // 10))
+    if num_val < MOST_VAL:
+        logger.info(
+            f"dataset.num_val is not given: {num_val:,} of {num_images:,} training images of"
+            f" {source.name} are held out for validation"
+        )
+    return num_val
+
+
 def find_address(config: Config, loop: str | None = None) -> RunAddress:
     """The run's address. Reads the data set's digest, and the data itself where that is not known
     yet.
@@ -63,6 +89,7 @@ def find_address(config: Config, loop: str | None = None) -> RunAddress:
     Args:
         loop: as for `augean.config.run_id`.
     """
+    config = with_num_val(config)
     identity = run_id(config, build_source(config).digest(), loop)
     outputs = Path(config.runtime.outputs)
     return RunAddress(outputs, identity, runs_dir(outputs) / directory_name(config, identity))

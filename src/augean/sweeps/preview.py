@@ -158,7 +158,7 @@ def run_seconds(config: Config, alike: Sequence[RunSummary]) -> float | None:
         costs.append(run.seconds / (run.num_train * run.epochs))
         if num_images is None and run.config.get("dataset.num_train") is None:
             # Whatever is not held out is trained on.
-            num_images = run.num_train + (run.num_val or 0) - config.dataset.num_val
+            num_images = run.num_train + (run.num_val or 0) - (config.dataset.num_val or 0)
     if num_images is None or not costs:
         return None
     return statistics.median(costs) * num_images * config.trainer.epochs
