@@ -1,4 +1,4 @@
-"""Images in folders, one folder a class, decoded once and cached."""
+"""A data set of image files, in one folder per class; they are decoded once and cached."""
 
 import hashlib
 import os
@@ -17,11 +17,13 @@ from augean.datasets.image_decoding import DECODER, IMAGE_SUFFIXES, decode_all, 
 from augean.errors import DataError
 
 POOL_BYTES = 4_000_000
-"""Size of an image folder from which decoding it in several processes is faster than starting them
-takes."""
+"""Size of all image files above which several processes decode them. With less, starting the
+processes takes longer than they save."""
 
 process_digests: dict[tuple[Path, Path], str] = {}
-"""The digest of each image folder that this process has used, by folder and cache."""
+"""The digest of each image folder that this process has used, by image folder and cache folder.
+
+All runs of a process have their addresses by the same digest, even if files change meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,29 +32,29 @@ class _Listing:
 
     classes: tuple[str, ...]
     paths: list[str]
-    """Such as train/cat/1.png: training before test, by class, then name."""
+    """Such as train/cat/1.png; sorted by split (training first), class and name."""
     labels: NDArray[np.int64]
-    """[N], of each path."""
+    """[N], the label of each path."""
     num_train: int
+    """Number of training images; they are the first ones."""
     num_bytes: int
     """Size of all files together."""
     fingerprint: str
-    """Changes whenever a file may have changed: over path, size, mtime and ctime. The last one
-    because unpacking an archive restores the others."""
+    """sha256 of the paths, sizes, mtimes and ctimes: another one means that files may have changed.
+    The ctime is needed because unpacking an archive restores the others."""
 
 
 class ImageFolder(Source):
-    """`<root>/<name>/{train,test}/<class>/<image>`, the layout of torchvision's ImageFolder, once
-    per split.
+    """Images in `<root>/<name>/{train,test}/<class>/<image>`.
 
-    Images become RGB; those that are not `image_size` square are resized by their shorter side
-    (bilinear, antialiased) and cropped at the centre, which equals torchvision's Resize and
-    CenterCrop. Transparency is dropped, orientation tags are ignored. Hidden files and files with
-    other suffixes do not count.
+    Each of `train` and `test` has the layout of torchvision's ImageFolder. Images become RGB; those
+    that are not squares of `image_size` are resized by their shorter side (bilinear, antialiased)
+    and cropped at the centre, which equals torchvision's Resize and CenterCrop. Transparency is
+    dropped; orientation tags are ignored. Hidden files and files with other suffixes are ignored.
 
-    The digest is over the files' paths below the folder and their bytes. An index in the cache
-    folder spares reading them again while no file changes; decoded images are kept there too, by
-    digest and image size.
+    The digest is of the files' paths below the folder and of their bytes. An index in the cache
+    folder makes it unnecessary to read the files again while none changes. Decoded images are kept
+    in the cache too, by digest and image size.
     """
 
     def __init__(self, *, name: str, root: Path, cache: Path, image_size: int) -> None:
@@ -68,12 +70,12 @@ class ImageFolder(Source):
     def load(self) -> Images:
         listing = self._scan()
         digest = self._content_digest(listing)
-        # The runs of this process already have addresses by the first digest.
+        # Runs of this process may already have their addresses by an earlier digest.
         if process_digests.setdefault((self.folder, self.cache), digest) != digest:
             raise DataError(
                 f"{self.folder}: images have changed since this command started; start it again"
             )
-        images = self._decoded(listing, digest)
+        images = self._read_or_decode(listing, digest)
         num_train = listing.num_train
         return Images(
             train_images=images[:num_train],
@@ -84,6 +86,7 @@ class ImageFolder(Source):
         )
 
     def _layout_error(self, problem: str) -> DataError:
+        """Return the error for a folder without the layout of an `ImageFolder`."""
         return DataError(
             f"dataset.name={self.name}: {problem}. Expected"
             f" {self.folder}/{{train,test}}/<class>/<image>, the same classes in both and images of"
@@ -92,19 +95,23 @@ class ImageFolder(Source):
         )
 
     def _scan(self) -> _Listing:
-        """List and stat all images.
+        """List all images and read their sizes and times.
 
-        Takes about 0.2 s for 60,000, which is what the digest costs when asked again.
+        Takes about 0.2 s for 60,000 images: the cost of a digest that the index already has.
+
+        Raises:
+            DataError: when the folder does not have the layout, or cannot be read.
         """
         classes = self._class_names("train")
-        different = set(classes) ^ set(self._class_names("test"))
-        if different:
+        # Classes that only one of train and test has.
+        unmatched = set(classes) ^ set(self._class_names("test"))
+        if unmatched:
             raise self._layout_error(
-                f"train and test do not both have the classes {', '.join(sorted(different))}"
+                f"train and test do not both have the classes {', '.join(sorted(unmatched))}"
             )
         if not classes:
             raise self._layout_error(f"there is no class folder in {self.folder / 'train'}")
-        stamps = hashlib.sha256()
+        fingerprint = hashlib.sha256()
         paths: list[str] = []
         labels: list[NDArray[np.int64]] = []
         num_bytes = 0
@@ -112,11 +119,13 @@ class ImageFolder(Source):
         for part in ("train", "test"):
             for label, name in enumerate(classes):
                 files, numbers = self._stat_class(self.folder / part / name)
-                stamps.update(repr((part, name, files)).encode())
-                stamps.update(np.array(numbers, dtype=np.int64).tobytes())
+                fingerprint.update(repr((part, name, files)).encode())
+                fingerprint.update(np.array(numbers, dtype=np.int64).tobytes())
                 paths += [f"{part}/{name}/{file}" for file in files]
                 labels.append(np.full(len(files), label, dtype=np.int64))
-                num_bytes += sum(numbers[::3])  # the sizes
+                # Size, mtime and ctime of each file, one after the other: every third is a size.
+                sizes = numbers[::3]
+                num_bytes += sum(sizes)
             if part == "train":
                 num_train = len(paths)
         return _Listing(
@@ -125,7 +134,7 @@ class ImageFolder(Source):
             labels=np.concatenate(labels),
             num_train=num_train,
             num_bytes=num_bytes,
-            fingerprint=stamps.hexdigest(),
+            fingerprint=fingerprint.hexdigest(),
         )
 
     def _class_names(self, part: str) -> tuple[str, ...]:
@@ -140,13 +149,17 @@ class ImageFolder(Source):
         except OSError as error:
             raise self._unreadable(folder, error) from error
         for name in names:
-            # Bytes that are not UTF-8 could not be written into summaries and tables.
+            # A name that is not UTF-8 could not be written into summaries and tables.
             if os.fsencode(name).decode(errors="replace") != name:
                 raise self._layout_error(f"the name of a class is no text: {name!r} in {folder}")
         return tuple(sorted(names))
 
     def _stat_class(self, folder: Path) -> tuple[list[str], list[int]]:
-        """Return what `_stat_images` does, for a folder that must have images."""
+        """Return names and numbers of the images of a class, see `_stat_images`.
+
+        Raises:
+            DataError: when the folder has no image or cannot be read.
+        """
         try:
             files, numbers = _stat_images(folder)
         except OSError as error:
@@ -159,6 +172,7 @@ class ImageFolder(Source):
         return self._layout_error(f"cannot read {folder / str(error.filename)} ({error.strerror})")
 
     def _content_digest(self, listing: _Listing) -> str:
+        """Return the digest of the files, from the index or by reading all of them."""
         index = self.cache / f"{self.name}.index.json"
         digest = read_index(index, listing.fingerprint)
         if digest is not None:
@@ -172,10 +186,11 @@ class ImageFolder(Source):
         return digest
 
     def _hash_files(self, listing: _Listing) -> str:
+        """Return the sha256 of the lines `<path> NUL <sha256 of the file>`, sorted by path."""
         content = hashlib.sha256()
         for path in show_progress(sorted(listing.paths), "Reading", self.name):
             try:
-                # Takes half the time of Path.read_bytes.
+                # `open` with a text takes half the time of Path.read_bytes.
                 with open(f"{self.folder}/{path}", "rb") as image:
                     digest = hashlib.sha256(image.read()).hexdigest()
             except OSError as error:
@@ -185,8 +200,8 @@ class ImageFolder(Source):
             content.update(f"{path}\0{digest}\n".encode(errors="surrogateescape"))
         return content.hexdigest()
 
-    def _decoded(self, listing: _Listing, digest: str) -> NDArray[np.uint8]:
-        """Return all images, [N, image_size, image_size, 3], from the cache or decoded into it."""
+    def _read_or_decode(self, listing: _Listing, digest: str) -> NDArray[np.uint8]:
+        """Return all images, [N, image_size, image_size, 3], from the cache if they are there."""
         size = self.image_size
         file = self.cache / f"{self.name}-{digest[:16]}-{size}px-v{DECODER}.npz"
         read = partial(read_images, file, (len(listing.paths), size, size, 3))
@@ -202,6 +217,11 @@ class ImageFolder(Source):
         return images
 
     def _decode(self, listing: _Listing) -> NDArray[np.uint8]:
+        """Decode all images: uint8 [N, image_size, image_size, 3].
+
+        Raises:
+            DataError: when a file cannot be read, or one has changed meanwhile.
+        """
         files = [f"{self.folder}/{path}" for path in listing.paths]
         in_processes = listing.num_bytes > POOL_BYTES
         images = decode_all(files, self.image_size, self.name, in_processes=in_processes)
@@ -211,14 +231,17 @@ class ImageFolder(Source):
 
 
 def _stat_images(folder: Path) -> tuple[list[str], list[int]]:
-    """Return the sorted names of the images in a folder, and the numbers that show a change.
+    """Return the names of the images in a folder, and numbers that differ when one has changed.
 
-    The numbers are size, mtime and ctime of each file, one after the other.
+    Returns:
+        The N names, sorted; and 3N numbers: size in bytes, mtime and ctime in nanoseconds of each
+        file, one after the other.
 
     Raises:
-        OSError: for a file that cannot be read, or is not a regular file.
+        OSError: when a file cannot be read or is not a regular file.
     """
-    # By descriptor, which spares resolving the path 60,000 times.
+    # Files are named relative to a descriptor, so that the system does not resolve the path of the
+    # folder 60,000 times.
     directory = os.open(folder, os.O_RDONLY)
     names = []
     numbers = []
