@@ -1,8 +1,8 @@
 """Define a data set: plain arrays and a content digest that enters the run id.
 
-A `Source` costs nothing to construct and can say what its data is (`digest`) without decoding it,
-so that a finished run is recognised in milliseconds. Nothing in `augean.datasets` imports torch at
-module level. A new data set is one subclass of `Source` and one YAML file.
+A `Source` costs nothing to construct, and its `digest` identifies the data without decoding it, so
+that a finished run is recognised in milliseconds. For the same reason nothing in `augean.datasets`
+imports torch at module level. A new data set is one subclass of `Source` and one YAML file.
 """
 
 from abc import ABC, abstractmethod
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from augean.errors import ConfigError, DataError
 
 SPLITS = ("train", "test")
+"""Names of the two parts that every data set has. Validation images are taken from `train`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Images:
     """
 
     train_images: NDArray[np.uint8]
-    """[N, H, W, 3], 0 to 255"""
+    """[N, H, W, 3], RGB from 0 to 255"""
     train_labels: NDArray[np.int64]
     """[N], indices of `classes`"""
     test_images: NDArray[np.uint8]
@@ -37,7 +38,7 @@ class Images:
     test_labels: NDArray[np.int64]
     """[M]"""
     classes: tuple[str, ...]
-    """Names, by label."""
+    """Names of the classes; a label is an index into them."""
 
     def __post_init__(self) -> None:
         _check_arrays(self.train_images, self.train_labels)
@@ -45,14 +46,18 @@ class Images:
 
 
 def _check_arrays(images: NDArray[Any], labels: NDArray[Any]) -> None:
-    given = f"{images.dtype}{list(images.shape)}, {labels.dtype}{list(labels.shape)}"
-    valid_shape = [len(labels), *images.shape[1:3], 3]
-    if given != f"uint8{valid_shape}, int64[{len(labels)}]":
-        raise ValueError(f"images and labels are {given}, must be uint8[N, H, W, 3], int64[N]")
+    # Compared as text, such as "uint8[5, 32, 32, 3], int64[5]", which is what the message shows.
+    actual_layout = f"{images.dtype}{list(images.shape)}, {labels.dtype}{list(labels.shape)}"
+    image_shape = [len(labels), *images.shape[1:3], 3]
+    valid_layout = f"uint8{image_shape}, int64[{len(labels)}]"
+    if actual_layout != valid_layout:
+        raise ValueError(
+            f"images and labels are {actual_layout}, must be uint8[N, H, W, 3], int64[N]"
+        )
 
 
 class Source(ABC):
-    """A data set that can be loaded; constructing it touches no disk.
+    """A data set that can be loaded; constructing it does not touch the disk.
 
     Args:
         name: `dataset.name`; the folder of an `ImageFolder`.
@@ -60,14 +65,14 @@ class Source(ABC):
         cache: `runtime.cache`, a folder for decoded images, indices and locks.
         image_size: height and width in pixels of the images that `load` returns.
 
-    A subclass names what it takes from `dataset.arguments` as further keyword arguments.
+    A subclass takes the entries of `dataset.arguments` as further keyword arguments.
 
     Raises:
-        ConfigError: for another `image_size` than the `only_size` of the data set.
+        ConfigError: when the class has an `only_size` and `image_size` is another one.
     """
 
     only_size: int | None = None
-    """`image_size` of a data set whose images are not resized."""
+    """The one valid `image_size` of a data set whose images are not resized; None: any is valid."""
 
     def __init__(self, *, name: str, root: Path, cache: Path, image_size: int) -> None:
         if self.only_size not in (None, image_size):
@@ -81,7 +86,10 @@ class Source(ABC):
         self.image_size = image_size
 
     def __eq__(self, other: object) -> bool:
-        """Return whether both give the same images: runs of one process share what was loaded."""
+        """Return whether both sources load the same images.
+
+        Runs in one process use this to share images that are already loaded.
+        """
         return isinstance(other, Source) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
@@ -92,12 +100,12 @@ class Source(ABC):
 
     @abstractmethod
     def digest(self) -> str:
-        """Return what identifies the data, wherever it lies: part of the run id.
+        """Return a text that identifies the content of the data: a part of the run id.
 
-        Cheap when it is called again.
+        It does not depend on where the data lies. Later calls are cheap.
 
         Raises:
-            DataError: when this cannot be said because data is missing.
+            DataError: when data is missing, so that its content is not known.
         """
 
     @abstractmethod
@@ -129,7 +137,8 @@ class Source(ABC):
 
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
-            # No fall-back to a marker file: that would outlive a killed holder.
+            # No fall-back to a marker file: that would outlive a killed process and block the
+            # others.
             lock = FileLock(self.cache / f"{self.name}.lock", fallback_to_soft=False)
             lock.acquire()
         except (OSError, NotImplementedError) as error:

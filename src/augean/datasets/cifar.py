@@ -11,23 +11,25 @@ from augean.datasets.base import Images, Source
 from augean.errors import AugeanError, DataError
 
 DOWNLOAD_TIMEOUT_SECONDS = 30.0
+"""Longest wait for an answer of the server."""
 
 
 class Cifar10(Source):
     """CIFAR-10 (Krizhevsky 2009), 50,000 + 10,000 images of 32x32, read by torchvision.
 
-    Needs `<root>/cifar-10-python.tar.gz` or the folder that it unpacks to; downloads it otherwise.
-    torchvision checks the md5 of the archive and of every batch file, so the archive's md5
-    identifies the data.
+    The data is `<root>/cifar-10-python.tar.gz` or the folder that it unpacks to; where there is
+    neither, the archive is downloaded. torchvision checks the md5 of the archive and of every batch
+    file, so the md5 of the archive identifies the data.
     """
 
     only_size = 32
     title = "CIFAR-10"
     dataset = "CIFAR10"
-    """torchvision's class."""
+    """Name of torchvision's class."""
     archive = "cifar-10-python.tar.gz"
     folder = "cifar-10-batches-py"
     md5 = "c58f30108f718f92721af3b95e74349a"
+    """md5 of the archive, which is also the digest of the data."""
 
     def digest(self) -> str:
         return self.md5
@@ -36,7 +38,7 @@ class Cifar10(Source):
         return 50_000
 
     def load(self) -> Images:
-        import torchvision
+        import torchvision  # here, as asking for a finished run must not load torch
 
         cls = getattr(torchvision.datasets, self.dataset)
         try:
@@ -46,7 +48,7 @@ class Cifar10(Source):
                 train, test = self._read_or_download(cls)
         except AugeanError:
             raise
-        # Whatever sockets, archives and torchvision raise, the remedy is the same.
+        # Sockets, archives and torchvision raise many kinds; the remedy is always the same.
         except Exception as error:
             raise DataError(self._remedy(cls, error)) from error
         return Images(
@@ -61,37 +63,38 @@ class Cifar10(Source):
         """Return torchvision's training and test set."""
         try:
             train = cls(self.root, train=True)
-        except RuntimeError:  # missing or damaged
+        except RuntimeError:  # torchvision's error for missing or damaged files
             with self.cache_lock():
                 self._download(cls)
             train = cls(self.root, train=True)
         return train, cls(self.root, train=False)
 
     def _download(self, cls: Any) -> None:
-        """Fetch and unpack the archive.
+        """Download and unpack the archive.
 
-        A truncated one is removed, unless it was there before.
+        A truncated download is removed; an archive that was there before is the user's and stays.
         """
         archive = self.root / self.archive
         existed = archive.exists()
-        # torchvision sets none, and a firewall that drops packets would hold a run for minutes.
-        timeout = socket.getdefaulttimeout()
+        # torchvision sets no timeout; a firewall that drops packets would hold a run for minutes.
+        previous_timeout = socket.getdefaulttimeout()
         socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
         try:
             cls(self.root, train=True, download=True)
         finally:
-            socket.setdefaulttimeout(timeout)
+            socket.setdefaulttimeout(previous_timeout)
             if not existed and self._is_damaged(archive, cls):
                 archive.unlink()
 
     @staticmethod
     def _is_damaged(archive: Path, cls: Any) -> bool:
+        """Return whether the archive exists with another md5 than the official one."""
         from torchvision.datasets.utils import check_integrity
 
         return archive.exists() and not check_integrity(archive, cls.tgz_md5)
 
     def _remedy(self, cls: Any, error: Exception) -> str:
-        """Return what is wrong, and what a user can do about it."""
+        """Return the message of an error: what is wrong, and what a user can do about it."""
         archive = self.root / self.archive
         folder = self.root / self.folder
         damaged = []

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: real images inside the installation."""
+"""scikit-learn's handwritten digits: real images that come with its installation."""
 
 import hashlib
 
@@ -10,19 +10,18 @@ from augean.errors import DataError
 
 
 class Digits(Source):
-    """scikit-learn's 1,797 real handwritten digits (UCI, Alpaydin and Kaynak 1998), inside the
-    installation.
+    """The 1,797 real handwritten digits that come with scikit-learn.
 
-    8x8 grey values of 0 to 16 become 16x16 pixels of RGB from 0 to 255, each value four times. A
-    fixed stratified split, as the data has none of its own, gives 1,497 training and 300 test
-    images.
+    Source: UCI, Alpaydin and Kaynak 1998. Images of 8x8 grey values from 0 to 16 become 16x16 RGB
+    pixels from 0 to 255: each grey value fills 2x2 pixels. The data has no split of its own; a
+    fixed stratified one gives 1,497 training and 300 test images.
     """
 
     only_size = 16
     num_test = 300
     """Test images, stratified by class."""
     content = "8497f9b6c7c34cc9c050aace804d86b0d8124703d789ff723ecc5a33ee5d3fea"
-    """sha256 over the grey values and labels of both splits; checked on every load."""
+    """sha256 of the grey values and labels, training before test; checked on every load."""
 
     def digest(self) -> str:
         return self.content
@@ -34,15 +33,19 @@ class Digits(Source):
         grey = bunch.images.astype(np.uint8)  # [1797, 8, 8], 0 to 16
         labels = bunch.target.astype(np.int64)  # [1797]
         train, test = stratified_split(labels, num_val=self.num_test, num_train=None, seed=0)
-        content = hashlib.sha256()
+        checksum = hashlib.sha256()
         for index in (train, test):
-            content.update(grey[index].tobytes() + labels[index].astype("<i8").tobytes())
-        if content.hexdigest() != self.content:
+            checksum.update(grey[index].tobytes())
+            # Little-endian, so that all machines hash the same bytes.
+            checksum.update(labels[index].astype("<i8").tobytes())
+        digest = checksum.hexdigest()
+        if digest != self.content:
             raise DataError(
                 "dataset=digits: this scikit-learn has other digits than the ones that Augean's"
-                f" run ids stand for ({content.hexdigest()}); install scikit-learn 1.9"
+                f" run ids stand for ({digest}); install scikit-learn 1.9"
             )
-        brightness = np.rint(np.arange(17) * 255 / 16).astype(np.uint8)  # of each grey value
+        # [17]: the pixel value of each grey value
+        brightness = np.rint(np.arange(17) * 255 / 16).astype(np.uint8)
         larger = brightness[grey].repeat(2, axis=1).repeat(2, axis=2)  # [1797, 16, 16]
         images = larger[..., None].repeat(3, axis=3)  # [1797, 16, 16, 3]
         return Images(

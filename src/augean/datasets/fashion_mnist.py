@@ -1,4 +1,4 @@
-"""Fashion-MNIST, from files that are there already or by way of torchvision."""
+"""Fashion-MNIST, read from files on the disk or downloaded by torchvision."""
 
 import gzip
 import hashlib
@@ -15,25 +15,29 @@ from augean.errors import AugeanError, DataError
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the files."""
 DOWNLOAD_TIMEOUT_SECONDS = 30.0
+"""Longest wait for an answer of the server."""
 IDX_UINT8 = 8
-"""Type code of unsigned bytes in the third byte of an IDX file."""
+"""Third byte of an IDX file whose values are unsigned bytes."""
 IDX_MAX_BYTES = 64 * 2**20
-"""More than the largest of the four files has, so that a damaged one cannot fill the memory."""
+"""Most bytes that are read of a file, so that a damaged one cannot fill the memory. The largest of
+the four has 47 million."""
 
 
 class FashionMnist(Source):
     """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017), 60,000 + 10,000 grey images of 28x28.
 
-    Padded with zeros to 32x32 and repeated over three channels, so that the networks for CIFAR take
-    them. The four files are looked for, compressed or not, in `<root>/FashionMNIST/raw` (where
-    torchvision puts them), in `<root>/fashion-mnist` and in Debian's folder; else torchvision
-    downloads them. The digest is over the decompressed content, so it is the same wherever they
-    come from, and every load checks it.
+    The images are padded with zeros to 32x32 and repeated over three channels, so that they fit the
+    networks for CIFAR.
+
+    The four files, compressed or not, are looked for in `<root>/FashionMNIST/raw` (where
+    torchvision puts them), in `<root>/fashion-mnist` and in Debian's folder. If none of these holds
+    all four, torchvision downloads them. The digest is of the decompressed content, so it does not
+    depend on where the files come from; every load checks it.
     """
 
     only_size = 32
     content = "14410854cf7a289477dcfc7df3f8ec24741e281cdcc425ede0d9a748ca630214"
-    """sha256 over the decompressed files, in the order of `files`."""
+    """sha256 of the decompressed files, one after the other in the order of `files`."""
     files = (
         "train-images-idx3-ubyte",
         "train-labels-idx1-ubyte",
@@ -63,6 +67,7 @@ class FashionMnist(Source):
         folder = self._find_folder()
         if folder is None:
             with self.cache_lock():
+                # Another process may have downloaded them while this one waited for the lock.
                 folder = self._find_folder() or self._download()
         contents = [self._read(folder, name) for name in self.files]
         checksum = hashlib.sha256()
@@ -85,16 +90,18 @@ class FashionMnist(Source):
         )
 
     def _folders(self) -> list[Path]:
+        """Return the folders in which the files are looked for, in this order."""
         return [self.root / "FashionMNIST" / "raw", self.root / "fashion-mnist", SYSTEM_FOLDER]
 
     def _find_folder(self) -> Path | None:
-        """Return the first folder that holds all four files."""
+        """Return the first folder that holds all four files; None where there is none."""
         for folder in self._folders():
             if all(_find_file(folder, name) for name in self.files):
                 return folder
         return None
 
     def _read(self, folder: Path, name: str) -> bytes:
+        """Return the decompressed content of a file, at most `IDX_MAX_BYTES`."""
         path = _find_file(folder, name)
         if path is None:
             raise DataError(f"{folder / name}: vanished while the data set was read; start again")
@@ -107,16 +114,18 @@ class FashionMnist(Source):
             ) from error
 
     def _download(self) -> Path:
-        import torchvision
+        """Download the files and return their folder."""
+        import torchvision  # here, as asking for a finished run must not load torch
 
-        timeout = socket.getdefaulttimeout()
-        # torchvision sets none, and a firewall that drops packets would hold a run for minutes.
+        # torchvision sets no timeout; a firewall that drops packets would hold a run for minutes.
+        previous_timeout = socket.getdefaulttimeout()
         socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
         try:
             torchvision.datasets.FashionMNIST(self.root, download=True)
         except AugeanError:
             raise
-        except Exception as error:  # sockets, archives and torchvision raise whatever they like
+        # Sockets, archives and torchvision raise many kinds; the remedy is always the same.
+        except Exception as error:
             raise DataError(
                 f"Fashion-MNIST is not in runtime.data={self.root} and cannot be downloaded"
                 f" ({error}): put the four files {self.files[0]}.gz, ... into"
@@ -124,12 +133,12 @@ class FashionMnist(Source):
                 " dataset-fashion-mnist"
             ) from error
         finally:
-            socket.setdefaulttimeout(timeout)
+            socket.setdefaulttimeout(previous_timeout)
         return self.root / "FashionMNIST" / "raw"
 
 
 def _find_file(folder: Path, name: str) -> Path | None:
-    """Return the path of a file, decompressed or not, where it is a regular file."""
+    """Return the path of a file, plain or compressed; None where there is neither."""
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
@@ -137,23 +146,29 @@ def _find_file(folder: Path, name: str) -> Path | None:
 
 
 def parse_idx(content: bytes) -> NDArray[np.uint8]:
-    """Parse an IDX file (LeCun): two zero bytes, type, number of dimensions, sizes, values.
+    """Parse an IDX file of unsigned bytes, the format of LeCun's MNIST.
+
+    Two zero bytes, the type of the values, the number of dimensions D, then D sizes as big-endian
+    32-bit integers, then the values.
+
+    Returns:
+        An array of the D sizes.
 
     Raises:
-        DataError: when the content is not one of unsigned bytes.
+        DataError: when the content is not such a file.
     """
     num_dimensions = content[3] if len(content) > 3 else 0
-    header = 4 + 4 * num_dimensions
-    if content[:3] != bytes((0, 0, IDX_UINT8)) or len(content) < header:
+    header_bytes = 4 + 4 * num_dimensions
+    if content[:3] != bytes((0, 0, IDX_UINT8)) or len(content) < header_bytes:
         raise DataError("Fashion-MNIST: a file is not an IDX file of unsigned bytes")
-    shape = np.frombuffer(content[4:header], dtype=">i4")
-    values = np.frombuffer(content[header:], dtype=np.uint8)
+    shape = np.frombuffer(content[4:header_bytes], dtype=">i4")  # [D]
+    values = np.frombuffer(content[header_bytes:], dtype=np.uint8)  # [product of the shape]
     if values.size != int(np.prod(shape)):
         raise DataError(f"Fashion-MNIST: a file has {values.size} values, not {list(shape)}")
     return values.reshape(shape)
 
 
 def to_rgb32(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pad grey images [N, 28, 28] with zeros to [N, 32, 32, 3] of three equal channels."""
+    """Pad grey images with zeros and repeat them: [N, 28, 28] to [N, 32, 32, 3]."""
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
     return np.repeat(padded[..., None], 3, axis=3)

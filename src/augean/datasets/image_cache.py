@@ -1,6 +1,6 @@
-"""The files of an image folder in the cache: its index and its decoded images.
+"""The two files that the cache holds of an image folder: its index and its decoded images.
 
-Both may be damaged at any time: what cannot be trusted is made again.
+Either may be missing or damaged at any time, and is then made again.
 """
 
 import hashlib
@@ -34,12 +34,14 @@ def read_index(path: Path, fingerprint: str) -> FolderIndex | None:
     """Return the index that belongs to a fingerprint.
 
     Args:
-        fingerprint: of the files as they are now.
+        path: of the index.
+        fingerprint: of the image files as they are now.
 
     Returns:
-        None when the index is missing, damaged or of another state of the files.
+        None when the index is missing or damaged, or the files have changed since it was written.
     """
     try:
+        # The index holds one entry, of the state of the files when it was written.
         entry = json.loads(path.read_bytes())
         index = FolderIndex(digest=entry["digest"], test=tuple(entry.get("test", ())))
         if entry == _index_entry(fingerprint, index):
@@ -62,7 +64,7 @@ def write_index(path: Path, fingerprint: str, index: FolderIndex) -> None:
 def _index_entry(fingerprint: str, index: FolderIndex) -> dict[str, Any]:
     """Return an index, sealed with the state of the files that it belongs to.
 
-    Without the seal a flipped bit in the digest would give runs other ids.
+    Without the checksum a flipped bit in the digest would give runs other ids.
     """
     sealed = f"{fingerprint} {index.digest}"
     entry: dict[str, Any] = {"digest": index.digest}
@@ -73,10 +75,11 @@ def _index_entry(fingerprint: str, index: FolderIndex) -> dict[str, Any]:
 
 
 def read_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np.uint8] | None:
-    """Return decoded images, uint8 of a shape; None when there are none or the file is damaged.
+    """Return the decoded images; None when the file is missing or damaged.
 
     Args:
-        warn: whether a damaged file is worth a line in the log.
+        shape: that the images must have, [N, H, W, 3].
+        warn: whether to log that the file is damaged.
     """
     if not path.exists():
         return None
@@ -95,24 +98,25 @@ def read_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np
 
 
 def write_images(path: Path, images: NDArray[np.uint8]) -> None:
-    """Write decoded images; call it with the cache lock held.
+    """Write decoded images. The caller must hold the cache lock.
 
     Raises:
         DataError: when the folder cannot be written.
     """
-    with _written_whole(path) as file:
+    with _open_atomic(path) as file:
         np.savez(file, images=images)
 
 
 @contextmanager
-def _written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name only once it is complete."""
-    # The name is always the same, so that what a killed process leaves is overwritten by the next.
+def _open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that gets its name only when it is complete."""
+    # The temporary name is always the same, which the cache lock allows: the file that a killed
+    # process leaves is overwritten by the next one.
     part = path.with_name(f"{path.name}.part")
     try:
         with part.open("wb") as file:
             yield file
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)  # it may be what fills the disk
+        part.unlink(missing_ok=True)  # a large incomplete file may be what fills the disk
         raise cache_error(path.parent, error) from error

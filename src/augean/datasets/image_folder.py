@@ -1,4 +1,4 @@
-"""Images in folders, one folder a class, decoded once and cached."""
+"""A data set of image files, in one folder per class; they are decoded once and cached."""
 
 import hashlib
 import logging
@@ -26,8 +26,8 @@ from augean.errors import DataError
 logger = logging.getLogger(__name__)
 
 POOL_BYTES = 4_000_000
-"""Size of an image folder from which decoding it in several processes is faster than starting them
-takes."""
+"""Size of all image files above which several processes decode them. With less, starting the
+processes takes longer than they save."""
 
 MOST_LEVELS = 20
 """Folders in one another below that of a class."""
@@ -53,9 +53,9 @@ class _Listing:
 
     classes: tuple[str, ...]
     paths: list[str]
-    """Such as train/cat/1.png: training before test, by class, then name."""
+    """Such as train/cat/1.png; sorted by split (training first), class and name."""
     labels: NDArray[np.int64]
-    """[N], of each path."""
+    """[N], the label of each path."""
     num_train: int
     """Images before those of the folder `test`."""
     has_test: bool
@@ -63,8 +63,8 @@ class _Listing:
     num_bytes: int
     """Size of all files together."""
     fingerprint: str
-    """Changes whenever a file may have changed: over path, size, mtime and ctime. The last one
-    because unpacking an archive restores the others."""
+    """sha256 of the paths, sizes, mtimes and ctimes: another one means that files may have changed.
+    The ctime is needed because unpacking an archive restores the others."""
 
 
 class ImageFolder(Source):
@@ -75,14 +75,14 @@ class ImageFolder(Source):
     whose content has a small hash, so that added files never move others and copies of one image
     never lie on both sides. The classes may then lie directly in `<root>/<name>`, too.
 
-    Images become RGB; those that are not `image_size` square are resized by their shorter side
-    (bilinear, antialiased) and cropped at the centre, which equals torchvision's Resize and
-    CenterCrop. Transparency is dropped, orientation tags are ignored. Hidden files and files with
-    other suffixes do not count.
+    Each of `train` and `test` has the layout of torchvision's ImageFolder. Images become RGB; those
+    that are not squares of `image_size` are resized by their shorter side (bilinear, antialiased)
+    and cropped at the centre, which equals torchvision's Resize and CenterCrop. Transparency is
+    dropped; orientation tags are ignored. Hidden files and files with other suffixes are ignored.
 
-    The digest is over the files' paths below the folder and their bytes. An index in the cache
-    folder spares reading them again while no file changes; decoded images are kept there too, by
-    digest and image size.
+    The digest is of the files' paths below the folder and of their bytes. An index in the cache
+    folder makes it unnecessary to read the files again while none changes. Decoded images are kept
+    in the cache too, by digest and image size.
     """
 
     def __init__(self, *, name: str, root: Path, cache: Path, image_size: int) -> None:
@@ -129,6 +129,7 @@ class ImageFolder(Source):
         )
 
     def _layout_error(self, problem: str) -> DataError:
+        """Return the error for a folder without the layout of an `ImageFolder`."""
         return DataError(
             f"dataset.name={self.name}: {problem}. Expected"
             f" {self.folder}/{{train,test}}/<class>/<image>, or without test, or"
@@ -138,9 +139,12 @@ class ImageFolder(Source):
         )
 
     def _scan(self) -> _Listing:
-        """List and stat all images.
+        """List all images and read their sizes and times.
 
-        Takes about 0.2 s for 60,000, which is what the digest costs when asked again.
+        Takes about 0.2 s for 60,000 images: the cost of a digest that the index already has.
+
+        Raises:
+            DataError: when the folder does not have the layout, or cannot be read.
         """
         parts = self._parts()
         classes = self._class_names(parts[0])
@@ -175,7 +179,7 @@ class ImageFolder(Source):
             num_train=num_train,
             has_test="test" in parts,
             num_bytes=num_bytes,
-            fingerprint=stamps.hexdigest(),
+            fingerprint=fingerprint.hexdigest(),
         )
 
     def _parts(self) -> list[str]:
@@ -209,13 +213,17 @@ class ImageFolder(Source):
                 f" {min(strays)}"
             )
         for name in names:
-            # Bytes that are not UTF-8 could not be written into summaries and tables.
+            # A name that is not UTF-8 could not be written into summaries and tables.
             if os.fsencode(name).decode(errors="replace") != name:
                 raise self._layout_error(f"the name of a class is no text: {name!r} in {folder}")
         return tuple(sorted(names))
 
     def _stat_class(self, folder: Path) -> tuple[list[str], list[int]]:
-        """Return what `_stat_images` does, for a folder that must have images."""
+        """Return names and numbers of the images of a class, see `_stat_images`.
+
+        Raises:
+            DataError: when the folder has no image or cannot be read.
+        """
         try:
             files, numbers = _stat_images(folder)
         except OSError as error:
@@ -246,7 +254,7 @@ class ImageFolder(Source):
         set_aside = set()
         for path in show_progress(sorted(listing.paths), "Reading", self.name):
             try:
-                # Takes half the time of Path.read_bytes.
+                # `open` with a text takes half the time of Path.read_bytes.
                 with open(f"{self.folder}/{path}", "rb") as image:
                     digest = hashlib.sha256(image.read()).hexdigest()
             except OSError as error:
@@ -265,8 +273,8 @@ class ImageFolder(Source):
                 )
         return FolderIndex(content.hexdigest(), test)
 
-    def _decoded(self, listing: _Listing, digest: str) -> NDArray[np.uint8]:
-        """Return all images, [N, image_size, image_size, 3], from the cache or decoded into it."""
+    def _read_or_decode(self, listing: _Listing, digest: str) -> NDArray[np.uint8]:
+        """Return all images, [N, image_size, image_size, 3], from the cache if they are there."""
         size = self.image_size
         file = self.cache / f"{self.name}-{digest[:16]}-{size}px-v{DECODER}.npz"
         read = partial(read_images, file, (len(listing.paths), size, size, 3))
@@ -282,6 +290,11 @@ class ImageFolder(Source):
         return images
 
     def _decode(self, listing: _Listing) -> NDArray[np.uint8]:
+        """Decode all images: uint8 [N, image_size, image_size, 3].
+
+        Raises:
+            DataError: when a file cannot be read, or one has changed meanwhile.
+        """
         files = [f"{self.folder}/{path}" for path in listing.paths]
         in_processes = listing.num_bytes > POOL_BYTES
         images = decode_all(files, self.image_size, self.name, in_processes=in_processes)
@@ -317,7 +330,7 @@ def _stat_images(folder: Path, prefix: str = "") -> tuple[list[str], list[int]]:
         after the other.
 
     Raises:
-        OSError: for a file that cannot be read, or is not a regular file.
+        OSError: when a file cannot be read or is not a regular file.
     """
     if prefix.count("/") > MOST_LEVELS:
         raise OSError(ELOOP, "too many folders in one another; is there a link to itself?", prefix)

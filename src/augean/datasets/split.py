@@ -1,4 +1,4 @@
-"""Split training images into training and validation, in the classes' proportions."""
+"""A split of training images into training and validation that is the same on every machine."""
 
 from typing import Any
 
@@ -13,17 +13,21 @@ def stratified_split(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split training images into training and validation, in the classes' proportions.
 
-    Classes get their share by largest remainder (ties: the lower label), so that the totals are
-    exact; a class may end up with none when there are fewer images than classes. The validation
-    images do not depend on `num_train`, and smaller requests are served from the same order. It
-    rests on PCG64's raw stream, which NumPy keeps unchanged across versions and platforms (NEP 19),
-    and on integers.
+    The totals are exact: each class gets its share rounded down, and the images that are then
+    missing come from the classes with the largest remainders (of equal ones, the lower label). With
+    fewer images than classes some classes get none.
+
+    Each class gives its images in one random order, the first ones for validation and the next ones
+    for training. So the validation images do not depend on `num_train`.
+
+    The split is the same on every machine: it uses only integers and the raw stream of PCG64, which
+    NumPy keeps unchanged across versions and platforms (NEP 19).
 
     Args:
         labels: [N] of all training images.
-        num_val: images held out, 0 to N-1.
-        num_train: images for training, of the others; None takes all of them.
-        seed: of the split alone.
+        num_val: number of validation images, 0 to N-1.
+        num_train: number of training images, at most N - num_val; None takes all of these.
+        seed: of the split only; the seed of the run plays no part.
 
     Returns:
         Ascending indices [num_train] and [num_val] into `labels`.
@@ -45,8 +49,11 @@ def stratified_split(
             f" leaves {num_others}; set dataset.num_train to 1 to {num_others}, or to null for all"
             " of them"
         )
-    order = np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")  # [N]
-    # The images of each class, in the same random order.
+    # A random order of all images: sorting by random numbers. Not `Generator.permutation`, whose
+    # algorithm NumPy may change.
+    random_numbers = np.random.PCG64(seed).random_raw(total)
+    order = np.argsort(random_numbers, kind="stable")  # [N]
+    # For each class the indices of its images, in this order.
     groups = [order[labels[order] == label] for label in np.unique(labels)]
     val, train = _share(groups, num_val)
     if num_train is not None:
@@ -55,19 +62,26 @@ def stratified_split(
 
 
 def _sorted_indices(groups: list[NDArray[Any]]) -> NDArray[np.int64]:
+    """Join the indices of all classes in ascending order."""
     return np.sort(np.concatenate(groups)).astype(np.int64)
 
 
 def _share(groups: list[NDArray[Any]], count: int) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-    """Divide groups into their first members, `count` in all, and the others.
+    """Divide each group into its first members and the others.
 
-    Each group gives in proportion to its size.
+    The first members are `count` in all; each group gives in proportion to its size.
+
+    Returns:
+        For each group its first members, and for each group the others.
     """
-    sizes = np.array([len(group) for group in groups], dtype=np.int64)  # [groups]
-    numbers, remainders = np.divmod(count * sizes, sizes.sum())
-    # What rounding down leaves goes to the largest remainders.
+    sizes = np.array([len(group) for group in groups], dtype=np.int64)  # [G]
+    # Integer division, as rounding of floats could differ between machines.
+    numbers, remainders = np.divmod(count * sizes, sizes.sum())  # [G], [G]
+    # The members that are missing after rounding down: one more from the largest remainders. The
+    # sort is stable, so of equal remainders the lower label comes first.
     num_missing = count - numbers.sum()
-    numbers[np.argsort(-remainders, kind="stable")[:num_missing]] += 1
+    by_remainder = np.argsort(-remainders, kind="stable")
+    numbers[by_remainder[:num_missing]] += 1
     first = [group[:number] for group, number in zip(groups, numbers, strict=True)]
     others = [group[number:] for group, number in zip(groups, numbers, strict=True)]
     return first, others

@@ -1,4 +1,4 @@
-"""Generated images, for tests and timing."""
+"""A data set of generated images, for tests and timing."""
 
 from pathlib import Path
 
@@ -10,17 +10,18 @@ from augean.errors import ConfigError
 
 
 class Synthetic(Source):
-    """Generated images for tests and timing: a smooth coloured pattern per class under uniform
-    noise.
+    """Generated images for tests and timing.
 
-    All arithmetic is on integers, so that the pixels are the same everywhere.
+    Each class is a smooth coloured pattern, to which each image adds uniform noise. All arithmetic
+    is on integers, so that the pixels are the same on every machine.
 
     Args:
-        num_train_images: training images, as evenly divided among the classes as they can be.
-        num_test_images: test images, divided likewise.
+        num_train_images: number of training images, divided among the classes as evenly as
+            possible.
+        num_test_images: number of test images, divided in the same way.
         num_classes: at least 2.
-        noise: largest deviation of a value from its pattern, as a share of the range 0 to 255.
-            At the default a network learns the classes easily.
+        noise: largest deviation of a pixel value from the pattern, as a share of 255. With the
+            default a network learns the classes easily.
         generator_seed: seed of patterns, labels and noise.
 
     Raises:
@@ -28,7 +29,7 @@ class Synthetic(Source):
     """
 
     version = 1
-    """Raised when the same arguments give other pixels."""
+    """Part of the digest. It is raised when the same arguments give other pixels."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Synthetic(Source):
         _check_whole("num_test_images", num_test_images, low=1)
         _check_whole("num_classes", num_classes, low=2)
         _check_whole("generator_seed", generator_seed, low=0)
+        # By `type`, as a bool is an int for `isinstance`.
         if type(noise) not in (int, float) or not 0 <= noise <= 1:
             raise ConfigError(f"dataset.arguments.noise={noise}: must be a number from 0 to 1")
         self.num_train_images = num_train_images
@@ -70,7 +72,8 @@ class Synthetic(Source):
         return "-".join(map(str, parts))
 
     def load(self) -> Images:
-        # The order of what is drawn is part of the data: patterns, training images, test images.
+        # All draws come from one generator, so their order decides the data: patterns, training
+        # images, test images.
         generator = np.random.Generator(np.random.PCG64(self.generator_seed))
         patterns = self._draw_patterns(generator)
         train_images, train_labels = self._draw_split(generator, patterns, self.num_train_images)
@@ -84,24 +87,30 @@ class Synthetic(Source):
         )
 
     def _draw_patterns(self, generator: np.random.Generator) -> NDArray[np.int16]:
-        """Draw the pattern of each class, [num_classes, image_size, image_size, 3].
+        """Draw the pattern of each class: [num_classes, image_size, image_size, 3].
 
-        Colours at 4x4 points are interpolated linearly: point j has the weight
-        max(0, 1 - |3 r / steps - j|) in row r.
+        Random colours at 4x4 points, spread evenly over the image, are interpolated linearly. Let
+        steps = image_size - 1. In row r of the image, row j of the points has the weight
+        max(0, 1 - |3 r / steps - j|); columns likewise. To stay with integers, all weights are
+        multiplied by `steps`.
         """
         steps = self.image_size - 1
-        distances = np.abs(3 * np.arange(self.image_size)[:, None] - steps * np.arange(4))
-        weights = np.maximum(steps - distances, 0)  # [image_size, 4], times steps
+        rows = np.arange(self.image_size)[:, None]  # [image_size, 1]
+        distances = np.abs(3 * rows - steps * np.arange(4))  # [image_size, 4]
+        weights = np.maximum(steps - distances, 0)  # [image_size, 4]
         points = generator.integers(64, 192, (self.num_classes, 4, 4, 3))
-        sums = np.einsum("ri,sj,kijc->krsc", weights, weights, points)  # times steps**2
+        # r, s: row and column of the image; i, j: of the points; k: class; c: colour.
+        sums = np.einsum("ri,sj,kijc->krsc", weights, weights, points)
+        # Rows and columns have both been weighted, hence the square.
         patterns: NDArray[np.int16] = (sums // steps**2).astype(np.int16)
         return patterns
 
     def _draw_split(
         self, generator: np.random.Generator, patterns: NDArray[np.int16], count: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Draw images, [count, image_size, image_size, 3], and labels, [count]."""
+        """Draw images [count, image_size, image_size, 3] and labels [count]."""
         labels = generator.permutation(np.arange(count, dtype=np.int64) % self.num_classes)
+        # A copy, as `labels` is an array. int16 holds a pattern with its noise, from -255 to 510.
         images = patterns[labels]
         noise = self.largest_noise
         images += generator.integers(-noise, noise, images.shape, dtype=np.int16, endpoint=True)
@@ -109,6 +118,7 @@ class Synthetic(Source):
 
 
 def _check_whole(name: str, value: object, *, low: int) -> None:
+    # By `type`, as a bool is an int for `isinstance`.
     if type(value) is not int or value < low:
         raise ConfigError(
             f"dataset.arguments.{name}={value}: must be a whole number of at least {low}"

@@ -1,4 +1,4 @@
-"""Measure how good and how well calibrated a network's scores are."""
+"""Measure the accuracy, loss and calibration of a network's logits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,32 +8,37 @@ from torch import Tensor
 from torch.nn import functional
 
 NUM_BINS = 15
+"""Number of bins of confidence, as in Guo et al. 2017."""
 
 
 def calibration_error(confidence: Tensor, right: Tensor, num_bins: int = NUM_BINS) -> float:
     """Return the expected calibration error: the mean gap between confidence and accuracy.
 
-    Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks", equation 3,
-    after Naeini, Cooper and Hauskrecht 2015: the sum over bins ((m-1)/M, m/M] of |B_m| / n *
-    |accuracy(B_m) - confidence(B_m)|.
+    The images are put into bins B_m of confidence, ((m-1)/M, m/M]. The error is the sum over the
+    bins of |B_m| / N * |accuracy(B_m) - confidence(B_m)|. Source: Guo, Pleiss, Sun and Weinberger
+    2017, "On Calibration of Modern Neural Networks", equation 3, after Naeini, Cooper and
+    Hauskrecht 2015.
 
     Args:
         confidence: [N], the probability of the predicted class.
         right: bool [N], whether the prediction is right.
-        num_bins: M, bins of equal width.
+        num_bins: M, the number of bins of equal width.
     """
-    # Bins are closed above, hence ceil; a confidence of exactly 0 belongs to the first.
-    bins = (confidence.double() * num_bins).ceil().long().clamp(1, num_bins) - 1  # [N]
-    gaps = torch.zeros(num_bins, dtype=torch.float64)
-    gaps.index_add_(0, bins, right.double() - confidence.double())
-    # A bin's sum of differences is |B_m| times the difference of its means.
-    return float(gaps.abs().sum() / len(confidence))
+    # The upper edge belongs to a bin, hence ceil. A confidence of exactly 0 goes to the first bin.
+    numbers = (confidence.double() * num_bins).ceil().long()  # [N], from 0 to M
+    bins = numbers.clamp(1, num_bins) - 1  # [N], from 0 to M - 1
+    # The sum of differences in a bin is |B_m| times the difference of its two means.
+    differences = right.double() - confidence.double()  # [N]
+    sums = torch.zeros(num_bins, dtype=torch.float64)  # [M]
+    sums.index_add_(0, bins, differences)
+    return float(sums.abs().sum() / len(confidence))
 
 
 def measure(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
-    """Return accuracy, loss, calibration and, per class, number of images and accuracy.
+    """Return accuracy, loss and calibration, and for each class its number of images and accuracy.
 
-    Accuracies are fractions; that of a class is its recall. Classes without an image are left out.
+    Accuracies are fractions from 0 to 1; the accuracy of a class is its recall. Classes without an
+    image are left out. The loss is the mean cross entropy.
 
     Args:
         logits: [N, classes].

@@ -1,4 +1,4 @@
-"""Add to a finished run what only its weights can tell, where the run has not recorded it."""
+"""Add measures of the test set to finished runs that did not record them."""
 
 from dataclasses import replace
 
@@ -14,33 +14,36 @@ from augean.training.device import exact_fp32
 from augean.training.loop import evaluate_final
 
 CORRECT = "correct.npy"
+"""Which test images are right: bits, in the order of the test set."""
 
 
 def record_test(run: TrainedModel, images: Array, labels: Array) -> RunSummary:
-    """Write correct.npy and the dead units of a run into its directory.
+    """Test a run's network again, and add correct.npy and its dead units to the run's directory.
+
+    Nothing that the run has recorded itself is changed.
 
     Args:
         images: the run's own test set, uint8 [N, H, W, 3].
         labels: int64 [N].
 
     Returns:
-        The run's summary as it is now; what it recorded itself stays.
+        The run's new summary; the old one where nothing was missing.
 
     Raises:
-        AugeanError: when a file of the run is damaged, or when this machine does not get as many
-            images right as the run did, so that the answers are not those of the recorded score.
-            Nothing that the run recorded is changed then.
+        AugeanError: when a file of the run is damaged; or when the number of right images differs
+            from the run's own, so that these answers do not belong to the recorded accuracy.
     """
     summary = run.summary
     if CORRECT in summary.files and summary.dead_units is not None:
         return summary
     if CORRECT not in summary.files:
-        # Without a digest it was left by a call that was killed.
+        # A file without a digest in the summary was left by a call that was killed.
         (run.path / CORRECT).unlink(missing_ok=True)
     check_run(run.path)
     split = Split(torch.from_numpy(images).to(run.device), torch.from_numpy(labels).to(run.device))
     with exact_fp32():
         score = evaluate_final(run.network, split, run.config)
+    # The summary holds a fraction, which gives the whole number back when it is rounded.
     num_right = int(score.correct.sum())
     num_right_then = round((summary.test_accuracy or 0.0) * len(split))
     if num_right != num_right_then:

@@ -1,8 +1,8 @@
-"""The networks.
+"""The networks that come with Augean.
 
-All are called with `num_classes, activation, channels, dropout` and options of their own.
-`activation` is a factory: called without arguments it returns a fresh module. The input is [N, 3,
-H, W], the output are logits [N, num_classes].
+Each takes `num_classes, activation, channels, dropout` and further options of its own. `activation`
+is a factory: called without arguments, it returns a new module. The input is [N, 3, H, W], the
+output logits [N, num_classes].
 """
 
 from augean.models.resnet import ResNet

@@ -1,4 +1,4 @@
-"""ResNets of basic blocks (He et al. 2016), with a stem for small images or the original one."""
+"""ResNets of basic blocks (He et al. 2016), with the original stem or one for small images."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm, added to their input.
+    """Two 3x3 convolutions with batch norm, whose output is added to the block's input.
 
-    A block keeps its channels, or doubles them and halves height and width; then its shortcut is a
-    1x1 convolution with stride 2 and batch norm.
+    A block either keeps the number of channels, or doubles it and halves height and width. In the
+    second case the input passes through a shortcut, a 1x1 convolution with stride 2 and batch norm.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class BasicBlock(nn.Module):
         self.activation2 = activation()
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, C, H, W] to the same shape, or to [N, 2C, H/2, W/2]."""
+        """Map [N, C, H, W] to the same shape, or to [N, 2C, H/2, W/2]."""
         x: Tensor = self.activation1(self.norm1(self.conv1(images)))
         x = self.norm2(self.conv2(x))
         x = self.activation2(x + self.shortcut(images))
@@ -41,20 +41,20 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A stem, stages of basic blocks at C, 2C, 4C, ... channels, global average pooling and one
-    linear layer.
+    """A stem, stages of basic blocks, global average pooling and one linear layer.
 
-    At C=64 it equals torchvision's resnet18 and resnet34 (`stem="imagenet"`), with the same order
-    of parameters. Its initial weights do not: they are PyTorch's defaults for each layer, as the
-    report names no initialisation.
+    The stages have C, 2C, 4C, ... channels. With C=64 and `stem="imagenet"` the network equals
+    torchvision's resnet18 or resnet34, with the same order of parameters. The initial weights
+    differ: they are PyTorch's defaults for each layer, as the reference report names no
+    initialisation.
 
     Args:
-        num_classes: length of the output.
-        activation: called without arguments, returns a fresh module; it stands wherever the
-            original has a ReLU.
-        channels: C, channels of the stem and the first stage.
-        dropout: probability before the linear layer; 0 leaves the layer out.
-        blocks: blocks per stage; (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) is ResNet-34.
+        num_classes: number of outputs.
+        activation: returns a new module for each place where the original has a ReLU.
+        channels: C, the channels of the stem and the first stage.
+        dropout: probability of the dropout layer before the linear layer; with 0 there is none.
+        blocks: number of blocks of each stage; (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) is
+            ResNet-34.
         stem: "cifar", a 3x3 convolution with stride 1, or "imagenet", 7x7 with stride 2 and 3x3
             max-pooling with stride 2.
 
@@ -79,6 +79,7 @@ class ResNet(nn.Module):
             )
         self.stem = _build_stem(stem, channels, activation)
 
+        # Every stage but the first begins with a block that doubles the channels.
         stages = []
         in_channels = channels
         for stage, num_blocks in enumerate(blocks):
@@ -90,15 +91,15 @@ class ResNet(nn.Module):
             stages.append(nn.Sequential(*stage_blocks))
         self.stages = nn.Sequential(*stages)
 
-        # PyTorch pools to 1x1 by a mean, whose gradient is deterministic on CUDA; that of other
-        # sizes is not.
+        # On CUDA the gradient of adaptive average pooling is deterministic for an output of 1x1,
+        # where PyTorch computes a mean, and not for other sizes.
         head: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         if dropout > 0:
             head.append(nn.Dropout(dropout))
         self.head = nn.Sequential(*head, nn.Linear(in_channels, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] to logits [N, num_classes]."""
+        """Map images [N, 3, H, W] to logits [N, num_classes]."""
         # [N, C, h, w]: h = H with the cifar stem, H/4 with the imagenet stem, and w likewise
         x: Tensor = self.stem(images)
         x = self.stages(x)  # -> [N, 8C, h/8, w/8] with four stages
@@ -107,8 +108,13 @@ class ResNet(nn.Module):
 
 
 def _build_stem(stem: str, channels: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """Build the layers before the first stage: [N, 3, H, W] to [N, channels, h, w]."""
-    # In the order of the layers, as each may draw its initial weights when it is built.
+    """Build the layers before the first stage, which map [N, 3, H, W] to [N, channels, h, w].
+
+    Raises:
+        ValueError: for an unknown stem.
+    """
+    # Built in the order of the layers: each may draw its initial weights when it is built, and
+    # another order would give other weights from the same seed.
     layers: list[nn.Module] = []
     if stem == "cifar":
         layers.append(nn.Conv2d(3, channels, kernel_size=3, padding=1, bias=False))

@@ -4,31 +4,31 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+# A: the smallest network of the paper, with eight convolutions.
 VGG_A: tuple[int | str, ...] = (1, "M", 2, "M", 4, 4, "M", 8, 8, "M", 8, 8, "M")
-"""Configuration A: a 3x3 convolution per number, with that multiple of C as channels; M is 2x2
-max-pooling."""
+"""Configuration A: a number k is a 3x3 convolution to k * C channels, "M" is 2x2 max-pooling."""
 
 
 class VGG(nn.Module):
-    """3x3 convolutions and max-pooling, then a classifier of three linear layers, 8C-8C-8C-classes.
+    """3x3 convolutions and max-pooling, then a classifier of three linear layers.
 
-    At C=64 the features equal those of torchvision's vgg11 and vgg11_bn on 32x32 images, with the
-    same order of parameters. Max-pooling rounds sizes up, which changes nothing there and lets
-    smaller images pass: 16x16 ends at 1x1 too. Larger ones are averaged to 1x1. Initial weights are
-    PyTorch's defaults for each layer, as the report names no initialisation.
+    The linear layers have 8C, 8C and `num_classes` outputs. On 32x32 images with C=64 the
+    convolutions and poolings equal those of torchvision's vgg11 and vgg11_bn, with the same order
+    of parameters. Max-pooling rounds odd sizes up. At 32x32 there are none, and smaller images stay
+    possible: 16x16 ends at 1x1 too. The features of larger images are averaged to 1x1. The initial
+    weights are PyTorch's defaults for each layer, as the reference report names no initialisation.
 
     Args:
-        num_classes: length of the output.
-        activation: called without arguments, returns a fresh module; it stands wherever the
-            original has a ReLU.
-        channels: C, channels of the first convolution.
-        dropout: probability before each linear layer; 0 leaves the layers out.
-        batch_norm: whether batch norm follows every convolution (whose bias is kept, as in
-            torchvision).
-        layout: multiples of C and "M".
+        num_classes: number of outputs.
+        activation: returns a new module for each place where the original has a ReLU.
+        channels: C, the channels of the first convolution.
+        dropout: probability of the dropout layer before each linear layer; with 0 there is none.
+        batch_norm: whether batch norm follows each convolution. The convolutions keep their bias,
+            as in torchvision.
+        layout: the order of convolutions, as multiples of C, and of max-poolings, as "M".
 
     Raises:
-        ValueError: for a layout with other entries, or without convolution.
+        ValueError: for a layout with other entries, or without a convolution.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         features: list[nn.Module] = []
-        width = 3  # channels so far
+        width = 3  # channels of the last layer so far; the images are RGB
         for entry in layout:
             if entry == "M":
                 features.append(nn.MaxPool2d(kernel_size=2, stride=2, ceil_mode=True))
@@ -71,7 +71,7 @@ class VGG(nn.Module):
         self.classifier = nn.Sequential(*classifier[:-1])  # no activation after the last layer
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] to logits [N, num_classes]."""
+        """Map images [N, 3, H, W] to logits [N, num_classes]."""
         x: Tensor = self.features(images)  # [N, 3, H, W] -> [N, 8C, H/32, W/32], rounded up
         x = self.pool(x)  # -> [N, 8C]
         x = self.classifier(x)  # -> [N, num_classes]

@@ -1,8 +1,8 @@
 """Pack the small files of an outputs folder into one archive, and unpack such an archive.
 
 An archive is a tar file compressed by xz, whose first member is a manifest. Weights and checkpoints
-stay behind: a run counts as completed by its summary. The same runs make the same archive, byte for
-byte.
+are not packed, as a run counts as completed by its summary. The same runs make the same archive,
+byte for byte.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from augean.store.run_directory import runs_dir
 from augean.store.summary import SUMMARY
 
 _STAGING = ".unpack-"
-"""How the name of the folder begins that an archive is unpacked into before it is merged."""
+"""Prefix of the temporary folder that an archive is unpacked into before it is merged."""
 
 
 def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
@@ -47,13 +47,13 @@ def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
     members: dict[str, bytes] = {}
     left_out: list[str] = []
     total = 0
-    for path in _packable(outputs):
+    for path in _packable_paths(outputs):
         try:
             contents = _read_packable(outputs, path, limits)
         except AugeanError as error:
             left_out.append(f"{error}; left out")
             continue
-        # All of a run or none of it: a run that lacks a file would be refused when it is unpacked.
+        # A run is packed whole or not at all: `unpack` would refuse one that lacks a file.
         members |= contents
         total += sum(len(content) for content in contents.values())
         if total > limits.total_bytes or len(members) > limits.members:
@@ -63,7 +63,8 @@ def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
         raise AugeanError(
             f"{outputs}: no runs to pack; name the folder that runtime.outputs named{reasons}"
         )
-    # The manifest is read into memory before any file, so that it has a limit of its own.
+    # `unpack` reads the manifest into memory before it has checked anything else, so the manifest
+    # has a limit of its own.
     manifest = _make_manifest(members)
     if len(manifest) > limits.manifest_bytes:
         raise _too_much(outputs, limits)
@@ -76,14 +77,16 @@ def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
 
 
 def _too_much(outputs: Path, limits: Limits) -> AugeanError:
+    """Return the error for more files than one archive may hold."""
     return AugeanError(
         f"{outputs}: more than {limits}, too much for one archive; move some runs to another folder"
         " and pack both"
     )
 
 
-def _packable(outputs: Path) -> list[Path]:
+def _packable_paths(outputs: Path) -> list[Path]:
     """Return the run directories, sweep records and journals below `outputs`."""
+    # Hidden directories are those of calls of `unpack`.
     runs = sorted(runs_dir(outputs).glob("[!.]*-*"))
     records = sorted(outputs.glob("sweeps/*.json"))
     journals = sorted(outputs.glob("studies/*.journal"))
@@ -91,15 +94,17 @@ def _packable(outputs: Path) -> list[Path]:
 
 
 def _read_packable(outputs: Path, path: Path, limits: Limits) -> dict[str, bytes]:
-    """Return the small files of a run, a sweep record or a journal by their names in an archive.
+    """Return the small files of a run, a sweep record or a journal, by their names in an archive.
+
+    Args:
+        path: a run's directory, or the file of a record or journal.
 
     Raises:
-        AugeanError: when one of them is damaged, too large, or cannot be read, so that all of them
-            are left out.
+        AugeanError: when a file is damaged or too large, or cannot be read.
     """
     contents: dict[str, bytes] = {}
     try:
-        for file in _sound_files(path):
+        for file in _checked_files(path):
             name = file.relative_to(outputs).as_posix()
             if not MEMBER.fullmatch(name):
                 raise AugeanError(f"{file}: no file of ours by its name")
@@ -112,31 +117,37 @@ def _read_packable(outputs: Path, path: Path, limits: Limits) -> dict[str, bytes
     return contents
 
 
-def _sound_files(path: Path) -> list[Path]:
-    """Check a run, a sweep record or a journal, and return its small files."""
+def _checked_files(path: Path) -> list[Path]:
+    """Check a run, a sweep record or a journal, and return its small files.
+
+    Raises:
+        AugeanError: when the run or the record is damaged.
+    """
     if path.parent.name == "runs":
-        return _sound_run_files(path)
-    if not path.is_file():
+        return _checked_run_files(path)
+    if not path.is_file():  # such as a folder with the name of a record
         return []
     if path.suffix == ".json":
         check_record(path)
     return [path]
 
 
-def _sound_run_files(path: Path) -> list[Path]:
+def _checked_run_files(path: Path) -> list[Path]:
+    """Check a run and return its small files, the summary last."""
     try:
         is_completed = check_run(path)
     except AugeanError as error:
         raise AugeanError(f"{error}; remove the run's folder to train it again") from error
     names = list(RUN_FILES)
     if not is_completed:
-        # The run may become completed at this moment. Its summary was not checked, so it is not
-        # packed either.
+        # The run may have been completed since it was checked. Its summary was not checked, so it
+        # is not packed.
         names.remove(SUMMARY)
     return [path / name for name in names if (path / name).is_file()]
 
 
 def _make_manifest(members: dict[str, bytes]) -> bytes:
+    """Return the content of the manifest of these members."""
     entries = {}
     for name, content in members.items():
         digest = hashlib.sha256(content).hexdigest()
@@ -145,7 +156,10 @@ def _make_manifest(members: dict[str, bytes]) -> bytes:
 
 
 def _compress(manifest: bytes, members: dict[str, bytes]) -> bytes:
-    """Return the archive of the members: the same bytes for the same members."""
+    """Return a .tar.xz of the manifest and the members, sorted by name.
+
+    The same members make the same bytes.
+    """
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:xz", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, MANIFEST, manifest)
@@ -155,7 +169,8 @@ def _compress(manifest: bytes, members: dict[str, bytes]) -> bytes:
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    header = tarfile.TarInfo(name)  # its time, owner and mode are the same everywhere
+    # A new header has the same time (0), owner and mode on every machine.
+    header = tarfile.TarInfo(name)
     header.size = len(content)
     tar.addfile(header, io.BytesIO(content))
 
@@ -163,25 +178,28 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def unpack(archive: Path, outputs: Path, limits: Limits = LIMITS) -> Merged:
     """Merge an archive into `outputs`.
 
-    A completed run there stays, an unfinished one gives way to a completed one. Grids of one name
-    become one with the jobs of both; of two states of one study the later one stays. Several calls
-    at once into one folder take turns.
+    A completed run in `outputs` stays as it is; an unfinished one is replaced by a completed one.
+    Two grids of the same name become one with the jobs of both. Of two states of the same study the
+    later one stays. Several calls into one folder take turns.
+
+    Returns:
+        What was merged, and what was left as it is.
 
     Raises:
-        AugeanError: before anything is merged, when the archive is damaged or too large, or holds
-            a foreign name or a damaged run, or when a record in `outputs` is damaged; while
-            merging, when the folder cannot be written.
+        AugeanError: before anything is merged, when the archive is damaged or too large, holds a
+            damaged run or a file that `pack` does not write, or when a record in `outputs` is
+            damaged; while merging, when the folder cannot be written.
     """
     runs = runs_dir(outputs)
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        # Without this lock one call would take a run that another call is merging for a run in
-        # training. It would leave that run alone, even if its own one were the completed of the
-        # two.
+        # One call at a time. Merging a run locks it, and a locked run counts as in training: a
+        # second call would leave the run alone, even if its own copy were the completed one.
         with hold_lock(outputs, "merge", wait=True):
-            for leftover in runs.glob(f"{_STAGING}*"):  # of a call that was killed
+            # No other call is running, so these are the folders of calls that were killed.
+            for leftover in runs.glob(f"{_STAGING}*"):
                 shutil.rmtree(leftover)
-            # On the file system of the runs, so that a run is moved there in one step.
+            # Below `runs`, so on the same file system: a rename moves a run to its place.
             with TemporaryDirectory(prefix=_STAGING, dir=runs) as temporary:
                 staged = Path(temporary)
                 extract(archive, staged, limits)
@@ -192,7 +210,14 @@ def unpack(archive: Path, outputs: Path, limits: Limits = LIMITS) -> Merged:
 
 
 def _check_staged(archive: Path, staged: Path) -> dict[str, bool]:
-    """Check the unpacked runs and records, and return for each run whether it is completed."""
+    """Check the unpacked runs and records.
+
+    Returns:
+        For each run, by the name of its directory, whether it is completed.
+
+    Raises:
+        AugeanError: when a run or a record is damaged.
+    """
     completed = {}
     try:
         for run in sorted(staged.glob("runs/*")):
@@ -200,7 +225,8 @@ def _check_staged(archive: Path, staged: Path) -> dict[str, bool]:
         for record in sorted(staged.glob("sweeps/*.json")):
             check_record(record)
     except AugeanError as error:
-        # The staged copy is gone when the message is read: name the file as the archive does.
+        # When the message is read the temporary folder is gone, so the file is named by its place
+        # in the archive.
         reason = str(error).replace(f"{staged}/", "")
         raise AugeanError(
             f"{archive}: {reason}; not unpacked, nothing was changed; pack the runs again"

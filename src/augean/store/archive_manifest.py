@@ -1,6 +1,6 @@
-"""The first member of an archive, `manifest.json`: the size and the sha256 of every other one.
+"""The manifest of an archive: its first member, with the size and sha256 of every other member.
 
-Archives from before format 1 have none.
+Archives from before format 1 have no manifest.
 """
 
 import json
@@ -16,7 +16,7 @@ MANIFEST_FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What the manifest says of one member."""
+    """The size and digest of one member of an archive."""
 
     size: int
     """Bytes."""
@@ -24,14 +24,18 @@ class Entry:
 
 
 def write_manifest(entries: Mapping[str, Entry]) -> bytes:
-    """Return the manifest of members: the same bytes for the same members."""
+    """Return the content of manifest.json: the same bytes for the same members.
+
+    Args:
+        entries: by the names of the members.
+    """
     members = {name: asdict(entry) for name, entry in entries.items()}
     manifest = {"format": MANIFEST_FORMAT, "members": members}
     return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
 
 
 def read_manifest(content: bytes) -> dict[str, Entry]:
-    """Return the entries of a manifest by the names of their members.
+    """Return the entries of a manifest, by the names of the members.
 
     Raises:
         RefusedError: when the content is not a manifest of this format.
@@ -48,6 +52,8 @@ def read_manifest(content: bytes) -> dict[str, Entry]:
     entries = {}
     for name, value in manifest["members"].items():
         try:
+            # Other keys, or a value that is not a mapping, raise TypeError. Values of a wrong type
+            # differ from the member's entry, and are found when the two are compared.
             entries[name] = Entry(**value)
         except TypeError as error:
             raise RefusedError(f"has a damaged {MANIFEST}, at {name!r}") from error
@@ -58,8 +64,8 @@ def compare_with_manifest(manifest: Mapping[str, Entry], entries: Mapping[str, E
     """Check that an archive holds what its manifest says.
 
     Args:
-        manifest: what the manifest says of each member.
-        entries: what was read of each member.
+        manifest: the entries that the manifest holds.
+        entries: those of the members that were read.
 
     Raises:
         RefusedError: names the first member that is missing, altered or not in the manifest.

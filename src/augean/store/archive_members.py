@@ -1,4 +1,4 @@
-"""What an archive of runs may hold: names, sizes, and how a run or a record is checked."""
+"""The names and sizes that an archive of runs may hold, and checks of its runs and records."""
 
 import re
 from dataclasses import dataclass
@@ -10,22 +10,26 @@ from augean.store.summary import DIGESTED_FILES, SUMMARY, read_summary
 from augean.store.sweep_record import read_record
 
 LARGE_FILES = ("best.pt", "state.pt")
-"""Files of weights, which stay behind: a run is completed without them."""
+"""Files of weights, which are not packed: a run counts as completed without them."""
 RUN_FILES = (
     *(name for name in DIGESTED_FILES if name not in LARGE_FILES),
     "train.log",
     "failure.txt",
     SUMMARY,
 )
-"""What is packed of a run. The summary is the last: it proves the others."""
+"""Files of a run that are packed. The summary is last, as it completes the run: of files that are
+moved in this order, a summary is never without the others."""
 
 _RUN_FILE = "|".join(re.escape(name) for name in RUN_FILES)
+# Every part of a name begins with a letter, digit or underscore, so that none is hidden or "..".
+# `(?a:` makes `\w` mean ASCII only.
 MEMBER = re.compile(
     rf"(?a:runs/\w[\w.+=,-]*-[0-9a-f]{{10}}/({_RUN_FILE})"
     r"|sweeps/\w[\w.+-]*\.json"
     r"|studies/\w[\w.+-]*\.journal)"
 )
-"""Names that an archive may hold. None of them leaves the folder that it is unpacked into."""
+"""Names that an archive may hold, for `fullmatch`. All of them lie below the folder that it is
+unpacked into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +41,14 @@ class Limits:
     """
 
     member_bytes: int = 256 * 2**20
-    """Size of one file: far above the largest kind, a study's journal."""
+    """Size of one file, far above that of the largest ones, the journals of studies."""
     members: int = 200_000
-    """Number of files, enough for 15,000 runs; most file systems have more inodes than that."""
+    """Number of files, enough for 15,000 runs. Most file systems have more inodes than that."""
     total_bytes: int = 2 * 2**30
-    """Size of all files, enough for 100,000 runs, or for 5,000 with the loss of every step. `pack`
-    has them in memory."""
+    """Size of all files, enough for 100,000 runs, or for 5,000 runs with the loss of every step.
+    `pack` holds all of them in memory."""
     manifest_bytes: int = 64 * 2**20
-    """Size of the manifest, which is parsed in memory: 300 bytes for each of `members`."""
+    """Size of the manifest, which is parsed in memory: about 300 bytes for each of `members`."""
 
     def __str__(self) -> str:
         return f"{self.members:,} files or {self.total_bytes / 2**20:,.0f} MiB"
@@ -54,38 +58,42 @@ LIMITS = Limits()
 
 
 class RefusedError(Exception):
-    """Why an archive is not unpacked; `extract` adds which archive, and what to do."""
+    """The reason why an archive is not unpacked; `extract` adds its path and the fix."""
 
 
 def check_run(path: Path) -> bool:
-    """Return whether the run at `path` is completed. Only `LARGE_FILES` may be absent.
+    """Check the files of the run at `path`, and return whether the run is completed.
+
+    A run without a summary is not completed, and nothing of it is checked.
 
     Raises:
-        AugeanError: when the summary was altered or is another run's, or when a file whose digest
-            it holds was altered or is missing.
+        AugeanError: when the summary was altered or belongs to another run, or when a file was
+            altered, is missing or has no digest in the summary. `LARGE_FILES` may be missing.
     """
     summary = read_summary(path)
     if summary is None:
         return False
-    if summary.id != path.name[-10:]:
+    if summary.id != path.name[-10:]:  # directories are named <name>-<id>
         raise AugeanError(f"{path}: holds the summary of another run, {summary.id}")
     for name in DIGESTED_FILES:
-        # A file that came without a digest was put there later: it is as wrong as a missing one.
         file = path / name
-        if not file.is_file():
-            is_intact = name in LARGE_FILES or name not in summary.files
-        else:
+        if file.is_file():
+            # A file without a digest is refused too: it was put there after the run.
             is_intact = file_sha256(file) == summary.files.get(name)
+        else:
+            is_intact = name in LARGE_FILES or name not in summary.files
         if not is_intact:
             raise AugeanError(f"{file}: altered or missing since the run was completed")
     return True
 
 
 def check_record(path: Path) -> None:
-    """Check a sweep record, whose name becomes a file name when it is written again.
+    """Check a sweep record and that its file has the record's name.
+
+    The name inside decides which file is replaced when the record is written again.
 
     Raises:
-        AugeanError: when the file is not a sound record, or has another name than its record.
+        AugeanError: when the record is damaged, or its file has another name.
     """
     name = read_record(path).name
     if name != path.stem:

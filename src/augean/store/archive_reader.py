@@ -1,8 +1,8 @@
 """Read an archive to its end and check all of it.
 
-An archive may be damaged or come from a stranger. tarfile alone does not notice: it takes a damaged
-header for the end of the archive, so that the files after it are lost without a word, and xz's
-checksum at the end is never read.
+An archive may be damaged or come from a stranger, and tarfile alone does not notice. It takes a
+damaged header for the end of the archive, so that the files after it are lost without an error. It
+also stops before the end of the xz stream, so that the checksum there is never compared.
 """
 
 import hashlib
@@ -19,13 +19,14 @@ from augean.store.archive_manifest import MANIFEST, Entry, compare_with_manifest
 from augean.store.archive_members import LIMITS, MEMBER, Limits, RefusedError
 
 _CHUNK_BYTES = 2**20
+"""Most bytes that are read or decompressed at once."""
 _DECODER_BYTES = 256 * 2**20
-"""Memory that xz may take to decompress: archives of `xz -9` need 65 MiB."""
+"""Most memory that xz may take to decompress. Archives of `xz -9` need 65 MiB."""
 _EXTENDED_HEADER_BYTES = 1024
-"""Size of an extended header, which holds a long name."""
+"""Most bytes of an extended header, which holds the name of a file when it is long."""
 _OVERHEAD_BYTES = 2048
-"""A tar file has at most this beside the content of a member: its header, that of a long name, and
-padding to 512 bytes."""
+"""Most bytes that a member takes in a tar file beside its content: its header, the header of a long
+name, and zeros up to a multiple of 512 bytes."""
 _DAMAGE = (
     tarfile.TarError,
     lzma.LZMAError,
@@ -36,24 +37,24 @@ _DAMAGE = (
     RecursionError,
     MemoryError,
 )
-"""What damaged input raises in lzma, tarfile and json. tarfile documents only the first of them for
-its headers, but it parses their numbers and texts without guarding all of it."""
+"""Exceptions that damaged input raises in lzma, tarfile and json. For a damaged header tarfile
+documents TarError alone, but its parsing of numbers and texts raises others too."""
 _NOTHING_CHANGED = "not unpacked, nothing was changed; fetch the archive or pack it again"
 
 
 def extract(archive: Path, target: Path, limits: Limits = LIMITS) -> None:
     """Unpack an archive into the empty folder `target` and check all of it.
 
-    Archives without a manifest are read too: xz's own checksum covers them, and their runs and
-    records hold digests of their own.
+    Archives without a manifest, from before format 1, are read too: xz's checksum covers them, and
+    their runs and records hold their own digests.
 
     Raises:
-        AugeanError: when the archive is damaged or too large, or holds what `pack` does not write.
-            What was unpacked until then is of no use.
+        AugeanError: when the archive is damaged or too large, or holds something that `pack` does
+            not write. The files that were unpacked before are then of no use.
     """
     compressed = _open(archive)
     try:
-        # Two passes: what follows is read only after xz has found the whole stream sound.
+        # Two passes: the tar file is parsed only after xz has checked the whole stream.
         with compressed, TemporaryFile(dir=target) as tar_file:
             _decompress(compressed, tar_file, limits)
             _extract_members(tar_file, target, limits)
@@ -70,13 +71,18 @@ def extract(archive: Path, target: Path, limits: Limits = LIMITS) -> None:
 
 
 def _open(archive: Path) -> IO[bytes]:
+    """Open the archive for reading.
+
+    Raises:
+        AugeanError: when it cannot be opened or is not a regular file.
+    """
     try:
-        # A named pipe would be waited for without end.
+        # Opening a named pipe would wait for ever for a process that writes to it.
         if not stat.S_ISREG(archive.stat().st_mode):
             raise _unreadable(archive, "not a regular file")
         return archive.open("rb")
     except (OSError, ValueError) as error:
-        # ValueError: a path that cannot be one.
+        # ValueError: the text cannot be a path, as it holds a NUL.
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _unreadable(archive, str(reason)) from error
 
@@ -88,10 +94,16 @@ def _unreadable(archive: Path, reason: str) -> AugeanError:
 
 
 def _decompress(compressed: IO[bytes], tar_file: IO[bytes], limits: Limits) -> None:
-    """Decompress the whole xz stream, so that xz checks all of it."""
+    """Decompress the whole xz stream, so that xz compares its checksums.
+
+    Raises:
+        EOFError: when the stream ends early.
+        RefusedError: when it holds more than `limits` allow, or when bytes follow it.
+    """
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DECODER_BYTES)
+    # tarfile fills its last record, of 10 KiB, with zeros.
     overhead = limits.manifest_bytes + limits.members * _OVERHEAD_BYTES + tarfile.RECORDSIZE
-    most = limits.total_bytes + overhead
+    max_size = limits.total_bytes + overhead
     size = 0
     while not decompressor.eof:
         chunk = b""
@@ -99,10 +111,10 @@ def _decompress(compressed: IO[bytes], tar_file: IO[bytes], limits: Limits) -> N
             chunk = compressed.read(_CHUNK_BYTES)
             if not chunk:
                 raise EOFError("it ends early")
-        # Never more than a chunk at once: a few bytes may stand for gigabytes.
+        # Never more than a chunk at once: a few compressed bytes may stand for gigabytes.
         content = decompressor.decompress(chunk, max_length=_CHUNK_BYTES)
         size += len(content)
-        if size > most:
+        if size > max_size:
             raise RefusedError(f"holds more than {limits}")
         tar_file.write(content)
     if decompressor.unused_data or compressed.read(1):
@@ -110,11 +122,17 @@ def _decompress(compressed: IO[bytes], tar_file: IO[bytes], limits: Limits) -> N
 
 
 def _extract_members(tar_file: IO[bytes], target: Path, limits: Limits) -> None:
+    """Write the members of a tar file below `target` and compare them with the manifest.
+
+    Raises:
+        RefusedError: names the first member that is too large or that `pack` does not write.
+    """
     manifest: dict[str, Entry] | None = None
     entries: dict[str, Entry] = {}
     total = 0
     tar_file.seek(0)
     while (header := _next_header(tar_file)) is not None:
+        # The manifest is allowed as the first member only.
         if header.name == MANIFEST and manifest is None and not entries:
             _check_size(header, limits.manifest_bytes)
             content = b"".join(_chunks(tar_file, header.size))
@@ -123,7 +141,7 @@ def _extract_members(tar_file: IO[bytes], target: Path, limits: Limits) -> None:
         if not MEMBER.fullmatch(header.name):
             raise _foreign(header)
         _check_size(header, limits.member_bytes)
-        # Before the content is read: a header costs nothing, and may claim any size.
+        # Checked before the content is read: a header can claim any size.
         total += header.size
         if len(entries) == limits.members or total > limits.total_bytes:
             raise RefusedError(f"holds more than {limits}")
@@ -136,12 +154,16 @@ def _extract_members(tar_file: IO[bytes], target: Path, limits: Limits) -> None:
 
 
 def _next_header(tar_file: IO[bytes]) -> tarfile.TarInfo | None:
-    """Return the header of the next plain file; None at the zeros that end a tar file.
+    """Return the header of the next regular file; None at the zeros that end a tar file.
 
-    Nothing else is read than what `pack` writes. tarfile's own reader takes much more: links,
-    sparse files whose map alone fills the memory, headers that lead back to earlier ones.
+    Only what `pack` writes is accepted. tarfile's own reader accepts much more: links, sparse files
+    whose map alone fills the memory, headers that lead back to earlier ones.
+
+    Raises:
+        RefusedError: for a member of another type.
     """
     header = _read_header(tar_file)
+    # A long name stands in an extended header of its own, before the header of the file.
     if header is not None and header.type == tarfile.XHDTYPE:
         name = _read_long_name(tar_file, header)
         header = _read_header(tar_file)
@@ -154,6 +176,7 @@ def _next_header(tar_file: IO[bytes]) -> tarfile.TarInfo | None:
 
 
 def _read_header(tar_file: IO[bytes]) -> tarfile.TarInfo | None:
+    """Return the header in the next block; None where the block is all zeros."""
     block = _read_exactly(tar_file, tarfile.BLOCKSIZE)
     if not any(block):
         return None
@@ -161,7 +184,11 @@ def _read_header(tar_file: IO[bytes]) -> tarfile.TarInfo | None:
 
 
 def _read_long_name(tar_file: IO[bytes], header: tarfile.TarInfo) -> str:
-    """Return the name in an extended header: `<number of all bytes> path=<name>` and a line end."""
+    """Return the name in an extended header.
+
+    The content of the header is `<length> path=<name>` and a line end; the length counts all of its
+    bytes, those of its own digits too.
+    """
     if not 0 <= header.size <= _EXTENDED_HEADER_BYTES:
         raise RefusedError(f"has a header of {header.size:,} bytes")
     content = b"".join(_chunks(tar_file, header.size))
@@ -176,19 +203,23 @@ def _foreign(header: tarfile.TarInfo) -> RefusedError:
     return RefusedError(f"holds {header.name!r}, which no `augean pack` writes")
 
 
-def _check_size(header: tarfile.TarInfo, most: int) -> None:
-    if header.size < 0:  # which a tar file can hold
+def _check_size(header: tarfile.TarInfo, max_size: int) -> None:
+    if header.size < 0:  # the format of a tar header can hold negative numbers
         raise RefusedError(f"{header.name} has a size of {header.size} bytes")
-    if header.size > most:
+    if header.size > max_size:
         raise RefusedError(f"{header.name} has {header.size / 2**20:,.0f} MiB")
 
 
 def _extract_member(tar_file: IO[bytes], header: tarfile.TarInfo, target: Path) -> Entry:
-    """Write a file below `target` and return what its entry in the manifest must be."""
+    """Write a member to its file below `target`.
+
+    Returns:
+        Its size and digest, as the manifest must have them.
+    """
     digest = hashlib.sha256()
     path = target / header.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Never over a file that is there, were two names ever one on this file system.
+    # "x" never overwrites a file: two names can be the same on a file system that ignores case.
     with path.open("xb") as file:
         for chunk in _chunks(tar_file, header.size):
             digest.update(chunk)
@@ -197,18 +228,29 @@ def _extract_member(tar_file: IO[bytes], header: tarfile.TarInfo, target: Path) 
 
 
 def _chunks(tar_file: IO[bytes], size: int) -> Iterator[bytes]:
-    """Yield the content of a member and pass over the zeros that fill its last block."""
+    """Yield the content of a member, and skip the zeros that fill its last block.
+
+    Raises:
+        RefusedError: when other bytes than zeros fill the block.
+    """
     num_left = size
     while num_left > 0:
         chunk = _read_exactly(tar_file, min(num_left, _CHUNK_BYTES))
         num_left -= len(chunk)
         yield chunk
-    padding = _read_exactly(tar_file, -size % tarfile.BLOCKSIZE)
+    # Bytes up to the next multiple of the block size.
+    num_padding = -size % tarfile.BLOCKSIZE
+    padding = _read_exactly(tar_file, num_padding)
     if any(padding):
         raise RefusedError("has bytes that belong to no file")
 
 
 def _read_exactly(tar_file: IO[bytes], size: int) -> bytes:
+    """Read `size` bytes.
+
+    Raises:
+        EOFError: when the file has fewer.
+    """
     content = tar_file.read(size)
     if len(content) < size:
         raise EOFError("its tar file ends early")
@@ -216,7 +258,12 @@ def _read_exactly(tar_file: IO[bytes], size: int) -> bytes:
 
 
 def _check_end(tar_file: IO[bytes]) -> None:
-    """Check that a tar file ends as it must: with a second block of zeros, and only zeros."""
+    """Check that a tar file ends with a second block of zeros, and that only zeros follow.
+
+    Raises:
+        EOFError: when the second block is missing.
+        RefusedError: when other bytes follow.
+    """
     rest = _read_exactly(tar_file, tarfile.BLOCKSIZE)
     while rest:
         if any(rest):

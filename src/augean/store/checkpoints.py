@@ -1,5 +1,6 @@
-"""Save and load the checkpoints of an interrupted run, so that every moment of death leaves a good
-one.
+"""Save and load the checkpoints of an interrupted run.
+
+From the first save on, a process that dies at any moment leaves at least one good checkpoint.
 """
 
 import hashlib
@@ -8,75 +9,99 @@ from pathlib import Path
 from augean.errors import AugeanError
 from augean.store.files import file_sha256, write_atomic
 
-CHECKPOINT, PREVIOUS, CHECKSUMS = "checkpoint.pt", "checkpoint.prev.pt", "checkpoint.pt.sha256"
+CHECKPOINT = "checkpoint.pt"
+"""The newest checkpoint."""
+PREVIOUS = "checkpoint.prev.pt"
+"""The checkpoint before it, for when the newest one is damaged."""
+CHECKSUMS = "checkpoint.pt.sha256"
+"""The sha256 of both, in the format of `sha256sum`. A file is good if its digest is listed here,
+under whichever name."""
+_NEW = ".checkpoint.new.pt"
+"""A checkpoint that is written, but does not have its name yet."""
 
 
 def save_checkpoint(path: Path, content: bytes) -> None:
-    """Make `content` the checkpoint and keep the one before it.
+    """Make `content` the checkpoint of the run at `path` and keep the one before it.
 
-    A file is good if its digest is listed in the checksum file; that file is replaced first and
-    lists both, so every moment of death leaves at least one good checkpoint. One that was damaged
-    meanwhile is not kept, but replaced.
+    A checkpoint that has been damaged since it was written is not kept but replaced.
     """
-    current, previous, listed = path / CHECKPOINT, path / PREVIOUS, _listed_digests(path)
-    new = path / ".checkpoint.new.pt"
+    current = path / CHECKPOINT
+    previous = path / PREVIOUS
+    new = path / _NEW
+    listed_digests = _listed_digests(path)
     write_atomic(new, content)
     lines = [f"{hashlib.sha256(content).hexdigest()}  {CHECKPOINT}\n"]
-    kept = next((file for file in (current, previous) if _is_listed(file, listed)), None)
-    if kept is not None:
-        lines.append(f"{file_sha256(kept)}  {PREVIOUS}\n")
+    last_good = None
+    for file in (current, previous):
+        if _is_listed(file, listed_digests):
+            last_good = file
+            break
+    if last_good is not None:
+        lines.append(f"{file_sha256(last_good)}  {PREVIOUS}\n")
+    # The list is replaced before the files are renamed. It holds both digests: wherever between
+    # these steps the process dies, the last good file is still listed.
     write_atomic(path / CHECKSUMS, "".join(lines))
-    if kept == current:
+    if last_good == current:
         current.replace(previous)
     new.replace(current)
 
 
 def _listed_digests(path: Path) -> set[str]:
-    """Digests of the good checkpoints."""
+    """Return the digests of the good checkpoints; none where the list cannot be read."""
     try:
-        return {
-            line.split()[0] for line in (path / CHECKSUMS).read_text().splitlines() if line.strip()
-        }
+        lines = (path / CHECKSUMS).read_text().splitlines()
     except (OSError, UnicodeDecodeError):
         return set()
+    return {line.split()[0] for line in lines if line.strip()}
 
 
-def _is_listed(file: Path, listed: set[str]) -> bool:
+def _is_listed(file: Path, listed_digests: set[str]) -> bool:
     try:
-        return file_sha256(file) in listed
-    except OSError:  # a bad sector is damage too
+        return file_sha256(file) in listed_digests
+    except OSError:  # missing, or on a bad sector, which is damage too
         return False
 
 
 def load_checkpoint(path: Path) -> tuple[bytes | None, str]:
-    """The newest undamaged checkpoint, or None, and a remark where a damaged one was passed
-    over.
+    """Return the newest good checkpoint of the run at `path`, and a remark on damaged ones.
+
+    Returns:
+        The checkpoint's content, None where there is no good one; and which damaged files were
+        passed over, empty where there were none.
     """
-    remarks, listed = list[str](), _listed_digests(path)
+    listed_digests = _listed_digests(path)
+    remarks: list[str] = []
     for name in (CHECKPOINT, PREVIOUS):
         try:
             content = (path / name).read_bytes()
         except FileNotFoundError:
             continue
         except OSError:
+            # A file on a bad sector is damaged: the digest of no bytes is not listed.
             content = b""
-        if hashlib.sha256(content).hexdigest() in listed:
+        if hashlib.sha256(content).hexdigest() in listed_digests:
             return content, "; ".join(remarks)
         remarks.append(f"{name} is damaged and was passed over")
     return None, "; ".join(remarks)
 
 
 def foreign_checkpoint_error(path: Path, error: Exception) -> AugeanError:
-    """What to say of a checkpoint that cannot be gone on from: a digest that fits proves no
-    origin.
+    """Return the error for a checkpoint from which the run at `path` cannot be resumed.
+
+    Such a checkpoint can have a listed digest: the digest shows that the file is undamaged, not
+    that this run wrote it.
+
+    Args:
+        error: what was raised when the checkpoint was loaded.
     """
-    reason = (str(error).splitlines() or [""])[0]
+    lines = str(error).splitlines() or [""]
     return AugeanError(
-        f"{path}: its checkpoint is none of this run ({type(error).__name__}: {reason}); "
-        f"without {CHECKPOINT} and {PREVIOUS} the run starts anew"
+        f"{path}: its checkpoint is none of this run ({type(error).__name__}: {lines[0]}); "
+        f"remove {CHECKPOINT} and {PREVIOUS} to start the run anew"
     )
 
 
 def remove_checkpoints(path: Path) -> None:
-    for name in (CHECKPOINT, PREVIOUS, CHECKSUMS, ".checkpoint.new.pt"):
+    """Remove the checkpoints of the run at `path`, with what a killed process left of one."""
+    for name in (CHECKPOINT, PREVIOUS, CHECKSUMS, _NEW):
         (path / name).unlink(missing_ok=True)

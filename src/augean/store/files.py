@@ -14,20 +14,24 @@ from augean.errors import AugeanError
 
 
 def write_atomic(path: Path, content: str | bytes, *, sync: bool = True) -> None:
-    """Replace a file atomically.
+    """Replace a file atomically: a reader sees all of the old content or all of the new.
 
     Args:
-        sync: wait until the content is on the disk. Off for files that are written every epoch and
-            rebuilt on resume.
+        sync: whether to wait until the content is on the disk. False suits files that are written
+            every epoch and rebuilt on resume.
+
+    Raises:
+        AugeanError: when the file cannot be written; the old content is still there.
     """
     data = content.encode() if isinstance(content, str) else content
-    # No process number: processes of several machines, or containers, that share the folder may
-    # have the same.
+    # A random name, not the process number: processes on several machines, or in containers, that
+    # share the folder can have the same number.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             if sync:
+                # Before the rename: a power failure could otherwise leave an empty file.
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
@@ -39,17 +43,23 @@ def write_atomic(path: Path, content: str | bytes, *, sync: bool = True) -> None
 
 
 def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_digest(content: Mapping[str, Any]) -> str:
-    """The sha256 of a JSON file's content, to be kept in it under that name."""
+    """Return the sha256 that a JSON file holds of its own content, under the key `sha256`.
+
+    That key itself is left out, and the order of the keys does not count.
+    """
     rest = {key: value for key, value in content.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(rest, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[Any]], *, sync: bool = True) -> None:
+    """Replace a CSV file atomically, see `write_atomic`."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_atomic(path, text.getvalue(), sync=sync)

@@ -1,4 +1,4 @@
-"""Find the directory of a run by its path, its id or its sweep."""
+"""Find the directory of a run by its path, its id or the sweep whose best run it is."""
 
 from pathlib import Path
 
@@ -8,47 +8,56 @@ from augean.store.summary import RunState, read_summary
 from augean.store.sweep_record import SweepRecord, read_records
 
 BEST = "best:"
-"""Prefix of a sweep's name that stands for its best run."""
+"""`best:<sweep>` stands for the best run of a sweep."""
 MOST_LISTED = 8
-"""Runs that a message lists."""
+"""Most runs that a message lists."""
 
 
 def find_run(name: str, outputs: Path) -> Path:
-    """Return the directory of the run that `name` means.
+    """Return the directory of the run that `name` stands for.
 
     Args:
-        name: a path, the beginning of an id, or `best:<sweep>`: the winner of a study, or the run
-            of a grid with the highest validation accuracy (never the test's), of equal ones the
-            first.
+        name: a path, the name of a run's directory, the beginning of an id, or `best:<sweep>`. The
+            best run is the winner of a study, or the run of a grid with the highest validation
+            accuracy; the first of several. Test accuracies play no part.
 
     Raises:
-        AugeanError: when that is not a run, or several.
+        AugeanError: when no run has that name, or several have it.
     """
     if name.startswith(BEST):
         return _best_run(name.removeprefix(BEST), outputs)
     if (Path(name) / "config.yaml").is_file():
         return Path(name)
     runs = sorted(path for path in runs_dir(outputs).glob("*-*") if path.is_dir())
-    matches = [path for path in runs if _is_meant(name, path)]
+    matches = [path for path in runs if _is_called(name, path)]
     if len(matches) == 1:
         return matches[0]
     reason = "no run has an id that begins with it, nor is it a path"
     if matches:
         reason = f"{len(matches)} runs begin with it"
-    listed = "".join(f"\n  {path.name}" for path in (matches or runs)[:MOST_LISTED])
-    raise AugeanError(f"{name}: {reason}; those in {outputs}:{listed or ' none'}")
+    candidates = (matches or runs)[:MOST_LISTED]
+    listing = "".join(f"\n  {path.name}" for path in candidates)
+    raise AugeanError(f"{name}: {reason}; those in {outputs}:{listing or ' none'}")
 
 
-def _is_meant(name: str, path: Path) -> bool:
-    """Return whether `name` is a run's directory or the beginning of its id."""
+def _is_called(name: str, path: Path) -> bool:
+    """Return whether `name` is the name of the directory `path` or the beginning of its id."""
+    if name == "":  # with which every id begins
+        return False
     run_id = path.name.rpartition("-")[2]
-    return name != "" and (path.name == name or run_id.startswith(name))
+    return path.name == name or run_id.startswith(name)
 
 
 def _best_run(sweep: str, outputs: Path) -> Path:
+    """Return the directory of a sweep's best run, by validation accuracy.
+
+    Raises:
+        AugeanError: when none of its runs is finished with a validation accuracy.
+    """
     record = _find_sweep(sweep, outputs)
     jobs = record.jobs
     if record.kind == "study":
+        # The study's direction decides, which may be `minimize`.
         winner = record.best_trial()
         jobs = [] if winner is None else [winner]
     scores: dict[Path, float] = {}
@@ -64,11 +73,12 @@ def _best_run(sweep: str, outputs: Path) -> Path:
             f"{BEST}{sweep}: none of its runs is finished with a validation accuracy; name a run"
             " instead"
         )
+    # Of equal scores `max` returns the first.
     return max(scores, key=lambda path: scores[path])
 
 
 def _find_sweep(name: str, outputs: Path) -> SweepRecord:
-    """Read the record of that name, or else the only one whose name begins so."""
+    """Read the record with that name, or else the only one whose name begins with it."""
     records, _ = read_records(outputs)
     matches = [record for record in records if record.name == name]
     if not matches:

@@ -1,5 +1,6 @@
-"""File locks of runs, studies and workers; the operating system frees them when their holder
-dies.
+"""File locks of runs, studies and workers.
+
+The operating system frees a lock when the process that holds it dies.
 """
 
 import uuid
@@ -14,8 +15,12 @@ from augean.store.files import write_atomic
 
 
 def folder_id(outputs: Path) -> str:
-    """A random name that an output folder carries, so that two folders are told apart wherever they
-    are mounted.
+    """Return the random id of an outputs folder, made and stored in it at the first call.
+
+    A path does not identify a folder, which may be mounted elsewhere on another machine.
+
+    Raises:
+        AugeanError: when the folder cannot be written.
     """
     file = outputs / ".id"
     with hold_lock(outputs, "id", wait=True):
@@ -30,7 +35,11 @@ def _lock_file(outputs: Path, identity: str) -> Path:
 
 @contextmanager
 def hold_lock(outputs: Path, identity: str, *, wait: bool) -> Iterator[None]:
-    """Hold the run's lock; the operating system frees it when its holder dies.
+    """Hold a lock in the outputs folder.
+
+    Args:
+        identity: what is locked, such as the id of a run or `sweep-<name>`.
+        wait: whether to wait while another process holds it.
 
     Raises:
         RunLocked: when another live process holds it and `wait` is false.
@@ -41,8 +50,10 @@ def hold_lock(outputs: Path, identity: str, *, wait: bool) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # No fall-back to a marker file: that would outlive a killed holder and block the run for
         # ever.
-        held = FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False)
-        held.acquire(poll_interval=0.2)
+        # Seconds that filelock waits for another holder; -1 is without end.
+        timeout = -1 if wait else 0
+        lock = FileLock(path, timeout=timeout, fallback_to_soft=False)
+        lock.acquire(poll_interval=0.2)
     except Timeout as error:
         raise RunLocked(f"run {identity} is being trained by another process") from error
     except (OSError, NotImplementedError) as error:
@@ -53,11 +64,15 @@ def hold_lock(outputs: Path, identity: str, *, wait: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        held.release()
+        lock.release()
 
 
 def is_locked(outputs: Path, identity: str) -> bool:
-    """Whether a live process holds the run's lock."""
+    """Return whether a live process holds a lock.
+
+    The answer is found by acquiring the lock for a moment. A lock that cannot be opened counts as
+    free.
+    """
     path = _lock_file(outputs, identity)
     if not path.exists():
         return False

@@ -1,6 +1,7 @@
 """Merge the runs, records and journals of an unpacked archive into an outputs folder.
 
-Nothing that is there is lost: each thing is read and written under the lock that its writers hold.
+Nothing in the folder is lost: each run, record and journal is read and written under the lock that
+its other writers hold.
 """
 
 from collections import Counter
@@ -22,22 +23,24 @@ from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_r
 
 @dataclass
 class Merged:
-    """What `unpack` did."""
+    """Counts and remarks of what `unpack` did."""
 
     runs: Counter[str] = field(default_factory=Counter)
-    """How many runs were new, came instead of an unfinished one, or were there already."""
+    """Number of runs by what was done with them: "new", "instead of an unfinished one" or "there
+    already"."""
     remarks: list[str] = field(default_factory=list)
-    """What was left as it is, and why."""
+    """A line for each run, record or journal in the folder that was left as it is, with the
+    reason."""
 
 
 def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
-    """Merge what an archive held into `outputs`; runs are moved there.
+    """Merge the content of an archive into `outputs`; runs are moved there.
 
-    The caller lets only one process at a time merge into a folder.
+    The caller makes sure that only one process at a time merges into a folder.
 
     Args:
-        staged: the folder that the archive was unpacked into, on the file system of the runs.
-        completed: for each run, by its folder's name, whether it is completed.
+        staged: the folder that the archive was unpacked into, on the file system of `outputs`.
+        completed: for each run, by the name of its directory, whether it is completed.
 
     Raises:
         AugeanError: before anything is merged, when a record in `outputs` is damaged; later, when
@@ -45,9 +48,10 @@ def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
     """
     merged = Merged()
     records = sorted(staged.glob("sweeps/*.json"))
+    # A damaged record in `outputs` is found here, while nothing has been changed yet.
     for record in records:
         _read_ours(outputs / "sweeps" / record.name)
-    # In this order: what a record names is then there.
+    # Runs first and records last, so that a record never names a run that is not there yet.
     for name, is_completed in completed.items():
         try:
             change = _merge_run(staged / "runs" / name, outputs, is_completed)
@@ -64,9 +68,16 @@ def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
 
 
 def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> str:
-    """Merge one run and return what was done, as a key of `Merged.runs`."""
+    """Merge one run.
+
+    Returns:
+        What was done, as a key of `Merged.runs`.
+
+    Raises:
+        RunLocked: when a process is training the run in `outputs`.
+    """
     target = runs_dir(outputs) / staged.name
-    identity = target.name[-10:]
+    identity = target.name[-10:]  # directories are named <name>-<id>
     with hold_lock(outputs, identity, wait=False):
         if not target.exists():
             staged.rename(target)
@@ -74,7 +85,8 @@ def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> str:
         if not is_completed or run_state(outputs, target, identity).is_completed:
             return "there already"
         clear_leftovers(target)
-        for name in RUN_FILES:  # the summary is the last of them and completes the run
+        # In the order of RUN_FILES: the summary, which completes the run, is moved last.
+        for name in RUN_FILES:
             if (staged / name).exists():
                 (staged / name).replace(target / name)
         remove_checkpoints(target)
@@ -83,10 +95,16 @@ def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> str:
 
 
 def _merge_journal(content: bytes, path: Path, merged: Merged) -> None:
-    """Merge a study's journal. It only grows, so the longer of two is the later one if it begins
-    with the other.
+    """Replace a study's journal by a later state of the same study.
+
+    A journal is only ever appended to: of two states of one study the later one begins with the
+    earlier one. Where neither begins with the other they are of two studies, and ours stays.
+
+    Args:
+        content: of the journal in the archive.
+        path: of the journal in `outputs`, which need not exist.
     """
-    # The lock that workers hold while they write to the study.
+    # Optuna's workers hold this lock while they write to the journal.
     with FileLock(f"{path}.flock", fallback_to_soft=False):
         ours = path.read_bytes() if path.exists() else b""
         if content.startswith(ours):
@@ -96,10 +114,14 @@ def _merge_journal(content: bytes, path: Path, merged: Merged) -> None:
 
 
 def _merge_record(file: Path, outputs: Path, merged: Merged) -> None:
+    """Merge a sweep record with the one of that name in `outputs`, if there is one.
+
+    Grids are combined. Of two states of one study the later one stays.
+    """
     name = file.stem
     path = outputs / "sweeps" / file.name
-    # The record here is read within its locks, so that no job is lost that another process adds. A
-    # custom loop notes its runs under the first, a study its trials under the second.
+    # The record in `outputs` is read under both locks, so that no job is lost that another process
+    # adds. A custom loop adds its runs under the first lock, a study its trials under the second.
     with (
         hold_record(outputs, name),
         hold_lock(outputs, f"study-{name}", wait=True),
@@ -113,18 +135,24 @@ def _merge_record(file: Path, outputs: Path, merged: Merged) -> None:
             merged.remarks.append(f"{path}: a {ours.kind} of that name is here and stays")
         elif ours.kind == "grid":
             _merge_grids(ours, theirs).write(outputs)
+        # `<=` of sets is "is a subset of": a later state has all trials of an earlier one.
         elif _trials(ours) <= _trials(theirs) and _progress(ours) <= _progress(theirs):
             theirs.write(outputs)
         elif not _trials(theirs) <= _trials(ours):
+            # Neither has all trials of the other.
             merged.remarks.append(f"{path}: another study of that name is here and stays")
 
 
 def _read_ours(path: Path) -> SweepRecord | None:
+    """Read the record in `outputs`; None where there is none."""
     return read_record(path) if path.exists() else None
 
 
 def _merge_grids(ours: SweepRecord, theirs: SweepRecord) -> SweepRecord:
-    """Return our record with the jobs of both; of equal jobs ours stays."""
+    """Return our record with the jobs of both.
+
+    Jobs are the same when run and row are; then ours stays.
+    """
     jobs: dict[tuple[str, str], SweepJob] = {}
     for job in (*ours.jobs, *theirs.jobs):
         jobs.setdefault((job.id, job.row), job)
@@ -132,11 +160,12 @@ def _merge_grids(ours: SweepRecord, theirs: SweepRecord) -> SweepRecord:
 
 
 def _trials(record: SweepRecord) -> set[tuple[int | None, str]]:
+    """Return trial number and run id of each job; the number is None for the winner's seeds."""
     return {(job.trial, job.id) for job in record.jobs}
 
 
 def _progress(record: SweepRecord) -> tuple[int, int, int]:
-    """Return how far a study has come; the later of two states has the larger value."""
+    """Return how far a study has come; a later state has the larger value, or an equal one."""
     states = Counter(job.state for job in record.trials)
     num_finished = states["complete"] + states["pruned"]
     return len(record.jobs), num_finished, len(record.winner)

@@ -25,23 +25,31 @@ METRICS = (
 
 
 def runs_dir(outputs: Path) -> Path:
+    """Return the folder below `outputs` that holds the run directories."""
     return outputs / "runs"
 
 
 def read_verified(path: Path, name: str) -> bytes:
-    """The content of one of a run's files, as the run wrote it.
+    """Return the content of a run's file and check it against its digest in the summary.
+
+    A run without a summary is not completed: its files have no digests yet and are not checked.
+
+    Args:
+        path: the run's directory.
+        name: of the file in it.
 
     Raises:
-        OSError: when there is no such file, or it cannot be read.
-        AugeanError: when its digest is not the one that the summary has, or there is no sound
-            summary.
+        OSError: when the file is missing or cannot be read.
+        AugeanError: when the file was altered after the run, or the summary is damaged.
     """
     content = (path / name).read_bytes()
     summary = read_summary(path)
-    if summary is not None and hashlib.sha256(content).hexdigest() != summary.files.get(name):
+    if summary is None:
+        return content
+    if hashlib.sha256(content).hexdigest() != summary.files.get(name):
         raise AugeanError(
-            f"{path / name}: was truncated or altered after the run; without"
-            f" {path / 'summary.json'} it is made again"
+            f"{path / name}: was truncated or altered after the run; remove"
+            f" {path / 'summary.json'} to train the run again"
         )
     return content
 
@@ -49,7 +57,7 @@ def read_verified(path: Path, name: str) -> bytes:
 def run_state(outputs: Path, path: Path, identity: str) -> RunState:
     """Return the state of the run `identity` at `path`.
 
-    A run with a damaged summary is interrupted or failed: it has no result that can be believed.
+    A run with a damaged summary has no result to trust: it counts as one without a summary.
     """
     try:
         summary = read_summary(path, identity)
@@ -57,6 +65,7 @@ def run_state(outputs: Path, path: Path, identity: str) -> RunState:
         summary = None
     if summary is not None:
         return summary.status
+    # Looked at before failure.txt, which the next process may not have removed yet.
     if is_locked(outputs, identity):
         return RunState.RUNNING
     if (path / "failure.txt").exists():
@@ -67,19 +76,25 @@ def run_state(outputs: Path, path: Path, identity: str) -> RunState:
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write metrics.csv whole; None and missing values become empty cells, floats keep all
-    digits.
+    """Write the whole of metrics.csv.
+
+    None becomes an empty cell; floats keep all digits.
+
+    Args:
+        path: the run's directory.
+        rows: one per epoch, with a value for each name in `METRICS`.
     """
-    write_csv(
-        path / "metrics.csv",
-        [METRICS, *([row[name] for name in METRICS] for row in rows)],
-        sync=False,
-    )
+    lines: list[Sequence[Any]] = [METRICS]
+    for row in rows:
+        lines.append([row[name] for name in METRICS])
+    write_csv(path / "metrics.csv", lines, sync=False)
 
 
 def clear_leftovers(path: Path) -> None:
-    """Remove what an earlier try left: its failure note, and the progress and temporary files of a
-    process that was killed.
+    """Remove what an earlier process left in the run's directory.
+
+    That is the note of its failure, its progress file and the temporary files of a killed process.
     """
-    for leftover in [path / "failure.txt", path / PROGRESS_FILE, *path.glob(".*.tmp")]:
+    temporary_files = path.glob(".*.tmp")
+    for leftover in (path / "failure.txt", path / PROGRESS_FILE, *temporary_files):
         leftover.unlink(missing_ok=True)

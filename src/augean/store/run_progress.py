@@ -1,7 +1,8 @@
 """How far a run in training has come: a small file for `augean status` and other readers.
 
-A reader must not ask for the run's lock, as asking acquires it for a moment, which would disturb
-workers. The file is replaced whole, never waited for on the disk, and gone when the run ends.
+Readers look at this file because they must not test the run's lock: testing acquires it for a
+moment, which would disturb workers. Writing does not wait for the disk. The file is removed when
+the run ends.
 """
 
 import json
@@ -13,7 +14,7 @@ from augean.store.files import write_atomic
 
 PROGRESS_FILE = "progress.json"
 WRITE_SECONDS = 2.0
-"""Least time between two writes of one run: readers look every few seconds."""
+"""Least time between two writes by one run: readers look every few seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,9 @@ class RunProgress:
     epochs: int
     """Epochs of the whole run."""
     fraction: float
-    """Share of all steps of the run that are done, 0 to 1."""
+    """Completed share of the run's steps, 0 to 1."""
     seconds_left: float | None
-    """Estimate for the rest of the run; None before there is anything to go by."""
+    """Estimate for the rest of the run; None while there is nothing to estimate it from."""
     train_accuracy: float | None = None
     """Of the last full epoch, as a fraction."""
     val_accuracy: float | None = None
@@ -51,6 +52,7 @@ def read_progress(directory: Path) -> RunProgress | None:
         content = json.loads((directory / PROGRESS_FILE).read_bytes())
         values = {item.name: content[item.name] for item in fields(RunProgress)}
         numbers = [value for value in values.values() if value is not None]
+        # The file may come from another version, or be damaged.
         if not all(isinstance(number, int | float) for number in numbers):
             return None
         return RunProgress(**values)
@@ -59,5 +61,5 @@ def read_progress(directory: Path) -> RunProgress | None:
 
 
 def remove_progress(directory: Path) -> None:
-    """Remove the progress file, when the run ends."""
+    """Remove the progress file of the run in `directory`, if there is one."""
     (directory / PROGRESS_FILE).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The summary of a completed run, and its file `summary.json`.
 
-The file is written last: it exists if and only if the run is finished or diverged. `write_summary`
-is its only writer and `read_summary` its only reader.
+The file is written last: it exists if and only if the run is finished or diverged. Only
+`write_summary` writes it and only `read_summary` reads it.
 """
 
 import json
@@ -32,7 +32,7 @@ DIGESTED_FILES = (
 
 
 class RunState(StrEnum):
-    """The state of a run, as its directory and its lock show it; in the order of reports."""
+    """The state of a run, as its directory and its lock show it. Reports keep this order."""
 
     FINISHED = "finished"
     DIVERGED = "diverged"
@@ -49,19 +49,22 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """Where a run's loss became NaN or infinite."""
+    """The place in a run where its loss became NaN or infinite."""
 
     epoch: int
     """1-based."""
     step: int | None = None
-    """1-based step of the epoch; None where only a validation or test loss showed it."""
+    """1-based, within the epoch; None where it was the validation or test loss that diverged."""
     last_loss: float | None = None
-    """The last finite training loss; None where there was none."""
+    """The last finite training loss; None where no loss was finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """What is known of a completed run. A custom loop need not record what may be None."""
+    """The results and circumstances of a completed run.
+
+    A custom loop need not record the entries that may be None.
+    """
 
     id: str
     status: RunState
@@ -69,72 +72,79 @@ class RunSummary:
     config: dict[str, Any]
     """The config, flat: dotted keys with plain values."""
     schema: int | None = None
+    """Version of the config's keys, a part of the run id."""
     core: int | None = None
-    """Number of Augean's own mathematics; None for a custom loop."""
+    """Version of Augean's mathematics, a part of the run id; None for a custom loop."""
     diverged: Divergence | None = None
     dataset_title: str | None = None
     num_train: int | None = None
-    """Images, like `num_val` and `num_test`."""
+    """Number of training images; `num_val` and `num_test` likewise."""
     num_val: int | None = None
     num_test: int | None = None
     epochs: int = 0
     """Epochs that were trained to their end."""
     selected_epoch: int | None = None
-    """The epoch whose weights were tested; its scores are the next three."""
+    """The epoch whose weights were tested, from 1. The next three entries are its scores."""
     val_accuracy: float | None = None
-    """Fraction, like all accuracies. None without a validation split."""
+    """A fraction from 0 to 1, like all accuracies; None without a validation split."""
     val_loss: float | None = None
     train_accuracy: float | None = None
     test_accuracy: float | None = None
     """None for a diverged run, like `test_loss`."""
     test_loss: float | None = None
     seconds: float | None = None
-    """Wall time of all sessions: training, evaluation and checkpoints."""
+    """Wall time of all sessions, with evaluation and checkpoints."""
     train_seconds: float | None = None
+    """Of that, the time of training only."""
     images_per_second: float | None = None
     """Median over the epochs, of training only."""
     peak_memory_mb: float | None = None
-    """On the GPU; None on other devices."""
+    """MiB on the GPU; None on other devices."""
     parameters: int | None = None
+    """Number of values in the network's parameters."""
     device: str | None = None
     precision: str | None = None
     threads: int | None = None
+    """Number of CPU threads of torch."""
     instruction_set: str | None = None
-    """Of the processor, as torch uses it, such as AVX512; None: not recorded, or another device
-    computed."""
+    """The processor's vector instructions that torch uses, such as AVX512; None: not recorded, or
+    the run was not on a CPU."""
     torch_settings: dict[str, Any] | None = None
-    """Settings that change what torch computes and differ from its defaults, by name; None: not
-    recorded."""
+    """Values, by name, of the settings that change what torch computes, where they differ from its
+    defaults; None: not recorded."""
     dead_units: dict[str, float] | None = None
-    """Share of the channels that are zero on every test image, by layer, in the order of execution;
-    empty where the activation is never zero; None: not recorded."""
+    """Share of the channels that are zero on every test image, by layer, in the order of execution.
+    Empty where the activation is never zero; None: not recorded."""
     data_digest: str | None = None
-    """Content digest of the data set, as it is in the run id; None: not recorded, or a custom loop
-    reads data of its own."""
+    """Content digest of the data set, a part of the run id; None: not recorded, or a custom loop
+    reads its own data."""
     code_digests: dict[str, str] | None = None
-    """Digest of each file of own code that is in the run id, by its path; None: not recorded."""
+    """Digests of the user's own code that is a part of the run id, by the path of each file; None:
+    not recorded."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Versions of Augean, Python and other packages, by name."""
     git_commit: str | None = None
     host: str | None = None
     started: str | None = None
     """ISO 8601 in UTC, like `finished`."""
     finished: str | None = None
     num_resumes: int = 0
+    """How many times the run was resumed from a checkpoint."""
     note: str = ""
-    """Remarks of resumes: damaged checkpoints, another environment."""
+    """Remarks on the resumes, such as a damaged checkpoint or another environment."""
     loop: str | None = None
     """File name of a custom loop; None for Augean's own."""
     loop_digest: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     """sha256 of the run's other files, by name."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """Further plain entries that a custom loop gave."""
+    """Further entries that a custom loop recorded, as plain values."""
 
     def entries(self) -> dict[str, Any]:
-        """Return the entries as summary.json holds them, with the facts among them.
+        """Return the entries as summary.json holds them, with the facts at the same level.
 
-        Augean's own loop has every entry, as null where there is none. A custom loop has those
-        that it recorded.
+        For Augean's own loop an entry that is None is written as null. For a custom loop it is left
+        out.
         """
         entries: dict[str, Any] = {}
         for name in FIELD_NAMES:
@@ -149,10 +159,11 @@ class RunSummary:
 
 
 FIELD_NAMES = tuple(item.name for item in fields(RunSummary) if item.name != "facts")
+"""Keys of summary.json; all other keys in it are facts."""
 
 
 class _WrongValue(Exception):
-    """An entry is not what it must be."""
+    """An entry has a wrong value; the text says what it must be."""
 
 
 def write_summary(path: Path, summary: RunSummary) -> RunSummary:
@@ -162,16 +173,17 @@ def write_summary(path: Path, summary: RunSummary) -> RunSummary:
         path: the run's directory, with all its other files.
 
     Returns:
-        The summary as it is read back, with its `files`.
+        The summary as `read_summary` returns it, with its `files`.
 
     Raises:
-        AugeanError: when a value could not be read back, or the file cannot be written.
+        AugeanError: when `read_summary` would refuse a value, or the file cannot be written.
     """
     digests = {}
     for name in DIGESTED_FILES:
         if (path / name).exists():
             digests[name] = file_sha256(path / name)
     file = path / SUMMARY
+    # The same checks as on reading, so that no summary is written that cannot be read.
     complete = parse_entries(replace(summary, files=digests).entries(), str(file))
     content = complete.entries()
     content["sha256"] = content_digest(content)
@@ -183,10 +195,10 @@ def read_summary(path: Path, identity: str | None = None) -> RunSummary | None:
     """Return the summary of the completed run at `path`; None while there is none.
 
     Args:
-        identity: the run that it must be of, as a directory may have been copied over another's.
+        identity: the id that the summary must have, as a directory may be a copy of another run's.
 
     Raises:
-        AugeanError: when the file cannot be read, is not a summary, holds a value of another type,
+        AugeanError: when the file cannot be read, is not a summary, holds a value of a wrong type,
             belongs to another run, or was altered after it was written.
     """
     file = path / SUMMARY
@@ -195,7 +207,7 @@ def read_summary(path: Path, identity: str | None = None) -> RunSummary | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        # ValueError: bytes that are not text, or a path that cannot be one.
+        # ValueError: the bytes are not UTF-8, or the path holds a NUL.
         raise AugeanError(f"{file}: cannot be read ({error})") from error
     try:
         content = json.loads(text)
@@ -213,13 +225,13 @@ def read_summary(path: Path, identity: str | None = None) -> RunSummary | None:
 
 
 def parse_entries(entries: Mapping[str, Any], place: str) -> RunSummary:
-    """Make a summary from flat entries; those that no field has become its facts.
+    """Make a summary from the entries of summary.json; entries without a field become its facts.
 
     Args:
-        place: begins the messages of errors.
+        place: where the entries come from, the beginning of error messages.
 
     Raises:
-        AugeanError: when an entry is of another type or out of range, with its key.
+        AugeanError: names the first entry that is absent, of a wrong type or out of range.
     """
     values: dict[str, Any] = {}
     facts: dict[str, Any] = {}
@@ -227,16 +239,18 @@ def parse_entries(entries: Mapping[str, Any], place: str) -> RunSummary:
         try:
             if name not in FIELD_NAMES:
                 facts[_text(name)] = _plain(value)
+            # null is the same as an absent entry: the field keeps its default.
             elif value is not None:
                 values[name] = _PARSERS[name](value)
         except _WrongValue as error:
+            # The key may be any text: escaped, without its quotes.
             reason = f"{ascii(name)[1:-1]}={reprlib.repr(value)}: must be {error}"
             raise AugeanError(f"{place}: {reason}") from error
     for name in ("id", "status", "config"):
         if name not in values:
             raise AugeanError(f"{place}: {name}: is absent; not the summary of a run")
-    diverged = values["status"] == RunState.DIVERGED
-    if diverged != ("diverged" in values):
+    is_diverged = values["status"] == RunState.DIVERGED
+    if is_diverged != ("diverged" in values):
         raise AugeanError(
             f"{place}: diverged: must be there if and only if status is {RunState.DIVERGED}"
         )
@@ -252,17 +266,18 @@ def _text(value: Any) -> str:
         _refuse("text")
     try:
         value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which no file and no page can hold
+    except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold
         _refuse("text in valid Unicode")
     return value
 
 
 def _number(value: Any) -> float:
+    # bool is a subclass of int.
     if isinstance(value, bool) or not isinstance(value, int | float):
         _refuse("a number")
     try:
         number = float(value)
-    except OverflowError:
+    except OverflowError:  # JSON's whole numbers have no limit
         number = math.inf
     if not math.isfinite(number):
         _refuse("a finite number")
@@ -290,7 +305,7 @@ def _status(value: Any) -> RunState:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON gives it back."""
+    """Return a value as JSON would return it: tuples as lists, keys as text."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -371,4 +386,4 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "loop_digest": _text,
     "files": _texts,
 }
-"""How the value of each entry is read; each raises `_WrongValue` with what it must be."""
+"""The parser of each entry; it raises `_WrongValue` with what the value must be."""

@@ -1,7 +1,6 @@
 """Sweep records: which runs a launched sweep asked for, and how its table is laid out.
 
-A record is a question about runs. Whether they are finished is read from their directories, never
-stored here.
+A record does not hold the results or states of its runs: those are read from the runs' directories.
 """
 
 import json
@@ -21,75 +20,84 @@ from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
 
 RECORD_SCHEMA = 1
+"""Number of the file format. A record with another number is refused."""
+# An override begins with +, ++ or ~ where it adds or deletes a key. `hydra.sweeper.params`, `.rows`
+# and `.ablate` say which rows a sweep has: below `hydra` only these three identify a sweep.
 NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))")
-"""Overrides that change neither a run nor the set of rows, and so make no other sweep."""
+"""Overrides that change neither a run nor the set of rows: with them a sweep stays the same."""
 PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
-"""Overrides that say where and how a run is executed, not what it is."""
+"""Overrides that say where and how runs are executed. They are left out of the winner's setting."""
 COMPLETE = "complete"
-"""State of a trial that was trained to its end; a pruned or failed one has no part in who wins."""
+"""State of a trial that was trained to its end. Only such trials can win a study."""
 Direction = Literal["maximize", "minimize"]
 """What a study looks for: the highest or the lowest validation accuracy."""
 Kind = Literal["grid", "study"]
+"""What chose the runs of a sweep: the values in its file, or Optuna."""
 
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One job of a sweep: the run that it asks for and the table row which that belongs to."""
+    """One job of a sweep: a run, and the row of the table that it belongs to."""
 
     id: str
+    """The run's id."""
     run: str
     """Name of the run's directory."""
     row: str
+    """Label of the row."""
     seed: int
     trial: int | None = None
-    """Number of the trial in a study; None for a run of a grid, or of a study's winner."""
+    """Number of the trial in its study; None for runs of a grid, and for those that train a study's
+    winner with further seeds."""
     state: str | None = None
-    """State of the trial: running, complete, pruned, fail or waiting. Pruning is a fact of the
-    study: its run is interrupted."""
+    """State of the trial in Optuna's words: running, complete, pruned, fail or waiting. A pruned
+    trial leaves an interrupted run."""
     score: float | None = None
-    """The trial's validation accuracy; of a pruned one that of its last epoch."""
+    """The trial's validation accuracy, as a fraction; that of the last epoch for a pruned trial."""
     values: dict[str, Any] = field(default_factory=dict)
-    """The trial's point in the search space."""
+    """The trial's point in the search space: a value for each dotted key."""
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A question about runs: which a sweep asked for, and how its table is laid out."""
+    """The runs that a sweep asked for, and the layout of its table."""
 
     name: str
     title: str
     command: str
-    """What fills the gaps: the command that launched the sweep."""
+    """The command that launched the sweep. The same command trains the runs that are missing."""
     created: str
     jobs: list[SweepJob]
     kind: Kind = "grid"
     direction: Direction = "maximize"
-    """Which score wins a study; records from before this field were all written by studies that
-    were compared as `maximize`."""
+    """Which score wins a study. The default is what studies did before there was this field."""
     experiment: str | None = None
     """The experiment that the sweep starts from."""
     space: dict[str, str] = field(default_factory=dict)
-    """What a study searches, as people read it."""
+    """A study's search space, as text for people: the values or range of each dotted key."""
     winner: list[str] = field(default_factory=list)
     """The overrides of a study's best trial; empty until the study has all of its trials."""
     num_trials: int | None = None
-    """A study's budget."""
+    """Number of trials that a study is to have."""
     studies: list[str] = field(default_factory=list)
-    """Records of the studies whose winners are rows of this one."""
+    """Names of the studies' records whose winners are rows of this one."""
     figure: str | None = None
+    """Name of the figure in the reference report, such as "Figure 2". It orders the sections of a
+    report."""
     note: str | None = None
     overrides: list[str] = field(default_factory=list)
     row_keys: list[str] = field(default_factory=list)
-    """Dotted keys whose values together are a row's label; empty where the label is made of the
-    swept values."""
+    """Dotted keys whose values together are a row's label. Where there are none, the label is made
+    of the swept values."""
     band: str | None = None
-    """Dotted key: runs that agree in it form one band of step losses."""
+    """Dotted key. Runs with the same value of it form one band of step losses in a figure."""
     baseline: str | None = None
+    """Label of the row that the others are compared with."""
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Per row the published numbers: test_accuracy in percent, seconds."""
+    """Published numbers by row: `test_accuracy` in percent, `seconds`."""
     design: dict[str, Any] = field(default_factory=dict)
-    """The sequential design of a table that is being settled and, as `seeds`, how many seeds each
-    row is to have."""
+    """The sequential design of a table that is being settled. Its key `seeds` says how many seeds
+    each row is to have."""
     schema: int = RECORD_SCHEMA
 
     def write(self, outputs: Path) -> Path:
@@ -116,36 +124,48 @@ class SweepRecord:
         return path
 
     def was_asked_as(self, name: str, overrides: Sequence[str]) -> bool:
-        """Return whether the sweep's name begins so and, where overrides are given, whether it was
-        launched with them.
+        """Return whether this is the record of a sweep that is named on the command line.
+
+        Args:
+            name: the beginning of the record's name.
+            overrides: those that the sweep was launched with; none stands for any.
         """
-        same_overrides = self.overrides == identifying_overrides(overrides)
-        return self.name.startswith(name) and (same_overrides or not overrides)
+        if not self.name.startswith(name):
+            return False
+        return not overrides or self.overrides == identifying_overrides(overrides)
 
     @property
     def place(self) -> tuple[float, str]:
-        """Where a report shows the record: by the number of its figure, then by name."""
+        """Sort key of a report's sections: the number of the figure, then the name.
+
+        Records without a number come last.
+        """
         number = re.search(r"\d+", str(self.figure or ""))
         return float(number[0]) if number else math.inf, self.name
 
     @property
     def setting(self) -> list[str]:
-        """The winner without where and how it ran: all of it that may go to other sweeps."""
+        """The winner's overrides without those for its execution, for use in other sweeps."""
         return [item for item in self.winner if not PLACE.match(item)]
 
     @property
     def trials(self) -> list[SweepJob]:
-        """What a study tried, without the winner's seeds. The run of a pruned trial stays
-        interrupted for good.
+        """The trials of a study, without the runs of its winner with further seeds.
+
+        The run of a pruned trial is never finished.
         """
         return [job for job in self.jobs if job.trial is not None]
 
     def best_trial(self) -> SweepJob | None:
-        """Return the study's winner; None while no trial is complete."""
+        """Return the trial that wins the study; None while no trial is complete."""
         return best_trial(self.trials, self.direction)
 
     def states(self, outputs: Path) -> "Counter[RunState]":
-        """Count the record's runs in each state; trials are left out, see `trials`."""
+        """Count the record's runs by their state.
+
+        Trials are left out: a study is complete although those that it pruned are interrupted.
+        """
+        # By id, as one run may be the job of several rows.
         runs = {job.id: job.run for job in self.jobs if job.trial is None}
         return Counter(
             run_state(outputs, runs_dir(outputs) / run, id_) for id_, run in runs.items()
@@ -153,7 +173,7 @@ class SweepRecord:
 
 
 def hold_record(outputs: Path, name: str) -> AbstractContextManager[None]:
-    """Hold the lock of a record, under which it is read and written, or merged from an archive.
+    """Hold the lock of a record while it is read and written, or merged from an archive.
 
     Raises:
         AugeanError: when the folder cannot be written.
@@ -162,29 +182,31 @@ def hold_record(outputs: Path, name: str) -> AbstractContextManager[None]:
 
 
 def best_trial(trials: Iterable[SweepJob], direction: Direction) -> SweepJob | None:
-    """Return the complete trial of the best score by `direction`, of equal ones the earliest; None
-    where none is complete.
+    """Return the complete trial with the best score; None where no trial is complete.
 
-    This is the only place that decides who wins a study.
+    Of equal scores the earliest trial wins. This is the only place that decides who wins a study.
     """
     sign = 1.0 if direction == "maximize" else -1.0
     complete = [job for job in trials if job.state == COMPLETE and job.score is not None]
 
     def rank(job: SweepJob) -> tuple[float, int]:
+        # Negative, so that of equal scores the earlier trial ranks higher.
         return sign * (job.score or 0.0), -(job.trial or 0)
 
     return max(complete, key=rank, default=None)
 
 
 def identifying_overrides(overrides: Iterable[str]) -> list[str]:
-    """Return those of a sweep's extra overrides that change a run or the set of rows, and so the
-    record's name.
+    """Return the overrides that change a run or the set of rows, and so the record's name, sorted.
+
+    Args:
+        overrides: those of the command line that are not in the sweep's file.
     """
     return sorted(item for item in overrides if not NOT_PART.match(item))
 
 
 def split_row_keys(text: str | None) -> list[str]:
-    """Return the dotted keys in the text of `runtime.table.row`, which has commas between them."""
+    """Return the dotted keys of `runtime.table.row`, a text with commas between them."""
     parts = (part.strip() for part in (text or "").split(","))
     return [part for part in parts if part]
 
@@ -193,8 +215,8 @@ def read_record(path: Path) -> SweepRecord:
     """Read one record.
 
     Raises:
-        AugeanError: when the file is not a record, is of another schema, or was altered after it
-            was written.
+        AugeanError: when the file cannot be read, is not a record, has another schema, or was
+            altered after it was written.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text())
@@ -203,13 +225,14 @@ def read_record(path: Path) -> SweepRecord:
                 f"{path}: sweep record of schema {content['schema']}, this Augean reads"
                 f" {RECORD_SCHEMA}"
             )
+        # Early records have no digest.
         digest = content.pop("sha256", None)
         if digest not in (None, content_digest(content)):
             raise AugeanError(
                 f"{path}: was altered or damaged; the sweep's own command writes it again"
             )
         if "row_key" in content:
-            # How records were written before `row_keys`: one text, with commas.
+            # Records from before `row_keys` hold one text with commas, or null.
             row_key = content.pop("row_key")
             content["row_keys"] = [] if row_key is None else split_row_keys(str(row_key))
         content["jobs"] = [SweepJob(**job) for job in content["jobs"]]
@@ -223,10 +246,12 @@ def read_record(path: Path) -> SweepRecord:
 
 
 def _check_types(record: SweepRecord) -> None:
-    """Check the values that decisions rest on; what is only shown is shown as it is.
+    """Check the types of the values that decisions rest on.
+
+    Values that are only displayed are not checked.
 
     Raises:
-        TypeError: names the first field whose value is of another type.
+        TypeError: names the first field with a wrong value.
     """
     if record.kind not in get_args(Kind):
         raise TypeError(f"kind={record.kind!r}: must be one of {', '.join(get_args(Kind))}")
@@ -255,7 +280,11 @@ def _check_number(name: str, value: object, *, optional: bool = False) -> None:
 
 
 def read_records(outputs: Path) -> tuple[list[SweepRecord], list[str]]:
-    """Read all records below `outputs`, by name, with a message for each file that is not one."""
+    """Read all records below `outputs`.
+
+    Returns:
+        The records, sorted by their file names; and a message for each file that is not a record.
+    """
     records: list[SweepRecord] = []
     problems: list[str] = []
     for path in sorted((outputs / "sweeps").glob("*.json")):
