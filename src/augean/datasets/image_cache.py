@@ -57,7 +57,7 @@ def write_index(path: Path, fingerprint: str, index: FolderIndex) -> None:
     Raises:
         DataError: when the folder cannot be written.
     """
-    with _written_whole(path) as file:
+    with _open_atomic(path) as file:
         file.write(json.dumps(_index_entry(fingerprint, index)).encode())
 
 

@@ -1,7 +1,7 @@
 """Decode image files to square RGB arrays."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +20,17 @@ gives other pixels, so that no older cache is read."""
 CHUNK = 64
 """Number of files that a process is given at a time."""
 MAX_PROCESSES = 16
+"""Most processes that decode at once."""
 MOST_NAMED = 20
 """Files that one message names."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a file could not be read."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -30,8 +39,8 @@ class Decoded:
 
     images: NDArray[np.uint8]
     """[N, size, size, 3]; black where a file could not be read."""
-    problems: list[str]
-    """A line for each file that could not be read."""
+    problems: list[Problem]
+    """One for each file that could not be read."""
 
 
 def decode_all(files: list[str], size: int, name: str, *, in_processes: bool) -> NDArray[np.uint8]:
@@ -53,7 +62,7 @@ def decode_all(files: list[str], size: int, name: str, *, in_processes: bool) ->
     decode_chunk = partial(decode_files, size=size)
     # Filled chunk by chunk: joining a list of chunks at the end would take twice the memory.
     images = np.empty((len(files), size, size, 3), dtype=np.uint8)
-    problems: list[str] = []
+    problems: list[Problem] = []
     with ExitStack() as stack:
         results: Iterable[Decoded] = map(decode_chunk, chunks)
         if in_processes:
@@ -68,14 +77,17 @@ def decode_all(files: list[str], size: int, name: str, *, in_processes: bool) ->
     return images
 
 
-def _describe_problems(problems: list[str]) -> str:
+def _describe_problems(problems: Sequence[Problem]) -> str:
+    first = problems[0]
     if len(problems) == 1:
-        return f"{problems[0]}; replace or remove it"
-    lines = problems[:MOST_NAMED]
+        return f"{first.path}: is no image that can be read ({first.reason}); replace or remove it"
+    paths = ", ".join(problem.path for problem in problems[:MOST_NAMED])
     if len(problems) > MOST_NAMED:
-        lines.append(f"and {len(problems) - MOST_NAMED} more")
-    headline = f"{len(problems)} files are no images that can be read; replace or remove them:"
-    return "\n  ".join([headline, *lines])
+        paths += f" and {len(problems) - MOST_NAMED} more"
+    return (
+        f"{len(problems)} files are no images that can be read: {paths} (the first:"
+        f" {first.reason}); replace or remove them"
+    )
 
 
 def _process_pool(num_chunks: int) -> Any:
@@ -104,8 +116,8 @@ def decode_files(paths: list[str], size: int) -> Decoded:
     for index, path in enumerate(paths):
         try:
             images[index] = _decode_file(path, size)
-        except DataError as error:
-            problems.append(str(error))
+        except Exception as error:  # Pillow's plugins raise far more than OSError on broken files
+            problems.append(Problem(path, str(error)))
     return Decoded(images, problems)
 
 
@@ -113,21 +125,18 @@ def _decode_file(path: str, size: int) -> NDArray[np.uint8]:
     """Decode one file to uint8 [size, size, 3], RGB."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            # Integers and floats of more than 8 bits: Pillow would clip their values.
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"mode {image.mode}: convert it to 8 bits per channel")
-            decoded: Image.Image = image
-            if "transparency" in image.info:
-                # By way of RGBA, as Pillow warns about palettes with transparency otherwise.
-                decoded = image.convert("RGBA")
-            rgb = decoded.convert("RGB")
-        if rgb.size != (size, size):
-            rgb = _resize_and_crop(rgb, size)
-        return np.asarray(rgb)
-    except Exception as error:  # Pillow's plugins raise far more than OSError on broken files
-        raise DataError(f"{path}: is no image that can be read ({error})") from error
+    with Image.open(path) as image:
+        # Integers and floats of more than 8 bits: Pillow would clip their values.
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"mode {image.mode}: convert it to 8 bits per channel")
+        decoded: Image.Image = image
+        if "transparency" in image.info:
+            # By way of RGBA, as Pillow warns about palettes with transparency otherwise.
+            decoded = image.convert("RGBA")
+        rgb = decoded.convert("RGB")
+    if rgb.size != (size, size):
+        rgb = _resize_and_crop(rgb, size)
+    return np.asarray(rgb)
 
 
 def _resize_and_crop(image: Any, size: int) -> Any:

@@ -44,7 +44,9 @@ class _Content:
 
 
 process_contents: dict[tuple[Path, Path], _Content] = {}
-"""The content of each image folder that this process has used, by folder and cache."""
+"""The content of each image folder that this process has used, by image folder and cache folder.
+
+All runs of a process have their addresses by the same digest, even if files change meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +70,7 @@ class _Listing:
 
 
 class ImageFolder(Source):
-    """`<root>/<name>/{train,test}/<class>/<image>`, the layout of torchvision's ImageFolder, once
-    per split. Images may lie in folders below that of their class.
+    """Images in `<root>/<name>/{train,test}/<class>/<image>`, or in folders below that of a class.
 
     Without the folder `test`, a fifth of the images of `train` is set aside for the test: those
     whose content has a small hash, so that added files never move others and copies of one image
@@ -113,12 +114,12 @@ class ImageFolder(Source):
         listing = self._scan()
         index = self._index(listing)
         content = _content_of(listing, index)
-        # The runs of this process already have addresses by the first digest.
+        # Runs of this process may already have their addresses by an earlier digest.
         if process_contents.setdefault((self.folder, self.cache), content) != content:
             raise DataError(
                 f"{self.folder}: images have changed since this command started; start it again"
             )
-        images = self._decoded(listing, index.digest)
+        images = self._read_or_decode(listing, index.digest)
         train, test = _splits(listing, index)
         return Images(
             train_images=images[train],
@@ -149,14 +150,15 @@ class ImageFolder(Source):
         parts = self._parts()
         classes = self._class_names(parts[0])
         for part in parts[1:]:
-            different = set(classes) ^ set(self._class_names(part))
-            if different:
+            # Classes that only one of train and test has.
+            unmatched = set(classes) ^ set(self._class_names(part))
+            if unmatched:
                 raise self._layout_error(
-                    f"train and test do not both have the classes {', '.join(sorted(different))}"
+                    f"train and test do not both have the classes {', '.join(sorted(unmatched))}"
                 )
         if not classes:
             raise self._layout_error(f"there is no class folder in {self.folder / parts[0]}")
-        stamps = hashlib.sha256()
+        fingerprint = hashlib.sha256()
         paths: list[str] = []
         labels: list[NDArray[np.int64]] = []
         num_bytes = 0
@@ -164,12 +166,14 @@ class ImageFolder(Source):
         for part in parts:
             for label, name in enumerate(classes):
                 files, numbers = self._stat_class(self.folder / part / name)
-                stamps.update(repr((part, name, files)).encode())
-                stamps.update(np.array(numbers, dtype=np.int64).tobytes())
+                fingerprint.update(repr((part, name, files)).encode())
+                fingerprint.update(np.array(numbers, dtype=np.int64).tobytes())
                 folder = f"{part}/{name}" if part else name
                 paths += [f"{folder}/{file}" for file in files]
                 labels.append(np.full(len(files), label, dtype=np.int64))
-                num_bytes += sum(numbers[::3])  # the sizes
+                # Size, mtime and ctime of each file, one after the other: every third is a size.
+                sizes = numbers[::3]
+                num_bytes += sum(sizes)
             if part != "test":
                 num_train = len(paths)
         return _Listing(
