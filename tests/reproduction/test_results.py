@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from augean.reproduction.claims import EXPECTATIONS, num_last_epochs, reported
 from augean.reproduction.results import ARCHIVE, MOST_BYTES, build_results
 from augean.runs.execute import execute
 from augean.store.run_directory import runs_dir
+from augean.store.summary import read_summary, write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
 from conftest import ROOT
 from fake_runs import contents, sign, write_record, write_run
@@ -225,7 +227,7 @@ def test_planted_effects_are_judged_as_they_were_planted(whole: Path) -> None:
     assert verdicts(whole) == {
         "ReLU is less accurate than LeakyReLU": "holds",
         "ReLU is slower than LeakyReLU": "wrong",
-        "dead ReLU units are the cause": "cannot be said here",
+        "dead ReLU units are the cause": "wrong",
         "the original 7x7 stem with pooling is less accurate than 3x3": "holds",
         "weight decay 1e-4 helps": "within noise",
         "weight decay 5e-4 helps": "holds",
@@ -332,6 +334,37 @@ def test_the_results_are_a_function_of_their_archive(tmp_path: Path) -> None:
     build_results(tmp_path / "o", tmp_path / "here" / "same")
     build_results(tmp_path / "here" / "same" / ARCHIVE, tmp_path / "there" / "same")
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+@pytest.mark.parametrize(
+    ("dead_units", "finding", "evidence"),
+    [
+        (None, "cannot be said here", "no run records which units are dead"),
+        ({"stem": 0.0, "stages": 0.0}, "wrong", "relu: no channel of any layer is zero"),
+        ({"stem": 0.0, "stages": 0.25}, "cannot be said here", "relu: up to 25.0% of a layer's"),
+    ],
+)
+def test_dead_units_that_nobody_has_are_the_cause_of_nothing(
+    dead_units: dict[str, float] | None, finding: str, evidence: str, tmp_path: Path
+) -> None:
+    rows = {"relu": 0.8, "leaky_relu": 0.9}
+    outputs = tmp_path / "outputs"
+    write_table(
+        outputs,
+        "table1_activation",
+        rows,
+        key="activation__name",
+        baseline="leaky_relu",
+    )
+    for path in runs_dir(outputs).iterdir():
+        summary = read_summary(path)
+        assert summary is not None
+        write_summary(path, replace(summary, dead_units=dead_units))
+    build_results(outputs, tmp_path / "results")
+    text = (tmp_path / "results/README.md").read_text()
+    line = next(line for line in text.splitlines() if "dead ReLU units" in line)
+    assert f"**{finding}**" in line
+    assert evidence in line
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

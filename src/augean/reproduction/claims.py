@@ -29,7 +29,7 @@ RIVALS = {"stock": "stock", "as reported": "final", "tuned": "tune_final"}
 """Sweeps of the final models and of the stock run, by what they are called."""
 LAST_EPOCHS = 10
 """Of the report's 35; of a run with fewer the same share, at least three."""
-Measure = Literal["points", "seconds", "epochs", "loss"]
+Measure = Literal["points", "seconds", "epochs", "loss", "dead units"]
 UNITS: dict[Measure, str] = {
     "points": "points",
     "seconds": "seconds",
@@ -159,6 +159,8 @@ class Evidence:
         if table is None or row is None:
             reason = statement.unknown or _absence(statement, table)
             return Judged(statement, Finding.CANNOT_BE_SAID, reason)
+        if statement.measure == "dead units":
+            return _judge_dead_units(statement, row)
         comparison = self._compare(statement, table, row)
         finding = _find(statement, row, comparison)
         if math.isnan(comparison.difference.value):
@@ -298,6 +300,22 @@ def num_last_epochs(epochs: int) -> int:
     """Return how many of a run's epochs are its end, in which its accuracy has mostly risen."""
     whole: int = reported()["common"]["trainer.epochs"]
     return min(LAST_EPOCHS, max(3, round(LAST_EPOCHS * epochs / whole)))
+
+
+def _judge_dead_units(statement: Statement, row: Row) -> Judged:
+    """Judge whether dead units may be the cause: without any they are not; with some, who knows."""
+    recorded = [summary.dead_units for summary in row.summaries if summary.dead_units is not None]
+    if not recorded:
+        return Judged(statement, Finding.CANNOT_BE_SAID, "no run records which units are dead")
+    most = max((share for layers in recorded for share in layers.values()), default=0.0)
+    if most > 0:
+        finding = Finding.CANNOT_BE_SAID
+        channels = f"up to {most:.1%} of a layer's channels are"
+    else:
+        finding = Finding.WRONG
+        channels = "no channel of any layer is"
+    evidence = f"{row.label}: {channels} zero on every test image (n = {len(recorded)})"
+    return Judged(statement, finding, evidence)
 
 
 def _find(statement: Statement, row: Row, comparison: Comparison) -> Finding:
