@@ -1,6 +1,7 @@
 """Check a config: types, ranges, and rules that cross its groups."""
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
+from augean.config.paths import PLACE_KEYS
 from augean.config.schema import CLASS_NODES, TRUSTED_PACKAGES, Config
 from augean.errors import ConfigError
 
@@ -79,6 +81,10 @@ def check_config(filled: DictConfig) -> Config:
     """
     with _as_config_error():
         config = cast(Config, OmegaConf.to_object(filled))
+    for key in PLACE_KEYS:
+        folder = getattr(config.runtime, key)
+        if folder is not None:
+            setattr(config.runtime, key, os.path.expanduser(folder))
     # First, as the other rules calculate with the items.
     problems = list(_list_problems(config))
     if not problems:
