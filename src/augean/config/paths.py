@@ -16,10 +16,11 @@ PLACE_KEYS = ("outputs", "data", "cache")
 def config_dir() -> Path:
     """Return the folder `conf`."""
     package = Path(__file__).parents[1]
-    installed = package / "conf"
-    if installed.is_dir():
-        return installed
-    return package.parents[1] / "conf"  # of a checkout, beside src
+    # A wheel brings the folder inside the package; in a checkout it lies beside src.
+    packaged_conf = package / "conf"
+    if packaged_conf.is_dir():
+        return packaged_conf
+    return package.parents[1] / "conf"
 
 
 def sweeps_dir() -> Path:
