@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from augean.config.command_line import check_command_line
 from augean.config.compose import register
 from augean.config.override_errors import explain_error
-from augean.config.paths import config_dir
+from augean.config.paths import config_dir, from_folder
 from augean.config.sweeper_options import check_sweeper
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError, UsageError
@@ -37,7 +37,8 @@ def task(raw: DictConfig) -> float:
         check_sweeper(hydra_config.runtime.choices["hydra/sweeper"])
         return run_job(parse_config(raw))
     try:
-        config = parse_config(raw)
+        # hydra.job.chdir has changed the folder by now.
+        config = from_folder(parse_config(raw), hydra_config.runtime.cwd)
         if config.runtime.launcher.name != "local":
             raise ConfigError(
                 f"launcher={config.runtime.launcher.name}: is for sweeps; -m makes one of a"

@@ -369,3 +369,58 @@ def test_a_sweep_over_an_added_key_is_named_by_the_key_alone() -> None:
             "config", ["dataset=digits", "++optimizer.arguments.dampening=0.0,0.1", *more]
         )
         assert plan.record.name.startswith("optimizer.arguments.dampening--")
+
+
+# One sweep has one folder
+
+
+def num_finished(outputs: Path) -> int:
+    return len(list(outputs.glob("runs/*/summary.json")))
+
+
+def test_a_folder_named_by_the_time_is_one_for_all_workers(tmp_path: Path) -> None:
+    outputs = f"runtime.outputs={tmp_path}/${{now:%H-%M-%S-%f}}"
+    done = train("-m", "seed=0,1", *TINY, "trainer.epochs=1", "runtime.workers=2", outputs)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.iterdir()
+    assert num_finished(folder) == 2
+
+
+def test_jobs_that_change_the_folder_write_into_that_of_the_launch(tmp_path: Path) -> None:
+    tiny = [*TINY, "trainer.epochs=1", "hydra.job.chdir=true"]
+    for words in (["-m", "seed=0,1", *tiny], ["seed=2", *tiny]):
+        done = train(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert num_finished(tmp_path / "outputs") == 3
+
+
+def test_the_home_folder_may_be_written_with_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "own.yaml").write_text(
+        "defaults: [config, _self_]\n"
+        "runtime: {outputs: ~/results}\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}\n"
+    )
+    done = train("-cd", ".", "-cn", "own", *TINY, "trainer.epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert num_finished(tmp_path / "home/results") == 2
+
+
+@pytest.mark.parametrize(
+    "sweeper",
+    [
+        "params: {runtime.outputs: 'a,b'}",
+        "params: {runtime.dataset_title: 'digits, small'}",
+        "rows: {a: [runtime.data=here], b: []}",
+    ],
+)
+def test_a_setting_of_the_sweep_cannot_be_swept(sweeper: str, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        f"defaults: [config, _self_]\nhydra: {{mode: MULTIRUN, sweeper: {{{sweeper}}}}}\n"
+    )
+    done = train("-cd", ".", "-cn", "own", *TINY, "runtime.outputs=out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.match(r"runtime\.\w+: is a setting of the sweep as a whole", done.stderr)
+    assert not (tmp_path / "out").exists()

@@ -15,14 +15,18 @@ from augean.training.step import Inputs, batch_loss
 MATRIX_SIZES = {"cpu": 3072, "cuda": 8192, "mps": 4096}
 """Rows and columns of the largest matrices that are multiplied, by type of device."""
 MAX_SECONDS = 1.0
-"""Longest time of one matrix product."""
+"""Longest time of one matrix product, in seconds."""
 COPY_BYTES = {"cpu": 2**28, "cuda": 2**32, "mps": 2**30}
-"""Size of the copy, far above what caches hold."""
+"""Size of the copy in bytes by type of device, far above the size of caches."""
 
 
 def least_seconds(action: Callable[[], object], device: torch.device, repeats: int = 9) -> float:
-    """Return the shortest time of an action: other work of the machine can only lengthen it."""
-    action()  # warm up
+    """Return the shortest time of an action in seconds.
+
+    The shortest and not the mean, because other work of the machine can only lengthen it.
+    """
+    # The first call allocates memory and loads kernels; it is not timed.
+    action()
     seconds = []
     for _ in range(repeats):
         synchronize(device)
@@ -36,9 +40,9 @@ def least_seconds(action: Callable[[], object], device: torch.device, repeats: i
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Return the operations per second of a large square matrix product.
 
-    Multiplications and additions count one each. Sizes grow up to that of `MATRIX_SIZES` and the
-    best one counts. They end earlier where the next product would take more than `MAX_SECONDS`: a
-    processor without bf16 arithmetic may need minutes for one.
+    A multiplication and an addition are two operations. The size doubles up to that of
+    `MATRIX_SIZES`, and the best rate counts. It stops earlier where the next product would take
+    more than `MAX_SECONDS`: a processor without bf16 arithmetic may need minutes for one.
     """
     largest = MATRIX_SIZES[device.type]
     best_rate = 0.0
@@ -47,15 +51,17 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
         left = torch.randn(size, size, device=device).to(dtype)
         right = torch.randn(size, size, device=device).to(dtype)
         seconds = least_seconds(partial(torch.mm, left, right), device)
+        # size**3 multiplications and as many additions
         best_rate = max(best_rate, 2 * size**3 / seconds)
-        seconds_of_next = 8 * seconds  # twice the size
+        # Twice the size is eight times the work.
+        seconds_of_next = 8 * seconds
         if size == largest or seconds_of_next > MAX_SECONDS:
             return best_rate
         size *= 2
 
 
 def copy_rate(device: torch.device) -> float:
-    """Return the bytes per second of a large copy on the device; those read and written count."""
+    """Return the bytes per second of a large copy on the device, read and written ones added."""
     source = torch.zeros(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * len(source) / least_seconds(lambda: target.copy_(source), device)
@@ -64,7 +70,7 @@ def copy_rate(device: torch.device) -> float:
 def count_flops(config: Config, device: torch.device) -> int:
     """Return the operations of one step's forward and backward pass.
 
-    Multiplications and additions count one each.
+    A multiplication and an addition are two operations.
     """
     network = build_model(config, NUM_CLASSES).to(device)
     batch_size = config.trainer.batch_size

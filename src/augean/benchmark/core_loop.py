@@ -35,6 +35,7 @@ def main() -> None:
         val=None,
     )
 
+    # Stands in for the progress bar of a run: it sees the end of each step.
     def track(steps: Iterable[int]) -> Iterator[int]:
         for step in steps:
             yield step

@@ -46,15 +46,16 @@ class Entry:
     """Images of one epoch."""
     epochs: int
     started: float
-    """time.time() when the process was started."""
+    """Start of the process, by the parent's `time.time()`: seconds since 1970."""
     waits: bool = False
-    """Whether it waits after its first epoch until its standard input ends: until all processes
-    that run at once have come so far."""
+    """Wait after the first epoch until standard input ends. The parent closes it when all processes
+    that run at once have finished their first epoch."""
     config: Config = field(init=False)
     device: torch.device = field(init=False)
     first_step_seconds: float = 0.0
     """From the start of the process to the end of the first step; 0 before that."""
     epoch_seconds: list[float] = field(default_factory=list)
+    """Time of each finished epoch."""
 
     def __post_init__(self) -> None:
         self.config = compose(self.overrides)
@@ -74,7 +75,7 @@ class Entry:
         """Time one epoch."""
         start = time.perf_counter()
         yield
-        # Kernels of a GPU may still run when Python has gone on.
+        # A GPU works asynchronously: its kernels may still run here.
         synchronize(self.device)
         self.epoch_seconds.append(time.perf_counter() - start)
         if self.waits and len(self.epoch_seconds) == 1:
@@ -82,7 +83,7 @@ class Entry:
             sys.stdin.read()
 
     def end_step(self) -> None:
-        """Note the end of the first step; costs nothing afterwards."""
+        """Note the end of the first step; do nothing after later steps."""
         if self.first_step_seconds == 0:
             synchronize(self.device)
             self.first_step_seconds = time.time() - self.started
@@ -101,7 +102,7 @@ class Entry:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the kernels of a GPU, which run behind the program."""
+    """Wait until the kernels of a GPU have ended; they run asynchronously."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -111,10 +112,11 @@ def synchronize(device: torch.device) -> None:
 def peak_resident_bytes() -> int:
     """Return the largest resident memory of this process."""
     status = Path("/proc/self/status")
-    # First choice: Linux's getrusage gives the parent's memory where that was larger.
+    # Prefer /proc: on Linux getrusage gives the parent's memory where that was larger.
     if status.is_file():
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM"):
+                # "VmHWM:   123456 kB", where kB means KiB
                 return 1024 * int(line.split()[1])
     # In bytes on macOS, in KiB elsewhere.
     unit = 1 if sys.platform == "darwin" else 1024

@@ -1,8 +1,7 @@
-"""Measure the throughput of the training core beside other loops, and its share of what the device
-can do.
+"""Measure the throughput of the training core beside other loops, and its share of the peak rate.
 
-Each measurement is a process of its own, timed from its start, so that imports, compilation and
-graph capture count and nothing is left over from another one. The loops themselves are scripts:
+Each measurement is a process of its own, timed from its start. So imports, compilation and graph
+capture count, and no measurement changes the state of another. The loops themselves are scripts:
 `augean.benchmark.core_loop` here, the ordinary and the expert loop in the folder `benchmarks`. All
 train the same network on the same number of random images.
 """
@@ -123,7 +122,7 @@ def _measure_setting(
 def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int], list[LoopResult]]:
     """Run all processes of one configuration.
 
-    The loops take turns, so that a machine that others slow down slows all of them.
+    The loops take turns, so that other work on the machine slows all of them alike.
 
     Returns:
         The results by (loop, number at once).
@@ -138,7 +137,7 @@ def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int]
             settings = list(overrides)
             if option == "compile":
                 settings.append("runtime.compile=true")
-            # Without this, each of several processes would take all cores.
+            # Share out the threads: each process would take all cores by default.
             if number > 1:
                 threads = max(1, torch.get_num_threads() // number)
                 settings.append(f"runtime.threads={threads}")
@@ -148,7 +147,7 @@ def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int]
 
 
 def _describe_machine(device: torch.device, copy_gb: float) -> dict[str, Any]:
-    """Return what a measurement depends on, for whoever compares two of them."""
+    """Return the hardware and the versions that a measurement depends on."""
     return {
         "device": device_title(device),
         "threads": torch.get_num_threads(),

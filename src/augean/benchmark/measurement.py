@@ -21,7 +21,7 @@ class Measurement:
     """Processes that train at the same time; rates and memory are those of all together."""
     overrides: list[str]
     images_per_second: float
-    """Median over all epochs but each process's first."""
+    """Median over all epochs except the first one of each process."""
     slowest: float
     """Images per second of the slowest epoch."""
     fastest: float
@@ -30,10 +30,10 @@ class Measurement:
     wall_seconds: float
     """From the start of the process to the end of its last epoch."""
     full_run_seconds: float
-    """Wall time of 35 epochs of 50,000 images: measured where that was the size, else start and
-    rate extrapolated.
+    """Wall time of 35 epochs of 50,000 images: measured where the benchmark had this size, else
+    extrapolated from start time and rate.
 
-    Of runs at once each one's share: the time until the last has ended, by their number."""
+    For several runs at once: the time until the last one ends, divided by their number."""
     peak_memory_mb: float
     """Memory of the device on CUDA, else resident memory of the process, its loader processes not
     counted."""
@@ -62,7 +62,7 @@ def summarize(
         matrix_rate: operations per second that the device reaches.
         at_once: processes that each result stands for.
     """
-    # The first epoch has compilation and graph capture in it.
+    # Without the first epoch, which includes compilation and graph capture.
     rates = []
     for result in results:
         for seconds in result.epoch_seconds[1:]:
@@ -94,17 +94,18 @@ def summarize(
 
 
 def _start_seconds(results: Sequence[LoopResult], epoch_seconds: float) -> float:
-    """Return the time of a process that is not steady training.
+    """Return the median time of a process outside steady training, in seconds.
 
-    That is imports, data, compilation, capture, and what the first epoch takes longer than others.
+    It covers imports, data, compilation and graph capture, and the extra time of the first epoch.
 
     Args:
-        epoch_seconds: of a steady epoch.
+        epoch_seconds: time of a steady epoch.
     """
     starts = []
     for result in results:
         until_second_epoch = result.wall_seconds - sum(result.epoch_seconds[1:])
         starts.append(until_second_epoch - epoch_seconds)
+    # Noise can make a short start negative.
     return max(statistics.median(starts), 0.0)
 
 

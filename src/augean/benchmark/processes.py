@@ -16,7 +16,7 @@ def command_of(loop: str) -> list[str]:
     """Return the command of a loop.
 
     Raises:
-        AugeanError: for a loop that an installed package does not bring.
+        AugeanError: for a loop whose script is missing: an installed package has only `core`.
     """
     if loop == "core":
         return [sys.executable, "-m", "augean.benchmark.core_loop"]
@@ -63,10 +63,11 @@ def _run_together(loop: str, command: Sequence[str], at_once: int) -> list[str]:
             )
             processes.append(stack.enter_context(process))
         if at_once > 1:
-            # Each prints a line after its first epoch, and goes on when its input ends.
+            # Each process prints a line after its first epoch, then waits for the end of its
+            # standard input.
             for process in processes:
                 process.stdout.readline()  # type: ignore[union-attr]
-        # A single process does not wait for this.
+        # Start the second epoch of all processes together; a single process does not wait.
         for process in processes:
             process.stdin.close()  # type: ignore[union-attr]
         texts = [process.stdout.read() for process in processes]  # type: ignore[union-attr]
@@ -85,8 +86,8 @@ def _read_result(text: str) -> LoopResult:
 def combine(results: Sequence[LoopResult]) -> LoopResult:
     """Return the result of processes that ran at once, as if they were one.
 
-    Times are those of the slowest process, the memory is the sum. All epochs but the first are
-    taken as equally long: the mean of the slowest process.
+    Times are those of the slowest process; memory is the sum. All epochs after the first get the
+    same time: the mean of the process whose epochs are slowest.
     """
     num_steady = len(results[0].epoch_seconds) - 1
     steady_seconds = max(sum(result.epoch_seconds[1:]) for result in results) / num_steady

@@ -40,7 +40,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
 
 
 def run_unpack(arguments: argparse.Namespace) -> int:
-    """Merge an archive and say what became of its runs."""
+    """Merge an archive into an output directory and print how many runs had which outcome."""
     from augean.store.archive import unpack
 
     merged = unpack(arguments.archive, arguments.outputs)

@@ -6,7 +6,7 @@ import sys
 
 
 def complete_overrides(prefix: str, **_: object) -> list[str]:
-    """Return what Hydra itself would complete after `augean train`."""
+    """Return Hydra's own completions of a word after `augean train`."""
     command = [sys.executable, "-m", "augean", "train", "-sc", "query=bash"]
     environment = dict(os.environ)
     for name in os.environ:

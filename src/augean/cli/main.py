@@ -28,9 +28,11 @@ def main() -> None:
     """Run the command line `sys.argv`.
 
     Raises:
-        SystemExit: with the command's exit code; with 1 and one message for what the user can mend.
+        SystemExit: with the command's exit code; with 1 and a message for a mistake that the user
+            can mend.
     """
-    # A user's own code lies where he works. At the end, so that it hides nothing installed.
+    # A user's own code is in the working directory. It comes last on the path, so that it hides no
+    # installed package.
     sys.path.append(str(Path.cwd()))
     with guarded_streams():
         _main()
@@ -91,7 +93,7 @@ def parse(parser: Parser) -> argparse.Namespace:
     if overrides and (is_option or arguments.command != "settle"):
         hint = report.SELECT_HINT if arguments.command == "report" else ""
         parser.error(f"unrecognized arguments: {' '.join(overrides)}{hint}")
-    # Only settle takes them last, behind its own options.
+    # Only settle takes overrides after its own options.
     arguments.overrides_at_end = overrides
     folder = getattr(arguments, "config_dir", None)
     if folder is not None and not folder.is_dir():

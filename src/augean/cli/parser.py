@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
-"""Where a module adds its commands."""
+"""Type of the object to which each module adds its commands."""
 
 EXIT_CODES = """
 exit codes: 0 done; 1 a mistake that can be mended, or a run that failed; 2 wrong usage, or damaged
@@ -18,11 +18,11 @@ command goes on from the checkpoint)
 
 
 class Parser(argparse.ArgumentParser):
-    """Answer a mistyped command or option with the most similar one instead of a page of usage.
+    """Argument parser that answers a mistake with the most similar word, not a page of usage.
 
     Args:
         examples: lines of `augean ...` commands for the help page.
-        options: of `argparse.ArgumentParser`.
+        options: keyword arguments of `argparse.ArgumentParser`.
     """
 
     def __init__(self, *, examples: str = "", **options: Any) -> None:
@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
             return ""
         wrong_word = match[1] or match[2]
         similar = closest(wrong_word, self._valid_words())
-        # The word itself is among them where it is an option of another command: no help here.
+        # An option of another command is among the valid words: do not suggest the word itself.
         return did_you_mean([name for name in similar if name != wrong_word])
 
     def _valid_words(self) -> list[str]:

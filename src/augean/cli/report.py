@@ -11,7 +11,7 @@ augean report --outputs outputs                           outputs/report/index.h
 augean report --select optimizer.name=sgd,adam            some of the runs
 """
 SELECT_HINT = "; it is of all sweeps, and --select <key>=<value> of some runs"
-"""For who gives `augean report` the name of a sweep."""
+"""Hint for a user who passes the name of a sweep to `augean report`."""
 
 
 def add_commands(commands: Commands) -> None:

@@ -70,7 +70,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     from augean.sweeps.slurm import queued
 
     outputs = arguments.outputs
-    # The default folder may be missing: nothing was launched yet.
+    # The default folder may be missing before the first launch; any other is probably a typo.
     if not arguments.sweep and not outputs.is_dir() and outputs != Path("outputs"):
         raise AugeanError(
             f"--outputs {outputs}: no such folder; name the runs' own runtime.outputs"
@@ -101,11 +101,11 @@ def run_status(arguments: argparse.Namespace) -> int:
     return 2 if problems else 0
 
 
-def _print_preview(arguments: argparse.Namespace, launched: list[str]) -> int:
+def _print_preview(arguments: argparse.Namespace, launched_names: list[str]) -> int:
     """Print what a sweep file that was not launched yet would do.
 
     Args:
-        launched: names of the sweeps that were, for a suggestion.
+        launched_names: names of all launched sweeps, for a suggestion.
 
     Raises:
         AugeanError: when there is no such sweep file.
@@ -115,7 +115,7 @@ def _print_preview(arguments: argparse.Namespace, launched: list[str]) -> int:
 
     folder = arguments.config_dir or sweeps_dir()
     if not (folder / f"{arguments.sweep}.yaml").exists():
-        choices = list_choices(arguments.sweep, [*launched, *yaml_names(folder)], "")
+        choices = list_choices(arguments.sweep, [*launched_names, *yaml_names(folder)], "")
         raise AugeanError(
             f"{arguments.sweep}: no sweep in {arguments.outputs}, and no sweep file in"
             f" {folder}{choices}"
@@ -128,7 +128,7 @@ def _print_preview(arguments: argparse.Namespace, launched: list[str]) -> int:
 
 
 def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, str]) -> None:
-    """Print how far one sweep is."""
+    """Print the progress of one sweep, and the command that goes on with it."""
     from augean.store.summary import RunState
     from augean.sweeps.slurm import describe_queue
     from augean.terminal import coloured
@@ -137,7 +137,8 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
     present = [state for state in RunState if states[state]]
     is_complete = all(state.is_completed for state in present)
     parts = [coloured(f"{states[state]} {state}", state) for state in present]
-    # The runs of trials are not among the states: a pruned one is interrupted, and yet done.
+    # Trials are counted by their own states, not by those of their runs: the run of a pruned trial
+    # is interrupted, but the trial is done.
     if record.kind == "study":
         completed = [job for job in record.trials if job.state in ("complete", "pruned")]
         progress = f"{len(completed)} of {record.num_trials} trials done"
@@ -155,7 +156,7 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
 
 
 def _print_running(record: "SweepRecord", outputs: Path) -> None:
-    """Print how far each run in training is, where it has said so."""
+    """Print the progress of each running run that has written a progress file."""
     from augean.store.run_directory import run_state, runs_dir
     from augean.store.run_progress import read_progress
     from augean.store.summary import RunState
@@ -165,7 +166,7 @@ def _print_running(record: "SweepRecord", outputs: Path) -> None:
     for job in jobs.values():
         path = runs_dir(outputs) / job.run
         progress = read_progress(path)
-        # A process that was killed leaves its file behind.
+        # A killed process leaves its progress file behind, so the state is tested too.
         if progress is None or run_state(outputs, path, job.id) != RunState.RUNNING:
             continue
         text = f"  {job.row}, seed {job.seed}: epoch {progress.epoch} of {progress.epochs}"
@@ -212,7 +213,7 @@ def run_settle(arguments: argparse.Namespace) -> int:
     design = {}
     for key in ("margin", "least", "most"):
         value = getattr(arguments, key)
-        # What is not given stays as an earlier call had it, else at its default.
+        # An option that is left out keeps the value of an earlier call, else its default.
         if value is not None:
             design[key] = value
     settling = Settling(

@@ -40,13 +40,13 @@ def _add_overrides(parser: Parser) -> None:
 
 
 def hydra_words(words: Sequence[str]) -> list[str] | None:
-    """Return the words that Hydra reads, None where another command is meant.
+    """Return the words for Hydra's own parser, or None for the commands that argparse reads.
 
-    Hydra reads the command line of `train` and `submit` itself, `augean train --help` included:
-    argparse would refuse its options.
+    Hydra reads the command line of `train` and `submit`, `augean train --help` included: argparse
+    would refuse Hydra's options.
 
     Args:
-        words: of the command line, after the program.
+        words: the command line without the program's name.
     """
     if words[:1] == ["train"]:
         return list(words[1:])

@@ -13,7 +13,7 @@ from augean.config.schema import TRUSTED_PACKAGES
 from augean.errors import ConfigError
 
 DIGITS = 16
-"""Hex digits of sha256 that are kept of each digest."""
+"""Length of each digest: the first hex digits of a sha256."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,19 @@ class OwnCode:
     """Code from outside Augean that a run depends on."""
 
     digest: str
-    """Of all its files: part of the run id."""
+    """Digest of all its files together; part of the run id."""
     files: Mapping[str, str]
     """Digest of each file, by its path from the folder on Python's path."""
 
 
 @lru_cache(maxsize=256)
 def module_code(module: str) -> OwnCode:
-    """Find the code of a module and of what it imports from beside it, see `file_code`.
+    """Return the digests of a module and of what it imports from its own folder.
+
+    See `file_code` for what counts.
 
     Raises:
-        ConfigError: when the module has no Python source that can be found.
+        ConfigError: when the Python source of the module cannot be found.
     """
     try:
         spec = importlib.util.find_spec(module)
@@ -50,12 +52,12 @@ def module_code(module: str) -> OwnCode:
 
 
 def file_code(path: Path, root: Path) -> OwnCode:
-    """Find the code of a file and of all that it imports from `root`: digests of syntax trees.
+    """Return the digests of a file and of all files that it imports from `root`.
 
-    Imports of imports count too, and so does the code of the packages on the way to each file;
-    comments, docstrings and formatting do not. Below an
-    installation's site-packages only the file's own package counts. What is imported by a name made
-    at run time is not seen.
+    Digests are of syntax trees, so comments, docstrings and formatting do not count. Imports of
+    imports do, and so do the packages on the way to each file. In site-packages only the file's own
+    package counts. Imports by a name that is computed at run time, as with
+    `importlib.import_module(name)`, are not found.
 
     Args:
         root: the folder on Python's path from which the file is imported.
@@ -65,14 +67,15 @@ def file_code(path: Path, root: Path) -> OwnCode:
     """
     package = path.relative_to(root).parts[0]
     is_installed = root.name in ("site-packages", "dist-packages")
-    # All files that count, found from import to import.
+    # Follow imports from file to file; `dumps` has the syntax tree of each file as text.
     dumps: dict[Path, str] = {}
     pending = [path]
     while pending:
         file = pending.pop()
         if file in dumps:
             continue
-        # Packages that change with their version are identified by it.
+        # Trusted packages are identified by their version or by CORE. Installed dependencies of
+        # the file's package do not count either.
         top = file.relative_to(root).parts[0].removesuffix(".py")
         if top in TRUSTED_PACKAGES or (is_installed and top != package):
             continue
@@ -84,7 +87,7 @@ def file_code(path: Path, root: Path) -> OwnCode:
     files = {}
     for file in sorted(dumps):
         files[file.relative_to(root).as_posix()] = _digest(dumps[file])
-    # The file itself first and without its path, so that a renamed module is the same code.
+    # The file itself comes first and without its path, so that renaming it changes no run id.
     text = dumps.pop(path)
     for file in sorted(dumps):
         text += f"\n{file.relative_to(root).as_posix()}\n{dumps[file]}"
@@ -112,7 +115,8 @@ def _imported_files(file: Path, tree: ast.AST, root: Path) -> Iterator[Path]:
 
 
 def _package_files(file: Path, root: Path) -> Iterator[Path]:
-    """Yield the `__init__.py` files that Python runs before a file, but for those without code."""
+    """Yield the `__init__.py` files that Python runs before a file, except those without code."""
+    # Without this exception an empty __init__.py would change the run id.
     for folder in file.parents:
         if folder == root or not folder.is_relative_to(root):
             return
@@ -129,9 +133,10 @@ def _imported_places(file: Path, node: ast.AST, root: Path) -> list[Path]:
     if isinstance(node, ast.Import):
         return [root.joinpath(*alias.name.split(".")) for alias in node.names]
     if isinstance(node, ast.ImportFrom):
+        # `level` is the number of dots: 0 for an absolute import, 1 for the file's own folder.
         start = file.parents[node.level - 1] if node.level else root
         base = start.joinpath(*(node.module or "").split("."))
-        # What is imported from a package may be a module of it.
+        # `from package import name`: the name may be a module of the package.
         return [base, *(base / alias.name for alias in node.names)]
     return []
 
@@ -150,10 +155,10 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _dump(node: Any) -> str:
-    """Write a syntax tree as text.
+    """Return a syntax tree as text, without fields that have no value.
 
-    `ast.dump` would differ between releases of Python, which add fields: fields without a value are
-    left out here.
+    `ast.dump` is not used, as new releases of Python add fields to it: the same code would get
+    another digest.
     """
     if isinstance(node, ast.AST):
         parts = []

@@ -1,4 +1,4 @@
-"""Refuse command lines that Hydra would misunderstand without a word."""
+"""Refuse command lines that Hydra would misunderstand without an error."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -13,17 +13,18 @@ from augean.suggestions import closest, did_you_mean, list_choices
 
 
 def check_command_line(words: Sequence[str]) -> Namespace:
-    """Refuse what Hydra would misunderstand without a word, or answer with a page of usage.
+    """Refuse what Hydra would misunderstand without an error, or answer with a page of usage.
 
     Args:
-        words: of the command line, after the program.
+        words: the command line without the program's name.
 
     Returns:
         The options as Hydra's own parser reads them.
 
     Raises:
         UsageError: for an option that does not exist, or one without its value.
-        AugeanError: for a folder without effect, and for a list of options in place of a sweep.
+        AugeanError: for a folder that would have no effect, for a file that is not a sweep or not
+            the config of a run, and for an override that Hydra would take for another.
     """
     options = parse_options(words)
     # Without -cn Hydra takes the default run, conf/config.yaml.
@@ -45,9 +46,10 @@ def parse_options(words: Sequence[str]) -> Namespace:
     """Parse the words as Hydra does.
 
     Raises:
-        UsageError: one sentence instead of Hydra's page of usage.
+        UsageError: for words that Hydra's parser refuses, in one sentence instead of its page of
+            usage.
     """
-    # Private, but Hydra has no public way to ask what it will make of a command line.
+    # Private, but Hydra has no public function that parses a command line.
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
@@ -64,7 +66,10 @@ def parse_options(words: Sequence[str]) -> Namespace:
 
 
 def _unknown_option(word: str, option_names: Sequence[str]) -> str:
-    """Return a message that suggests a key first: `--epochs 3` is how other programs take one."""
+    """Return a message that suggests config keys first, then options.
+
+    Other programs take a setting as an option, such as `--epochs 3`.
+    """
     key, _, value = word.lstrip("-").partition("=")
     suggestions = [f"{name}={value or '<value>'}" for name in similar_keys(key)]
     suggestions += closest(word, option_names)
@@ -76,18 +81,20 @@ def _check_config_dir(config_dir_option: str, name: str) -> None:
     """Check `-cd`, a folder of sweep files.
 
     Args:
-        name: of `-cn`, empty where it was not given.
+        config_dir_option: the value of `-cd`.
+        name: the value of `-cn`; empty without this option.
     """
     folder = Path(config_dir_option)
     if not folder.is_dir():
         here = [path.name for path in Path.cwd().iterdir() if path.is_dir()]
         suggestions = [f"-cd {similar}" for similar in closest(config_dir_option, here)]
         raise AugeanError(f"-cd {folder}: no such folder{did_you_mean(suggestions)}")
-    # Without -cn a folder that has config groups is useful, and one of sweeps is not.
+    # Without -cn a folder of config groups adds options to the default run; a folder of sweep
+    # files would have no effect.
     if not name and not any(folder.glob("*/*.yaml")):
         choices = list_choices("", yaml_names(folder), "")
         raise AugeanError(f"-cd {folder}: names a folder and no sweep; add -cn <name>{choices}")
-    # Hydra searches conf before the folder of -cd.
+    # Hydra searches conf before the folder of -cd: it would never read a file of the same name.
     conf = config_dir()
     is_in_both = name in yaml_names(folder) and name in yaml_names(conf)
     if is_in_both and folder.resolve() != conf:
@@ -109,7 +116,7 @@ def _refuse_file_name(name: str) -> None:
 
 
 def _check_sweep_file(file: Path) -> None:
-    """Refuse a file of no defaults: Hydra would run it, without Augean's schema and sweeper."""
+    """Refuse a file without `defaults`: Hydra would run it without Augean's schema and sweeper."""
     content = _read_mapping(file)
     if content and "defaults" not in content:
         raise AugeanError(
@@ -118,7 +125,11 @@ def _check_sweep_file(file: Path) -> None:
 
 
 def _read_mapping(file: Path) -> dict[str, object] | None:
-    """Read the keys of a YAML file; None where Hydra itself has a good message."""
+    """Read a YAML file of keys and values.
+
+    Returns:
+        None for a file that cannot be read or has no keys: Hydra itself has a good message.
+    """
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
@@ -127,21 +138,25 @@ def _read_mapping(file: Path) -> dict[str, object] | None:
 
 
 def _refuse_settings(file: Path) -> None:
-    """Refuse a run's config that says more than what is trained.
+    """Refuse a run's config that also has settings of Hydra or of `runtime`.
 
-    It may come from a stranger, and Hydra's settings can name any file and function.
+    The file may come from a stranger, and Hydra's settings can name any file and function.
     """
     try:
         text = file.read_text()
         content = yaml.safe_load(text)
     except OSError:
-        return  # Hydra has a good message
+        return  # Hydra has a good message for a file that cannot be read
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise AugeanError(f"{file}: no valid YAML ({' '.join(str(error).split())})") from error
     foreign = []
     if isinstance(content, dict):
-        foreign = [str(key) for key in content if str(key).split(".")[0] in ("hydra", "runtime")]
-        if content.get("defaults", ["augean", "_self_"]) != ["augean", "_self_"]:
+        for key in map(str, content):
+            node = key.split(".")[0]
+            if node in ("hydra", "runtime"):
+                foreign.append(key)
+        run_defaults = ["augean", "_self_"]
+        if content.get("defaults", run_defaults) != run_defaults:
             foreign.append("other defaults than augean and _self_")
     # A header can move the whole file below another node.
     if not foreign and "@package" in text:
@@ -154,7 +169,7 @@ def _refuse_settings(file: Path) -> None:
 
 
 def _check_override(word: str) -> None:
-    # Hydra would take all three without a word, and train something else than was asked for.
+    # Hydra would accept all three without an error, and train something else.
     key, _, value = word.partition("=")
     if value and not key.strip("+~ "):
         raise AugeanError(f"{word}: names no key; settings are written key=value")

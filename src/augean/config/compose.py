@@ -20,15 +20,17 @@ from augean.errors import ConfigError
 
 
 def register(sweep: str | None = None) -> None:
-    """Register `augean` with Hydra: the schema and the Hydra settings; and the options of sweepers.
+    """Register Augean's schema, its Hydra settings and the options of its sweepers with Hydra.
 
-    conf/config.yaml and the config of every run directory begin with it.
+    The config `augean` has the schema and the settings; conf/config.yaml and the config of every
+    run directory begin with it.
 
     Args:
-        sweep: name of one of Augean's own sweep files, which then needs no `-cd`; a file of that
-            name in a folder that `-cd` gives wins.
+        sweep: name of one of Augean's own sweep files, which then needs no `-cd`. A file of the
+            same name in the folder of `-cd` takes precedence.
     """
-    # Hydra's plugins store their own options first: `hydra/sweeper: optuna` is to be ours.
+    # Load Hydra's plugins first: they store their own options, and ours, such as
+    # `hydra/sweeper: optuna`, must replace them.
     Plugins.instance()
     store = ConfigStore.instance()
     for option, schema in SWEEPERS.items():

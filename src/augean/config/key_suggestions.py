@@ -16,7 +16,7 @@ FOREIGN_KEYS = {
     "amp": "trainer.precision=bf16",
     "fp16": "trainer.precision=fp16",
 }
-"""Names of keys in other programs, and how they are written here."""
+"""Settings of Augean by the name that other programs use; `{}` stands for the value."""
 SWEEPER_KEYS = ("params", "rows", "ablate", "n_trials", "final_seeds", "storage", "study_name")
 """Keys of `hydra.sweeper` that people look for elsewhere."""
 MAX_SUGGESTIONS = 3
@@ -39,20 +39,21 @@ def is_known_key(word: str) -> bool:
 
 
 def similar_keys(key: str, value: str = "") -> list[str]:
-    """Return keys and groups in place of an unknown key: first those of the same last name.
+    """Return keys and groups that may be meant by an unknown key, at most `MAX_SUGGESTIONS`.
 
-    After them comes the most similar one: inside the node that the key names, else anywhere.
+    Keys with the same last name come first. The most similar name follows: inside the node that the
+    key names, else anywhere.
 
     Args:
         key: the unknown key.
-        value: what it was given; a similar key that cannot take it is left out.
+        value: the value from the command line; a similar key that cannot take it is left out.
     """
     node, _, name = key.lower().rpartition(".")
     # Groups have no type: any value may be the name of an option.
     types = {field_key: item.type for field_key, item, _ in walk_fields(Config(), "")}
     candidates = [*group_names(), *types]
     suggestions = [candidate for candidate in candidates if _last_name(candidate) == name]
-    # `trainer.lr` has a clear answer, optimizer.lr; `data` is like dataset and runtime.data.
+    # `trainer.lr` has one answer: optimizer.lr. `data` needs both: dataset and runtime.data.
     if not (suggestions and node):
         for candidate in _most_similar(node, name, candidates):
             annotation = types.get(candidate)
@@ -62,7 +63,7 @@ def similar_keys(key: str, value: str = "") -> list[str]:
 
 
 def _most_similar(node: str, name: str, candidates: list[str]) -> list[str]:
-    """Return the candidate of the most similar last name, of those in `node` where it has any."""
+    """Return the candidates whose last name is most similar, inside `node` where it has keys."""
     in_node = []
     if node:
         in_node = [candidate for candidate in candidates if candidate.startswith(f"{node}.")]
@@ -76,7 +77,7 @@ def _last_name(key: str) -> str:
 
 
 def _takes(annotation: object, value: str) -> bool:
-    """Return whether a key of this type may take a value that begins so."""
+    """Return whether a key of this type may take the value, judged by its first character."""
     if annotation is bool:
         return value.lower() in ("true", "false")
     # 1e-3, -1 and .5 may be numbers; relu cannot.

@@ -85,7 +85,7 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
         return _unreadable_override(str(error.override))
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
-    # Of Hydra's own keys our schema knows nothing, and Hydra's message is good.
+    # Hydra's own keys are not in our schema, and Hydra's message about them is good.
     if isinstance(cause, ValidationError) and not str(cause.full_key).startswith("hydra."):
         return _wrong_value(cause, words)
     explanation = _explain_hydra_text(str(error), words)
@@ -101,7 +101,11 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
 
 
 def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
-    """Explain messages of Hydra 1.4 whose exceptions carry nothing but text; None for others."""
+    """Explain the messages of Hydra 1.4 whose exceptions have no attributes to read.
+
+    Returns:
+        None for a message that is not among them.
+    """
     if match := re.match(r"Ambiguous value for argument '(.*)'", text):
         return (
             f"{match[1]}: several values are a sweep: add -m, as in -m {match[1]}; one list is"
@@ -127,35 +131,40 @@ def _missing_file(missing: str | None, options: Sequence[str] | None, words: Seq
     """Explain a config file that does not exist: an option of a group, or a primary config.
 
     Args:
-        missing: `<group>/<option>` or a name; None for a folder that cannot be one of configs.
-        options: of the group.
+        missing: `<group>/<option>`, or the name of a primary config; None where the folder of
+            `-cp` is the problem.
+        options: the options that the group has; None for a primary config.
     """
     if missing == "hydra/launcher/ray":
         return "launcher=ray needs Ray and its Hydra launcher: pip install 'augean[ray]'"
     if missing and options:
         group, _, option = missing.rpartition("/")
         return f"{group}={option}: no such option{list_choices(option, options, f'{group}=')}"
-    given = parse_options(words)
-    if given.config_path:
+    command_line = parse_options(words)
+    if command_line.config_path:
         problem = f"holds no {missing}.yaml" if missing else "is no folder with a config"
         return (
-            f"-cp {given.config_path}: {problem}; it takes the absolute path of a run's directory;"
-            " sweep files of your own start by -cd <folder> -cn <name>"
+            f"-cp {command_line.config_path}: {problem}; it takes the absolute path of a run's"
+            " directory; sweep files of your own start by -cd <folder> -cn <name>"
         )
-    if given.config_name != missing:
-        return f"{missing}: no such config file; the defaults of -cn {given.config_name} name it"
+    # Not the primary config itself, so a defaults list asked for the file.
+    primary = command_line.config_name
+    if primary != missing:
+        return f"{missing}: no such config file; the defaults of -cn {primary} name it"
     names = set(yaml_names(sweeps_dir()))
-    if given.config_dir:
-        names.update(yaml_names(Path(given.config_dir)))
+    if command_line.config_dir:
+        names.update(yaml_names(Path(command_line.config_dir)))
     return f"-cn {missing}: no such sweep{list_choices(str(missing), sorted(names), '-cn ')}"
 
 
 def _not_an_option(words: Sequence[str]) -> str:
     """Explain a number, null or the like where a group takes the name of an option."""
     for word in words:
+        # Of several values of a sweep the first is enough.
         group, _, value = word.split(",")[0].partition("=")
         if group not in group_names():
             continue
+        # The last alternative is the empty value, as in `model=`.
         if not re.fullmatch(r"[\d.e+-]+|null|true|false|", value, re.IGNORECASE):
             continue
         choices = list_choices(value, yaml_names(config_dir() / group), f"{group}=")
@@ -252,7 +261,7 @@ def _names_for_unknown_key(cause: OmegaConfBaseException, value: str) -> list[st
     key = str(cause.full_key)
     if key in SWEEPER_KEYS:
         return [f"hydra.sweeper.{key}"]
-    # Of nodes that our schema does not describe, OmegaConf has a suggestion.
+    # Our schema does not describe these nodes, but OmegaConf adds a suggestion to its message.
     if key.startswith(("hydra", "runtime.table.")):
         match = re.search(r"Did you mean: '(\w+)'", str(cause))
         return [key.removesuffix(str(cause.key)) + match[1]] if match else []
@@ -263,7 +272,8 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
     """Explain a value of the wrong type, or one that is not among the fixed choices."""
     key = str(cause.full_key).split("[")[0]
     word = _word_for(key, words)
-    if word == key:  # it comes from a file
+    # Not on the command line: the value comes from a file.
+    if word == key:
         word = f"{cause.full_key}={cause.value}"
     for name, item, _ in walk_fields(Config(), ""):
         if name == key:
@@ -273,14 +283,15 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
 
 
 def _describe_values(key: str, item: "Field[Any]", value: str) -> str:
-    """Return which values a key takes, such as `a number, such as optimizer.lr=0.1`.
+    """Return which values a key takes, for example `a number, such as optimizer.lr=0.1`.
 
     Args:
-        value: the wrong one, as it was typed.
+        value: the wrong value, as the user typed it.
     """
     # "list[float]" -> "list", "float | None" -> "float"
     type_name = re.split(r"\W", str(getattr(item.type, "__name__", item.type)))[0]
     choices = choices_of(key)
+    # A list without brackets is a mistake of type, whatever its items are.
     is_wrong_choice = type_name != "list" or value.startswith("[")
     if choices and is_wrong_choice:
         return f"one of {', '.join(choices)}"
@@ -293,7 +304,7 @@ def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:
     default = item.default
     if item.default_factory is not MISSING:
         default = item.default_factory()
-    # An empty list shows nothing; the value that was typed without brackets does.
+    # An empty list is a poor example: show the typed value in brackets instead.
     if default == []:
         return f"[{value}]"
     if default in (None, "???", {}):
@@ -318,6 +329,6 @@ def _word_for(key: str, words: Sequence[str]) -> str:
 
 
 def _sweep_file_text(words: Sequence[str]) -> str:
-    """Return where a key stands that the command line does not name: in its sweep file."""
+    """Return ` in <sweep>.yaml`, the place of a key from a sweep file; empty without `-cn`."""
     name = parse_options(words).config_name
     return f" in {name}.yaml" if name else ""

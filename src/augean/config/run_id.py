@@ -22,15 +22,16 @@ def plain_value(value: Any, *, floats: bool) -> Any:
     """Return a value as it is hashed.
 
     Args:
-        floats: whether numbers become floats, so that 1 and 1.0 are one value: for float fields and
-            free arguments.
+        floats: convert numbers to floats, so that 1 and 1.0 are one value. True for float fields
+            and free arguments.
     """
     if isinstance(value, dict):
         return {key_text(name): plain_value(item, floats=floats) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_value(item, floats=floats) for item in value]
     if floats and isinstance(value, int | float) and not isinstance(value, bool):
-        # A float cannot tell such a whole number from its neighbours, or overflows.
+        # Keep whole numbers that a float cannot hold exactly: two of them could become one value.
+        # The conversion overflows from 1024 bits on, so their length is tested before it.
         if isinstance(value, int) and (value.bit_length() > 1000 or float(value) != value):
             return value
         return float(value) + 0.0  # -0.0 and 0.0 are one value
@@ -57,8 +58,8 @@ def _ordered(value: Any) -> Any:
 def canonical(node: Any) -> dict[str, Any]:
     """Return a dataclass node as it is hashed.
 
-    It is without `runtime` and without keys at their neutral default, so that a new key with a
-    neutral default changes no id.
+    `runtime` is left out, and so is each key at its neutral default: a new key with a neutral
+    default changes no id.
     """
     hints = get_type_hints(type(node))
     result: dict[str, Any] = {}
@@ -70,11 +71,11 @@ def canonical(node: Any) -> dict[str, Any]:
             if inner := canonical(value):
                 result[item.name] = inner
         elif value != _neutral_default(item):
-            # As text, as that finds the float in `list[float]` and `float | None` too. Choices are
-            # text, which plain_value leaves as it is, whatever their names.
+            # The text of the type also shows the float in `list[float]` and `float | None`. A
+            # choice named "float" would do no harm: plain_value leaves text as it is.
             hint = str(hints[item.name])
             if isinstance(value, dict):
-                # The order of the arguments themselves means nothing to Python.
+                # Keyword arguments have no order for Python; dictionaries inside them have one.
                 value = {name: _ordered(argument) for name, argument in value.items()}
             result[item.name] = plain_value(value, floats="float" in hint or "Any" in hint)
     return result
@@ -89,13 +90,13 @@ def _neutral_default(item: "Field[Any]") -> Any:
 
 
 def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
-    """Return the run's address: 10 hex digits over its config, its data's content and its code.
+    """Return the run's address: 10 hex digits of a digest of its config, its data and its code.
 
     Args:
         config: a checked config.
         data_digest: content digest of the data set, see `augean.datasets.base.Source.digest`.
-        loop: digest of the code that trains, where that is not Augean's, see
-            `augean.runs.custom_loop`.
+        loop: digest of the code of a custom loop, see `augean.runs.custom_loop`; None for
+            Augean's own.
 
     Raises:
         ConfigError: when the source of a class from elsewhere, or one of `code_files`, cannot be
@@ -145,7 +146,9 @@ def _listed_files(config: Config) -> dict[str, str]:
 
 
 def code_digests(config: Config) -> dict[str, str]:
-    """Return the digest of each file of own code that is in the run id, by its path.
+    """Return the digests of the user's files that are part of the run id, by path.
+
+    They are the imported Python files and those of `code_files`.
 
     Raises:
         ConfigError: as `run_id` does.
@@ -158,6 +161,7 @@ def code_digests(config: Config) -> dict[str, str]:
 
 def short_hash(identity: Mapping[str, Any]) -> str:
     """Return 10 hex digits of sha256 over canonical JSON."""
+    # One text for equal content: sorted keys, no blanks. NaN has no JSON form and is refused.
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 

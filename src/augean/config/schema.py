@@ -140,7 +140,8 @@ class ScheduleConfig:
     factor: float = bounded(0.5, above=0, high=0.999)
     """plateau: the learning rate is multiplied by this."""
     patience: int = bounded(9, low=0)
-    """plateau: epochs without a new minimum of the validation loss that are let pass."""
+    """plateau: epochs without a new minimum of the validation loss before the learning rate
+    falls."""
     threshold: float = bounded(0.0, low=0, high=1)
     """plateau: relative improvement that counts as a new minimum."""
     warmup: float = bounded(0.0, low=0, high=0.99)

@@ -1,6 +1,4 @@
-"""Read `hydra.sweeper`: Augean's own options, or those of a file that was written for Optuna's
-sweeper.
-"""
+"""Read `hydra.sweeper`: Augean's own options, or those of a file for Optuna's sweeper."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,13 +17,13 @@ from augean.errors import ConfigError
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What `hydra.sweeper` says."""
+    """Options of a sweep, read from `hydra.sweeper`."""
 
     sweeper: AugeanSweeperConfig
     workers: int | None = None
-    """The `n_jobs` of a translated file; a `runtime.workers` of the command line counts more."""
+    """The `n_jobs` of a translated file; `runtime.workers` on the command line overrides it."""
     notice: str | None = None
-    """The line that says that a file was translated, and how."""
+    """Line for the user that says how a file was translated; None without translation."""
 
     def lines(self) -> list[str]:
         """Return the overrides of the sweep file, some with several values.
@@ -33,6 +31,7 @@ class SweepOptions:
         Raises:
             ConfigError: for a YAML list where several values are meant.
         """
+        # A list is a value of these keys and of class arguments. Elsewhere it must be a mistake.
         list_keys = {key for key, _, value in walk_fields(Config(), "") if isinstance(value, list)}
         lines = [] if self.workers is None else [f"runtime.workers={self.workers}"]
         for key, value in self.sweeper.params.items():
@@ -51,7 +50,7 @@ def read_options(master: DictConfig) -> SweepOptions:
 
     Raises:
         ConfigError: for options of Optuna's sweeper that have no counterpart here, and for a
-            sweeper that is neither.
+            sweeper that is neither Augean's nor Optuna's.
     """
     choice = master.hydra.runtime.choices["hydra/sweeper"]
     check_sweeper(choice)
@@ -77,11 +76,10 @@ def check_sweeper(choice: str) -> None:
 
 
 def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
-    """Translate what a file for hydra-optuna-sweeper says.
+    """Translate the options of a file for hydra-optuna-sweeper.
 
     Args:
-        workers: `runtime.workers` of the file or the command line; above 1 it counts more than
-            `n_jobs`.
+        workers: `runtime.workers` of the file or the command line; above 1 it overrides `n_jobs`.
 
     Raises:
         ConfigError: for several objectives, a space made by code, or a storage that is not a URL.
@@ -99,8 +97,10 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
         )
     direction = _read_direction(file.direction)
     max_failures = round(file.max_failure_rate * file.n_trials)
+    # 1 is the default of runtime.workers: nobody chose a number, so the file's counts.
     n_jobs = file.n_jobs if workers == 1 else None
-    searched = {key: space_text(key, item) for key, item in (file.search_space or {}).items()}
+    search_space = file.search_space or {}
+    space_params = {key: space_text(key, item) for key, item in search_space.items()}
     notice = (
         "hydra/sweeper: optuna is run by Augean's own sweeper, with a record and a study on disk:"
         f" n_trials={file.n_trials}, direction={direction}, max_failures={max_failures}"
@@ -108,7 +108,7 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
         f" (n_jobs={file.n_jobs})"
     )
     sweeper = AugeanSweeperConfig(
-        params={**searched, **(file.params or {})},
+        params={**space_params, **(file.params or {})},
         n_trials=file.n_trials,
         max_failures=max_failures,
         sampler=file.sampler,
@@ -126,7 +126,8 @@ def _read_direction(value: Any) -> str:
     Raises:
         ConfigError: for several directions.
     """
-    directions = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    directions = value if is_list else [value]
     names = [item.name if isinstance(item, Enum) else item for item in directions]
     if len(names) != 1:
         raise ConfigError(
@@ -140,10 +141,11 @@ def space_text(key: str, item: Mapping[str, Any]) -> str:
     """Return an entry of `search_space` as it is written in `hydra.sweeper.params`.
 
     Args:
+        key: dotted key of the config, for messages.
         item: {type: categorical, choices} or {type: int or float, low, high, step, log}.
 
     Raises:
-        ConfigError: for an entry that says neither.
+        ConfigError: for an entry of another form.
     """
     place = f"hydra.sweeper.search_space.{key}"
     if not isinstance(item, Mapping) or item.get("type") not in ("categorical", "int", "float"):
@@ -153,13 +155,14 @@ def space_text(key: str, item: Mapping[str, Any]) -> str:
             raise ConfigError(f"{place}={item}: needs choices, such as [16, 32]")
         return f"choice({','.join(map(str, item['choices']))})"
     number = int if item["type"] == "int" else float
+    # Steps are decimal: 0.1 + 0.2 is not 0.3 as a float.
     try:
         low = number(item["low"])
         high = number(item["high"])
         step = None if item.get("step") is None else Decimal(str(item["step"]))
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"{place}={item}: needs numbers low and high") from error
-    # Hydra takes the ends of an interval for real numbers, unless they are cast.
+    # Hydra's interval is one of real numbers unless it is cast.
     interval = f"interval({low}, {high})"
     if number is int:
         interval = f"int({interval})"
@@ -167,6 +170,6 @@ def space_text(key: str, item: Mapping[str, Any]) -> str:
         return f"tag(log, {interval})"
     if step is None or step <= 0:
         return interval
-    # A range of Hydra's leaves its end out, a distribution of Optuna's has it.
+    # Hydra's range excludes its end and Optuna's distribution includes it: end one step later.
     num_steps = math.floor((Decimal(str(high)) - Decimal(str(low))) / step)
     return f"range({low}, {Decimal(str(low)) + (num_steps + 1) * step}, {step})"

@@ -1,7 +1,7 @@
-"""The typed schema of `hydra.sweeper`: Augean's own, and what a file written for Optuna's may say.
+"""The typed schema of `hydra.sweeper`: Augean's own, and that of files for Optuna's sweeper.
 
-It lies here and not beside the sweeper, as Hydra composes it for a single run too, which is to load
-nothing of `augean.sweeps`.
+It is not beside the sweeper, because Hydra composes it for a single run too, and a single run must
+load nothing of `augean.sweeps`.
 """
 
 from dataclasses import dataclass, field
@@ -48,8 +48,9 @@ class AugeanSweeperConfig:
 
 @dataclass
 class OptunaSweeperConfig:
-    """What a sweep file with `override hydra/sweeper: optuna` may say; `sweeper_options` translates
-    it.
+    """Options of a sweep file with `override hydra/sweeper: optuna`.
+
+    `augean.config.sweeper_options` translates them.
     """
 
     defaults: list[Any] = field(default_factory=lambda: ["_self_", {"sampler": "tpe"}])

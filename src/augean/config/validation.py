@@ -1,6 +1,7 @@
 """Check a config: types, ranges, and rules that cross its groups."""
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
+from augean.config.paths import PLACE_KEYS
 from augean.config.schema import CLASS_NODES, TRUSTED_PACKAGES, Config
 from augean.errors import ConfigError
 
@@ -33,8 +35,9 @@ ARGUMENTS_SET_ELSEWHERE = {
         "weight_decay": "regularization.weight_decay",
     },
 }
-"""Per node the constructor's arguments that come from another place in the config, and from which:
-given twice, one of the two values would be lost."""
+"""Constructor arguments, by node, that other places of the config set, and these places.
+
+In `arguments` they are refused: one of the two values would be lost."""
 
 
 def parse_config(raw: DictConfig | Mapping[str, Any]) -> Config:
@@ -48,16 +51,16 @@ def parse_config(raw: DictConfig | Mapping[str, Any]) -> Config:
 
 
 def fill_schema(raw: DictConfig | Mapping[str, Any]) -> DictConfig:
-    """Return the schema filled with a config's values, as `check_config` takes it.
+    """Return the schema filled with a config's values, for `check_config`.
 
-    Its keys can be changed; none can be added.
+    Keys of the result can be changed but not added.
 
     Raises:
         ConfigError: for unknown keys and wrong types.
     """
     with _as_config_error():
-        # Through plain containers: a typed config to which Hydra's `+key` forced an unknown key
-        # would pass a merge.
+        # Merge plain containers: where Hydra's `+key` has forced an unknown key into a typed
+        # config, a merge of that config would accept the key.
         plain = OmegaConf.to_container(raw) if isinstance(raw, DictConfig) else dict(raw)
         filled = cast(DictConfig, OmegaConf.merge(_schema(), plain))
     # So that an override of an unknown key is refused when a sweep applies it later.
@@ -79,7 +82,11 @@ def check_config(filled: DictConfig) -> Config:
     """
     with _as_config_error():
         config = cast(Config, OmegaConf.to_object(filled))
-    # First, as the other rules calculate with the items.
+    for key in PLACE_KEYS:
+        folder = getattr(config.runtime, key)
+        if folder is not None:
+            setattr(config.runtime, key, os.path.expanduser(folder))
+    # Lists come first: the other rules calculate with their items.
     problems = list(_list_problems(config))
     if not problems:
         problems = [*_range_problems(config), *_cross_problems(config)]
@@ -185,7 +192,7 @@ def _range_text(meta: Mapping[str, float]) -> str:
 
 
 def _cross_problems(config: Config) -> Iterator[str]:
-    """Yield what is wrong with several keys together, or needs more than a range to say."""
+    """Yield what is wrong with several keys together, or with a value that needs its own rule."""
     yield from _colour_problems(config)
     yield from _image_size_problems(config)
     yield from _validation_set_problems(config)
@@ -217,6 +224,7 @@ def _image_size_problems(config: Config) -> Iterator[str]:
 
 
 def _validation_set_problems(config: Config) -> Iterator[str]:
+    # Without held-out images there is no validation loss that could reach a plateau.
     if config.dataset.num_val == 0 and config.schedule.name == "plateau":
         yield (
             "schedule=plateau needs a validation loss and dataset.num_val=0 leaves none: use"
@@ -236,7 +244,7 @@ def _place_problems(config: Config) -> Iterator[str]:
     for key, folder in (("outputs", runtime.outputs), ("data", runtime.data)):
         if not folder:
             yield f"runtime.{key}={folder}: must name a folder; '.' is the one you are in"
-    # Not a choice of the schema, because of the number.
+    # Not a `Literal` of the schema: `cuda:<n>` takes any number.
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", runtime.device):
         yield f"runtime.device={runtime.device}: must be auto, cpu, cuda, cuda:<n> or mps"
 
@@ -269,7 +277,12 @@ def _double_argument_problems(config: Config) -> Iterator[str]:
 
 
 def _plain_argument_problems(key: str, value: Any) -> Iterator[str]:
-    """Yield where an argument is not a plain value: a nested `_target_` could name any code."""
+    """Yield arguments that are not plain values: a nested `_target_` could name any code.
+
+    Args:
+        key: dotted key of the value, for messages.
+        value: an argument, or a list or dictionary of them, to any depth.
+    """
     if isinstance(value, dict):
         for name, item in value.items():
             if str(name).startswith("_"):
@@ -294,7 +307,7 @@ def class_targets(config: Config) -> dict[str, str]:
 
 
 def flatten_config(config: Config) -> dict[str, Any]:
-    """Return every key of the run's address as `{dotted key: value}`, each of `arguments` too."""
+    """Return the config without `runtime` as `{dotted key: value}`, one entry per argument."""
     flat: dict[str, Any] = {}
     for key, _, value in walk_fields(config, ""):
         if key.startswith("runtime."):

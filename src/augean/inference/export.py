@@ -1,6 +1,6 @@
-"""Export a trained network for use elsewhere.
+"""Export a trained network to a file for other programs.
 
-Each file is checked against the network itself before it gets its name.
+The outputs of each file are compared with the network's own before the file gets its name.
 """
 
 import importlib
@@ -17,14 +17,14 @@ from augean.system_errors import require_packages
 from augean.training.augmentation import normalize
 
 TOLERANCE = 1e-3
-"""Largest difference of a logit, relative to the largest one, that sums in another order may cause
-in fp32."""
+"""Largest accepted difference of a logit, as a share of the largest logit. Sums in another order
+cause such differences in fp32."""
 NUM_CHECKED = 16
-"""Random images on which a file is compared with the network."""
+"""Number of random images on which a file is compared with the network."""
 
 
 class FromPixels(nn.Module):
-    """The network with its normalisation: pixels as images have them in, logits out."""
+    """The network with its normalisation inside, so that it takes the pixels of images."""
 
     def __init__(self, run: TrainedModel) -> None:
         super().__init__()
@@ -33,29 +33,31 @@ class FromPixels(nn.Module):
         self.std = torch.tensor(run.config.dataset.std)  # [3]
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 [N, H, W, 3] to fp32 [N, classes]."""
-        logits: Tensor = self.network(normalize(images.permute(0, 3, 1, 2), self.mean, self.std))
+        """Map images uint8 [N, H, W, 3] to logits fp32 [N, classes]."""
+        channels_first = images.permute(0, 3, 1, 2)  # [N, 3, H, W]
+        logits: Tensor = self.network(normalize(channels_first, self.mean, self.std))
         return logits
 
 
 def export(run: TrainedModel, target: Path) -> float:
-    """Write the network to `target`, in the format that its ending names, .onnx or .safetensors.
+    """Write the network to `target`, whose suffix names the format, .onnx or .safetensors.
 
-    ONNX: input `images`, uint8 [N, H, W, 3]; output `logits`, fp32 [N, classes]; the normalisation
+    ONNX: input `images`, uint8 [N, H, W, 3]; output `logits`, fp32 [N, classes]. The normalisation
         is inside.
-    Safetensors: the state dict, as in best.pt. Both carry the classes, the run's id and what
-        prepares an image as metadata.
+    Safetensors: the state dict, as in best.pt.
+
+    Both hold metadata: the classes, the run's id, and mean, std and size for preparing an image.
 
     Args:
         run: loaded on the CPU.
 
     Returns:
-        The largest difference to the network's own logits on random images, in fp32, as a share of
-        the largest logit.
+        The largest difference from the network's own logits on random images, in fp32, as a share
+        of the largest logit.
 
     Raises:
         AugeanError: when a package is missing, the file exists, the network cannot be converted, or
-            the file does not give the network's own outputs.
+            the outputs of the file differ from the network's own.
     """
     if target.exists():
         raise AugeanError(f"{target}: exists; remove it, or name another file with --output")
@@ -67,13 +69,14 @@ def export(run: TrainedModel, target: Path) -> float:
     write = writers[target.suffix]
     network = FromPixels(run).eval()
     images = _random_images(run.config.dataset.image_size)
+    # A temporary file that keeps the suffix.
     part = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
         with torch.inference_mode():
             expected = network(images)
         outputs = write(network, images, _metadata(run), part)
         difference = float((outputs - expected).abs().max() / expected.abs().max())
-        # Written so that NaN is refused too.
+        # `not <=` instead of `>`, so that NaN is refused too.
         if not difference <= TOLERANCE:
             raise AugeanError(
                 f"{target}: not written, as its outputs differ from the network's by"
@@ -88,13 +91,13 @@ def export(run: TrainedModel, target: Path) -> float:
 
 
 def _random_images(size: int) -> Tensor:
-    """Return uint8 [NUM_CHECKED, size, size, 3], the same on every call."""
+    """Return random images, uint8 [NUM_CHECKED, size, size, 3], the same on every call."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(256, (NUM_CHECKED, size, size, 3), generator=generator).byte()
 
 
 def _metadata(run: TrainedModel) -> dict[str, str]:
-    """Return what a user of the file must know, each value as JSON: the formats take text only."""
+    """Return the metadata of the file: each value is JSON, as the formats take only text."""
     dataset = run.config.dataset
     preparation = {"mean": dataset.mean, "std": dataset.std, "image_size": dataset.image_size}
     return {
@@ -109,6 +112,7 @@ def _write_onnx(
 ) -> Tensor:
     """Write the file and return its logits of the images, fp32 [N, classes]."""
     require_packages("onnx", "onnxscript", "onnxruntime", extra="export")
+    # By name, as the type checker need not have these packages.
     onnx: Any = importlib.import_module("onnx")
     onnxruntime: Any = importlib.import_module("onnxruntime")
     try:
@@ -117,11 +121,12 @@ def _write_onnx(
             (images,),
             input_names=["images"],
             output_names=["logits"],
+            # The number of images is free; height and width are fixed.
             dynamic_shapes={"images": {0: torch.export.Dim("N")}},
             dynamo=True,
             verbose=False,
         )
-    except Exception as error:  # own networks can fail in every way that tracing knows
+    except Exception as error:  # a user's own network can raise anything while it is traced
         raise AugeanError(f"the network cannot be converted to ONNX: {error}") from error
     model: Any = program.model_proto if program is not None else None
     onnx.helper.set_model_props(model, metadata)
@@ -134,11 +139,12 @@ def _write_onnx(
 def _write_safetensors(
     network: FromPixels, images: Tensor, metadata: dict[str, str], path: Path
 ) -> Tensor:
-    """Write the file and return the logits of a network that has read it, fp32 [N, classes]."""
+    """Write the file and return the logits of the network with its weights, fp32 [N, classes]."""
     require_packages("safetensors", extra="export")
     safetensors: Any = importlib.import_module("safetensors.torch")
     weights = {name: value.contiguous() for name, value in network.network.state_dict().items()}
     path.write_bytes(safetensors.save(weights, metadata))
+    # The weights are read back from the file, so that the comparison covers writing and reading.
     network.network.load_state_dict(safetensors.load_file(path))
     with torch.inference_mode():
         logits: Tensor = network(images)

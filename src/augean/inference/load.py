@@ -1,4 +1,4 @@
-"""Load a trained network from its run's directory alone, and read images for it."""
+"""Load a trained network from the directory of its run, and read images for it."""
 
 import csv
 from collections.abc import Sequence
@@ -29,23 +29,27 @@ Array = numpy.ndarray[Any, Any]
 
 @dataclass
 class TrainedModel:
-    """A run's network with the selected weights, in evaluation mode."""
+    """The network of a finished run with its selected weights, in evaluation mode."""
 
     path: Path
     """The run's directory."""
     config: Config
     summary: RunSummary
     classes: tuple[str, ...]
-    """Names, in the order of the logits."""
+    """Names of the classes, in the order of the logits."""
     network: nn.Module
     device: torch.device
 
     def score(self, images: Array) -> Tensor:
-        """Return logits, fp32 [N, classes] on the CPU, computed at the precision of the run.
+        """Compute the logits of images at the precision of the run.
+
+        Returns:
+            fp32 [N, classes] on the CPU.
 
         Args:
             images: uint8 [N, H, W, 3].
         """
+        # Normalises images as in training.
         inputs = Inputs(self.network, self.config, self.device)
         batches = []
         with torch.inference_mode(), exact_fp32():
@@ -64,18 +68,21 @@ def load_model(
     """Load the network of a finished run from its directory.
 
     Args:
-        data: folder of the data sets, as `runtime.data`.
-        device: as `runtime.device`.
-        allowed_packages: as `runtime.allowed_packages`: a run directory may come from anyone.
+        path: the run's directory.
+        data: folder of the data sets, as in `runtime.data`.
+        device: as in `runtime.device`.
+        allowed_packages: packages whose classes may be used, as in `runtime.allowed_packages`. A
+            run directory may come from a stranger.
 
     Raises:
-        AugeanError: when the run is not finished, is damaged, has a network that Augean's config
-            does not describe, or needs a device or a package that is not there.
+        AugeanError: when the run is not finished or is damaged, when its config does not describe
+            the network, or when a device or a package is missing.
     """
     summary = _read_finished(path)
     _check_files(path, summary)
     runtime = {"data": data, "device": device, "allowed_packages": list(allowed_packages)}
     config = _read_config(path, summary, runtime)
+    # Without confusion.csv the names are in the data set, which takes longer to load.
     classes = _read_class_names(path) or build_source(config).load().classes
     with exact_fp32():
         network = build_model(config, len(classes)).eval()
@@ -92,7 +99,11 @@ def load_model(
 
 
 def _read_finished(path: Path) -> RunSummary:
-    """Read the summary of a run that has weights."""
+    """Read the summary of a run that has weights.
+
+    Raises:
+        AugeanError: when the run is not finished, or diverged.
+    """
     summary = read_summary(path)
     if summary is None:
         # Directories are <outputs>/runs/<name>-<id>.
@@ -108,26 +119,36 @@ def _read_finished(path: Path) -> RunSummary:
 
 
 def _check_files(path: Path, summary: RunSummary) -> None:
-    """Compare config and weights with their digests in the summary."""
+    """Compare config and weights with their digests in the summary.
+
+    Raises:
+        AugeanError: when one is missing or was altered.
+    """
     for name in ("config.yaml", "best.pt"):
         if name not in summary.files:
             raise AugeanError(
-                f"{path}: has no {name}; a loop of one's own, here {_loop_name(summary)}, gives"
-                " weights to run.finish"
+                f"{path}: has no {name}: {_loop_name(summary)} loop did not save it; a custom loop"
+                " passes its weights to run.finish"
             )
-        if not (path / name).is_file() or file_sha256(path / name) != summary.files[name]:
+        file = path / name
+        if not file.is_file() or file_sha256(file) != summary.files[name]:
             raise AugeanError(
-                f"{path / name}: gone, damaged or altered; remove the directory and train the run"
-                " again"
+                f"{file}: gone, damaged or altered; remove the directory and train the run again"
             )
 
 
 def _loop_name(summary: RunSummary) -> str:
+    """Return the file name of the loop that trained the run, for messages."""
     return summary.loop or "Augean's"
 
 
 def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Config:
-    """Read config.yaml, which is without `runtime`, and complete it."""
+    """Read config.yaml and add `runtime`, which the file does not have.
+
+    Raises:
+        AugeanError: when the file is not valid YAML, or does not describe a network.
+        ConfigError: when it is not a valid config.
+    """
     file = path / "config.yaml"
     try:
         content: Any = yaml.safe_load(file.read_bytes())
@@ -139,7 +160,7 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
             f"{path}: the config of {_loop_name(summary)} describes no network that Augean can"
             " build"
         )
-    content.pop("defaults", None)  # Hydra's, when the file is given to train.py
+    content.pop("defaults", None)  # Hydra's own key, for when the file is passed to train.py
     try:
         return parse_config({**content, "runtime": runtime})
     except ConfigError as error:
@@ -149,22 +170,28 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
 
 
 def _read_class_names(path: Path) -> tuple[str, ...]:
-    """Read the classes from the head of confusion.csv, which spares loading the data set.
+    """Read the names of the classes from the first line of confusion.csv.
 
     Returns:
-        An empty tuple where a custom loop has not written the file.
+        An empty tuple where there is no such file, as a custom loop need not write it.
     """
     if not (path / "confusion.csv").is_file():
         return ()
     text = read_verified(path, "confusion.csv").decode(errors="replace")
-    head: list[str] = next(csv.reader(text.splitlines()), [])
-    return tuple(head[1:])  # the first column holds the true class
+    header: list[str] = next(csv.reader(text.splitlines()), [])
+    return tuple(header[1:])  # the first column holds the true class
 
 
 def _load_weights(file: Path, network: nn.Module) -> None:
+    """Load a state dict into the network.
+
+    Raises:
+        AugeanError: when the file does not hold weights of this network.
+    """
     try:
+        # `weights_only`: no code of the file is executed.
         network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    except Exception as error:  # rubbish fails in every way that torch knows; no code of it is run
+    except Exception as error:  # torch raises many kinds for a file that holds something else
         lines = str(error).splitlines() or [""]
         raise AugeanError(
             f"{file}: no weights of this network; was its code edited? {lines[0]}"
@@ -172,12 +199,16 @@ def _load_weights(file: Path, network: nn.Module) -> None:
 
 
 def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
-    """Read the run's own test set: uint8 [N, H, W, 3] and labels [N].
+    """Read the test set of the run's own data.
+
+    Returns:
+        Images, uint8 [N, H, W, 3], and labels, int64 [N].
 
     Raises:
-        DataError: when it is not there, or not the data (nor the own code) that the run's address
-            stands for.
+        DataError: when the data is missing, or when the data or own code is not the one that the
+            run was trained with.
     """
+    # The id is computed anew: it is the same only if data and own code are.
     run_id = find_address(run.config, run.summary.loop_digest).id
     if run_id != run.summary.id:
         raise DataError(
@@ -190,35 +221,40 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
 
 
 def read_images(run: TrainedModel, paths: Sequence[str]) -> Array:
-    """Read images as the run takes them: uint8 [N, H, W, 3].
+    """Read image files at the run's image size: uint8 [N, H, W, 3].
 
-    They are cut and resized as those of an `ImageFolder`.
+    They are resized and cropped like those of an `ImageFolder`.
 
     Raises:
-        DataError: when one cannot be read.
+        DataError: names the first file that cannot be read.
     """
     size = run.config.dataset.image_size
     return decode_all(list(paths), size, "images", in_processes=False)
 
 
 def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
-    """Read the images of `<folder>/<class>/*`: uint8 [N, H, W, 3] and labels [N].
+    """Read the images in `<folder>/<class>/`.
 
-    The folder may hold some of the run's classes only.
+    Classes of the run may be missing.
+
+    Returns:
+        Images, uint8 [N, H, W, 3], and labels, int64 [N].
 
     Raises:
-        DataError: when a folder is not a class of the run, there is no image, or one cannot be
-            read.
+        DataError: when a folder is not named like a class of the run, there is no image, or one
+            cannot be read.
     """
     if not folder.is_dir():
         raise DataError(f"--images {folder}: no such folder; it holds <class>/<image>")
     names = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
-    listed = ", ".join(run.classes)
-    # A mistyped folder would be images without a class; better to refuse it than to skip it.
-    strange = [name for name in names if name not in run.classes]
-    if strange:
+    class_list = ", ".join(run.classes)
+    # A folder with a mistyped name is refused: if it were skipped, the accuracy would lack its
+    # images.
+    unknown_names = [name for name in names if name not in run.classes]
+    if unknown_names:
         raise DataError(
-            f"{folder}: {', '.join(strange)}: no class of the run, whose classes are {listed}"
+            f"{folder}: {', '.join(unknown_names)}: no class of the run, whose classes are"
+            f" {class_list}"
         )
     paths: list[str] = []
     labels: list[int] = []
@@ -228,5 +264,7 @@ def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
                 paths.append(str(path))
                 labels.append(run.classes.index(name))
     if not paths:
-        raise DataError(f"{folder}: no image in {folder}/<class>/, with <class> one of {listed}")
+        raise DataError(
+            f"{folder}: no image in {folder}/<class>/, with <class> one of {class_list}"
+        )
     return read_images(run, paths), numpy.array(labels)

@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from augean.config.compose import register
 from augean.config.override_errors import explain_error
-from augean.config.paths import config_dir
+from augean.config.paths import config_dir, fix_places, places
 from augean.config.schema import Config
 from augean.config.validation import check_config, fill_schema, parse_config
 from augean.errors import ConfigError
@@ -93,6 +93,7 @@ class Composition:
             self._without_values[choices] = fill_schema(without_hydra(whole))
         config = copy.deepcopy(self._without_values[choices])
         loader._apply_overrides_to_config(values, config)
+        fix_places(config, places(self.master.runtime))
         has_added_keys = any(item.type != OverrideType.CHANGE for item in values)
         return parse_config(config) if has_added_keys else check_config(config)
 
@@ -121,6 +122,7 @@ def compose_sweep(
     try:
         loader = Hydra.create_main_hydra2("train", search_path).config_loader
         master = loader.load_configuration(name, list(overrides), run_mode=RunMode.MULTIRUN)
+        fix_places(master, {})
         yield Composition(loader=loader, master=master)
     except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
         raise ConfigError(explain_error(error, ["-cn", name, *overrides])) from error

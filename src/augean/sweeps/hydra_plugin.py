@@ -11,12 +11,13 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from augean.config.paths import fix_places
 from augean.config.sweeper_options import read_options
 from augean.sweeps.composition import Composition
 from augean.sweeps.grid import run_grid
 from augean.sweeps.job import JobRunner
 from augean.sweeps.plan import plan_sweep
-from augean.sweeps.workers import WORKER
+from augean.sweeps.workers import WORKER, handed_on_places
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class AugeanSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Prepare the sweep of a composed config."""
+        fix_places(config, handed_on_places())
         self.composition = Composition(loader=hydra_context.config_loader, master=config)
         launcher = Plugins.instance().instantiate_launcher(
             config=config, hydra_context=hydra_context, task_function=task_function

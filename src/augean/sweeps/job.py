@@ -10,6 +10,7 @@ from hydra.core.utils import env_override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
+from augean.config.paths import place_overrides
 from augean.config.schema import Config
 from augean.errors import Pruned, SetupError
 from augean.runs.execute import execute, log_outcome
@@ -119,7 +120,11 @@ class JobRunner:
         if on_start is not None:
             for job in jobs:
                 on_start(job)
-        overrides = [[*job.overrides, *environment] for job in jobs]
+        overrides = []
+        for job in jobs:
+            # Hydra composes the job anew, maybe in a folder of its own (hydra.job.chdir).
+            folders = place_overrides(job.config.runtime)
+            overrides.append([*job.overrides, *folders, *environment])
         results = self.launcher.launch(overrides, initial_job_idx=0)
         return [job_error(result) for result in results]
 

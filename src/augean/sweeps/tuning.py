@@ -61,7 +61,7 @@ def run_study(
         name = plan.record.name
         num_jobs = setup.num_trials + options.sweeper.final_seeds
         num_workers = min(plan.config.runtime.workers, num_jobs)
-        run_one = partial(run_worker, sys.argv, time.time())
+        run_one = partial(run_worker, sys.argv, plan.config.runtime, time.time())
         share_work(
             name,
             plan.config,

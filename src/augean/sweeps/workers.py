@@ -1,5 +1,6 @@
 """Run several processes of one sweep's command on this machine."""
 
+import json
 import logging
 import os
 import re
@@ -9,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from augean.config.paths import places
 from augean.config.schema import RuntimeConfig
 from augean.signals import ChildProcesses
 
@@ -23,6 +25,8 @@ WORKER = "AUGEAN_WORKER"
 began."""
 SUPERVISOR = "AUGEAN_SUPERVISOR"
 """Environment variable of a worker: the process that started it."""
+PLACES = "AUGEAN_PLACES"
+"""Environment variable of a worker: the sweep's folders, as JSON."""
 
 
 def orphaned() -> bool:
@@ -31,6 +35,12 @@ def orphaned() -> bool:
     """
     parent = str(os.getppid())
     return os.environ.get(SUPERVISOR, parent) != parent
+
+
+def handed_on_places() -> dict[str, str | None]:
+    """Return the folders of the sweep that this process is a worker of; empty elsewhere."""
+    content: dict[str, str | None] = json.loads(os.environ.get(PLACES, "{}"))
+    return content
 
 
 def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None:
@@ -76,7 +86,7 @@ def _worker_environments(
     """Return the environment of each worker: cores are shared, CUDA devices dealt out."""
     num_cores = os.cpu_count() or 1
     threads = runtime.threads or max(1, num_cores // num_workers)
-    shared = _environment(since) | {"OMP_NUM_THREADS": str(threads)}
+    shared = _environment(since, runtime) | {"OMP_NUM_THREADS": str(threads)}
     environments = []
     devices = _cuda_devices() if runtime.device in ("auto", "cuda") else []
     for index in range(num_workers):
@@ -87,8 +97,13 @@ def _worker_environments(
     return environments
 
 
-def _environment(since: float) -> dict[str, str]:
-    return {**os.environ, WORKER: str(since), SUPERVISOR: str(os.getpid())}
+def _environment(since: float, runtime: RuntimeConfig) -> dict[str, str]:
+    return {
+        **os.environ,
+        WORKER: str(since),
+        SUPERVISOR: str(os.getpid()),
+        PLACES: json.dumps(places(runtime)),
+    }
 
 
 def _cuda_devices() -> list[str]:
@@ -103,11 +118,12 @@ def _cuda_devices() -> list[str]:
     return [str(index) for index in range(num_devices)]
 
 
-def run_worker(arguments: Sequence[str], since: float) -> None:
+def run_worker(arguments: Sequence[str], runtime: RuntimeConfig, since: float) -> None:
     """Run a command again as one of its own workers, in a process of its own, until it has ended.
 
     Args:
         arguments: `sys.argv` of the command.
+        runtime: of the sweep.
         since: when the sweep began, in seconds of the epoch.
 
     Raises:
@@ -116,7 +132,7 @@ def run_worker(arguments: Sequence[str], since: float) -> None:
     """
     command = [*program(arguments), *arguments[1:]]
     with ChildProcesses() as children:
-        code = children.start(command, env=_environment(since)).wait()
+        code = children.start(command, env=_environment(since, runtime)).wait()
     if children.signal is not None:
         raise SystemExit(128 + children.signal)
     if code < 0:  # killed by a signal, which did not come through this process
