@@ -127,8 +127,8 @@ def _check_files(path: Path, summary: RunSummary) -> None:
     for name in ("config.yaml", "best.pt"):
         if name not in summary.files:
             raise AugeanError(
-                f"{path}: has no {name}: {_loop_name(summary)} loop did not save it; a custom loop"
-                " passes its weights to run.finish"
+                f"{path}: has no {name}, as the loop {_loop_name(summary)} did not write it; a"
+                " custom loop passes its weights to run.finish"
             )
         file = path / name
         if not file.is_file() or file_sha256(file) != summary.files[name]:

@@ -7,7 +7,7 @@ begin with the same plan.
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ from augean.sweeps.points import (
     insert_winners,
     read_rows,
     read_winner,
+    refuse_settings,
     swept_keys,
     without_seed,
 )
@@ -128,31 +129,13 @@ def plan_sweep(
     lines = [*options.lines(), *arguments]
     overrides = composition.parse(lines)
     axes = swept_keys(overrides)
-    _refuse_settings(axes)
+    refuse_settings(axes)
     draft = _RecordDraft(composition, arguments, axes=axes)
     if options.sweeper.n_trials is None:
         plan = _plan_grid(composition, options, overrides, draft)
     else:
         plan = _plan_study(composition, options, lines, draft, with_samples=with_samples)
     return replace(plan, notice=options.notice)
-
-
-def _refuse_settings(overrides: Iterable[str]) -> None:
-    """Refuse rows that differ in a setting of the sweep as a whole.
-
-    Args:
-        overrides: keys that are swept, or the overrides of a row.
-
-    Raises:
-        ConfigError: for a key of `runtime`, which is in no run's address.
-    """
-    for text in overrides:
-        key = text.partition("=")[0].lstrip("+~")
-        if key.startswith("runtime."):
-            raise ConfigError(
-                f"{key}: is a setting of the sweep as a whole and takes one value, the same for all"
-                f" of its runs; a text with commas needs two pairs of quotes: '{key}=\"a, b\"'"
-            )
 
 
 def _plan_grid(
@@ -165,7 +148,7 @@ def _plan_grid(
     rows = read_rows(options.sweeper.rows, options.sweeper.ablate)
     winners: dict[str, SweepRecord] = {}
     for items in rows.values():
-        _refuse_settings(items)
+        refuse_settings(items)
         for item in items:
             if item.startswith(STUDY_PREFIX):
                 winners[item] = read_winner(outputs, item, draft.suffix)

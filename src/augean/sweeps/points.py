@@ -121,3 +121,21 @@ def describe_budget(study: SweepRecord) -> str:
 def without_seed(overrides: Iterable[str]) -> list[str]:
     """Return overrides less the one of the seed."""
     return [item for item in overrides if not item.startswith("seed=")]
+
+
+def refuse_settings(overrides: Iterable[str]) -> None:
+    """Refuse rows that differ in a setting of the sweep as a whole.
+
+    Args:
+        overrides: keys that are swept, or the overrides of a row.
+
+    Raises:
+        ConfigError: for a key of `runtime`, which is in no run's address.
+    """
+    for text in overrides:
+        key = text.partition("=")[0].lstrip("+~")
+        if key.startswith("runtime."):
+            raise ConfigError(
+                f"{key}: is a setting of the sweep as a whole and takes one value, the same for all"
+                f" of its runs; a text with commas needs two pairs of quotes: '{key}=\"a, b\"'"
+            )
