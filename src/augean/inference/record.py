@@ -54,4 +54,6 @@ def record_test(run: TrainedModel, images: Array, labels: Array) -> RunSummary:
         )
     if CORRECT not in summary.files:
         write_correct(run.path, score.correct)
-    return write_summary(run.path, replace(summary, dead_units=score.dead_units))
+    if summary.dead_units is None:
+        summary = replace(summary, dead_units=score.dead_units)
+    return write_summary(run.path, summary)
