@@ -285,12 +285,14 @@ def _select(contents: Contents) -> None:
         if cells:
             sweeps.append(Sweep(sweep.record, cells))
     contents.sweeps = sweeps
-    named = set(contents.runs)
+    ids_in_tables = set(contents.runs)
     if tables is not None:
-        named = {job.id for sweep in sweeps for job, _ in sweep.cells}
-    contents.runs = {
-        id_: run for id_, run in contents.runs.items() if id_ in named and _is_selected(run, terms)
-    }
+        ids_in_tables = {job.id for sweep in sweeps for job, _ in sweep.cells}
+    selected = {}
+    for id_, run in contents.runs.items():
+        if id_ in ids_in_tables and _is_selected(run, terms):
+            selected[id_] = run
+    contents.runs = selected
 
 
 def _parse_terms(select: str, keys: Iterable[str]) -> dict[str, list[str]]:

@@ -110,7 +110,7 @@ class Course:
 
 
 def design_of(record: SweepRecord) -> Design:
-    """The design of a settled sweep, the usual one for any other.
+    """Return the design of a settled sweep; for any other, the usual one.
 
     Raises:
         ValueError: when the record holds another one than this Augean can judge.

@@ -48,9 +48,9 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     best_rate = 0.0
     size = largest // 16
     while True:
-        left = torch.randn(size, size, device=device).to(dtype)
-        right = torch.randn(size, size, device=device).to(dtype)
-        seconds = least_seconds(partial(torch.mm, left, right), device)
+        first = torch.randn(size, size, device=device).to(dtype)
+        second = torch.randn(size, size, device=device).to(dtype)
+        seconds = least_seconds(partial(torch.mm, first, second), device)
         # size**3 multiplications and as many additions
         best_rate = max(best_rate, 2 * size**3 / seconds)
         # Twice the size is eight times the work.

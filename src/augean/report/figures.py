@@ -145,11 +145,11 @@ def _looks(table: Table, labels: Set[str]) -> tuple[Looks, list[str]]:
     """
     drawn = [row for row in table.rows if row.label in labels]
     best = sorted(drawn, key=_rank)
-    named = {row.label for row in best[: len(MARKERS)]}
+    best_labels = {row.label for row in best[: len(MARKERS)]}
     looks: dict[str, tuple[str, str]] = {}
     others = []
     for row in drawn:
-        if row.label in named:
+        if row.label in best_labels:
             looks[row.label] = look_of(len(looks))
         else:
             others.append(row.label)

@@ -271,7 +271,7 @@ def _probe_text(label: str, own: pandas.DataFrame) -> str:
 
 
 def _probe_figure(rows: Mapping[str, pandas.DataFrame]) -> Figure:
-    """One panel for each measure.
+    """Draw one panel for each measure.
 
     Args:
         rows: ranges by step, by row.

@@ -47,7 +47,7 @@ class Column:
 
 
 def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str:
-    """A number for reading: "-" where there is none, a true minus sign, never "-0.00"."""
+    """Format a number for reading: "-" where there is none, a true minus sign, never "-0.00"."""
     if value is None or math.isnan(value):
         return "-"
     rounded = round(value, digits) + 0.0  # -0.0 becomes 0.0
@@ -56,21 +56,21 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str
 
 
 def around(half_width: float) -> str:
-    """A half-width behind its mean; "-" where there is none."""
+    """Format a half-width as it stands behind its mean; "-" where there is none."""
     if math.isnan(half_width):
         return "-"
     return f"± {number(half_width)}"
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as a percentage without its sign."""
+    """Format a fraction as a percentage, without the % sign."""
     if fraction is None:
         return "-"
     return number(100 * fraction)
 
 
 def seconds(value: float | None) -> str:
-    """Seconds, with a decimal where there are less than a hundred."""
+    """Format seconds, with a decimal below a hundred."""
     if value is not None and value < 100:
         return number(value, 1)
     return number(value, 0)
@@ -153,7 +153,7 @@ def _csv_line(row: Row) -> dict[str, Any]:
 
 
 def published(row: Row, key: str = "test_accuracy") -> float:
-    """A number that the sweep file quotes for the row; NaN where it quotes none."""
+    """Return the number that the sweep file quotes for the row; NaN where it quotes none."""
     return row.published.get(key, math.nan)
 
 
@@ -232,12 +232,12 @@ def _listed(states: Counter[RunState], names: Sequence[RunState]) -> str:
 
 
 def anchor(name: str) -> str:
-    """Where a page or a document refers to the table of that record."""
+    """Return the anchor by which pages and documents link to the table of a record."""
     return re.sub(r"[^A-Za-z0-9]+", "-", f"table-{name}")
 
 
 def runs_text(count: int) -> str:
-    """A number of runs in words."""
+    """Format a number of runs in words."""
     if count == 1:
         return "1 run"
     return f"{count} runs"

@@ -119,12 +119,12 @@ def _draw_all(
         jobs.append(job)
     # Only Linux forks safely, and another start would import the caller's script once more.
     if len(jobs) >= FEWEST_SHARED and sys.platform == "linux":
-        done = _draw_in_processes(jobs)
+        drawings = _draw_in_processes(jobs)
     else:
-        done = _with_progress(map(_draw, jobs), len(jobs))
-    for drawing in done:
+        drawings = _with_progress(map(_draw, jobs), len(jobs))
+    for drawing in drawings:
         contents.problems += drawing.problems
-    return [drawing.pictures for drawing in done]
+    return [drawing.pictures for drawing in drawings]
 
 
 def _draw_in_processes(jobs: Sequence[_Job]) -> list[_Drawing]:
@@ -164,19 +164,19 @@ def _draw(job: _Job) -> _Drawing:
 
 def _tidy(folder: Path, sections: Sequence[Section], models: Sequence[Picture]) -> None:
     """Remove what an earlier report made and this one did not; files of others stay."""
-    made = set()
+    current_files = set()
     pictures = list(models)
     for section in sections:
         pictures += section.pictures
         for ending in (".csv", ".md", ".tex", "_band.csv", "_probe.csv"):
-            made.add(f"tables/{section.table.sweep.record.name}{ending}")
+            current_files.add(f"tables/{section.table.sweep.record.name}{ending}")
     for picture in pictures:
-        made.add(f"figures/{picture.name}.png")
-        made.add(f"figures/{picture.name}.svg")
+        current_files.add(f"figures/{picture.name}.png")
+        current_files.add(f"figures/{picture.name}.svg")
     listed = folder / ".files"
     before = listed.read_text(errors="replace") if listed.exists() else ""
     # Only names that a report can have made are believed.
     own = set(re.findall(r"^(?:tables|figures)/\w[^/\n]*$", before, re.MULTILINE))
-    for name in own - made:
+    for name in own - current_files:
         (folder / name).unlink(missing_ok=True)
-    write_atomic(listed, "\n".join(sorted(made)) + "\n")
+    write_atomic(listed, "\n".join(sorted(current_files)) + "\n")

@@ -359,9 +359,9 @@ def _evidence(measure: Measure, row: Row, comparison: Comparison) -> str:
 
 def _find_row(table: Table, label: str) -> Row | None:
     """Return the row of that label; for "<" and ">" the one before or after the baseline."""
-    wanted = _neighbour(table, label) if label in ("<", ">") else label
+    target_label = _neighbour(table, label) if label in ("<", ">") else label
     for row in table.rows:
-        if row.label == wanted:
+        if row.label == target_label:
             return row
     return None
 

@@ -44,7 +44,7 @@ class RunOutcome:
 
 
 def build_source(config: Config) -> Source:
-    """The data set of a config, not yet read."""
+    """Return the data set of a config, without reading it yet."""
     node, runtime = config.dataset, config.runtime
     cls = find_class("dataset._target_", node._target_, Source)  # type: ignore[type-abstract]
     root = Path(runtime.data)
@@ -83,8 +83,9 @@ def _default_num_val(source: Source) -> int:
 
 
 def find_address(config: Config, loop: str | None = None) -> RunAddress:
-    """The run's address. Reads the data set's digest, and the data itself where that is not known
-    yet.
+    """Return the run's address.
+
+    It needs the digest of the data set, for which the data is read where it is not known yet.
 
     Args:
         loop: as for `augean.config.run_id`.
@@ -96,8 +97,10 @@ def find_address(config: Config, loop: str | None = None) -> RunAddress:
 
 
 def find_outcome(address: RunAddress, *, say: bool = False) -> RunOutcome | None:
-    """The outcome of a run that is over; None when it still has to be trained, with `say` also why
-    again.
+    """Return the outcome of a run that is over; None when it still has to be trained.
+
+    Args:
+        say: whether to log why a run that was over has to be trained again.
     """
     try:
         summary = read_summary(address.path, address.id)

@@ -197,8 +197,8 @@ class CustomRun:
         from augean.training.checkpoint import decode_checkpoint, encode_checkpoint
 
         history = vars(self._history) | {"seconds": self._seconds()}
-        kept = {"rows": self.rows, "state": state, "past": history}
-        content = encode_checkpoint(self.address.id, kept)
+        content_by_part = {"rows": self.rows, "state": state, "past": history}
+        content = encode_checkpoint(self.address.id, content_by_part)
         if self._state is None:  # once, and not on the day when it is needed
             try:
                 self._state = decode_checkpoint(content, self.address.id)["state"]
@@ -329,9 +329,9 @@ class CustomRun:
         from augean.training.checkpoint import decode_checkpoint
 
         try:
-            kept = decode_checkpoint(content, self.address.id)
-            history = History(**kept["past"])
-            self.rows, self._state = kept["rows"], kept["state"]
+            checkpoint = decode_checkpoint(content, self.address.id)
+            history = History(**checkpoint["past"])
+            self.rows, self._state = checkpoint["rows"], checkpoint["state"]
         except Exception as error:  # rubbish fails in every way that torch knows
             raise foreign_checkpoint_error(self.address.path, error) from error
         history.num_resumes += 1

@@ -176,11 +176,11 @@ class _PendingJobs:
         """Print which job begins, and about how long the rest will take."""
         num_left = len(self.jobs)
         num_ended = self.num_jobs - num_left
-        left = f"{num_left} left"
+        progress = f"{num_left} left"
         if num_ended:
             seconds_per_job = (time.monotonic() - self.start) / num_ended
-            left += f", about {readable_seconds(seconds_per_job * num_left)}"
-        logger.info(f"[{left}] {job.row}, seed {job.config.seed}")
+            progress += f", about {readable_seconds(seconds_per_job * num_left)}"
+        logger.info(f"[{progress}] {job.row}, seed {job.config.seed}")
 
     def note_end(self, job: PlannedJob, error: Exception | None) -> None:
         """Note how a job ended; one that another worker has begun meanwhile stays pending."""

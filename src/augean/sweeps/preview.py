@@ -60,14 +60,14 @@ def preview(
     trained = plan.jobs[1:] if is_study else plan.jobs
     num_networks = check_networks(trained, check_network)
     if is_study:
-        asked = f"{record.num_trials} trials over {', '.join(record.space)}"
+        request = f"{record.num_trials} trials over {', '.join(record.space)}"
     else:
         states = record.states(plan.outputs)
         counts = [f"{states[state]} {state}" for state in RunState if states[state]]
-        asked = f"{states.total()} runs: {', '.join(counts)}"
+        request = f"{states.total()} runs: {', '.join(counts)}"
     lines = [
         f"{record.name} ({record.title}): not launched yet",
-        f"  {asked}",
+        f"  {request}",
         (
             f"  in order: {len(plan.jobs)} configs composed and checked, {num_networks} different"
             " networks built"

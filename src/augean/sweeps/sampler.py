@@ -33,8 +33,9 @@ def make_sampler(
     seeded = dict(options)
     if seeded.get("seed") is not None and not is_grid:
         seeded["seed"] += num_trials
-    made = instantiate(seeded, _execution_whitelist_=TRUSTED)
-    sampler: BaseSampler = made(grid_values(space)) if is_grid else made
+    # Hydra's `_partial_` returns a factory, which takes the points of a grid.
+    sampler_or_factory = instantiate(seeded, _execution_whitelist_=TRUSTED)
+    sampler: BaseSampler = sampler_or_factory(grid_values(space)) if is_grid else sampler_or_factory
     return sampler
 
 

@@ -381,10 +381,10 @@ def _with_design(record: SweepRecord, options: Mapping[str, Any]) -> SweepRecord
     try:
         design = asdict(design_of(record))
     except (TypeError, ValueError) as error:
-        given = " ".join(words) or f"the design {record.design}"
+        design_text = " ".join(words) or f"the design {record.design}"
         raise AugeanError(
-            f"{record.name}: {given} cannot be judged; it needs a margin above 0 and 3 <= least <="
-            " most; the defaults are --margin 0.5 --least 3 --most 20"
+            f"{record.name}: {design_text} cannot be judged; it needs a margin above 0 and"
+            " 3 <= least <= most; the defaults are --margin 0.5 --least 3 --most 20"
         ) from error
     changed = [f"--{key} {design[key]}" for key, value in options.items() if design[key] != value]
     if changed:

@@ -61,7 +61,7 @@ def probe(
     rows: list[ProbeRow] = []
     with undisturbed(network, device):
         start = [parameter.detach().clone() for parameter in parameters]
-        kept = [buffer.clone() for buffer in buffers]
+        values_before = [buffer.clone() for buffer in buffers]
         streams = _random_state(device)
         origin: list[Tensor] = []
         for step_size in (0.0, *step_sizes):
@@ -69,7 +69,7 @@ def probe(
                 if origin:
                     for parameter, value, direction in zip(parameters, start, origin, strict=True):
                         parameter.copy_(value - step_size * direction)
-                for buffer, value in zip(buffers, kept, strict=True):
+                for buffer, value in zip(buffers, values_before, strict=True):
                     buffer.copy_(
                         value
                     )  # running statistics do not enter the loss, but must not drift

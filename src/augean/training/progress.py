@@ -16,7 +16,7 @@ from augean.training.results import EpochResult
 logger = logging.getLogger(__name__)
 
 BAR = "{desc} {percentage:3.0f}% |{bar:16}| {remaining} left{postfix}"
-"""Fits into 80 columns; what is left is that of the whole run."""
+"""Fits into 80 columns; the time left is that of the whole run."""
 ESTIMATE_AFTER = 3
 """Steps after which a run on a CPU says how long it will take; the first is a warm-up."""
 WORTH_SAYING_SECONDS, LONG_SECONDS = 60.0, 300.0
@@ -87,10 +87,10 @@ class ProgressDisplay:
                 f"val {result.val_accuracy:.2%} (loss {result.val_loss:.4f})  " if held_out else ""
             )
             text = f"train {result.train_accuracy:.2%} (loss {result.train_loss:.4f})  {val}"
-            left = (self.config.trainer.epochs - result.epoch) * result.seconds
+            seconds_left = (self.config.trainer.epochs - result.epoch) * result.seconds
             self._line(
                 f"epoch {result.epoch:>3}/{self.config.trainer.epochs}  lr {result.lr:.4g}  {text}"
-                f"{result.images_per_second:,.0f} images/s  {readable_seconds(left)} left"
+                f"{result.images_per_second:,.0f} images/s  {readable_seconds(seconds_left)} left"
             )
 
     def _line(self, text: str) -> None:
