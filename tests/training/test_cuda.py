@@ -100,7 +100,8 @@ def test_probing_on_the_gpu_does_not_change_the_training(tiny: Make) -> None:
         "optimizer=sgd",
         "optimizer=adam",
         "optimizer=adamw regularization.weight_decay=0.01",
-        "optimizer=rmsprop",
+        # Its first steps are as long as the rate, whatever the gradient: rounding grows fast.
+        "optimizer=rmsprop optimizer.lr=1e-4",
         "optimizer=adagrad",
         "trainer.reset_optimizer=epoch",
         "regularization=mixup",
@@ -111,14 +112,10 @@ def test_probing_on_the_gpu_does_not_change_the_training(tiny: Make) -> None:
     ],
 )
 def test_recorded_steps_equal_eager_ones(tiny: Make, tmp_path: Path, overrides: str) -> None:
-    setting = [
-        *overrides.split(),
-        "trainer.deterministic=true",
-        "runtime.device=cuda",
-        "record.step_loss=true",
-    ]
     # 160 images: three full batches of 48 and a short one
-    setting += ["trainer.batch_size=48", "trainer.epochs=6", "optimizer.lr=0.01"]
+    setting = ["trainer.batch_size=48", "trainer.epochs=6", "optimizer.lr=0.01"]
+    setting += ["trainer.deterministic=true", "runtime.device=cuda", "record.step_loss=true"]
+    setting += overrides.split()
     eager, recorded = (
         steps(tiny(*setting, f"runtime.cuda_graph={graph}", f"runtime.outputs={tmp_path}/{graph}"))
         for graph in (False, True)

@@ -1,0 +1,195 @@
+"""Test and measure the core on a GPU, in ten minutes at most: `make gpu`.
+
+    python benchmarks/gpu.py                    # every part
+    python benchmarks/gpu.py tests profile_64   # some
+    python benchmarks/gpu.py --tiny             # every part, at a size that a CPU can try
+
+Each part is a process with a time limit of its own, and its failure does not keep the others from
+running. The folder of `--output` gets a log of each part, what it measured, and `gpu.json`, all of
+it together; that file is written anew after each part.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+TESTS = FOLDER.parent / "tests" / "training" / "test_cuda.py"
+LOOPS = ("ordinary", "expert", "core", "core+compile")
+TINY = ("model=vgg_a", "dataset.image_size=32", "trainer.batch_size=8", "trainer.precision=fp32")
+"""Overrides of `--tiny`."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process of `make gpu`."""
+
+    name: str
+    command: list[str]
+    """Without the option `--output`, where the part has one."""
+    limit: float
+    """Seconds after which it is stopped."""
+    has_result: bool = True
+    """Whether it takes `--output` with a JSON file."""
+    with_mps: bool = False
+    """Whether NVIDIA's Multi-Process Service runs beside it, which lets the kernels of several
+    processes overlap."""
+
+
+def bench(
+    name: str,
+    channels: int,
+    *options: str,
+    tiny: bool,
+    limit: float,
+    images: int = 12_800,
+    with_mps: bool = False,
+) -> Part:
+    command = [sys.executable, "-m", "augean", "bench", *(TINY if tiny else ())]
+    width = 2 if tiny else channels
+    command += ["--channels", str(width), "--repeats", "1", *options]
+    command += ["--images", str(32 if tiny else images)]
+    return Part(name, command, limit, with_mps=with_mps)
+
+
+def profile(name: str, channels: int, *overrides: str, tiny: bool, limit: float) -> Part:
+    command = [sys.executable, str(FOLDER / "profile_step.py"), *(TINY if tiny else ())]
+    command += [f"width.channels={2 if tiny else channels}", *overrides]
+    if tiny:
+        command += ["--steps", "2", "--images", "32"]
+    return Part(name, command, limit)
+
+
+def list_parts(tiny: bool) -> list[Part]:
+    """Return the parts in order of worth; their limits together stay below ten minutes."""
+    pytest = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-W", "default", "-n", "4", str(TESTS)]
+    numbers = ["1", "2"] if tiny else ["1", "2", "4", "8"]
+    at_once = ["--loops", "core", "--at-once", *numbers]
+    return [
+        Part("facts", ["nvidia-smi"], limit=10, has_result=False),
+        Part("tests", pytest, limit=120, has_result=False),
+        profile("profile_64", 64, tiny=tiny, limit=40),
+        profile("profile_64_compiled", 64, "runtime.compile=true", tiny=tiny, limit=80),
+        profile("profile_16", 16, tiny=tiny, limit=30),
+        bench("bench_64", 64, "--loops", *LOOPS, tiny=tiny, limit=120),
+        bench("bench_16", 16, "--loops", *LOOPS, tiny=tiny, limit=80),
+        bench("at_once_16", 16, *at_once, tiny=tiny, limit=50),
+        bench("at_once_16_mps", 16, *at_once, tiny=tiny, limit=50, with_mps=True),
+        bench("bench_32", 32, "--loops", "core", "core+compile", tiny=tiny, limit=60),
+        bench("at_once_32", 32, *at_once, tiny=tiny, limit=50),
+        bench("at_once_32_mps", 32, *at_once, tiny=tiny, limit=50, with_mps=True),
+    ]
+
+
+def run_part(part: Part, output: Path, seconds_left: float) -> dict[str, Any]:
+    """Run one part and return its outcome, the time it took and what it measured."""
+    result_file = output / f"{part.name}.json"
+    result_file.unlink(missing_ok=True)
+    command = list(part.command)
+    if part.has_result:
+        command += ["--output", str(result_file)]
+    start = time.perf_counter()
+    log_file = output / f"{part.name}.log"
+    with log_file.open("w") as log:
+        if part.with_mps and not start_mps(log):
+            outcome = "not run: nvidia-cuda-mps-control is not there or does not start"
+        else:
+            outcome = run_limited(command, log, min(part.limit, seconds_left))
+        if part.with_mps:
+            stop_mps(log)
+    result = None
+    if result_file.is_file():
+        result = json.loads(result_file.read_text())
+    lines = log_file.read_text(errors="replace").splitlines()
+    return {
+        "outcome": outcome,
+        "seconds": round(time.perf_counter() - start, 1),
+        "command": " ".join(["python", *command[1:]] if command[0] == sys.executable else command),
+        "result": result,
+        "end_of_log": lines[-40:],
+    }
+
+
+def run_limited(command: Sequence[str], log: Any, limit: float) -> str:
+    """Run a command, stop it with all its children after `limit` seconds, and say how it ended."""
+    if shutil.which(command[0]) is None:
+        return f"not run: {command[0]} is not there"
+    if limit <= 0:
+        return "not run: no time was left"
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+    )
+    try:
+        code = process.wait(timeout=limit)
+    except subprocess.TimeoutExpired:
+        # The process is the first of its group, which its children belong to.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return f"stopped after {limit:.0f} s"
+    return "done" if code == 0 else f"failed with exit code {code}"
+
+
+def start_mps(log: Any) -> bool:
+    """Start the Multi-Process Service; return whether it runs."""
+    if shutil.which("nvidia-cuda-mps-control") is None:
+        return False
+    started = subprocess.run(["nvidia-cuda-mps-control", "-d"], stdout=log, stderr=log)
+    return started.returncode == 0
+
+
+def stop_mps(log: Any) -> None:
+    if shutil.which("nvidia-cuda-mps-control") is not None:
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                ["nvidia-cuda-mps-control"],
+                input="quit\n",
+                text=True,
+                stdout=log,
+                stderr=log,
+                timeout=10,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", help="names of parts (default: all)")
+    parser.add_argument("--output", type=Path, default=Path("gpu"))
+    parser.add_argument("--seconds", type=float, default=570, help="for all parts together")
+    parser.add_argument("--tiny", action="store_true", help="sizes that a CPU can try")
+    arguments = parser.parse_args()
+    parts = list_parts(arguments.tiny)
+    unknown = set(arguments.parts) - {part.name for part in parts}
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: the parts are {[part.name for part in parts]}")
+    if arguments.parts:
+        parts = [part for part in parts if part.name in arguments.parts]
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    end = time.perf_counter() + arguments.seconds
+    outcomes: dict[str, Any] = {}
+    for part in parts:
+        outcome = run_part(part, arguments.output, end - time.perf_counter())
+        outcomes[part.name] = outcome
+        print(f"== {part.name}: {outcome['outcome']}, {outcome['seconds']} s", flush=True)
+        print("\n".join(outcome["end_of_log"][-16:]), flush=True)
+        (arguments.output / "gpu.json").write_text(json.dumps(outcomes, indent=1) + "\n")
+    print()
+    for name, outcome in outcomes.items():
+        print(f"{name:<22}{outcome['seconds']:>7.1f} s  {outcome['outcome']}")
+
+
+if __name__ == "__main__":
+    main()
