@@ -42,7 +42,7 @@ KINDS = {
     "elementwise": ("elementwise", "relu", "add", "mul", "threshold"),
     "reduction": ("reduce", "sum"),
 }
-"""Parts of a kernel's name, in small letters, that tell its kind; the first kind that fits counts."""
+"""Parts of a kernel's name, in small letters, that tell its kind; the first that fits counts."""
 LONGEST = 40
 """Kernels listed by name."""
 
