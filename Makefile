@@ -15,7 +15,7 @@ DEMO = $(BIN)/python train.py -cd sweeps runtime.outputs=$(OUTPUTS) runtime.work
 PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-integration test-slow test-cuda bench report status \
+.PHONY: help setup demo check format test test-integration test-slow test-cuda bench gpu report status \
 	table1 table2 table3 table4 table4-tuned tune final stock stem dropout recipe part2 reproduce results pack unpack clean
 
 help: ## this list
@@ -107,6 +107,9 @@ status: setup ## runs of each sweep by state; SWEEP_NAME=name ARGS="overrides": 
 
 bench: setup ## throughput beside other training loops
 	$(BIN)/augean bench
+
+gpu: setup ## ten minutes on a CUDA device: its tests, a profile, the bench, several runs at once; into gpu/
+	$(BIN)/python benchmarks/gpu.py
 
 check: setup ## lint, format, types, imports
 	$(BIN)/ruff check .

@@ -19,7 +19,8 @@ NOT_COLUMNS = frozenset(
         "code_digests",
     }
 )
-"""Entries of a summary that are no column of a data frame, or another one."""
+"""Entries of a summary that `Run.columns` leaves out, as they are not single values, or flattens
+into several columns."""
 
 
 @dataclass

@@ -157,13 +157,20 @@ def _looks(table: Table, labels: Set[str]) -> tuple[Looks, list[str]]:
 
 
 def _rank(row: Row) -> float:
-    """Rows of high validation accuracy come first, those without any last."""
+    """Return a key that sorts rows of high validation accuracy first and those without any last."""
     return math.inf if math.isnan(row.val_accuracy) else -row.val_accuracy
 
 
 def _curves(
     own: pandas.DataFrame, looks: Looks, others: Sequence[str], parts: Sequence[str]
 ) -> Figure:
+    """Draw one panel for each of `parts`, "accuracy" or "loss", by epoch.
+
+    Args:
+        own: metrics of the table's runs, with the label of their row.
+        looks: the rows that are told apart by colour.
+        others: the rows in grey.
+    """
     figure = Figure(figsize=(9.2 if len(parts) > 1 else 5.6, 3.3))
     names = [f"{kind}_{part}" for part in parts for kind in ("train", "val")]
     grouped = own.groupby(["row", "epoch"])[names].agg(["mean", "min", "max"])
@@ -273,7 +280,7 @@ def _confusion(counts: pandas.DataFrame) -> Figure:
     figure = Figure(figsize=(size + 0.5, size), layout="tight")
     axes = figure.subplots()
     share = 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    # More numbers could not be read.
+    # With more than 20 classes the counts would be too small to read.
     numbers: dict[str, Any] = {}
     if num_classes <= 20:
         font = {"size": 8 if num_classes <= 12 else 6}

@@ -19,13 +19,20 @@ from augean.errors import AugeanError
 from augean.report.plotting import MUTED, Picture, save_figure, shorten_label
 from augean.store.run_directory import read_verified, runs_dir
 
+# All lengths are in inches; y counts downwards from the top.
 WIDTH = 6.4
-"""Inches, like all lengths here."""
 PITCH = 0.36
-"""From box to box."""
+"""Distance from the top of one box to the top of the next."""
+HEADING_Y = 0.2
+BOX_TOP = 0.435
+"""Top of the first box."""
 BOX_LEFT = 1.4
 BOX_WIDTH = 2.7
 BOX_HEIGHT = 0.25
+OUTPUT_RIGHT = 5.05
+"""Right end of the column of output shapes."""
+PARAMETERS_RIGHT = 6.25
+"""Right end of the column of numbers of parameters."""
 UNREADABLE = (
     OSError,
     ValueError,
@@ -151,12 +158,12 @@ def _structure(image: Sequence[int], blocks: Sequence[_Block]) -> Figure:
     axes.set(xlim=(0, WIDTH), ylim=(figure.get_figheight(), 0))
     axes.axis("off")
     middle = BOX_LEFT + BOX_WIDTH / 2
-    axes.plot(
-        [middle, middle], [0.5, 0.2 + PITCH * len(boxes)], color=MUTED, linewidth=0.8, zorder=0
-    )
+    last_box = HEADING_Y + PITCH * len(boxes)
+    # One line behind all boxes joins them.
+    axes.plot([middle, middle], [0.5, last_box], color=MUTED, linewidth=0.8, zorder=0)
     for index, shade in enumerate(_shades(boxes)):
         box = FancyBboxPatch(
-            (BOX_LEFT, 0.435 + PITCH * index),
+            (BOX_LEFT, BOX_TOP + PITCH * index),
             BOX_WIDTH,
             BOX_HEIGHT,
             boxstyle="round,pad=0,rounding_size=0.05",
@@ -188,9 +195,9 @@ def _write_line(
     axes: Axes, number: int, name: str, block: str, output: str, parameters: str
 ) -> None:
     """Write one line of the diagram; line 0 is the heading."""
-    y = 0.2 + PITCH * number
+    y = HEADING_Y + PITCH * number
     strong = MUTED if number == 0 else "black"
     axes.text(BOX_LEFT - 0.15, y, name, ha="right", va="center", size=8, color=MUTED)
-    axes.text(2.75, y, block, ha="center", va="center", size=8, color=strong)
-    axes.text(5.05, y, output, ha="right", va="center", size=8, color=strong)
-    axes.text(6.25, y, parameters, ha="right", va="center", size=8, color=strong)
+    axes.text(BOX_LEFT + BOX_WIDTH / 2, y, block, ha="center", va="center", size=8, color=strong)
+    axes.text(OUTPUT_RIGHT, y, output, ha="right", va="center", size=8, color=strong)
+    axes.text(PARAMETERS_RIGHT, y, parameters, ha="right", va="center", size=8, color=strong)

@@ -180,7 +180,7 @@ def _caption(table: Table) -> str:
 
 def _write(stem: Path, ending: str, text: str) -> None:
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-    # Names of files may hold bytes that are no text; they become question marks.
+    # Names of files may hold bytes that cannot be decoded; they become question marks.
     write_atomic(stem.with_name(stem.name + ending), text.encode("utf-8", "replace"), sync=False)
 
 
@@ -203,10 +203,11 @@ def _small_curves(metrics: pandas.DataFrame) -> dict[str, str]:
     epochs = validated.epoch.to_numpy(float)
     values = validated.val_accuracy.to_numpy(float)
     x = 1 + 88 * (epochs - 1) / max(1.0, epochs.max() - 1)
+    # SVG counts y downwards from the top.
     y = 18.5 - 17 * (values - values.min()) / (numpy.ptp(values) or 1.0)
     # Plain lists, as pandas is slow where every cell is text.
     directories = validated.directory.tolist()
     points: dict[str, list[str]] = {}
-    for directory, right, down in zip(directories, x.tolist(), y.tolist(), strict=True):
-        points.setdefault(directory, []).append(f"{right:.0f},{down:.1f}")
+    for directory, x_value, y_value in zip(directories, x.tolist(), y.tolist(), strict=True):
+        points.setdefault(directory, []).append(f"{x_value:.0f},{y_value:.1f}")
     return {directory: " ".join(texts) for directory, texts in points.items()}

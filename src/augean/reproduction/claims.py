@@ -332,8 +332,10 @@ def _find(statement: Statement, row: Row, comparison: Comparison) -> Finding:
         return Finding.HOLDS
     if verdict in expectation.wrong:
         return Finding.WRONG
-    # What nothing can prove is not within noise either.
-    return Finding.WITHIN_NOISE if expectation.holds else Finding.CANNOT_BE_SAID
+    # "Within noise" means that more seeds could prove the statement; nothing could prove this one.
+    if not expectation.holds:
+        return Finding.CANNOT_BE_SAID
+    return Finding.WITHIN_NOISE
 
 
 def _absence(statement: Statement, table: Table | None) -> str:
@@ -384,16 +386,15 @@ def _published(statement: Statement, table: Table) -> str:
 
     The report's widths are others where the setting is reduced: those in the same places count.
     """
-    keys = {"points": "test_accuracy", "seconds": "seconds"}
-    key = keys.get(statement.measure)
+    key = {"points": "test_accuracy", "seconds": "seconds"}.get(statement.measure)
+    if statement.against or key is None:
+        return ""
     cited = table.sweep.record.reference
     label = statement.row
     base = str(table.baseline)
     if label in ("<", ">") and len(cited) == 3:
         low, base, high = sorted(cited, key=float)
         label = low if label == "<" else high
-    if statement.against or key is None:
-        return ""
     if key not in cited.get(label, {}) or key not in cited.get(base, {}):
         return ""
     return f"; published {number(cited[label][key] - cited[base][key], signed=True)}"

@@ -24,7 +24,7 @@ from augean.errors import AugeanError
 from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
 from augean.report.tables import number, runs_text
-from augean.reproduction.claims import RIVALS, TABLES, Evidence, num_last_epochs, reported
+from augean.reproduction.claims import RIVALS, TABLES, Evidence, Finding, num_last_epochs, reported
 from augean.store.archive import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
@@ -32,7 +32,9 @@ from augean.store.summary import RunState, RunSummary
 
 ARCHIVE = "runs.tar.xz"
 MADE = "<!-- Made by `augean results`; not to be edited. -->"
+"""First line of the README, by which a folder is known as one that may be replaced."""
 MOST_BYTES = 10_000_000
+"""Largest size of a folder of results, so that it can be committed to a repository."""
 FACTS = (
     "dataset_title",
     "num_train",
@@ -46,6 +48,7 @@ FACTS = (
     "threads",
     "git_commit",
 )
+"""Columns of runs.csv that the section on the setting shows; versions of packages are added."""
 MARKED = re.compile(r"(<!-- results/([\w.-]+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 """A place in another document that is kept up to date: <!-- results/NAME: BLOCK -->, any text, <!--
 end -->."""
@@ -76,7 +79,8 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
             problems = pack(source, new / ARCHIVE)
             unpack(new / ARCHIVE, outputs)
         else:
-            unpack(source, outputs)  # under its own name, which a message says
+            # Unpacked from where it lies, so that a message names the file that the user gave.
+            unpack(source, outputs)
             shutil.copyfile(source, new / ARCHIVE)
         # All the rest is made from the archive, so that the README never says what it does not.
         report = make_report(outputs)
@@ -183,6 +187,7 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
     judged = [evidence.judge(statement) for statement in reported()["statements"]]
     sweeps = reported()["sweeps"]
     missing = {key: sweep["make"] for key, sweep in sweeps.items() if key not in chosen}
+    findings = Counter(item.finding for item in judged)
     pictures = {table.sweep.record.name: pictures for table, pictures in report.sections}
     return {
         "name": name,
@@ -193,7 +198,8 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "tables_shown": [chosen[key] for key in TABLES if key in chosen],
         "evidence": evidence,
         "judged": judged,
-        "findings": Counter(item.finding for item in judged),
+        "findings": findings,
+        "in_words": {finding: _count_in_words(finding, findings[finding]) for finding in Finding},
         "rival_sweeps": RIVALS,
         "unfinished": _unfinished(contents),
         "missing": missing,
@@ -203,6 +209,18 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "num": number,
         "num_last_epochs": num_last_epochs,
     }
+
+
+def _count_in_words(finding: Finding, count: int) -> str:
+    """Return how many statements came to a finding, such as "1 is wrong" or "3 hold"."""
+    is_or_are = "is" if count == 1 else "are"
+    words = {
+        Finding.HOLDS: "holds" if count == 1 else "hold",
+        Finding.WITHIN_NOISE: f"{is_or_are} within noise",
+        Finding.WRONG: f"{is_or_are} wrong",
+        Finding.CANNOT_BE_SAID: "cannot be said here",
+    }
+    return f"{count} {words[finding]}"
 
 
 def _setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[str, Any]:
@@ -261,9 +279,9 @@ def _reduced(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
         words.append(f"{summary.dataset_title} in place of CIFAR-10")
     setting = summary.config | {"num_train": summary.num_train}
     for key, value in content["common"].items():
-        ours = setting.get(key, value)  # a custom loop need not have the key
-        if ours != value:
-            words.append(f"{key.split('.')[-1]} {ours:,} in place of {value:,}")
+        value_here = setting.get(key, value)  # an own training loop need not have the key
+        if value_here != value:
+            words.append(f"{key.split('.')[-1]} {value_here:,} in place of {value:,}")
     if "table3_width" in chosen:
         widths = [row.label for row in chosen["table3_width"].rows]
         if widths != content["widths"]:

@@ -171,10 +171,10 @@ class Step:
         resets = config.trainer.reset_optimizer == "epoch"
         self.whole = self.captures and capturable and not self.scaler.is_enabled() and not resets
         """Whether the optimizer is in the graph."""
-        # Read from the device in steps outside the graph too: as a number of the host it has other
+        # Read from the device in every step, captured or not: as a number of the host it has other
         # last bits.
         self.rate: Tensor | None = None
-        if cuda_graph and capturable:
+        if device.type == "cuda" and capturable:
             self.rate = torch.zeros((), device=device)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate
