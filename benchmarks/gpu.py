@@ -80,8 +80,10 @@ def list_parts(tiny: bool) -> list[Part]:
         Part("facts", ["nvidia-smi"], limit=10, has_result=False),
         Part("tests", [*pytest, str(TESTS)], limit=120, has_result=False),
         profile("profile_64", 64, tiny=tiny, limit=40),
+        profile("profile_64_fused", 64, "runtime.fused_norm=true", tiny=tiny, limit=40),
         profile("profile_64_compiled", 64, "runtime.compile=true", tiny=tiny, limit=80),
         profile("profile_16", 16, tiny=tiny, limit=30),
+        profile("profile_16_fused", 16, "runtime.fused_norm=true", tiny=tiny, limit=30),
     ]
     for channels in (64, 16, 32):
         for loop in LOOPS:

@@ -122,6 +122,31 @@ def test_recorded_steps_equal_eager_ones(tiny: Make, tmp_path: Path, overrides: 
     assert recorded == pytest.approx(eager, rel=1e-4)
 
 
+@pytest.mark.parametrize("model", ["model=resnet18", "model=vgg_a_bn"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu"])
+def test_fused_norms_give_the_modules_training(
+    tiny: Make, tmp_path: Path, model: str, activation: str
+) -> None:
+    setting = [
+        model,
+        f"activation={activation}",
+        "trainer.batch_size=48",
+        "trainer.epochs=3",
+        "trainer.precision=bf16",
+        "optimizer.lr=0.001",
+        "record.step_loss=true",
+        "runtime.device=cuda",
+    ]
+    plain, fused, again = (
+        steps(tiny(*setting, f"runtime.fused_norm={on}", f"runtime.outputs={tmp_path}/{name}"))
+        for name, on in (("plain", False), ("fused", True), ("again", True))
+    )
+    assert fused == pytest.approx(plain, rel=2e-2)
+    assert not numpy.array_equal(fused, plain), "the fused kernels did not run"
+    # No atomic additions: only cuDNN's backward convolutions may differ from run to run.
+    assert again == pytest.approx(fused, rel=1e-3)
+
+
 @pytest.mark.parametrize("graph", [False, True])
 def test_compiled_steps_equal_eager_ones(tiny: Make, tmp_path: Path, graph: bool) -> None:
     setting = [

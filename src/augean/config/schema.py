@@ -280,6 +280,9 @@ class RuntimeConfig:
     """Processes that work on a sweep together; CUDA devices are dealt out."""
     compile: bool = False
     """Whether torch.compile compiles the network for training steps of full batches."""
+    fused_norm: bool = False
+    """Whether batch norm, addition and activation are one Triton kernel in training steps on CUDA
+    in bf16 or fp16, where the network and the activation allow it."""
     cuda_graph: bool = True
     """Whether a training step is captured once on CUDA and then replayed."""
     checkpoint_seconds: float = bounded(30.0, low=0)

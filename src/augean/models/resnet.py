@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from augean.models.norm_activation import norm_activation, run_layers
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm, whose output is added to the block's input.
@@ -34,9 +36,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to the same shape, or to [N, 2C, H/2, W/2]."""
-        x: Tensor = self.activation1(self.norm1(self.conv1(images)))
-        x = self.norm2(self.conv2(x))
-        x = self.activation2(x + self.shortcut(images))
+        x = norm_activation(self.norm1, self.activation1, self.conv1(images))
+        residual: Tensor = self.shortcut(images)
+        x = norm_activation(self.norm2, self.activation2, self.conv2(x), residual)
         return x
 
 
@@ -101,10 +103,10 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images [N, 3, H, W] to logits [N, num_classes]."""
         # [N, C, h, w]: h = H with the cifar stem, H/4 with the imagenet stem, and w likewise
-        x: Tensor = self.stem(images)
+        x = run_layers(self.stem, images)
         x = self.stages(x)  # -> [N, 8C, h/8, w/8] with four stages
-        x = self.head(x)  # -> [N, num_classes]
-        return x
+        logits: Tensor = self.head(x)  # -> [N, num_classes]
+        return logits
 
 
 def _build_stem(stem: str, channels: int, activation: Callable[[], nn.Module]) -> nn.Sequential:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from augean.models.norm_activation import run_layers
+
 # A: the smallest network of the paper, with eight convolutions.
 VGG_A: tuple[int | str, ...] = (1, "M", 2, "M", 4, 4, "M", 8, 8, "M", 8, 8, "M")
 """Configuration A: a number k is a 3x3 convolution to k * C channels, "M" is 2x2 max-pooling."""
@@ -72,7 +74,7 @@ class VGG(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [N, 3, H, W] to logits [N, num_classes]."""
-        x: Tensor = self.features(images)  # [N, 3, H, W] -> [N, 8C, H/32, W/32], rounded up
+        x = run_layers(self.features, images)  # [N, 3, H, W] -> [N, 8C, H/32, W/32], rounded up
         x = self.pool(x)  # -> [N, 8C]
-        x = self.classifier(x)  # -> [N, num_classes]
-        return x
+        logits: Tensor = self.classifier(x)  # -> [N, num_classes]
+        return logits

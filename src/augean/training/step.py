@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from augean.config.schema import Config
 from augean.errors import ConfigError
+from augean.models.norm_activation import fused_norms
 from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
 from augean.training.build import TrainingContext
 from augean.training.device import autocast, choose_layout
@@ -193,7 +194,8 @@ class Step:
         """
         full = len(labels) == self.config.trainer.batch_size
         network = self.compiled if full and self.compiled is not None else self.network
-        loss, num_right = batch_loss(network, images, labels, self.make_inputs, self.config)
+        with fused_norms(self.config.runtime.fused_norm):
+            loss, num_right = batch_loss(network, images, labels, self.make_inputs, self.config)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach(), num_right

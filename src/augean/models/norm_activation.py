@@ -1,0 +1,116 @@
+"""Batch norm, addition and activation: as three modules, or on CUDA as one fused pass.
+
+As modules they read and write every activation several times, and on a GPU that takes about as long
+as the convolutions (benchmarks/NOTES.md). `augean.models.fused_norm` does the same in one pass.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor, nn
+
+_fuses: ContextVar[bool] = ContextVar("fuses", default=False)
+
+
+@contextmanager
+def fused_norms(enabled: bool) -> Iterator[None]:
+    """Let the networks of this package use fused passes inside the block, where these can be."""
+    token = _fuses.set(enabled)
+    try:
+        yield
+    finally:
+        _fuses.reset(token)
+
+
+def norm_activation(
+    norm: nn.Module, activation: nn.Module, x: Tensor, residual: Tensor | None = None
+) -> Tensor:
+    """Return `activation(norm(x) + residual)`, of the shape of `x`.
+
+    Args:
+        x: [N, C, H, W].
+        residual: of the shape of `x`; None adds nothing.
+    """
+    if _fuses.get() and can_fuse(norm, activation, x, residual):
+        # Triton comes with torch for CUDA and is not there on other machines.
+        from augean.models.fused_norm import fused_norm_activation
+
+        assert isinstance(norm, nn.BatchNorm2d)
+        return fused_norm_activation(norm, activation, x, residual)
+    y: Tensor = norm(x)
+    if residual is not None:
+        y = y + residual
+    y = activation(y)
+    return y
+
+
+def run_layers(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """Return `layers(x)`, with fused passes where a batch norm is followed by an activation."""
+    if not _fuses.get():
+        y: Tensor = layers(x)
+        return y
+    modules = list(layers)
+    index = 0
+    while index < len(modules):
+        if isinstance(modules[index], nn.BatchNorm2d) and index + 1 < len(modules):
+            x = norm_activation(modules[index], modules[index + 1], x)
+            index += 2
+        else:
+            x = modules[index](x)
+            index += 1
+    return x
+
+
+def can_fuse(norm: nn.Module, activation: nn.Module, x: Tensor, residual: Tensor | None) -> bool:
+    """Tell whether one fused pass gives what the modules would give, up to rounding.
+
+    The backward pass finds the activation's derivative from its output, which ReLU, LeakyReLU and
+    ELU allow. fp32 stays with PyTorch's own kernels, as it is what the others are compared with.
+    """
+    is_plain_norm = (
+        type(norm) is nn.BatchNorm2d
+        and norm.training
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+    )
+    has_fitting_input = (
+        x.is_cuda
+        and x.dtype in (torch.bfloat16, torch.float16)
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+    has_fitting_residual = residual is None or (
+        residual.dtype == x.dtype
+        and residual.shape == x.shape
+        and residual.is_contiguous(memory_format=torch.channels_last)
+    )
+    return (
+        is_plain_norm
+        and is_known_activation(activation)
+        and has_fitting_input
+        and has_fitting_residual
+        # The compiler fuses by itself; hooks must see the modules' own inputs and outputs.
+        and not torch.compiler.is_compiling()
+        and not has_hooks(norm)
+        and not has_hooks(activation)
+    )
+
+
+def is_known_activation(activation: nn.Module) -> bool:
+    """Tell whether the activation's derivative follows from its output."""
+    if type(activation) is nn.ReLU:
+        return True
+    if type(activation) is nn.LeakyReLU:
+        return activation.negative_slope >= 0
+    return type(activation) is nn.ELU and activation.alpha >= 0
+
+
+def has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
