@@ -10,6 +10,7 @@ import yaml
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    KeyValidationError,
     OmegaConfBaseException,
     ValidationError,
 )
@@ -66,6 +67,8 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
     if isinstance(error, ValueError) and "Config group override must be a string" in text:
         return _not_an_option(words)
     # OmegaConf raises a TypeError where a list and a dictionary are merged.
+    if isinstance(error, KeyValidationError):
+        return f"{error.full_key}: {text.splitlines()[0]}; write the key in quotes"
     is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
     if is_config_mistake or "incompatible container types" in text:
         return text.split("\n")[0]

@@ -17,9 +17,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from augean.config.labels import row_label
+from augean.config.labels import find_label, row_label
 from augean.config.override_errors import explain_error
 from augean.config.schema import Config
+from augean.config.sweep_rows import STUDY_PREFIX, read_rows, words_of_file
 from augean.config.sweeper_options import SweepOptions, read_options
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
@@ -34,12 +35,11 @@ from augean.store.sweep_record import (
 )
 from augean.sweeps.composition import Composition, compose_sweep, parse_search_space
 from augean.sweeps.points import (
-    STUDY_PREFIX,
     Point,
     describe_budget,
     expand,
     insert_winners,
-    read_rows,
+    keep_text,
     read_winner,
     refuse_settings,
     swept_keys,
@@ -126,7 +126,7 @@ def plan_sweep(
     Raises:
         AugeanError: for whatever is wrong with it.
     """
-    lines = [*options.lines(), *arguments]
+    lines = keep_text(composition.parse([*options.lines(), *arguments]))
     overrides = composition.parse(lines)
     axes = swept_keys(overrides)
     refuse_settings(axes)
@@ -145,7 +145,8 @@ def _plan_grid(
     draft: "_RecordDraft",
 ) -> SweepPlan:
     outputs = Path(composition.master.runtime.outputs)
-    rows = read_rows(options.sweeper.rows, options.sweeper.ablate)
+    words = words_of_file(composition.master)
+    rows = read_rows(options.sweeper.rows, options.sweeper.ablate, words)
     winners: dict[str, SweepRecord] = {}
     for items in rows.values():
         refuse_settings(items)
@@ -162,9 +163,9 @@ def _plan_grid(
         raise ConfigError("the sweep is empty: one of its keys has no values")
     record = draft.make(jobs[0].config, studies=list(winners.values()))
     record = replace(record, design=_read_design(outputs, record.name))
+    record = _with_labels(record, [job.row for job in jobs])
     seeds = record.design.get("seeds", {})
     jobs += plan_jobs(composition, _further_seeds(jobs, seeds))
-    _check_baseline(record, [job.row for job in jobs])
     record = replace(record, jobs=[job.as_sweep_job() for job in jobs])
     return SweepPlan(record=record, jobs=jobs)
 
@@ -343,7 +344,7 @@ class _RecordDraft:
             studies=[study.name for study in studies],
             row_keys=split_row_keys(table.row),
             band=table.band,
-            baseline=None if table.baseline is None else row_label(table.baseline),
+            baseline=table.baseline,
             reference=reference,
             jobs=[],
         )
@@ -375,10 +376,26 @@ def _read_design(outputs: Path, name: str) -> dict[str, Any]:
         raise AugeanError(f"{error}; remove it to have it written anew") from error
 
 
-def _check_baseline(record: SweepRecord, rows: Sequence[str]) -> None:
-    if record.baseline is not None and record.baseline not in rows:
-        raise ConfigError(
-            f"runtime.table.baseline={record.baseline}: not among the rows"
-            f" {', '.join(dict.fromkeys(rows))}; choose one of them with"
-            " runtime.table.baseline=..., or none with runtime.table.baseline=null"
-        )
+def _with_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
+    """Return the record with the labels of its rows wherever a row is named, however it is written
+    there: `baseline: no` is the row `false`.
+
+    Raises:
+        ConfigError: for a baseline that is not among the rows.
+    """
+    baseline = record.baseline
+    if baseline is not None:
+        baseline = find_label(baseline, rows)
+        if baseline is None:
+            raise ConfigError(
+                f"runtime.table.baseline={record.baseline}: not among the rows"
+                f" {', '.join(dict.fromkeys(rows))}; choose one of them with"
+                " runtime.table.baseline=..., or none with runtime.table.baseline=null"
+            )
+    # Published numbers may be of rows that this launch leaves out.
+    reference = {find_label(row, rows) or row: item for row, item in record.reference.items()}
+    design = dict(record.design)
+    if "seeds" in design:
+        seeds: Mapping[str, int] = design["seeds"]
+        design["seeds"] = {find_label(row, rows) or row: number for row, number in seeds.items()}
+    return replace(record, baseline=baseline, reference=reference, design=design)

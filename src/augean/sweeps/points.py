@@ -5,17 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from augean.config.override_text import runtime_text_keys, text_override
+from augean.config.sweep_rows import STUDY_PREFIX
 from augean.errors import AugeanError, ConfigError
 from augean.store.sweep_record import SweepRecord, read_record
 
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"
 RECORD_NAME_RULE = "letters, digits, '_', '-', '+' and '.' only, as it names a file"
-STUDY_PREFIX = "study:"
-"""How a row begins that stands for the winner of a study."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,21 @@ class Point:
 def swept_keys(overrides: Sequence[Override]) -> list[str]:
     """List the keys with several values, as they are written."""
     return [override.get_key_element() for override in overrides if override.is_sweep_override()]
+
+
+def keep_text(overrides: Sequence[Override]) -> list[str]:
+    """Return overrides as lines, with free text below `runtime` in quotes: a comma in a title does
+    not make two values.
+    """
+    text_keys = runtime_text_keys()
+    lines = []
+    for override in overrides:
+        line = str(override.input_line)
+        key = override.get_key_element()
+        if override.is_sweep_override() and key.lstrip("+") in text_keys:
+            line = text_override(key, line.partition("=")[2])
+        lines.append(line)
+    return lines
 
 
 def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
@@ -51,30 +65,6 @@ def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
                 f"{override.input_line}: a grid needs a list of values such as {key}=a,b,c"
             )
     return list(product(*axes.values()))
-
-
-def read_rows(rows: Any, ablate: Any) -> dict[str | None, list[str]]:
-    """Read `hydra.sweeper.rows` and `ablate` as label to overrides; without them there is one row,
-    which adds nothing and has no label of its own.
-
-    Raises:
-        ConfigError: for a value that is not a list.
-    """
-    by_label: dict[str | None, list[str]] = {}
-    for label, items in (rows or {}).items():
-        by_label[label] = _check_list(f"hydra.sweeper.rows.{label}", items)
-    if ablate:
-        by_label["base"] = []
-    for key, values in (ablate or {}).items():
-        for value in _check_list(f"hydra.sweeper.ablate.{key}", values):
-            by_label[f"{key}={value}"] = [f"{key}={value}"]
-    return by_label or {None: []}
-
-
-def _check_list(key: str, items: Any) -> list[Any]:
-    if not isinstance(items, list):
-        raise ConfigError(f"{key}: must be a list, [{'' if items is None else items}]")
-    return items
 
 
 def read_winner(outputs: Path, item: str, suffix: str) -> SweepRecord:
@@ -137,5 +127,5 @@ def refuse_settings(overrides: Iterable[str]) -> None:
         if key.startswith("runtime."):
             raise ConfigError(
                 f"{key}: is a setting of the sweep as a whole and takes one value, the same for all"
-                f" of its runs; a text with commas needs two pairs of quotes: '{key}=\"a, b\"'"
+                " of its runs"
             )
