@@ -9,8 +9,8 @@ import yaml
 
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """Numbers that YAML 1.1 takes for text because they have no point, such as 1e-4, are among them."""
-WORD = re.compile(r"[^,=]+")
-"""One value in a label of several, such as `sgd, 0.1` or `model.stem=null`."""
+WORD = re.compile(r"[^,=\[\]{}]+")
+"""One value in a label of several, such as `sgd, 0.1`, `model.stem=null` or `[0.9, 0.999]`."""
 LARGEST_EXACT = 2.0**53
 """Whole numbers up to this one are the same as a float and as an integer."""
 
@@ -18,13 +18,15 @@ LARGEST_EXACT = 2.0**53
 def row_label(value: Any) -> str:
     """Return a config value as a row's label, in the words of a sweep file.
 
-    Text stays as it is. Other values are written so that different ones have different labels:
-    `null`, `true`, `0.0001` for 1e-4, `0` for 0.0, `[0.9, 0.999]`, `{a: 1}`.
+    Different values have different labels: `relu`, `null`, `true`, `0.0001` for 1e-4, `0` for 0.0,
+    `[0.9, 0.999]`, `{a: 1}`, and `'1'` for the text that would be read as a number.
     """
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, float):
         return _float_label(value)
     if isinstance(value, list | tuple):
@@ -32,7 +34,13 @@ def row_label(value: Any) -> str:
     if isinstance(value, dict):
         items = [f"{row_label(key)}: {row_label(item)}" for key, item in value.items()]
         return f"{{{', '.join(items)}}}"
-    return str(value)
+    return _text_label(str(value))
+
+
+@lru_cache(maxsize=10_000)
+def _text_label(text: str) -> str:
+    is_text = text != "" and isinstance(read_word(text), str)
+    return text if is_text else f"'{text}'"
 
 
 def _float_label(value: float) -> str:
@@ -43,13 +51,18 @@ def _float_label(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
+def given_label(name: Any) -> str:
+    """Return the label that somebody gave a row: text stays as it is, without quotes."""
+    return name if isinstance(name, str) else row_label(name)
+
+
 def find_label(name: Any, labels: Iterable[str]) -> str | None:
     """Return the label that a name means; None where it means none, or several.
 
     A config value and a label need not be written alike: `baseline: no` is the text "False" once
     YAML and the schema have read it, and `5e-4` is 0.0005.
     """
-    text = row_label(name)
+    text = given_label(name)
     distinct = list(dict.fromkeys(labels))
     if text in distinct:
         return text
@@ -64,7 +77,10 @@ def plain_label(label: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def _plain_word(word: str) -> str:
-    return row_label(read_word(word))
+    if len(word) > 1 and word[0] == word[-1] == "'":
+        word = word[1:-1]
+    value = read_word(word)
+    return word if isinstance(value, str) else row_label(value)
 
 
 def read_word(word: str) -> Any:

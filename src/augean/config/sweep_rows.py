@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from augean.config.labels import read_word, row_label
+from augean.config.labels import given_label, read_word, row_label
 from augean.config.override_text import override_text
 from augean.errors import ConfigError
 
@@ -39,7 +39,7 @@ def read_rows(
         if not label.strip():
             raise ConfigError(f"{ROWS}: {label!r} is no label; name the row, as in plain: []")
         if label in by_label:
-            raise ConfigError(f"{place}: two rows have the label {label}; rename one of them")
+            raise ConfigError(f"{place}: two rows have the label {label}; leave out or rename one")
         by_label[label] = overrides
     return by_label or {None: []}
 
@@ -53,7 +53,7 @@ def _listed_rows(rows: Any, words: Mapping[Any, str]) -> Iterator[tuple[str, str
             f"{ROWS}={_shown(rows)}: needs a label for each row, {{plain: [], other: [{EXAMPLE}]}}"
         )
     for key, items in rows.items():
-        label = words.get(key, row_label(key))
+        label = words.get(key) or given_label(key)
         place = f"{ROWS}.{label}"
         overrides = [_row_override(place, item) for item in _check_list(place, items)]
         yield place, label, overrides
@@ -78,7 +78,7 @@ def _lines_of_dict(place: str, node: Mapping[Any, Any], prefix: str = "") -> lis
     """Return the overrides that keys with values are meant for."""
     lines = []
     for key, value in node.items():
-        name = f"{prefix}{row_label(key)}"
+        name = f"{prefix}{key}"
         if isinstance(value, dict) and value:
             lines += _lines_of_dict(place, value, f"{name}.")
         else:
@@ -96,10 +96,12 @@ def _ablation_rows(ablate: Any) -> Iterator[tuple[str, str, list[str]]]:
         )
     yield ABLATE, BASE, []
     for key, values in ablate.items():
-        place = f"{ABLATE}.{row_label(key)}"
+        if not isinstance(key, str):
+            raise ConfigError(f"{ABLATE}.{row_label(key)}: is not a key of the config")
+        place = f"{ABLATE}.{key}"
         for value in _check_list(place, values):
-            label = f"{row_label(key)}={row_label(value)}"
-            yield place, label, [f"{row_label(key)}={override_text(value, place)}"]
+            override = f"{key}={override_text(value, place)}"
+            yield place, f"{key}={row_label(value)}", [override]
 
 
 def _check_list(place: str, items: Any) -> list[Any]:

@@ -168,7 +168,8 @@ def space_text(key: str, item: Mapping[str, Any]) -> str:
         if not isinstance(item.get("choices"), list) or not item["choices"]:
             raise ConfigError(f"{place}={item}: needs choices, such as [16, 32]")
         choices = [written_value(choice, place) for choice in item["choices"]]
-        return f"choice({','.join(choices)})"
+        # Hydra's choice() does not take null, but it is needed for a single choice.
+        return ",".join(choices) if len(choices) > 1 else f"choice({choices[0]})"
     number = int if item["type"] == "int" else float
     # Steps are decimal: 0.1 + 0.2 is not 0.3 as a float.
     try:

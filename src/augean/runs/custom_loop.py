@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from augean.config.code_digest import file_code
-from augean.config.labels import row_label
+from augean.config.labels import given_label
 from augean.config.run_id import SCHEMA, code_digests, plain_value, short_hash
 from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import flatten_config
@@ -116,10 +116,8 @@ def run(
         ) from error
     address = description.address
     if table is not None:
-        has_label = row is not None and row != ""
-        label = row_label(row) if has_label else description.name
-        baseline_label = None if baseline is None else row_label(baseline)
-        _note_in_record(address, table, baseline_label, label, description.seed)
+        label = description.name if row is None else given_label(row)
+        _note_in_record(address, table, baseline, label or description.name, description.seed)
     text = f"# Trained by {loop.name}\n{to_yaml(description.values)}"
     origin = RunOrigin(
         loop=loop.name,

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
+from augean.config.labels import find_label, row_label
 from augean.config.override_text import runtime_text_keys, text_override
 from augean.config.sweep_rows import STUDY_PREFIX
 from augean.errors import AugeanError, ConfigError
@@ -23,7 +24,8 @@ class Point:
 
     overrides: tuple[str, ...]
     row: str | None = None
-    """Label of its row; None: the values of the row's keys, or of what is swept."""
+    """Label of its row, before the values of what is swept; None: the values of the row's keys, or
+    of what is swept."""
 
 
 def swept_keys(overrides: Sequence[Override]) -> list[str]:
@@ -59,12 +61,22 @@ def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
         if not override.is_sweep_override():
             axes[key] = [str(override.input_line)]
         elif override.is_discrete_sweep():
-            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            axes[key] = [f"{key}={text}" for text in _sweep_texts(override)]
         else:
             raise AugeanError(
                 f"{override.input_line}: a grid needs a list of values such as {key}=a,b,c"
             )
     return list(product(*axes.values()))
+
+
+def _sweep_texts(override: Override) -> list[str]:
+    """Return the values of a sweep as the right-hand sides of overrides."""
+    texts = []
+    values = override.sweep_iterator()
+    for value, text in zip(values, override.sweep_string_iterator(), strict=True):
+        # Hydra writes True for what a user writes as true, and a row's label is made of it.
+        texts.append(row_label(value) if isinstance(value, bool) else text)
+    return texts
 
 
 def read_winner(outputs: Path, item: str, suffix: str) -> SweepRecord:
@@ -129,3 +141,42 @@ def refuse_settings(overrides: Iterable[str]) -> None:
                 f"{key}: is a setting of the sweep as a whole and takes one value, the same for all"
                 " of its runs"
             )
+
+
+def refuse_several_values(label: str | None, overrides: Sequence[Override]) -> None:
+    """Refuse a row that would be several.
+
+    Raises:
+        ConfigError: for an override with several values.
+    """
+    for override in overrides:
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"hydra.sweeper.rows.{label}: {override.input_line} has several values; a row takes"
+                " one: write a row for each, or sweep the key in hydra.sweeper.params"
+            )
+
+
+def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
+    """Return the record with the labels of its rows wherever a row is named, however it is written
+    there: `baseline: no` is the row `false`.
+
+    Raises:
+        ConfigError: for a baseline that is not among the rows.
+    """
+    baseline = record.baseline
+    if baseline is not None:
+        baseline = find_label(baseline, rows)
+        if baseline is None:
+            raise ConfigError(
+                f"runtime.table.baseline={record.baseline}: not among the rows"
+                f" {', '.join(dict.fromkeys(rows))}; choose one of them with"
+                " runtime.table.baseline=..., or none with runtime.table.baseline=null"
+            )
+    # Published numbers may be of rows that this launch leaves out.
+    reference = {find_label(row, rows) or row: item for row, item in record.reference.items()}
+    design = dict(record.design)
+    if "seeds" in design:
+        seeds: Mapping[str, int] = design["seeds"]
+        design["seeds"] = {find_label(row, rows) or row: number for row, number in seeds.items()}
+    return replace(record, baseline=baseline, reference=reference, design=design)
