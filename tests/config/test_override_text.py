@@ -59,5 +59,5 @@ def test_hydra_reads_the_same_text_whatever_signs_it_has() -> None:
 
 @pytest.mark.parametrize("value", [b"bytes", {"1": "a"}, {"é": 1}, {"true": 1}])
 def test_a_value_without_a_notation_is_refused_with_its_place(value: Any) -> None:
-    with pytest.raises(ConfigError, match="hydra.sweeper.params.x"):
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.params\.x"):
         override_text(value, "hydra.sweeper.params.x")
