@@ -9,7 +9,7 @@ from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import choices_of, walk_fields
 from augean.errors import ConfigError
 
-BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+BARE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 """Text that needs no quotes, unless it is one of `KEYWORDS`."""
 KEYWORDS = ("true", "false", "null", "inf", "nan")
 """Words that Hydra reads as other values, in upper and lower case."""

@@ -50,7 +50,7 @@ def _listed_rows(rows: Any, words: Mapping[Any, str]) -> Iterator[tuple[str, str
         return
     if not isinstance(rows, dict):
         raise ConfigError(
-            f"{ROWS}={_shown(rows)}: needs a label for each row, {{plain: [], other: [{EXAMPLE}]}}"
+            f"{ROWS}={row_label(rows)}: needs a label for each row, {{plain: [], new: [{EXAMPLE}]}}"
         )
     for key, items in rows.items():
         label = words.get(key) or given_label(key)
@@ -71,7 +71,7 @@ def _row_override(place: str, item: Any) -> str:
         key, colon, value = item.partition(":")
         if colon:
             raise ConfigError(f"{place}: write {key.strip()}={value.strip()} in place of {item}")
-    raise ConfigError(f"{place}: write {EXAMPLE} or the like; {_shown(item)} sets no key")
+    raise ConfigError(f"{place}: write {EXAMPLE} or the like; {row_label(item)} sets no key")
 
 
 def _lines_of_dict(place: str, node: Mapping[Any, Any], prefix: str = "") -> list[str]:
@@ -92,11 +92,11 @@ def _ablation_rows(ablate: Any) -> Iterator[tuple[str, str, list[str]]]:
         return
     if not isinstance(ablate, dict):
         raise ConfigError(
-            f"{ABLATE}={_shown(ablate)}: needs keys with values, {{schedule: [constant]}}"
+            f"{ABLATE}={row_label(ablate)}: needs keys with values, {{schedule: [constant]}}"
         )
     yield ABLATE, BASE, []
     for key, values in ablate.items():
-        if not isinstance(key, str):
+        if not isinstance(key, str) or not key.strip():
             raise ConfigError(f"{ABLATE}.{row_label(key)}: is not a key of the config")
         place = f"{ABLATE}.{key}"
         for value in _check_list(place, values):
@@ -112,12 +112,8 @@ def _check_list(place: str, items: Any) -> list[Any]:
     elif items is None:
         meant = "" if place.startswith(ROWS) else "null"
     else:
-        meant = _shown(items)
+        meant = row_label(items)
     raise ConfigError(f"{place}: must be a list, [{meant}]")
-
-
-def _shown(value: Any) -> str:
-    return row_label(value) or "''"
 
 
 def words_of_file(master: DictConfig) -> dict[Any, str]:
