@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from augean.config.labels import find_label, row_label
+from augean.config.labels import find_label, row_label, value_label
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,13 @@ def test_a_label_is_what_a_sweep_file_says(value: Any, label: str) -> None:
 )
 def test_different_values_have_different_labels(first: Any, second: Any) -> None:
     assert row_label(first) != row_label(second)
+
+
+@pytest.mark.parametrize(
+    ("key", "label"), [("dataset.name", "2020"), ("model.arguments.year", "'2020'")]
+)
+def test_text_is_quoted_only_where_it_could_be_a_number(key: str, label: str) -> None:
+    assert value_label(key, "2020") == label
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,16 @@ def given_label(name: Any) -> str:
     return name if isinstance(name, str) else row_label(name)
 
 
+def value_label(key: str, value: Any) -> str:
+    """Return the value of a config key as a row's label.
+
+    Only arguments of classes take text and numbers alike. The text of any other key needs no
+    quotes: a data set may be named 2020.
+    """
+    may_be_number = ".arguments." in key
+    return row_label(value) if may_be_number or value == "" else given_label(value)
+
+
 def find_label(name: Any, labels: Iterable[str]) -> str | None:
     """Return the label that a name means; None where it means none, or several.
 

@@ -298,6 +298,8 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
         if name == key:
             return f"{word}: must be {_describe_values(key, item, word.partition('=')[2])}"
     keys = [name for name, _ in _fields_below(key)]
+    if not keys:  # an entry of a dictionary, such as the published numbers of a row
+        return f"{word}: {str(cause).splitlines()[0]}"
     return f"{word}: {key} takes no value itself; its keys are {', '.join(keys)}"
 
 

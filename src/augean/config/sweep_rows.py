@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from augean.config.labels import given_label, read_word, row_label
+from augean.config.labels import given_label, read_word, row_label, value_label
 from augean.config.override_text import override_text
 from augean.errors import ConfigError
 
@@ -101,7 +101,7 @@ def _ablation_rows(ablate: Any) -> Iterator[tuple[str, str, list[str]]]:
         place = f"{ABLATE}.{key}"
         for value in _check_list(place, values):
             override = f"{key}={override_text(value, place)}"
-            yield place, f"{key}={row_label(value)}", [override]
+            yield place, f"{key}={value_label(key, value)}", [override]
 
 
 def _check_list(place: str, items: Any) -> list[Any]:

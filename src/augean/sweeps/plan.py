@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from augean.config.labels import given_label, row_label
+from augean.config.labels import given_label, value_label
 from augean.config.override_errors import explain_error
 from augean.config.schema import Config
 from augean.config.sweep_rows import STUDY_PREFIX, read_rows, words_of_file
@@ -284,7 +284,7 @@ def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> Pl
                 f"runtime.table: {key} is no key of the config; for example activation.name"
             )
     if row_keys and point.row is None:
-        labels = [row_label(flat[key]) for key in row_keys]
+        labels = [value_label(key, flat[key]) for key in row_keys]
     else:
         values = dict(item.split("=", 1) for item in point.overrides if "=" in item)
         labels = [values[axis] for axis in axes if axis != "seed"]
