@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from augean.config.code_digest import module_code
 from augean.config.compose import compose
-from augean.config.labels import row_label
 from augean.config.run_id import canonical, directory_name, run_id
 from augean.config.schema import Config, TrainerConfig
 from augean.config.validation import flatten_config, parse_config
@@ -246,12 +245,6 @@ def test_all_range_problems_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         compose(["trainer.epochs=0", "trainer.batch_size=1", "seed=-1"])
     assert len(str(caught.value).splitlines()) == 3
-
-
-def test_row_labels_are_the_same_for_numbers_and_their_text() -> None:
-    assert [row_label(value) for value in (0.0001, "1e-4", 0.0, "0", 64, "64", "relu")] == [
-        "0.0001", "0.0001", "0", "0", "64", "64", "relu",
-    ]  # fmt: skip
 
 
 def test_the_directory_name_reads_like_the_run() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,23 @@ def trial(number: int, score: float | None, state: str = "complete") -> SweepJob
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_record(RECORD.write(tmp_path)) == RECORD
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"jobs": [SweepJob(id="0123456789", run="x", row=False, seed=0)]},  # type: ignore[arg-type]
+        {"jobs": [SweepJob(id="0123456789", run="x", row="\ud800", seed=0)]},
+        {"reference": {8: {}, 10: {}}},
+        {"note": {1}},
+    ],
+)
+def test_a_record_that_no_report_would_read_is_not_written(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(AugeanError, match="sweep record widths"):
+        replace(RECORD, **changes).write(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

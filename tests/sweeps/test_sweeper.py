@@ -412,7 +412,7 @@ def test_the_home_folder_may_be_written_with_a_tilde(
     "sweeper",
     [
         "params: {runtime.outputs: 'a,b'}",
-        "params: {runtime.dataset_title: 'digits, small'}",
+        "params: {runtime.device: 'cpu,cuda'}",
         "rows: {a: [runtime.data=here], b: []}",
     ],
 )

@@ -15,14 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas
 from tqdm import tqdm
 
 from augean.analysis.run import Run
 from augean.analysis.sequential import design_of
-from augean.config.labels import row_label
+from augean.config.labels import find_label, plain_label, row_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
 from augean.store.run_directory import METRICS, run_state, runs_dir
@@ -245,14 +245,19 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             if len(record.row_keys) == 1:
                 run.recorded_config = {record.row_keys[0]: own.row}
         cells.append((own, run))
+    rows = [job.row for job, _ in cells]
     reference = {}
     for row, numbers in record.reference.items():
-        reference[row_label(row)] = {key: float(value) for key, value in numbers.items()}
+        label = find_label(row, rows) or row
+        reference[label] = {key: float(value) for key, value in numbers.items()}
+    baseline = record.baseline
+    if baseline is not None:
+        baseline = find_label(baseline, rows) or str(baseline)
     cleaned = replace(
         record,
         title=str(record.title),
         command=str(record.command),
-        baseline=None if record.baseline is None else row_label(record.baseline),
+        baseline=baseline,
         reference=reference,
     )
     return Sweep(cleaned, cells)
@@ -319,13 +324,14 @@ def _parse_terms(select: str, keys: Iterable[str]) -> dict[str, list[str]]:
 def _is_selected(run: Run, terms: Mapping[str, Sequence[str]]) -> bool:
     columns = run.columns()
     for key, patterns in terms.items():
-        if key not in columns or not _matches(row_label(columns[key]), patterns):
+        if key not in columns or not _matches(columns[key], patterns):
             return False
     return True
 
 
-def _matches(value: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(value, row_label(pattern)) for pattern in patterns)
+def _matches(value: Any, patterns: Iterable[str]) -> bool:
+    label = plain_label(row_label(value))
+    return any(fnmatchcase(label, plain_label(pattern)) for pattern in patterns)
 
 
 _NUMBER = rb"(?:-?[0-9]++(?:[.][0-9]++)?(?:e[-+]?[0-9]++)?)?"

@@ -1,15 +1,118 @@
-"""Write config values as rows of a table."""
+"""Write config values as labels of table rows, and find the row that a label means."""
 
+import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
+
+import yaml
+
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""Numbers that YAML 1.1 takes for text because they have no point, such as 1e-4, are among them."""
+WORD = re.compile(r"[^,=\[\]{}]+")
+"""One value in a label of several, such as `sgd, 0.1`, `model.stem=null` or `[0.9, 0.999]`."""
+LARGEST_EXACT = 2.0**53
+"""Whole numbers up to this one are the same as a float and as an integer."""
 
 
 def row_label(value: Any) -> str:
-    """Return a config value as a table row: `0.0001` for 1e-4, `0` for 0.0."""
+    """Return a config value as a row's label, in the words of a sweep file.
+
+    Different values have different labels: `relu`, `null`, `true`, `0.0001` for 1e-4, `0` for 0.0,
+    `[0.9, 0.999]`, `{a: 1}`, and `'1'` for the text that would be read as a number.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, str):
-        try:
-            return f"{float(value):g}"
-        except ValueError:
-            return value
-    return str(value)
+        return _float_label(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(row_label(item) for item in value)}]"
+    if isinstance(value, dict):
+        items = [f"{row_label(key)}: {row_label(item)}" for key, item in value.items()]
+        return f"{{{', '.join(items)}}}"
+    return _text_label(str(value))
+
+
+@lru_cache(maxsize=10_000)
+def _text_label(text: str) -> str:
+    is_text = text != "" and isinstance(read_word(text), str)
+    return text if is_text else f"'{text}'"
+
+
+def _float_label(value: float) -> str:
+    if abs(value) <= LARGEST_EXACT and value == int(value):
+        return str(int(value))
+    short = f"{value:g}"
+    # Six digits do not tell 0.1234567 from 0.1234568.
+    return short if float(short) == value else repr(value)
+
+
+def given_label(name: Any) -> str:
+    """Return the label that somebody gave a row: text stays as it is, without quotes."""
+    return name if isinstance(name, str) else row_label(name)
+
+
+def value_label(key: str, value: Any) -> str:
+    """Return the value of a config key as a row's label.
+
+    Only arguments of classes take text and numbers alike. The text of any other key needs no
+    quotes: a data set may be named 2020.
+    """
+    may_be_number = ".arguments." in key
+    return row_label(value) if may_be_number or value == "" else given_label(value)
+
+
+def find_label(name: Any, labels: Iterable[str]) -> str | None:
+    """Return the label that a name means; None where it means none, or several.
+
+    A config value and a label need not be written alike: `baseline: no` is the text "False" once
+    YAML and the schema have read it, and `5e-4` is 0.0005.
+    """
+    text = given_label(name)
+    distinct = list(dict.fromkeys(labels))
+    if text in distinct:
+        return text
+    similar = [label for label in distinct if plain_label(label) == plain_label(text)]
+    return similar[0] if len(similar) == 1 else None
+
+
+def plain_label(label: str) -> str:
+    """Return the one spelling of all labels that mean the same values."""
+    return WORD.sub(lambda match: _plain_word(match[0].strip()), label)
+
+
+@lru_cache(maxsize=10_000)
+def _plain_word(word: str) -> str:
+    if len(word) > 1 and word[0] == word[-1] == "'":
+        word = word[1:-1]
+    value = read_word(word)
+    return word if isinstance(value, str) else row_label(value)
+
+
+def read_word(word: str) -> Any:
+    """Return the value that YAML reads in an unquoted word: `yes` is true, `010` is 8, `~` is null.
+
+    A word with another meaning than a number, true, false and null is text.
+    """
+    if word == "None":  # how labels were written before they said `null`
+        return None
+    if NUMBER.fullmatch(word) and not word.isdigit():
+        return float(word)
+    loader = yaml.SafeLoader("")
+    tag = loader.resolve(yaml.ScalarNode, word, (True, False))
+    construct = {
+        "tag:yaml.org,2002:null": loader.construct_yaml_null,
+        "tag:yaml.org,2002:bool": loader.construct_yaml_bool,
+        "tag:yaml.org,2002:int": loader.construct_yaml_int,
+        "tag:yaml.org,2002:float": loader.construct_yaml_float,
+    }.get(tag)
+    if construct is None or not word:
+        return word
+    try:
+        return construct(yaml.ScalarNode(tag, word))
+    except ValueError:  # such as a number of more digits than Python reads
+        return word

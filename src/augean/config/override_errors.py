@@ -10,6 +10,9 @@ import yaml
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    ConfigTypeError,
+    InterpolationResolutionError,
+    KeyValidationError,
     OmegaConfBaseException,
     ValidationError,
 )
@@ -65,6 +68,8 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
         return _explain_hydra(error, words)
     if isinstance(error, ValueError) and "Config group override must be a string" in text:
         return _not_an_option(words)
+    if isinstance(error, KeyValidationError | InterpolationResolutionError):
+        return _explain_key(error)
     # OmegaConf raises a TypeError where a list and a dictionary are merged.
     is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
     if is_config_mistake or "incompatible container types" in text:
@@ -85,6 +90,13 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
         return _unreadable_override(str(error.override))
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
+    if isinstance(cause, KeyValidationError | InterpolationResolutionError):
+        return _explain_key(cause)
+    if isinstance(cause, ConfigTypeError) and "incompatible container types" in str(cause):
+        return (
+            f"a list stands where keys with values belong, or the other way round"
+            f"{_sweep_file_text(words)}; write key: value, without '-' and brackets"
+        )
     # Hydra's own keys are not in our schema, and Hydra's message about them is good.
     if isinstance(cause, ValidationError) and not str(cause.full_key).startswith("hydra."):
         return _wrong_value(cause, words)
@@ -98,6 +110,13 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
             lines.append(line)
     lines += str(cause or "").splitlines()[:1]
     return "\n".join(lines)
+
+
+def _explain_key(error: OmegaConfBaseException) -> str:
+    """Explain a key that OmegaConf cannot use, or an interpolation that it cannot resolve."""
+    hint = "; write the key in quotes" if isinstance(error, KeyValidationError) else ""
+    first_line = str(error).splitlines()[0]
+    return f"{error.full_key}: {first_line}{hint}" if error.full_key else f"{first_line}{hint}"
 
 
 def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
@@ -279,6 +298,8 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
         if name == key:
             return f"{word}: must be {_describe_values(key, item, word.partition('=')[2])}"
     keys = [name for name, _ in _fields_below(key)]
+    if not keys:  # an entry of a dictionary, such as the published numbers of a row
+        return f"{word}: {str(cause).splitlines()[0]}"
     return f"{word}: {key} takes no value itself; its keys are {', '.join(keys)}"
 
 

@@ -48,16 +48,6 @@ def fix_places(config: DictConfig, values: Mapping[str, str | None]) -> None:
             config.runtime[key] = values.get(key, config.runtime[key])
 
 
-def place_overrides(runtime: RuntimeConfig) -> list[str]:
-    """Return the folders as absolute paths, as overrides for a job that runs in another folder."""
-    overrides = []
-    for key, folder in places(runtime).items():
-        if folder is not None:
-            text = str(Path(folder).absolute()).replace("\\", "\\\\").replace("'", "\\'")
-            overrides.append(f"runtime.{key}='{text}'")
-    return overrides
-
-
 def from_folder(config: Config, folder: str) -> Config:
     """Return the config with its folders as seen from the folder in which a command was started."""
     if Path(folder) == Path.cwd():

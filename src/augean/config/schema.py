@@ -224,7 +224,8 @@ class TableConfig:
     largest."""
     baseline: str | None = None
     """The row that the others are compared with."""
-    reference: dict[str, dict[str, float]] = field(default_factory=dict)
+    # YAML reads a row such as 64 or 1e-4 as a number.
+    reference: dict[Any, dict[str, float]] = field(default_factory=dict)
     """Per row the published numbers: test_accuracy in percent, seconds."""
     note: str | None = None
     """A sentence for the caption."""

@@ -9,6 +9,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from augean.config.labels import row_label
+from augean.config.override_text import (
+    override_text,
+    runtime_text_keys,
+    text_override,
+    written_value,
+)
 from augean.config.schema import Config
 from augean.config.sweeper_schema import SWEEPERS, AugeanSweeperConfig, OptunaSweeperConfig
 from augean.config.validation import walk_fields
@@ -28,20 +35,27 @@ class SweepOptions:
     def lines(self) -> list[str]:
         """Return the overrides of the sweep file, some with several values.
 
+        Text is written as Hydra reads it, such as `0,1,2` or `interval(0.1, 1)`.
+
         Raises:
-            ConfigError: for a YAML list where several values are meant.
+            ConfigError: for a YAML list where several values are meant, and for values that Hydra
+                has no notation for.
         """
         # A list is a value of these keys and of class arguments. Elsewhere it must be a mistake.
         list_keys = {key for key, _, value in walk_fields(Config(), "") if isinstance(value, list)}
         lines = [] if self.workers is None else [f"runtime.workers={self.workers}"]
+        text_keys = runtime_text_keys()
         for key, value in self.sweeper.params.items():
+            place = f"hydra.sweeper.params.{key}"
             if isinstance(value, list) and key not in list_keys and ".arguments." not in key:
-                values = ",".join(map(str, value))
+                values = ",".join(override_text(item, place) for item in value)
                 raise ConfigError(
-                    f"hydra.sweeper.params.{key}={value}: is one list; several values are"
-                    f" {key}: {values}"
+                    f"{place}={row_label(value)}: is one list; several values are {key}: {values}"
                 )
-            lines.append(f"{key}={'null' if value is None else value}")
+            if key in text_keys and isinstance(value, str):
+                lines.append(text_override(key, value))
+            else:
+                lines.append(f"{key}={written_value(value, place)}")
         return lines
 
 
@@ -153,7 +167,9 @@ def space_text(key: str, item: Mapping[str, Any]) -> str:
     if item["type"] == "categorical":
         if not isinstance(item.get("choices"), list) or not item["choices"]:
             raise ConfigError(f"{place}={item}: needs choices, such as [16, 32]")
-        return f"choice({','.join(map(str, item['choices']))})"
+        choices = [written_value(choice, place) for choice in item["choices"]]
+        # Hydra's choice() does not take null, but it is needed for a single choice.
+        return ",".join(choices) if len(choices) > 1 else f"choice({choices[0]})"
     number = int if item["type"] == "int" else float
     # Steps are decimal: 0.1 + 0.2 is not 0.3 as a float.
     try:

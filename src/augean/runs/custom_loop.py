@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from augean.config.code_digest import file_code
+from augean.config.labels import given_label
 from augean.config.run_id import SCHEMA, code_digests, plain_value, short_hash
 from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import flatten_config
@@ -115,8 +116,8 @@ def run(
         ) from error
     address = description.address
     if table is not None:
-        label = row or description.name
-        _note_in_record(address, table, baseline, label, description.seed)
+        label = description.name if row is None else given_label(row)
+        _note_in_record(address, table, baseline, label or description.name, description.seed)
     text = f"# Trained by {loop.name}\n{to_yaml(description.values)}"
     origin = RunOrigin(
         loop=loop.name,

@@ -106,10 +106,7 @@ class SweepRecord:
         Raises:
             AugeanError: when the folder cannot be written, or a value is of a wrong type.
         """
-        try:
-            _check_types(self)
-        except TypeError as error:
-            raise AugeanError(f"sweep record {self.name}: {error}") from error
+        text = self._as_text()
         folder = outputs / "sweeps"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -118,10 +115,25 @@ class SweepRecord:
                 f"runtime.outputs={outputs}: cannot make {folder} ({error.strerror})"
             ) from error
         path = folder / f"{self.name}.json"
-        content = asdict(self)
-        content["sha256"] = content_digest(content)
-        write_atomic(path, json.dumps(content, indent=1) + "\n")
+        write_atomic(path, text)
         return path
+
+    def _as_text(self) -> str:
+        """Return the record as the text of its file, which was read back once.
+
+        Raises:
+            AugeanError: when reading it would refuse it, so that no run is trained for a record
+                that has no table.
+        """
+        try:
+            _check_types(self)
+            content = asdict(self)
+            content["sha256"] = content_digest(content)
+            text = json.dumps(content, indent=1) + "\n"
+            _parse_record(text, f"sweep record {self.name}")
+        except (TypeError, ValueError) as error:
+            raise AugeanError(f"sweep record {self.name}: {error}") from error
+        return text
 
     def was_asked_as(self, name: str, overrides: Sequence[str]) -> bool:
         """Return whether this is the record of a sweep that is named on the command line.
@@ -219,17 +231,34 @@ def read_record(path: Path) -> SweepRecord:
             altered after it was written.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        return _parse_record(path.read_text(), str(path))
+    except (OSError, ValueError) as error:
+        raise AugeanError(
+            f"{path}: not a sweep record ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _parse_record(text: str, place: str) -> SweepRecord:
+    """Read the text of a record's file.
+
+    Args:
+        place: for messages, such as the file's path.
+
+    Raises:
+        AugeanError: as `read_record`.
+    """
+    try:
+        content: dict[str, Any] = json.loads(text)
         if content["schema"] != RECORD_SCHEMA:
             raise AugeanError(
-                f"{path}: sweep record of schema {content['schema']}, this Augean reads"
+                f"{place}: sweep record of schema {content['schema']}, this Augean reads"
                 f" {RECORD_SCHEMA}"
             )
         # Early records have no digest.
         digest = content.pop("sha256", None)
         if digest not in (None, content_digest(content)):
             raise AugeanError(
-                f"{path}: was altered or damaged; the sweep's own command writes it again"
+                f"{place}: was altered or damaged; the sweep's own command writes it again"
             )
         if "row_key" in content:
             # Records from before `row_keys` hold one text with commas, or null.
@@ -239,9 +268,9 @@ def read_record(path: Path) -> SweepRecord:
         record = SweepRecord(**content)
         _check_types(record)
         return record
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise AugeanError(
-            f"{path}: not a sweep record ({type(error).__name__}: {error})"
+            f"{place}: not a sweep record ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -265,11 +294,21 @@ def _check_types(record: SweepRecord) -> None:
     _check_number("num_trials", record.num_trials, optional=True)
     for job in record.jobs:
         for name in ("id", "run", "row"):
-            if not isinstance(getattr(job, name), str):
-                raise TypeError(f"{name}={getattr(job, name)!r} of a job: must be a text")
+            text = getattr(job, name)
+            if not isinstance(text, str) or not _is_unicode(text):
+                raise TypeError(f"{name}={text!r} of a job: must be a text")
         _check_number("seed", job.seed)
         _check_number("trial", job.trial, optional=True)
         _check_number("score", job.score, optional=True)
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text can be written to a file; half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_number(name: str, value: object, *, optional: bool = False) -> None:

@@ -10,7 +10,7 @@ from hydra.core.utils import env_override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
-from augean.config.paths import place_overrides
+from augean.config.override_text import override_text, place_overrides
 from augean.config.schema import Config
 from augean.errors import Pruned, SetupError
 from augean.runs.execute import execute, log_outcome
@@ -115,8 +115,8 @@ class JobRunner:
     ) -> list[Exception | None]:
         environment = []
         if trial is not None:
-            quoted = trial.replace("\\", "\\\\").replace("'", "\\'")
-            environment = [f"+hydra.job.env_set.{TRIAL}='{quoted}'"]
+            key = f"hydra.job.env_set.{TRIAL}"
+            environment = [f"+{key}={override_text(trial, key)}"]
         if on_start is not None:
             for job in jobs:
                 on_start(job)

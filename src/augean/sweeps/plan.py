@@ -17,9 +17,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from augean.config.labels import row_label
+from augean.config.labels import given_label, value_label
 from augean.config.override_errors import explain_error
 from augean.config.schema import Config
+from augean.config.sweep_rows import STUDY_PREFIX, read_rows, words_of_file
 from augean.config.sweeper_options import SweepOptions, read_options
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
@@ -34,15 +35,16 @@ from augean.store.sweep_record import (
 )
 from augean.sweeps.composition import Composition, compose_sweep, parse_search_space
 from augean.sweeps.points import (
-    STUDY_PREFIX,
     Point,
     describe_budget,
     expand,
     insert_winners,
-    read_rows,
+    keep_text,
     read_winner,
     refuse_settings,
+    refuse_several_values,
     swept_keys,
+    with_row_labels,
     without_seed,
 )
 from augean.sweeps.sampler import assignments, make_sampler, spanning_points
@@ -126,7 +128,7 @@ def plan_sweep(
     Raises:
         AugeanError: for whatever is wrong with it.
     """
-    lines = [*options.lines(), *arguments]
+    lines = keep_text(composition.parse([*options.lines(), *arguments]))
     overrides = composition.parse(lines)
     axes = swept_keys(overrides)
     refuse_settings(axes)
@@ -145,13 +147,18 @@ def _plan_grid(
     draft: "_RecordDraft",
 ) -> SweepPlan:
     outputs = Path(composition.master.runtime.outputs)
-    rows = read_rows(options.sweeper.rows, options.sweeper.ablate)
+    words = words_of_file(composition.master)
+    rows = read_rows(options.sweeper.rows, options.sweeper.ablate, words)
     winners: dict[str, SweepRecord] = {}
-    for items in rows.values():
+    for label, items in rows.items():
         refuse_settings(items)
+        own_overrides = []
         for item in items:
             if item.startswith(STUDY_PREFIX):
                 winners[item] = read_winner(outputs, item, draft.suffix)
+            else:
+                own_overrides.append(item)
+        refuse_several_values(label, composition.parse(own_overrides))
     points = []
     for point in expand(overrides):
         for label, items in rows.items():
@@ -162,9 +169,9 @@ def _plan_grid(
         raise ConfigError("the sweep is empty: one of its keys has no values")
     record = draft.make(jobs[0].config, studies=list(winners.values()))
     record = replace(record, design=_read_design(outputs, record.name))
+    record = with_row_labels(record, [job.row for job in jobs])
     seeds = record.design.get("seeds", {})
     jobs += plan_jobs(composition, _further_seeds(jobs, seeds))
-    _check_baseline(record, [job.row for job in jobs])
     record = replace(record, jobs=[job.as_sweep_job() for job in jobs])
     return SweepPlan(record=record, jobs=jobs)
 
@@ -246,7 +253,7 @@ def plan_jobs(
     """Compose, check and address jobs.
 
     Args:
-        axes: swept keys, of which a row's label is made where nothing else names it.
+        axes: swept keys, of which a row's label is made where no row key does.
 
     Raises:
         AugeanError: for all configs that are wrong, with the first job that each mistake is in.
@@ -276,13 +283,17 @@ def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> Pl
             raise ConfigError(
                 f"runtime.table: {key} is no key of the config; for example activation.name"
             )
-    labels = [row_label(flat[key]) for key in row_keys]
-    if not labels:
+    if row_keys and point.row is None:
+        labels = [value_label(key, flat[key]) for key in row_keys]
+    else:
         values = dict(item.split("=", 1) for item in point.overrides if "=" in item)
         labels = [values[axis] for axis in axes if axis != "seed"]
+    if point.row is not None:
+        # Rows may be multiplied by swept keys, whose values then tell them apart.
+        labels.insert(0, point.row)
     return PlannedJob(
         overrides=point.overrides,
-        row=point.row or ", ".join(labels) or "all",
+        row=", ".join(labels) or "all",
         config=config,
         address=find_address(config),
     )
@@ -330,7 +341,7 @@ class _RecordDraft:
         table = config.runtime.table
         budgets = [describe_budget(study) for study in studies]
         notes = [table.note, *budgets]
-        reference = {row_label(row): dict(numbers) for row, numbers in table.reference.items()}
+        reference = {given_label(row): dict(item) for row, item in table.reference.items()}
         return SweepRecord(
             name=self._name(),
             title=table.title or self._title(),
@@ -343,7 +354,7 @@ class _RecordDraft:
             studies=[study.name for study in studies],
             row_keys=split_row_keys(table.row),
             band=table.band,
-            baseline=None if table.baseline is None else row_label(table.baseline),
+            baseline=table.baseline,
             reference=reference,
             jobs=[],
         )
@@ -373,12 +384,3 @@ def _read_design(outputs: Path, name: str) -> dict[str, Any]:
         return read_record(path).design
     except AugeanError as error:
         raise AugeanError(f"{error}; remove it to have it written anew") from error
-
-
-def _check_baseline(record: SweepRecord, rows: Sequence[str]) -> None:
-    if record.baseline is not None and record.baseline not in rows:
-        raise ConfigError(
-            f"runtime.table.baseline={record.baseline}: not among the rows"
-            f" {', '.join(dict.fromkeys(rows))}; choose one of them with"
-            " runtime.table.baseline=..., or none with runtime.table.baseline=null"
-        )

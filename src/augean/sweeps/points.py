@@ -2,20 +2,20 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from augean.config.labels import find_label, row_label
+from augean.config.override_text import runtime_text_keys, text_override
+from augean.config.sweep_rows import STUDY_PREFIX
 from augean.errors import AugeanError, ConfigError
 from augean.store.sweep_record import SweepRecord, read_record
 
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"
 RECORD_NAME_RULE = "letters, digits, '_', '-', '+' and '.' only, as it names a file"
-STUDY_PREFIX = "study:"
-"""How a row begins that stands for the winner of a study."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,28 @@ class Point:
 
     overrides: tuple[str, ...]
     row: str | None = None
-    """Label of its row; None: the values of the row's keys, or of what is swept."""
+    """Label of its row, before the values of what is swept; None: the values of the row's keys, or
+    of what is swept."""
 
 
 def swept_keys(overrides: Sequence[Override]) -> list[str]:
     """List the keys with several values, as they are written."""
     return [override.get_key_element() for override in overrides if override.is_sweep_override()]
+
+
+def keep_text(overrides: Sequence[Override]) -> list[str]:
+    """Return overrides as lines, with free text below `runtime` in quotes: a comma in a title does
+    not make two values.
+    """
+    text_keys = runtime_text_keys()
+    lines = []
+    for override in overrides:
+        line = str(override.input_line)
+        key = override.get_key_element()
+        if override.is_sweep_override() and key.lstrip("+") in text_keys:
+            line = text_override(key, line.partition("=")[2])
+        lines.append(line)
+    return lines
 
 
 def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
@@ -45,7 +61,7 @@ def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
         if not override.is_sweep_override():
             axes[key] = [str(override.input_line)]
         elif override.is_discrete_sweep():
-            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            axes[key] = [f"{key}={text}" for text in _sweep_texts(override)]
         else:
             raise AugeanError(
                 f"{override.input_line}: a grid needs a list of values such as {key}=a,b,c"
@@ -53,28 +69,14 @@ def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
     return list(product(*axes.values()))
 
 
-def read_rows(rows: Any, ablate: Any) -> dict[str | None, list[str]]:
-    """Read `hydra.sweeper.rows` and `ablate` as label to overrides; without them there is one row,
-    which adds nothing and has no label of its own.
-
-    Raises:
-        ConfigError: for a value that is not a list.
-    """
-    by_label: dict[str | None, list[str]] = {}
-    for label, items in (rows or {}).items():
-        by_label[label] = _check_list(f"hydra.sweeper.rows.{label}", items)
-    if ablate:
-        by_label["base"] = []
-    for key, values in (ablate or {}).items():
-        for value in _check_list(f"hydra.sweeper.ablate.{key}", values):
-            by_label[f"{key}={value}"] = [f"{key}={value}"]
-    return by_label or {None: []}
-
-
-def _check_list(key: str, items: Any) -> list[Any]:
-    if not isinstance(items, list):
-        raise ConfigError(f"{key}: must be a list, [{'' if items is None else items}]")
-    return items
+def _sweep_texts(override: Override) -> list[str]:
+    """Return the values of a sweep as the right-hand sides of overrides."""
+    texts = []
+    values = override.sweep_iterator()
+    for value, text in zip(values, override.sweep_string_iterator(), strict=True):
+        # Hydra writes True for what a user writes as true, and a row's label is made of it.
+        texts.append(row_label(value) if isinstance(value, bool) else text)
+    return texts
 
 
 def read_winner(outputs: Path, item: str, suffix: str) -> SweepRecord:
@@ -137,5 +139,44 @@ def refuse_settings(overrides: Iterable[str]) -> None:
         if key.startswith("runtime."):
             raise ConfigError(
                 f"{key}: is a setting of the sweep as a whole and takes one value, the same for all"
-                f" of its runs; a text with commas needs two pairs of quotes: '{key}=\"a, b\"'"
+                " of its runs"
             )
+
+
+def refuse_several_values(label: str | None, overrides: Sequence[Override]) -> None:
+    """Refuse a row that would be several.
+
+    Raises:
+        ConfigError: for an override with several values.
+    """
+    for override in overrides:
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"hydra.sweeper.rows.{label}: {override.input_line} has several values; a row takes"
+                " one: write a row for each, or sweep the key in hydra.sweeper.params"
+            )
+
+
+def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
+    """Return the record with the labels of its rows wherever a row is named, however it is written
+    there: `baseline: no` is the row `false`.
+
+    Raises:
+        ConfigError: for a baseline that is not among the rows.
+    """
+    baseline = record.baseline
+    if baseline is not None:
+        baseline = find_label(baseline, rows)
+        if baseline is None:
+            raise ConfigError(
+                f"runtime.table.baseline={record.baseline}: not among the rows"
+                f" {', '.join(dict.fromkeys(rows))}; choose one of them with"
+                " runtime.table.baseline=..., or none with runtime.table.baseline=null"
+            )
+    # Published numbers may be of rows that this launch leaves out.
+    reference = {find_label(row, rows) or row: item for row, item in record.reference.items()}
+    design = dict(record.design)
+    if "seeds" in design:
+        seeds: Mapping[str, int] = design["seeds"]
+        design["seeds"] = {find_label(row, rows) or row: number for row, number in seeds.items()}
+    return replace(record, baseline=baseline, reference=reference, design=design)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from augean.config.override_text import override_text
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, DeviceError
@@ -53,7 +54,8 @@ def preview(
     Raises:
         AugeanError: for whatever is wrong, with the rows that it is wrong in.
     """
-    plan = plan_file(name, [f'runtime.outputs="{outputs}"', *overrides], folder)
+    place = override_text(str(outputs), "runtime.outputs")
+    plan = plan_file(name, [f"runtime.outputs={place}", *overrides], folder)
     record = plan.record
     is_study = record.kind == "study"
     # The base of a study has nothing of its space, and is never trained.

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from augean.errors import AugeanError
@@ -69,7 +71,8 @@ def _body(record: SweepRecord, groups: set[str]) -> str:
     """Return the winner as a config: choices of groups as its defaults, all else as values."""
     experiment = record.experiment
     choices: list[object] = []
-    values = []
+    values = OmegaConf.create()
+    parser = OverridesParser.create()
     for item in record.setting:
         key, _, text = item.lstrip("+").partition("=")
         if key == "experiment":
@@ -77,7 +80,14 @@ def _body(record: SweepRecord, groups: set[str]) -> str:
         elif key in groups:
             choices.append({f"override /{key}": text})
         elif key != "seed":
-            values.append(f"{key}={text}")
+            try:
+                value = parser.parse_override(item).value()
+            except HydraException as error:
+                raise AugeanError(
+                    f"{record.name}: {item} of its winner is not an override; to have the record"
+                    f" written anew: {record.command}"
+                ) from error
+            OmegaConf.update(values, key, value)
     start: list[object] = [experiment] if experiment else []
     defaults = {"defaults": [*start, *choices, "_self_"]}
-    return OmegaConf.to_yaml(OmegaConf.merge(defaults, OmegaConf.from_dotlist(values)))
+    return OmegaConf.to_yaml(OmegaConf.merge(defaults, values))

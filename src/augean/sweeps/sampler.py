@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from augean.config.override_text import written_value
 from augean.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,5 +78,8 @@ def _extremes(distribution: Any) -> list[Any]:
 
 
 def assignments(params: Mapping[str, Any]) -> list[str]:
-    """Return a trial's point as overrides."""
-    return [f"{key}={value}" for key, value in params.items()]
+    """Return a trial's point as overrides.
+
+    Choices that are text are in Hydra's own notation: it was parsed from an override.
+    """
+    return [f"{key}={written_value(value, key)}" for key, value in params.items()]

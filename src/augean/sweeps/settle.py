@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from augean.analysis.run import Run
 from augean.analysis.sequential import Cells, Course, Design, design_of, follow
+from augean.config.override_text import override_text
 from augean.errors import AugeanError
 from augean.signals import ChildProcesses
 from augean.store.run_directory import runs_dir
@@ -125,8 +126,9 @@ class Settling:
         self.budget = read_budget(budget)
         self.start = time.monotonic()
         self.num_workers = _num_workers(overrides)
-        place = ["-cd", str(folder)] if folder else []
-        words = [*place, "-cn", sweep, *overrides, f"runtime.outputs={outputs}"]
+        folder_option = ["-cd", str(folder)] if folder else []
+        self.place = f"runtime.outputs={override_text(str(outputs), 'runtime.outputs')}"
+        words = [*folder_option, "-cn", sweep, *overrides, self.place]
         self.command = [*program(sys.argv), *words]
         self.completed_before: set[str] = set()
         """Ids of the runs that cost this call nothing."""
@@ -166,8 +168,7 @@ class Settling:
         record = self.find_record()
         if record is None:
             # A table that cannot be settled is refused before anything is trained.
-            place = f'runtime.outputs="{self.outputs}"'
-            plan = plan_file(self.sweep, [*self.overrides, place], self.folder)
+            plan = plan_file(self.sweep, [*self.overrides, self.place], self.folder)
             _with_design(plan.record, self.design)
             if dry:
                 logger.info(

@@ -1,0 +1,115 @@
+"""Write values as the text of overrides, as Hydra reads it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from augean.config.paths import PLACE_KEYS, places
+from augean.config.schema import Config, RuntimeConfig
+from augean.config.validation import choices_of, walk_fields
+from augean.errors import ConfigError
+
+BARE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+"""Text that needs no quotes, unless it is one of `KEYWORDS`."""
+KEYWORDS = ("true", "false", "null", "inf", "nan")
+"""Words that Hydra reads as other values, in upper and lower case."""
+SPECIAL = re.compile(r"([\\()\[\]{}:=, \t])")
+"""Characters that need a backslash in the key of a dictionary, which cannot be quoted."""
+KEY = re.compile(r"[A-Za-z0-9_/\\+.$%*@?|()\[\]{}:=, \t-]+")
+"""Characters that the key of a dictionary may have at all."""
+NUMBER_LIKE = re.compile(r"[+-]?[\d._]+([eE][+-]?[\d_]+)?")
+
+
+def override_text(value: Any, place: str) -> str:
+    """Return a value as the right-hand side of an override, which Hydra reads as the same value.
+
+    Text is quoted where it would be read as something else: "1" stays text, and so does "a, b".
+
+    Args:
+        value: None, a truth value, a number, text, or a list or dictionary of them.
+        place: key of the value, for messages.
+
+    Raises:
+        ConfigError: for another value, and for keys that Hydra has no notation for.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, list):
+        return f"[{', '.join(override_text(item, place) for item in value)}]"
+    if isinstance(value, dict):
+        items = [f"{_key(key, place)}: {override_text(item, place)}" for key, item in value.items()]
+        return f"{{{', '.join(items)}}}"
+    raise ConfigError(
+        f"{place}: {value!r} cannot be written as an override; it takes text, numbers, true, false,"
+        " null, and lists and keys with those"
+    )
+
+
+def written_value(value: Any, place: str) -> str:
+    """Return a value as the right-hand side of an override, where text is one already.
+
+    Args:
+        place: key of the value, for messages.
+
+    Raises:
+        ConfigError: as `override_text`.
+    """
+    return value if isinstance(value, str) else override_text(value, place)
+
+
+def _text(text: str) -> str:
+    if BARE.fullmatch(text) and text.lower() not in KEYWORDS:
+        return text
+    # What begins with ${ would be looked up in the config. OmegaConf halves the backslashes
+    # before it.
+    escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    # Hydra halves the backslashes before a quote.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", escaped)
+    escaped = re.sub(r"(\\+)\Z", r"\1\1", escaped)
+    return f"'{escaped}'"
+
+
+def _key(key: Any, place: str) -> str:
+    if not isinstance(key, str):
+        return override_text(key, place)
+    is_text = key.lower() not in KEYWORDS and not NUMBER_LIKE.fullmatch(key)
+    if not is_text or not KEY.fullmatch(key) or "${" in key:
+        raise ConfigError(
+            f"{place}: the key {key!r} cannot be written as an override; choose a name of letters,"
+            " digits and '_'"
+        )
+    return SPECIAL.sub(r"\\\1", key)
+
+
+def runtime_text_keys() -> frozenset[str]:
+    """Return the keys below `runtime` that hold free text, such as a title: a comma in it does not
+    make two values.
+    """
+    keys = []
+    for key, item, _ in walk_fields(Config(), ""):
+        is_text = item.type in (str, str | None) and not choices_of(key)
+        is_free = key.removeprefix("runtime.") not in (*PLACE_KEYS, "device")
+        if key.startswith("runtime.") and is_text and is_free:
+            keys.append(key)
+    return frozenset(keys)
+
+
+def text_override(key: str, text: str) -> str:
+    """Return the override that sets a key to text; quotes of Hydra's around the text are kept."""
+    is_quoted = len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
+    return f"{key}={text}" if is_quoted else f"{key}={_text(text)}"
+
+
+def place_overrides(runtime: RuntimeConfig) -> list[str]:
+    """Return the folders as absolute paths, as overrides for a job that runs in another folder."""
+    overrides = []
+    for name, folder in places(runtime).items():
+        if folder is not None:
+            overrides.append(f"runtime.{name}={_text(str(Path(folder).absolute()))}")
+    return overrides
