@@ -44,9 +44,9 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
     num_before = num_runs - len(missing)
     if missing:
         # It brings torch, which a sweep with nothing to train does without.
-        from augean.training.build import check_names
+        from augean.training.build import check_classes
 
-        check_networks(missing.values(), check_names)
+        check_networks(missing.values(), check_classes)
     with hold_record(plan.outputs, record.name):
         record.write(plan.outputs)
     logger.info(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.")

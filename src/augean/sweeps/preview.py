@@ -21,13 +21,10 @@ from augean.store.summary import RunState, RunSummary, read_summary
 from augean.sweeps.grid import check_networks
 from augean.sweeps.plan import PlannedJob, SweepPlan, plan_file
 from augean.terminal import readable_seconds
-from augean.training.build import build_model, build_optimizer
+from augean.training.build import NUM_CLASSES, build_model, build_optimizer
 from augean.training.device import device_title, find_device
 from augean.training.model_summary import describe_model
 
-NUM_CLASSES = 10
-"""Classes of the networks that are built: the number changes their last layer alone, and the true
-one may need a download."""
 COST = (
     "model.",
     "width.",
