@@ -50,7 +50,15 @@ def preview(
     Raises:
         AugeanError: for whatever is wrong, with the rows that it is wrong in.
     """
-    plan = plan_file(name, [f'runtime.outputs="{outputs}"', *overrides], folder)
+    return describe_plan(plan_file(name, [f'runtime.outputs="{outputs}"', *overrides], folder))
+
+
+def describe_plan(plan: SweepPlan) -> list[str]:
+    """Return the lines of a preview.
+
+    Raises:
+        AugeanError: for a network that cannot be built, with the rows that have it.
+    """
     record = plan.record
     is_study = record.kind == "study"
     # The base of a study has nothing of its space, and is never trained.
