@@ -90,6 +90,7 @@ def parse(parser: Parser) -> argparse.Namespace:
         import argcomplete
 
         argcomplete.autocomplete(parser)
+    arguments: argparse.Namespace
     arguments, unknown = parser.parse_known_args()
     unknown = [word for word in unknown if word != "--"]
     if unknown:

@@ -1,6 +1,7 @@
 """Load a trained network from the directory of its run, and read images for it."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from augean.config.schema import Config
 from augean.config.validation import parse_config
-from augean.datasets.image_decoding import IMAGE_SUFFIXES, decode_all
+from augean.datasets.image_decoding import decode_all
+from augean.datasets.image_folder import describe_unread
+from augean.datasets.image_listing import is_image, list_images
 from augean.errors import AugeanError, ConfigError, DataError
 from augean.runs.address import build_source, find_address
 from augean.store.files import file_sha256
@@ -178,7 +181,8 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     if not (path / "confusion.csv").is_file():
         return ()
     text = read_verified(path, "confusion.csv").decode(errors="replace")
-    header: list[str] = next(csv.reader(text.splitlines()), [])
+    # Not `splitlines`, which would split a name at letters such as U+2028.
+    header: list[str] = next(csv.reader(io.StringIO(text, newline="")), [])
     return tuple(header[1:])  # the first column holds the true class
 
 
@@ -258,11 +262,24 @@ def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
         )
     paths: list[str] = []
     labels: list[int] = []
+    files_beside = [path.name for path in folder.glob("[!.]*") if path.is_file()]
+    unread = sorted(name for name in files_beside if is_image(name))
+    if unread:
+        raise DataError(
+            f"--images {folder}: {len(unread)} images lie beside the folders of the classes, such"
+            f" as {unread[0]}; move them into <class>/ or away"
+        )
     for name in names:
-        for path in sorted((folder / name).iterdir()):
-            if path.name.lower().endswith(IMAGE_SUFFIXES):
-                paths.append(str(path))
-                labels.append(run.classes.index(name))
+        try:
+            files = list_images(folder / name)
+        except OSError as error:
+            path = folder / name / str(error.filename)
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        paths += [str(folder / name / file) for file in files.names]
+        unread += [f"{name}/{file}" for file in files.unread]
+        labels += [run.classes.index(name)] * len(files.names)
+    if unread:
+        raise DataError(describe_unread(folder, unread))
     if not paths:
         raise DataError(
             f"{folder}: no image in {folder}/<class>/, with <class> one of {class_list}"

@@ -42,10 +42,10 @@ def run_study(
         SystemExit: with status 1 when a final seed failed; with 0 in a worker, and when SLURM is to
             do the work.
     """
-    setup = make_setup(plan, options.sweeper)
     is_submission = plan.config.runtime.launcher.name == "slurm" and WORKER not in os.environ
     if is_submission:
         check_submission(plan.config.runtime)  # before the study has a journal
+    setup = make_setup(plan, options.sweeper)
     is_new = not Path(setup.storage).exists()
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space)
     study = Study(setup, plan.outputs, sampler)

@@ -235,7 +235,7 @@ def _step_problem(
             return None  # the run's own optimizer will say what is wrong with the arguments
         try:
             if closure:
-                optimizer.step(weight.sum)
+                optimizer.step(lambda: weight.sum().item())
             else:
                 optimizer.step()
         except Exception as error:  # a user's own class may raise anything
