@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,10 +135,26 @@ def _check_files(path: Path, summary: RunSummary) -> None:
                 " custom loop passes its weights to run.finish"
             )
         file = path / name
-        if not file.is_file() or file_sha256(file) != summary.files[name]:
+        if not file.is_file():
             raise AugeanError(
-                f"{file}: gone, damaged or altered; remove the directory and train the run again"
+                f"{file}: is not here; an archive of runs comes without weights. Use the run where"
+                f" it was trained, or {_training_elsewhere(path, summary)}"
             )
+        if file_sha256(file) != summary.files[name]:
+            raise AugeanError(
+                f"{file}: was damaged or altered, while the run's other files still count. Put a"
+                f" good copy there, or {_training_elsewhere(path, summary)}"
+            )
+
+
+def _training_elsewhere(path: Path, summary: RunSummary) -> str:
+    """Return how to train a run once more without touching its directory, for messages."""
+    if summary.loop is not None:
+        return f"train it again by {summary.loop}, into another folder of outputs"
+    return (
+        "train it into another folder: augean train -cp"
+        f" {shlex.quote(str(path.absolute()))} -cn config runtime.outputs=<folder>"
+    )
 
 
 def _loop_name(summary: RunSummary) -> str:
