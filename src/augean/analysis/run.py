@@ -19,7 +19,7 @@ NOT_COLUMNS = frozenset(
         "code_digests",
     }
 )
-"""Entries of a summary that are no column of a data frame, or another one."""
+"""Entries of a summary that a data frame does not have, or has under another name."""
 
 
 @dataclass

@@ -177,7 +177,7 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
     # The config of a custom loop may be anything.
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise AugeanError(
-            f"{path}: the config of {_loop_name(summary)} describes no network that Augean can"
+            f"{path}: the config of {_loop_name(summary)} does not describe a network that Augean can"
             " build"
         )
     content.pop("defaults", None)  # Hydra's own key, for when the file is passed to train.py
@@ -215,7 +215,7 @@ def _load_weights(file: Path, network: nn.Module) -> None:
     except Exception as error:  # torch raises many kinds for a file that holds something else
         lines = str(error).splitlines() or [""]
         raise AugeanError(
-            f"{file}: no weights of this network; was its code edited? {lines[0]}"
+            f"{file}: does not hold the weights of this network; was its code edited? {lines[0]}"
         ) from error
 
 

@@ -274,7 +274,7 @@ def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> Pl
     for key in (*row_keys, table.band):
         if key and key not in flat:
             raise ConfigError(
-                f"runtime.table: {key} is no key of the config; for example activation.name"
+                f"runtime.table: {key} is not a key of the config; for example activation.name"
             )
     labels = [row_label(flat[key]) for key in row_keys]
     if not labels:

@@ -70,7 +70,8 @@ def run_study(
         except AugeanError:
             # Nothing is left of a refused submission; a journal that others use stays.
             if is_submission and is_new and setup.storage.endswith(".journal"):
-                Path(setup.storage).unlink(missing_ok=True)
+                for file in (setup.storage, f"{setup.storage}.flock"):
+                    Path(file).unlink(missing_ok=True)
             raise
     final_jobs = tuning.write_winner()
     best = study.best()
