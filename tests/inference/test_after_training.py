@@ -380,7 +380,7 @@ def test_own_loops_and_own_code(
         plain.finish(test_accuracy=0.5, weights={})
     with pytest.raises(
         AugeanError,
-        match=r"config of test_after_training\.py does not describe a network that Augean can build",
+        match=r"config of test_after_training\.py does not describe a network that Augean",
     ):
         load(plain.address.path)
     with augean.run({"seed": 1}, outputs=str(tmp_path)) as plain:

@@ -111,7 +111,8 @@ def _refuse_file_name(name: str) -> None:
     if file.is_file() and file.parent.resolve() != sweeps_dir().resolve():
         folder_option = f"-cd {file.parent} "
     raise AugeanError(
-        f"-cn {name}: takes the name of a sweep, not of a file; did you mean {folder_option}-cn {file.stem}?"
+        f"-cn {name}: takes the name of a sweep, not of a file; did you mean"
+        f" {folder_option}-cn {file.stem}?"
     )
 
 

@@ -177,8 +177,8 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
     # The config of a custom loop may be anything.
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise AugeanError(
-            f"{path}: the config of {_loop_name(summary)} does not describe a network that Augean can"
-            " build"
+            f"{path}: the config of {_loop_name(summary)} does not describe a network that Augean"
+            " can build"
         )
     content.pop("defaults", None)  # Hydra's own key, for when the file is passed to train.py
     try:
