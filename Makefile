@@ -94,7 +94,7 @@ report: setup ## tables, figures and index.html from OUTPUTS=dir
 	$(BIN)/augean report --outputs $(OUTPUTS)
 
 results: setup ## results/NAME from OUTPUTS=dir: claims judged, tables, figures; fills README and docs/reproduction.md
-	$(BIN)/augean results $(OUTPUTS) --to results/$(NAME) --fill README.md docs/reproduction.md
+	$(BIN)/augean results $(OUTPUTS) --to results/$(NAME) --fill README.md --fill docs/reproduction.md
 
 pack: setup ## the small files of all runs in OUTPUTS=dir as ARCHIVE=file, without weights
 	$(BIN)/augean pack --outputs $(OUTPUTS) --to $(ARCHIVE)

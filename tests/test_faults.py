@@ -724,7 +724,7 @@ def test_a_foreign_checkpoint_is_refused_by_name_and_runs_no_code(
     else:
         buffer.write(b"rubbish")
     save_checkpoint(path, buffer.getvalue())  # with a digest that fits
-    with pytest.raises(AugeanError, match="its checkpoint is none of this run"):
+    with pytest.raises(AugeanError, match="its checkpoint does not belong to this run"):
         execute(tiny())
     assert not trace.exists()
     for name in (CHECKPOINT, PREVIOUS):

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from augean.cli.main import build_parser
+from augean.cli.main import build_parser, parse
+from augean.cli.parser import read_sweep_arguments
+from augean.cli.train import hydra_words
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import RunProgress
 from commands import augean
+from conftest import TINY
 from fake_runs import write_record, write_run
 
 HEAVY = {"torch", "pandas", "hydra", "matplotlib", "optuna"}
@@ -46,6 +49,82 @@ def test_the_older_module_of_the_entry_is_the_entry_too(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "seed: 3" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "status a x=1 y=2 --outputs o",
+        "status --outputs o a x=1 y=2",
+        "status a --outputs o x=1 y=2",
+        "status a x=1 --outputs o y=2",
+        "status x=1 a y=2 --outputs o",
+        "status a --outputs o -- x=1 y=2",
+        "status --outputs o -- a x=1 y=2",
+        "status -cn a x=1 y=2 --outputs o",
+        "settle a --outputs o -- x=1 y=2",
+        "settle a x=1 --outputs o y=2",
+        "settle --outputs o a x=1 y=2",
+    ],
+)
+def test_the_words_of_a_sweep_stand_in_any_order(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["augean", *line.split()])
+    arguments = parse(build_parser())
+    assert read_sweep_arguments(arguments) == ("a", ["x=1", "y=2"])
+    assert arguments.outputs == Path("o")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "predict r --allow shapes --allow nets a.png b.png",
+        "predict r a.png b.png --allow shapes --allow nets",
+        "predict r --allow shapes a.png --allow nets b.png",
+        "predict --allow shapes --allow nets r a.png b.png",
+    ],
+)
+def test_an_option_takes_one_value_and_leaves_the_images(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["augean", *line.split()])
+    arguments = parse(build_parser())
+    assert (arguments.run, arguments.images) == ("r", ["a.png", "b.png"])
+    assert arguments.allow == ["shapes", "nets"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("table1 a=b", "-cn table1 a=b"),
+        ("a=b table1 ~c", "-cn table1 a=b ~c"),
+        ("-cd mine table", "-cn table -cd mine"),
+        ("-cd mine -cn table a=b", "-cd mine -cn table a=b"),
+        ("-m a=b,c", "-m a=b,c"),
+        ("a=b,c --multirun", "a=b,c --multirun"),
+    ],
+)
+def test_a_sweep_is_submitted_in_the_words_of_a_launch(line: str, words: str) -> None:
+    assert hydra_words(["submit", *line.split()]) == ["launcher=slurm", *words.split()]
+
+
+def test_a_grid_on_the_command_line_is_previewed_and_then_found_by_its_own_words(
+    tmp_path: Path,
+) -> None:
+    outputs = tmp_path / "outputs"
+    grid = ["-m", *TINY, "trainer.epochs=1", "activation=relu,elu"]
+    done = augean("status", *grid, "--outputs", str(outputs))
+    assert done.returncode == 0, done.stderr
+    assert "not launched yet" in done.stdout
+    assert "2 runs: 2 missing" in done.stdout
+    assert not outputs.exists()
+    trained = augean("train", *grid, f"runtime.outputs={outputs}")
+    assert trained.returncode == 0, trained.stderr
+    for place in (["--outputs", str(outputs)], [f"runtime.outputs={outputs}"]):
+        assert "2 finished" in augean("status", *grid, *place).stdout
+    other = augean("status", *grid, "seed=1", "--outputs", str(outputs))
+    assert "2 runs: 2 missing" in other.stdout
 
 
 def test_status_shows_how_far_a_run_in_training_is(tmp_path: Path) -> None:

@@ -127,9 +127,9 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py -cd own", 1, ["-cd own: names a folder and no sweep; add -cn <name>. There are config, table"]),
     ("train.py -cd onw -cn table", 1, ["-cd onw: no such folder; did you mean -cd own?"]),
     ("train.py -cd own -cn config", 1, ["would start the default run", "-cp", "/own -cn config"]),
-    ("train.py -cp nowhere", 1, ["-cp nowhere: is no folder with a config", "absolute path of a run's directory"]),
+    ("train.py -cp nowhere", 1, ["-cp nowhere: is not a folder with a config", "absolute path of a run's directory"]),
     ("train.py -cp {here}/photos -cn config", 1, ["photos: holds no config.yaml", "-cd <folder> -cn <name>"]),
-    ("train.py -cn table1_activation.yaml", 1, ["takes a name, no file; did you mean -cn table1_activation?"]),
+    ("train.py -cn table1_activation.yaml", 1, ["not of a file; did you mean -cn table1_activation?"]),
     ("train.py -cn own/table.yaml", 1, ["own/table.yaml: takes a name", "did you mean -cd own -cn table?"]),
     # studies
     (f"{STUDY} optimizer.lr=interval(0.1,1) hydra.sweeper.n_trials=0", 1, ["n_trials=0: must be at least 1"]),
@@ -168,6 +168,14 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("augean settle table9 --dry-run", 1, ["-cn table9: no such sweep. There are", "table1_activation"]),
     ("augean settle -cd onw table", 1, ["-cd onw: no such folder"]),
     ("augean submit", 2, ["the following arguments are required: sweep"]),
+    ("train.py model=nested/deep", 1, ["model=nested/deep: no such option. There are resnet18"]),
+    ("augean submit seed=0,1", 2, ["augean submit seed=0,1: ", "required: sweep", "-m optimizer=sgd,adam"]),
+    ("augean submit -cd onw table", 1, ["-cd onw: no such folder"]),
+    ("augean settle", 2, ["the following arguments are required: sweep"]),
+    ("augean status optimizer=sgd,adam", 1, ["overrides of which sweep?", "augean status -m optimizer=sgd,adam"]),
+    ("augean status -m optimizer=sdg,adam", 1, ["optimizer=sdg: no such option; did you mean optimizer=sgd?"]),
+    ("augean bench --channels 8 width=w8", 2, ["width=w8: must be a whole number", "overrides go before"]),
+    ("augean predict best:x --allow shapes a.png b.png --outputs {here}/outputs", 1, ["best:x: names no single sweep"]),
     ("augean evaluate zzz --outputs {here}/outputs", 1, ["zzz: no run has an id that begins with it", "none"]),
     ("augean evaluate best:table9 --outputs {here}/outputs", 1, ["best:table9: names no single sweep", "none"]),
     ("augean export zzz --to onyx", 2, ["invalid choice: 'onyx'", "did you mean onnx?"]),
@@ -195,7 +203,9 @@ MISTAKES_IN_SWEEP_FILES: dict[str, tuple[str, list[str]]] = {
     ),
     "no such group": (
         "defaults: [config, {override optimiser: sgd}, _self_]",
-        ["-cn wrong: its defaults override optimiser, which is no group; did you mean optimizer?"],
+        [
+            "-cn wrong: its defaults override optimiser, which is not a group; did you mean optimizer?"
+        ],
     ),
     "no defaults": (
         "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}",
@@ -257,7 +267,7 @@ MISTAKES_IN_SWEEP_FILES: dict[str, tuple[str, list[str]]] = {
     ),
     "a row key that there is not": (
         "hydra: {mode: MULTIRUN, sweeper: {params: {optimizer: 'sgd,adam'}}}\nruntime: {table: {row: optimizer.nam}}",
-        ["runtime.table: optimizer.nam is no key of the config; for example activation.name"],
+        ["runtime.table: optimizer.nam is not a key of the config; for example activation.name"],
     ),
 }
 

@@ -42,7 +42,7 @@ def test_an_unknown_argument_is_refused_with_those_that_the_class_takes() -> Non
     with pytest.raises(ConfigError) as caught:
         check_arguments("scale.arguments", Scale, ["factor", "ofset"])
     expected = "scale.arguments.ofset: Scale takes no such argument; it takes factor, offset"
-    assert str(caught.value) == expected
+    assert str(caught.value) == f"{expected}; leave it out with ~scale.arguments.ofset"
 
 
 def test_a_class_of_free_keywords_takes_any_argument() -> None:

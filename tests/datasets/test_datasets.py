@@ -388,7 +388,7 @@ def test_decoding_in_processes_gives_the_same_images(
     monkeypatch.setattr(image_folder, "POOL_BYTES", 0)
     assert equal(source(ImageFolder, tmp_path).load(), here)
     (folder / "test" / "dog" / "7.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"test/dog/7.png: is no image"):
+    with pytest.raises(DataError, match=r"test/dog/7.png: cannot be read as an image"):
         later(ImageFolder, tmp_path).load()
 
 
@@ -658,10 +658,103 @@ def test_all_images_that_cannot_be_read_are_named_at_once(tmp_path: Path) -> Non
     deep = Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16))
     for number in range(6):
         deep.save(folder / "cat" / f"deep{number}.png")
-    with pytest.raises(DataError, match="6 files are no images") as error:
+    with pytest.raises(DataError, match="6 files cannot be read as images") as error:
         source(ImageFolder, tmp_path).load()
     for number in range(6):
         assert f"cat/deep{number}.png" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "the file is empty"), (b"hello", "its content is not that of an image")],
+)
+def test_a_file_that_is_not_an_image_is_named_once_with_what_it_is(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
+    file = write_pets(tmp_path) / "train" / "cat" / "0.png"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=reason) as error:
+        source(ImageFolder, tmp_path).load()
+    assert str(error.value).count(str(file)) == 1
+
+
+def test_large_photographs_are_read_and_huge_ones_refused_in_plain_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pets(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # Pillow warns of 64 pixels, and reads them
+    assert len(source(ImageFolder, tmp_path).load().train_images) == 6
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(DataError, match=r"12 files .* more than 40 pixels; make it smaller"):
+        later(ImageFolder, tmp_path).load()
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.HEIC", "a.avif", "deep/er/a.jfif"])
+def test_images_of_a_kind_that_is_not_read_are_refused_with_number_and_place(
+    name: str, tmp_path: Path
+) -> None:
+    folder = write_pets(tmp_path)
+    for part in ("train/cat", "test/dog"):
+        (folder / part / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / part / name).write_bytes(b"whatever")
+    with pytest.raises(DataError, match=f"2 images would be left out, such as train/cat/{name}"):
+        source(ImageFolder, tmp_path).digest()
+
+
+@pytest.mark.parametrize("place", ["val/cat", "extra", "val/deep/cat"])
+def test_images_beside_train_are_refused_with_number_and_place(place: str, tmp_path: Path) -> None:
+    folder = write_pets(tmp_path)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "sources.txt").write_text("from a walk in the park")
+    assert source(ImageFolder, tmp_path).digest()
+    (folder / place).mkdir(parents=True)
+    for number in (0, 1):
+        shutil.copy(folder / "train/cat/0.png", folder / place / f"{number}.png")
+    top = folder / place.split("/")[0]
+    with pytest.raises(DataError, match=f"{top}: 2 images beside the folder train would be left"):
+        later(ImageFolder, tmp_path).digest()
+
+
+@pytest.mark.parametrize("name", ["Train", "training", "VAL"])
+def test_another_name_of_train_is_not_taken_for_a_class(name: str, tmp_path: Path) -> None:
+    folder = write_pets(tmp_path)
+    (folder / "train").rename(folder / name)
+    (folder / "test").rename(folder / "Test")
+    with pytest.raises(DataError, match="not taken for a class; rename it to train or test"):
+        source(ImageFolder, tmp_path).digest()
+
+
+def test_a_single_class_is_refused(tmp_path: Path) -> None:
+    # What an archive with a folder of its own gives: pets/pets/{cat,dog}.
+    folder = write_photos(tmp_path, num_images=5)
+    folder.rename(tmp_path / "inner")
+    folder.mkdir()
+    (tmp_path / "inner").rename(folder / "pets")
+    with pytest.raises(DataError, match="pets is the only class folder"):
+        source(ImageFolder, tmp_path).digest()
+
+
+def test_a_class_that_would_have_no_training_image_is_refused(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path)
+    images = source(ImageFolder, tmp_path).load()
+    for number in range(60):
+        pixels = np.asarray(Image.open(folder / "cat" / f"{number}.png"))
+        if any(np.array_equal(pixels, test) for test in images.test_images):
+            break
+    (folder / "owl").mkdir()
+    shutil.copy(folder / "cat" / f"{number}.png", folder / "owl")
+    with pytest.raises(DataError, match=r"the class owl has too few images .* all 1 of it"):
+        later(ImageFolder, tmp_path).digest()
+
+
+@pytest.mark.parametrize(
+    "name", ["a, b", "Žluťoučký kůň", "猫", "1", "NA", 'say "cat"', "a\u2028b"]
+)
+def test_a_class_may_have_any_name(name: str, tmp_path: Path) -> None:
+    folder = write_photos(tmp_path, num_images=5)
+    (folder / "cat").rename(folder / name)
+    assert set(source(ImageFolder, tmp_path).load().classes) == {name, "dog", "fox"}
 
 
 # --- CIFAR

@@ -143,6 +143,15 @@ def test_a_folder_of_images_is_evaluated_and_predicted_as_the_same_arrays(
         "unicorn: no class of the run, whose classes are class_0, class_1, class_2, class_3"
         in str(message)
     )
+    (tmp_path / "photos" / "unicorn").rmdir()
+    scan = tmp_path / "photos" / run.classes[0] / "scan.gif"
+    scan.write_bytes(b"whatever")
+    message = command(monkeypatch, *arguments)
+    assert "1 images would be left out, such as class_0/scan.gif" in str(message)
+    scan.rename(tmp_path / "photos" / "scan.gif")
+    message = command(monkeypatch, *arguments)
+    assert "1 images lie beside the folders of the classes, such as scan.gif" in str(message)
+    (tmp_path / "photos" / "scan.gif").unlink()
     message = command(
         monkeypatch,
         "evaluate",
@@ -290,12 +299,13 @@ def test_a_run_that_has_no_good_weights_is_refused(
     content = bytearray((path / "best.pt").read_bytes())
     content[len(content) // 2] ^= 1
     (path / "best.pt").write_bytes(content)
-    with pytest.raises(
-        AugeanError, match=r"best\.pt: gone, damaged or altered; remove the directory and train"
-    ):
+    elsewhere = rf"train it into another folder: augean train -cp {path} -cn config runtime\.out"
+    with pytest.raises(AugeanError, match=rf"best\.pt: was damaged or altered.*{elsewhere}"):
         load(path)
     (path / "best.pt").unlink()
-    with pytest.raises(AugeanError, match=r"best\.pt: gone, damaged or altered"):
+    with pytest.raises(
+        AugeanError, match=rf"best\.pt: is not here; .*without weights.*{elsewhere}"
+    ):
         load(path)
     (path / "summary.json").unlink()
     with pytest.raises(
@@ -370,7 +380,7 @@ def test_own_loops_and_own_code(
         plain.finish(test_accuracy=0.5, weights={})
     with pytest.raises(
         AugeanError,
-        match=r"config of test_after_training\.py describes no network that Augean can build",
+        match=r"config of test_after_training\.py does not describe a network that Augean",
     ):
         load(plain.address.path)
     with augean.run({"seed": 1}, outputs=str(tmp_path)) as plain:

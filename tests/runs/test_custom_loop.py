@@ -123,7 +123,7 @@ def test_a_foreign_checkpoint_is_refused_by_name(kind: str, tmp_path: Path) -> N
     (here,), (other,) = tmp_path.glob("here/runs/*"), tmp_path.glob("there/runs/*")
     content = b"rubbish" if kind == "rubbish" else (other / CHECKPOINT).read_bytes()
     save_checkpoint(here, content)  # with a digest that fits
-    with pytest.raises(AugeanError, match=f"{here}: its checkpoint is none of this run"):
+    with pytest.raises(AugeanError, match=f"{here}: its checkpoint does not belong to this run"):
         count(tmp_path / "here")
     for name in (CHECKPOINT, PREVIOUS):
         (here / name).unlink()

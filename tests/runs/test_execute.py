@@ -23,6 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 import commands
 from augean.config.compose import compose
 from augean.config.schema import Config
+from augean.datasets.synthetic import Synthetic
 from augean.errors import AugeanError, ConfigError, DeviceError, RunLocked
 from augean.runs.address import build_source, find_address
 from augean.runs.execute import execute
@@ -501,6 +502,17 @@ def test_without_a_validation_split_the_last_epoch_is_taken(tiny: Make) -> None:
         ("+optimizer.arguments.speed=1", "optimizer.arguments.speed: SGD takes no such argument"),
         ("optimizer._target_=torch.optim.Fast", "torch.optim has no Fast"),
         ("optimizer._target_=torch.nn.ReLU", "must be a class derived from torch.optim"),
+        ("optimizer._target_=torch.optim.Optimizer", "must be a class derived from torch.optim"),
+        ("optimizer._target_=torch.optim.LBFGS", "optim.LBFGS: its step needs a closure"),
+        (
+            "optimizer._target_=torch.optim.SparseAdam optimizer.momentum=null",
+            "optim.SparseAdam: cannot make a step of the training (SparseAdam does not support",
+        ),
+        ("optimizer._target_=torch.optim.Muon", "optimizer: Muon only supports 2D parameters"),
+        (
+            "optimizer=adam +optimizer.arguments.capturable=true runtime.device=cpu",
+            "optim.Adam: cannot make a step of the training (If capturable=True",
+        ),
         ("model=vgg_a +model.stem=cifar", "model.stem: VGG takes no such argument"),
         ("model.arguments.blocks=[]", "model: "),
         ("dataset.num_val=200", "dataset.num_val=200"),
@@ -519,6 +531,35 @@ def test_a_config_that_cannot_be_built_is_refused_and_leaves_no_directory(
         execute(config)
     assert message in str(caught.value)
     assert not list((Path(config.runtime.outputs) / "runs").glob("*"))
+
+
+@pytest.mark.parametrize("name", ["Rprop", "Adafactor", "ASGD", "NAdam", "Adadelta"])
+def test_any_optimizer_whose_step_is_an_ordinary_one_trains(name: str, tiny: Make) -> None:
+    overrides = [
+        "optimizer.momentum=null",
+        "~optimizer.arguments.nesterov",
+        f"optimizer._target_=torch.optim.{name}",
+    ]
+    assert execute(tiny(*overrides, "trainer.epochs=1")).summary.test_accuracy is not None
+
+
+class Sharpness(torch.optim.SGD):
+    """An own optimizer with a closure in its step, which its signature does not tell."""
+
+    def step(self, closure: Any = None) -> Any:
+        """Demand a closure."""
+        assert closure is not None, "requires a closure"
+        return super().step(closure)
+
+
+def test_an_own_optimizer_that_needs_a_closure_is_refused_before_the_data_is_read(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny()
+    config.optimizer._target_ = f"{__name__}.Sharpness"
+    monkeypatch.setattr(Synthetic, "load", lambda _: pytest.fail("the data was read"))
+    with pytest.raises(ConfigError, match=r"\.Sharpness: its step needs a closure"):
+        execute(config)
 
 
 def test_a_device_that_is_not_there_is_named(tiny: Make) -> None:

@@ -423,11 +423,55 @@ def test_what_is_missing_here_is_named_with_its_remedy(
         patch.setitem(sys.modules, "submitit", None)
         patch.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(AugeanError, match=r"pip install 'augean\[slurm\]'"):
-            submit("table", config.runtime, {}, is_over=lambda _: False)
+            submit("table", config.runtime, {}, is_over=lambda _: False, write_record=pytest.fail)
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'augean[slurm]'")
     work = {"0123456789": partial(train_run, config, "0123456789")}
     with pytest.raises(AugeanError, match="there is no sbatch on this machine"):
-        submit("table", config.runtime, work, is_over=lambda _: False)
+        submit("table", config.runtime, work, is_over=lambda _: False, write_record=pytest.fail)
+
+
+SBATCH_THAT_REFUSES = """#!/bin/sh
+echo "sbatch: error: invalid partition specified: nowhere" >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize("sbatch", [None, SBATCH_THAT_REFUSES], ids=["absent", "refuses"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "activation=relu,elu"],
+        ["-m", "optimizer.lr=interval(0.01,0.1)", "hydra.sweeper.n_trials=2"],
+    ],
+)
+def test_a_refused_submission_leaves_neither_record_nor_study(
+    words: list[str], sbatch: str | None, tmp_path: Path
+) -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'augean[slurm]'")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if sbatch is not None:
+        for name in ("sbatch", "srun"):
+            (programs / name).write_text(sbatch)
+            (programs / name).chmod(0o755)
+    outputs = tmp_path / "outputs"
+    command = [sys.executable, "-m", "augean", "submit", *words, *TINY]
+    done = subprocess.run(
+        [*command, f"runtime.outputs={outputs}"],
+        env={**os.environ, "PATH": str(programs)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        cwd=ROOT,
+    )
+    assert done.returncode == 1
+    expected = "there is no sbatch on this machine" if sbatch is None else "partition specified"
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    # Locks are empty files that filelock leaves behind; .id names the folder.
+    left = [path for path in outputs.rglob("*") if path.is_file() and path.parent.name != "locks"]
+    assert [path.name for path in left if path.name != ".id"] == []
+    assert sbatch is not None or not left
 
 
 def test_launchers_are_for_sweeps_and_stay_outside_of_addresses(

@@ -135,7 +135,7 @@ def test_a_baseline_that_is_no_row_is_refused_before_any_work(tmp_path: Path) ->
         ),
         (
             ["-m", "seed=0,1", "runtime.table.row=optimizer.speed"],
-            "optimizer.speed is no key of the config",
+            "optimizer.speed is not a key of the config",
         ),
     ],
 )

@@ -19,8 +19,7 @@ NOT_COLUMNS = frozenset(
         "code_digests",
     }
 )
-"""Entries of a summary that `Run.columns` leaves out, as they are not single values, or flattens
-into several columns."""
+"""Entries of a summary that a data frame does not have, or has under another name."""
 
 
 @dataclass

@@ -82,7 +82,11 @@ def _add_run_arguments(parser: Parser) -> None:
     add_outputs_option(parser)
     parser.add_argument("--data", default="data", help="folder of the data sets (default: data)")
     parser.add_argument(
-        "--allow", nargs="+", default=[], metavar="PACKAGE", help="packages of own code to trust"
+        "--allow",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="a package of own code to trust; several: --allow one --allow two",
     )
 
 

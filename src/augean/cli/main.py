@@ -11,7 +11,7 @@ from pathlib import Path
 
 from augean.cli import archive, bench, inference, report, sweeps, train
 from augean.cli.parser import Parser
-from augean.errors import AugeanError
+from augean.errors import AugeanError, UsageError
 from augean.terminal import exit_if_output_was_lost, guarded_streams
 from augean.version import version
 
@@ -50,6 +50,9 @@ def _main() -> None:
         sys.exit(status)
     except ModuleNotFoundError as error:
         sys.exit(f"{error} in {sys.executable}: run `make setup`, then `source .venv/bin/activate`")
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     except (AugeanError, OSError) as error:
         from augean.config.override_errors import explain_error
 
@@ -87,14 +90,12 @@ def parse(parser: Parser) -> argparse.Namespace:
         import argcomplete
 
         argcomplete.autocomplete(parser)
+    arguments: argparse.Namespace
     arguments, unknown = parser.parse_known_args()
-    overrides = [word for word in unknown if word != "--"]
-    is_option = any(word.startswith("-") for word in overrides)
-    if overrides and (is_option or arguments.command != "settle"):
+    unknown = [word for word in unknown if word != "--"]
+    if unknown:
         hint = report.SELECT_HINT if arguments.command == "report" else ""
-        parser.error(f"unrecognized arguments: {' '.join(overrides)}{hint}")
-    # Only settle takes overrides after its own options.
-    arguments.overrides_at_end = overrides
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     folder = getattr(arguments, "config_dir", None)
     if folder is not None and not folder.is_dir():
         raise AugeanError(f"-cd {folder}: no such folder; name the one that holds your sweep files")

@@ -1,11 +1,14 @@
 """The argument parser of all commands: examples on every help page, suggestions after mistakes."""
 
 import argparse
+import os
 import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
+
+from augean.cli.completion import complete_overrides
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 """Type of the object to which each module adds its commands."""
@@ -35,10 +38,29 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self._intermixes = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the words in any order: options may stand between and behind the others.
+
+        By itself argparse reads `status <sweep> --outputs <folder> key=value` up to the option.
+        """
+        has_commands = self._subparsers is not None
+        completes = "_ARGCOMPLETE" in os.environ  # argcomplete follows the ordinary way
+        # The method below may call this one again.
+        if has_commands or completes or self._intermixes:
+            return super().parse_known_args(args, namespace)
+        self._intermixes = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixes = False
 
     def error(self, message: str) -> NoReturn:
         """Print one line with a suggestion and exit with status 2."""
         hint = self._suggestion(message)
+        if re.match(r"argument --[\w-]+: .*?[\w.]+=", message):
+            hint = "; overrides go before an option that takes several values"
         self.exit(2, f"{self.prog}: {message}{hint}\n{self.prog} --help shows what there is\n")
 
     def _suggestion(self, message: str) -> str:
@@ -85,6 +107,48 @@ def add_outputs_option(parser: Parser) -> None:
 
 def add_config_dir_option(parser: Parser) -> None:
     parser.add_argument("-cd", "--config-dir", type=Path, help="folder of a sweep file of your own")
+
+
+def add_sweep_arguments(parser: Parser, *, sweep_help: str, with_grid: bool = True) -> None:
+    """Add what names a sweep, as `augean train` takes it; see `read_sweep_arguments`.
+
+    Args:
+        with_grid: whether it may be a grid on the command line.
+    """
+    parser.add_argument("sweep", nargs="?", help=sweep_help)
+    action = parser.add_argument(
+        "overrides", nargs="*", help="overrides of the sweep, as it was or will be launched"
+    )
+    action.completer = complete_overrides  # type: ignore[attr-defined]
+    if with_grid:
+        parser.add_argument(
+            "-m",
+            "--multirun",
+            action="store_true",
+            help="a grid on the command line, such as -m optimizer=sgd,adam, not a sweep file",
+        )
+    parser.add_argument("-cn", "--config-name", metavar="SWEEP", help="the same as SWEEP")
+    add_config_dir_option(parser)
+
+
+def read_sweep_arguments(arguments: argparse.Namespace) -> tuple[str | None, list[str]]:
+    """Return the name of the sweep, None where there is none, and the overrides.
+
+    The name is the first word that is not an override, wherever it stands.
+    """
+    words = [arguments.sweep, *arguments.overrides]
+    words = [word for word in words if word is not None and word != "--"]
+    if arguments.config_name is not None:
+        return arguments.config_name, words
+    for index, word in enumerate(words):
+        if is_name(word):
+            return word, [*words[:index], *words[index + 1 :]]
+    return None, words
+
+
+def is_name(word: str) -> bool:
+    """Return whether a word of the command line is not an override, nor the deletion of a key."""
+    return "=" not in word and not word.startswith("~")
 
 
 def positive_number(text: str) -> int:

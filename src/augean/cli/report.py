@@ -40,7 +40,12 @@ def add_commands(commands: Commands) -> None:
         "--to", type=Path, required=True, help="folder to write, such as results/reduced"
     )
     parser.add_argument(
-        "--fill", type=Path, nargs="*", default=[], help="documents with marked places to fill"
+        "--fill",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DOCUMENT",
+        help="a document with marked places to fill; several: --fill one.md --fill two.md",
     )
 
 

@@ -2,31 +2,34 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augean.cli.completion import complete_overrides
 from augean.cli.parser import (
     Commands,
     add_command,
-    add_config_dir_option,
     add_outputs_option,
+    add_sweep_arguments,
     positive_number,
+    read_sweep_arguments,
 )
-from augean.errors import AugeanError
+from augean.errors import AugeanError, UsageError
 
 if TYPE_CHECKING:
     from augean.store.sweep_record import SweepRecord
+    from augean.sweeps.plan import SweepPlan
 
 STATUS_EXAMPLES = """
 augean status                                             all sweeps of ./outputs
 augean status table1                                      those whose name begins so
 augean status table3_width experiment=demo     before its launch: is it in order, how long?
+augean status -m optimizer=sgd,adam seed=0,1              the same for a grid
 """
 SETTLE_EXAMPLES = """
 augean settle table1_activation --dry-run                 what is undecided, what it may cost
 augean settle table1_activation --budget 2h               seeds for those rows, for two hours
-augean settle table1_activation -- experiment=demo        the sweep's own overrides go last
+augean settle table1_activation experiment=demo           with overrides, as it was launched
 """
 PROMOTE_EXAMPLES = """
 augean promote tune_final                                 writes conf/experiment/tuned.yaml
@@ -50,14 +53,9 @@ def _add_status(commands: Commands) -> None:
         examples=STATUS_EXAMPLES,
     )
     add_outputs_option(parser)
-    parser.add_argument(
-        "sweep", nargs="?", help="only sweeps whose name begins with this; or a sweep file"
+    add_sweep_arguments(
+        parser, sweep_help="only sweeps whose name begins with this; or a sweep file"
     )
-    action = parser.add_argument(
-        "overrides", nargs="*", help="overrides of the sweep, as it was or will be launched"
-    )
-    action.completer = complete_overrides  # type: ignore[attr-defined]
-    add_config_dir_option(parser)
 
 
 def run_status(arguments: argparse.Namespace) -> int:
@@ -69,22 +67,32 @@ def run_status(arguments: argparse.Namespace) -> int:
     from augean.store.sweep_record import read_records
     from augean.sweeps.slurm import queued
 
-    outputs = arguments.outputs
+    sweep, overrides = read_sweep_arguments(arguments)
+    # A sweep is asked for in the words of its launch, which name its folder in this way.
+    outputs = _outputs_of(overrides) or arguments.outputs
     # The default folder may be missing before the first launch; any other is probably a typo.
-    if not arguments.sweep and not outputs.is_dir() and outputs != Path("outputs"):
+    if not sweep and not overrides and not outputs.is_dir() and outputs != Path("outputs"):
         raise AugeanError(
             f"--outputs {outputs}: no such folder; name the runs' own runtime.outputs"
         )
     records, problems = read_records(outputs)
-    if arguments.sweep:
+    if sweep:
         names = [record.name for record in records]
-        records = [
-            record
-            for record in records
-            if record.was_asked_as(arguments.sweep, arguments.overrides)
-        ]
+        records = [record for record in records if record.was_asked_as(sweep, overrides)]
         if not records:
-            return _print_preview(arguments, names)
+            _check_sweep_name(sweep, outputs, arguments.config_dir, names)
+            return _print_preview(sweep, overrides, outputs, arguments.config_dir)
+    elif arguments.multirun:
+        grid = _plan_grid(overrides, outputs)
+        records = [record for record in records if record.name == grid.record.name]
+        if not records:
+            return _print_plan(grid)
+    elif overrides:
+        words = " ".join(overrides)
+        raise AugeanError(
+            f"{words}: overrides of which sweep? Name it, as in augean status <sweep> {words}, or"
+            f" preview a grid: augean status -m {words}"
+        )
     if not records:
         print(f"No sweep was launched into {outputs} yet. For example: make demo")
     # Without an answer of SLURM the states of the runs are still right.
@@ -101,29 +109,65 @@ def run_status(arguments: argparse.Namespace) -> int:
     return 2 if problems else 0
 
 
-def _print_preview(arguments: argparse.Namespace, launched_names: list[str]) -> int:
-    """Print what a sweep file that was not launched yet would do.
+def _outputs_of(overrides: Sequence[str]) -> Path | None:
+    """Return the folder that `runtime.outputs=<folder>` names; None where no override does."""
+    for word in reversed(overrides):
+        key, _, value = word.partition("=")
+        if key == "runtime.outputs" and "${" not in value:
+            return Path(value.strip("\"'")).expanduser()
+    return None
+
+
+def _check_sweep_name(
+    sweep: str, outputs: Path, config_dir: Path | None, launched_names: Sequence[str]
+) -> None:
+    """Refuse the name of a sweep that was not launched and has no file.
 
     Args:
         launched_names: names of all launched sweeps, for a suggestion.
 
     Raises:
-        AugeanError: when there is no such sweep file.
+        AugeanError: with the names that there are.
     """
     from augean.config.paths import sweeps_dir, yaml_names
     from augean.suggestions import list_choices
 
-    folder = arguments.config_dir or sweeps_dir()
-    if not (folder / f"{arguments.sweep}.yaml").exists():
-        choices = list_choices(arguments.sweep, [*launched_names, *yaml_names(folder)], "")
-        raise AugeanError(
-            f"{arguments.sweep}: no sweep in {arguments.outputs}, and no sweep file in"
-            f" {folder}{choices}"
-        )
+    folder = config_dir or sweeps_dir()
+    if not (folder / f"{sweep}.yaml").exists():
+        choices = list_choices(sweep, [*launched_names, *yaml_names(folder)], "")
+        raise AugeanError(f"{sweep}: no sweep in {outputs}, and no sweep file in {folder}{choices}")
+
+
+def _print_preview(
+    sweep: str, overrides: Sequence[str], outputs: Path, config_dir: Path | None
+) -> int:
+    """Print what a sweep file that was not launched yet would do.
+
+    Raises:
+        AugeanError: for whatever is wrong with the sweep.
+    """
     from augean.sweeps.preview import preview
 
-    lines = preview(arguments.sweep, arguments.overrides, arguments.outputs, arguments.config_dir)
-    print(*lines, sep="\n")
+    print(*preview(sweep, overrides, outputs, config_dir), sep="\n")
+    return 0
+
+
+def _plan_grid(overrides: Sequence[str], outputs: Path) -> "SweepPlan":
+    """Plan a sweep that is on the command line alone."""
+    from augean.sweeps.plan import plan_file
+
+    return plan_file("config", [f'runtime.outputs="{outputs}"', *overrides])
+
+
+def _print_plan(plan: "SweepPlan") -> int:
+    """Print what a planned sweep would do.
+
+    Raises:
+        AugeanError: for a network that cannot be built.
+    """
+    from augean.sweeps.preview import describe_plan
+
+    print(*describe_plan(plan), sep="\n")
     return 0
 
 
@@ -183,9 +227,9 @@ def _add_settle(commands: Commands) -> None:
         " its baseline"
     )
     parser = add_command(commands, "settle", run_settle, summary=summary, examples=SETTLE_EXAMPLES)
-    parser.description = f"{summary}; overrides of the sweep go last, after --"
-    parser.add_argument("sweep", help="name of a sweep file, such as table1_activation")
-    add_config_dir_option(parser)
+    add_sweep_arguments(
+        parser, sweep_help="name of a sweep file, such as table1_activation", with_grid=False
+    )
     parser.add_argument(
         "--margin", type=float, help="percentage points that count as equivalent (default: 0.5)"
     )
@@ -216,11 +260,14 @@ def run_settle(arguments: argparse.Namespace) -> int:
         # An option that is left out keeps the value of an earlier call, else its default.
         if value is not None:
             design[key] = value
+    sweep, overrides = read_sweep_arguments(arguments)
+    if sweep is None:
+        raise UsageError("augean settle: the following arguments are required: sweep")
     settling = Settling(
-        arguments.sweep,
+        sweep,
         arguments.config_dir,
         arguments.outputs,
-        arguments.overrides_at_end,
+        overrides,
         design,
         arguments.budget,
     )

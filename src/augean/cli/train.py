@@ -5,12 +5,18 @@ import sys
 from collections.abc import Sequence
 
 from augean.cli.completion import complete_overrides
-from augean.cli.parser import Commands, Parser, add_command
+from augean.cli.parser import Commands, Parser, add_command, add_sweep_arguments, is_name
+from augean.errors import UsageError
 
 SUBMIT_EXAMPLES = """
 augean submit table1_activation                the missing runs, as a SLURM job array
 augean submit table1_activation runtime.launcher.partition=gpu runtime.launcher.minutes=60
+augean submit -m optimizer=sgd,adam seed=0,1,2 a grid
 """
+WHICH_SWEEP = (
+    "the following arguments are required: sweep (a sweep file's name), or a grid such as"
+    " -m optimizer=sgd,adam"
+)
 
 
 def add_commands(commands: Commands) -> None:
@@ -30,8 +36,7 @@ def add_commands(commands: Commands) -> None:
         " augean train -cn <sweep> launcher=slurm",
         examples=SUBMIT_EXAMPLES,
     )
-    parser.add_argument("sweep", help="name of a sweep file, such as table1_activation")
-    _add_overrides(parser)
+    add_sweep_arguments(parser, sweep_help="name of a sweep file, such as table1_activation")
 
 
 def _add_overrides(parser: Parser) -> None:
@@ -47,21 +52,45 @@ def hydra_words(words: Sequence[str]) -> list[str] | None:
 
     Args:
         words: the command line without the program's name.
+
+    Raises:
+        UsageError: for an option of `submit` that does not exist, or where no sweep is named.
     """
     if words[:1] == ["train"]:
         return list(words[1:])
-    # Without the name of a sweep argparse shows the help page, or says what is missing.
-    if words[:1] == ["submit"] and len(words) > 1 and not words[1].startswith("-"):
-        return ["launcher=slurm", "-cn", *words[1:]]
+    # Without any word argparse says what is missing.
+    if words[:1] == ["submit"] and len(words) > 1 and not {"-h", "--help"} & set(words):
+        return submit_words(words[1:])
     return None
+
+
+def submit_words(words: Sequence[str]) -> list[str]:
+    """Return the words of `augean train` that submit a sweep: a name becomes `-cn <name>`.
+
+    Raises:
+        UsageError: for an option that does not exist, or where no sweep is named.
+    """
+    from augean.config.command_line import parse_options
+
+    options = parse_options(words)
+    if options.config_name:
+        return ["launcher=slurm", *words]
+    names = [word for word in options.overrides if is_name(word)]
+    if names:
+        rest = list(words)
+        rest.remove(names[0])
+        return ["launcher=slurm", "-cn", names[0], *rest]
+    if options.multirun:
+        return ["launcher=slurm", *words]
+    raise UsageError(f"augean submit {' '.join(words)}: {WHICH_SWEEP}")
 
 
 def run_train(arguments: argparse.Namespace) -> int:
     return run_hydra(arguments.overrides)
 
 
-def run_submit(arguments: argparse.Namespace) -> int:
-    return run_hydra(["launcher=slurm", "-cn", arguments.sweep, *arguments.overrides])
+def run_submit(_: argparse.Namespace) -> int:
+    raise UsageError(f"augean submit: {WHICH_SWEEP}")
 
 
 def run_hydra(words: Sequence[str]) -> int:

@@ -111,7 +111,8 @@ def _refuse_file_name(name: str) -> None:
     if file.is_file() and file.parent.resolve() != sweeps_dir().resolve():
         folder_option = f"-cd {file.parent} "
     raise AugeanError(
-        f"-cn {name}: takes a name, no file; did you mean {folder_option}-cn {file.stem}?"
+        f"-cn {name}: takes the name of a sweep, not of a file; did you mean"
+        f" {folder_option}-cn {file.stem}?"
     )
 
 
@@ -120,7 +121,8 @@ def _check_sweep_file(file: Path) -> None:
     content = _read_mapping(file)
     if content and "defaults" not in content:
         raise AugeanError(
-            f"{file}: is no sweep; defaults begin with config, as in [config, _self_]"
+            f"{file}: is not a sweep file, as it has no defaults; they begin with config, as in"
+            " defaults: [config, _self_]"
         )
 
 
@@ -163,7 +165,7 @@ def _refuse_settings(file: Path) -> None:
         foreign.append("@package")
     if foreign:
         raise AugeanError(
-            f"{file}: has {', '.join(foreign)}, which no run writes into its config;"
+            f"{file}: has {', '.join(foreign)}, which Augean never writes into the config of a run;"
             " remove that, and give such settings on the command line"
         )
 

@@ -29,18 +29,20 @@ def find_class(key: str, target: str, base: type[T]) -> type[T]:
     value = getattr(module, class_name, None)
     if value is None:
         raise ConfigError(f"{key}={target}: {module_name} has no {class_name}")
-    if not (isinstance(value, type) and issubclass(value, base)):
+    # The base itself has nothing that could be trained or loaded.
+    if not (isinstance(value, type) and issubclass(value, base)) or value is base:
         raise ConfigError(
             f"{key}={target}: must be a class derived from {base.__module__}.{base.__qualname__}"
         )
     return value
 
 
-def check_arguments(key: str, cls: type, names: Iterable[str]) -> None:
+def check_arguments(key: str, cls: type, names: Iterable[str], fix: str | None = None) -> None:
     """Make sure that a class takes keyword arguments of these names.
 
     Args:
         key: of the config node that gives them, for messages, such as `model.arguments`.
+        fix: what to do in place of deleting the key with `~`.
 
     Raises:
         ConfigError: with the arguments that the class takes.
@@ -50,7 +52,8 @@ def check_arguments(key: str, cls: type, names: Iterable[str]) -> None:
         return
     for name in names:
         if name not in parameters:
+            # The argument may come from a file, where the user has not seen it.
             raise ConfigError(
                 f"{key}.{name}: {cls.__qualname__} takes no such argument; it takes"
-                f" {', '.join(parameters)}"
+                f" {', '.join(parameters)}; {fix or f'leave it out with ~{key}.{name}'}"
             )

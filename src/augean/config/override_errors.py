@@ -142,7 +142,7 @@ def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
     if match := re.match(r"In '(.*)': Invalid Defaults List override '(\S+): ", text):
         file, group = match[1], match[2]
         choices = list_choices(group, group_names(), "")
-        return f"-cn {file}: its defaults override {group}, which is no group{choices}"
+        return f"-cn {file}: its defaults override {group}, which is not a group{choices}"
     return None
 
 
@@ -157,23 +157,42 @@ def _missing_file(missing: str | None, options: Sequence[str] | None, words: Seq
     if missing == "hydra/launcher/ray":
         return "launcher=ray needs Ray and its Hydra launcher: pip install 'augean[ray]'"
     if missing and options:
-        group, _, option = missing.rpartition("/")
+        group, option = _choice_for(missing, words)
         return f"{group}={option}: no such option{list_choices(option, options, f'{group}=')}"
     command_line = parse_options(words)
     if command_line.config_path:
-        problem = f"holds no {missing}.yaml" if missing else "is no folder with a config"
+        problem = f"holds no {missing}.yaml" if missing else "is not a folder with a config"
         return (
             f"-cp {command_line.config_path}: {problem}; it takes the absolute path of a run's"
             " directory; sweep files of your own start by -cd <folder> -cn <name>"
         )
-    # Not the primary config itself, so a defaults list asked for the file.
-    primary = command_line.config_name
+    # Without -cn Hydra takes conf/config.yaml.
+    primary = command_line.config_name or "config"
     if primary != missing:
-        return f"{missing}: no such config file; the defaults of -cn {primary} name it"
+        return (
+            f"{missing}: no such config file; `defaults` in {primary}.yaml, or in a file that it"
+            " names, asks for it"
+        )
+    if command_line.config_name is None:
+        return f"{config_dir() / 'config.yaml'}: no such file; restore it, or install Augean again"
     names = set(yaml_names(sweeps_dir()))
     if command_line.config_dir:
         names.update(yaml_names(Path(command_line.config_dir)))
     return f"-cn {missing}: no such sweep{list_choices(str(missing), sorted(names), '-cn ')}"
+
+
+def _choice_for(missing: str, words: Sequence[str]) -> tuple[str, str]:
+    """Return the group and the option that a command line chose by the file `<group>/<option>`.
+
+    Both may have a slash in their names, so the words of the command line decide where one ends.
+    """
+    for word in words:
+        group, _, options = word.lstrip("+").partition("=")
+        for option in options.split(","):
+            if f"{group}/{option}" == missing:
+                return group, option
+    group, _, option = missing.rpartition("/")
+    return group, option
 
 
 def _not_an_option(words: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Decode image files to square RGB arrays."""
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -80,13 +81,13 @@ def decode_all(files: list[str], size: int, name: str, *, in_processes: bool) ->
 def _describe_problems(problems: Sequence[Problem]) -> str:
     first = problems[0]
     if len(problems) == 1:
-        return f"{first.path}: is no image that can be read ({first.reason}); replace or remove it"
+        return f"{first.path}: cannot be read as an image ({first.reason}); replace or remove it"
     paths = ", ".join(problem.path for problem in problems[:MOST_NAMED])
     if len(problems) > MOST_NAMED:
         paths += f" and {len(problems) - MOST_NAMED} more"
     return (
-        f"{len(problems)} files are no images that can be read: {paths} (the first:"
-        f" {first.reason}); replace or remove them"
+        f"{len(problems)} files cannot be read as images: {paths} (the first: {first.reason});"
+        " replace or remove them"
     )
 
 
@@ -111,14 +112,34 @@ def _process_pool(num_chunks: int) -> Any:
 
 def decode_files(paths: list[str], size: int) -> Decoded:
     """Decode files, and go on after those that cannot be read, so that all are known at once."""
+    from PIL import Image
+
     images = np.zeros((len(paths), size, size, 3), dtype=np.uint8)
     problems = []
-    for index, path in enumerate(paths):
-        try:
-            images[index] = _decode_file(path, size)
-        except Exception as error:  # Pillow's plugins raise far more than OSError on broken files
-            problems.append(Problem(path, str(error)))
+    with warnings.catch_warnings():
+        # Pillow warns of large photographs long before it refuses them.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        for index, path in enumerate(paths):
+            try:
+                images[index] = _decode_file(path, size)
+            except Exception as error:  # Pillow's plugins raise far more than OSError
+                problems.append(Problem(path, _reason(path, error)))
     return Decoded(images, problems)
+
+
+def _reason(path: str, error: Exception) -> str:
+    """Return why a file cannot be decoded, without its path, which the message has already."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # where Pillow begins to refuse
+        return f"it has more than {most:,} pixels; make it smaller"
+    if isinstance(error, UnidentifiedImageError):
+        is_empty = os.path.getsize(path) == 0
+        return "the file is empty" if is_empty else "its content is not that of an image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 def _decode_file(path: str, size: int) -> NDArray[np.uint8]:

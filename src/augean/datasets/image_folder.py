@@ -3,11 +3,10 @@
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from errno import EINVAL, ELOOP
 from functools import partial
 from pathlib import Path
-from stat import S_ISREG
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from augean.datasets.image_cache import (
     write_index,
 )
 from augean.datasets.image_decoding import DECODER, IMAGE_SUFFIXES, decode_all, show_progress
+from augean.datasets.image_listing import ImageFiles, count_images, is_image, list_images
 from augean.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -28,9 +28,6 @@ logger = logging.getLogger(__name__)
 POOL_BYTES = 4_000_000
 """Size of all image files above which several processes decode them. With less, starting the
 processes takes longer than they save."""
-
-MOST_LEVELS = 20
-"""Folders in one another below that of a class."""
 TEST_SHARE = 0.2
 """Share of the images that is set aside for the test where there is no folder `test`."""
 
@@ -42,6 +39,9 @@ class _Content:
     digest: str
     num_train: int
 
+
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
+"""Names of folders, in lower or upper case, that hold classes and are not classes themselves."""
 
 process_contents: dict[tuple[Path, Path], _Content] = {}
 """The content of each image folder that this process has used, by image folder and cache folder.
@@ -79,7 +79,9 @@ class ImageFolder(Source):
     Each of `train` and `test` has the layout of torchvision's ImageFolder. Images become RGB; those
     that are not squares of `image_size` are resized by their shorter side (bilinear, antialiased)
     and cropped at the centre, which equals torchvision's Resize and CenterCrop. Transparency is
-    dropped; orientation tags are ignored. Hidden files and files with other suffixes are ignored.
+    dropped; orientation tags are ignored; of several frames or pages the first counts. Hidden files
+    and files that are not images are ignored. Images that would be left out are refused: those in
+    other folders, and those with suffixes that are not read.
 
     The digest is of the files' paths below the folder and of their bytes. An index in the cache
     folder makes it unnecessary to read the files again while none changes. Decoded images are kept
@@ -148,6 +150,7 @@ class ImageFolder(Source):
             DataError: when the folder does not have the layout, or cannot be read.
         """
         parts = self._parts()
+        self._refuse_others(parts)
         classes = self._class_names(parts[0])
         for part in parts[1:]:
             # Classes that only one of train and test has.
@@ -158,24 +161,33 @@ class ImageFolder(Source):
                 )
         if not classes:
             raise self._layout_error(f"there is no class folder in {self.folder / parts[0]}")
+        if len(classes) == 1:
+            raise self._layout_error(
+                f"{classes[0]} is the only class folder in {self.folder / parts[0]}, and one class"
+                " leaves nothing to learn"
+            )
         fingerprint = hashlib.sha256()
         paths: list[str] = []
         labels: list[NDArray[np.int64]] = []
+        unread: list[str] = []
         num_bytes = 0
         num_train = 0
         for part in parts:
             for label, name in enumerate(classes):
-                files, numbers = self._stat_class(self.folder / part / name)
-                fingerprint.update(repr((part, name, files)).encode())
-                fingerprint.update(np.array(numbers, dtype=np.int64).tobytes())
+                files = self._list_class(self.folder / part / name)
+                fingerprint.update(repr((part, name, files.names)).encode())
+                fingerprint.update(np.array(files.numbers, dtype=np.int64).tobytes())
                 folder = f"{part}/{name}" if part else name
-                paths += [f"{folder}/{file}" for file in files]
-                labels.append(np.full(len(files), label, dtype=np.int64))
+                paths += [f"{folder}/{file}" for file in files.names]
+                unread += [f"{folder}/{file}" for file in files.unread]
+                labels.append(np.full(len(files.names), label, dtype=np.int64))
                 # Size, mtime and ctime of each file, one after the other: every third is a size.
-                sizes = numbers[::3]
+                sizes = files.numbers[::3]
                 num_bytes += sum(sizes)
             if part != "test":
                 num_train = len(paths)
+        if unread:
+            raise DataError(describe_unread(self.folder, unread))
         return _Listing(
             classes=classes,
             paths=paths,
@@ -195,6 +207,36 @@ class ImageFolder(Source):
             return ["train", "test"]  # which is then said to be missing
         return parts or [""]
 
+    def _refuse_others(self, parts: Sequence[str]) -> None:
+        """Refuse images that would be left out as they lie beside `train` and `test`.
+
+        Without these two folders, refuse what looks like another name of them: each of its classes
+        would be lost in one class of this name.
+        """
+        try:
+            names = sorted(name for name in os.listdir(self.folder) if not name.startswith("."))
+        except OSError:
+            return  # a folder that cannot be read is named when its classes are listed
+        if parts == [""]:
+            wrong = [name for name in names if name.lower() in PARTS]
+            if wrong and (self.folder / wrong[0]).is_dir():
+                raise self._layout_error(
+                    f"{self.folder / wrong[0]} is not taken for a class; rename it to train or test"
+                )
+            return
+        if "train" not in names:
+            return  # which is then said to be missing
+        for name in names:
+            path = self.folder / name
+            if name in ("train", "test"):
+                continue
+            count = count_images(path) if path.is_dir() else int(is_image(name))
+            if count:
+                raise DataError(
+                    f"{path}: {count} images beside the folder {parts[0]} would be left out; move"
+                    " them below train (validation images are taken from there) or test, or away"
+                )
+
     def _class_names(self, part: str) -> tuple[str, ...]:
         """Return the names of the class folders in a folder of `_parts`, sorted."""
         folder = self.folder / part
@@ -207,34 +249,36 @@ class ImageFolder(Source):
                         continue
                     if entry.is_dir():
                         names.append(entry.name)
-                    elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    elif is_image(entry.name):
                         strays.append(entry.name)
         except OSError as error:
             raise self._unreadable(folder, error) from error
         if strays:
             raise self._layout_error(
-                f"{len(strays)} images lie in {folder} and in no folder of a class, such as"
-                f" {min(strays)}"
+                f"{len(strays)} images lie in {folder} itself and not in the folder of a class,"
+                f" such as {min(strays)}"
             )
         for name in names:
             # A name that is not UTF-8 could not be written into summaries and tables.
             if os.fsencode(name).decode(errors="replace") != name:
-                raise self._layout_error(f"the name of a class is no text: {name!r} in {folder}")
+                raise self._layout_error(
+                    f"the name of a class is not valid UTF-8: {name!r} in {folder}"
+                )
         return tuple(sorted(names))
 
-    def _stat_class(self, folder: Path) -> tuple[list[str], list[int]]:
-        """Return names and numbers of the images of a class, see `_stat_images`.
+    def _list_class(self, folder: Path) -> ImageFiles:
+        """List the images of a class.
 
         Raises:
             DataError: when the folder has no image or cannot be read.
         """
         try:
-            files, numbers = _stat_images(folder)
+            files = list_images(folder)
         except OSError as error:
             raise self._unreadable(folder, error) from error
-        if not files:
+        if not files.names and not files.unread:
             raise self._layout_error(f"there is no image in {folder}")
-        return files, numbers
+        return files
 
     def _unreadable(self, folder: Path, error: OSError) -> DataError:
         return self._layout_error(f"cannot read {folder / str(error.filename)} ({error.strerror})")
@@ -275,6 +319,13 @@ class ImageFolder(Source):
                 raise self._layout_error(
                     f"{len(listing.paths)} images are too few to set a fifth aside for the test"
                 )
+            for label, name in enumerate(listing.classes):
+                own = set(np.flatnonzero(listing.labels == label).tolist())
+                if own <= set(test):
+                    raise self._layout_error(
+                        f"the class {name} has too few images to set a fifth aside for the test:"
+                        f" all {len(own)} of it would be"
+                    )
         return FolderIndex(content.hexdigest(), test)
 
     def _read_or_decode(self, listing: _Listing, digest: str) -> NDArray[np.uint8]:
@@ -307,6 +358,19 @@ class ImageFolder(Source):
         return images
 
 
+def describe_unread(folder: Path, names: Sequence[str]) -> str:
+    """Return the message for images with suffixes that are not read.
+
+    Args:
+        names: of the files, relative to the folder.
+    """
+    return (
+        f"{folder}: {len(names)} images would be left out, such as {names[0]}: only"
+        f" {', '.join(IMAGE_SUFFIXES)} are read; convert them, for instance to PNG, or move them"
+        " away"
+    )
+
+
 def _content_of(listing: _Listing, index: FolderIndex) -> _Content:
     return _Content(index.digest, listing.num_train - len(index.test))
 
@@ -321,45 +385,3 @@ def _splits(
     positions = np.arange(len(listing.paths))
     test = np.array(index.test, dtype=np.int64)
     return np.setdiff1d(positions, test), test
-
-
-def _stat_images(folder: Path, prefix: str = "") -> tuple[list[str], list[int]]:
-    """Return the names of the images in a folder and below it, and the numbers that show a change.
-
-    Args:
-        prefix: of the names, for a folder below that of the class.
-
-    Returns:
-        The sorted names, those of the folder itself first; size, mtime and ctime of each file, one
-        after the other.
-
-    Raises:
-        OSError: when a file cannot be read or is not a regular file.
-    """
-    if prefix.count("/") > MOST_LEVELS:
-        raise OSError(ELOOP, "too many folders in one another; is there a link to itself?", prefix)
-    names = []
-    numbers = []
-    subfolders = []
-    # By descriptor, which spares resolving the path 60,000 times.
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        for name in sorted(os.listdir(directory)):
-            if name.startswith("."):
-                continue
-            if not name.lower().endswith(IMAGE_SUFFIXES):
-                if os.path.isdir(folder / name):
-                    subfolders.append(name)
-                continue
-            stat = os.stat(name, dir_fd=directory)
-            if not S_ISREG(stat.st_mode):  # a pipe or a device would be read for ever
-                raise OSError(EINVAL, "is not a file", name)
-            names.append(f"{prefix}{name}")
-            numbers += [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-    finally:
-        os.close(directory)
-    for name in subfolders:
-        more_names, more_numbers = _stat_images(folder / name, f"{prefix}{name}/")
-        names += more_names
-        numbers += more_numbers
-    return names, numbers

@@ -5,6 +5,7 @@ The outputs of each file are compared with the network's own before the file get
 
 import importlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +117,21 @@ def _write_onnx(
     onnx: Any = importlib.import_module("onnx")
     onnxruntime: Any = importlib.import_module("onnxruntime")
     try:
-        program = torch.onnx.export(
-            network,
-            (images,),
-            input_names=["images"],
-            output_names=["logits"],
-            # The number of images is free; height and width are fixed.
-            dynamic_shapes={"images": {0: torch.export.Dim("N")}},
-            dynamo=True,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            # The exporter calls functions that torch itself has given up (2.11: LeafSpec). Where
+            # warnings are errors, the export would fail.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            program = torch.onnx.export(
+                network,
+                (images,),
+                input_names=["images"],
+                output_names=["logits"],
+                # The number of images is free; height and width are fixed.
+                dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+                dynamo=True,
+                verbose=False,
+            )
     except Exception as error:  # a user's own network can raise anything while it is traced
         raise AugeanError(f"the network cannot be converted to ONNX: {error}") from error
     model: Any = program.model_proto if program is not None else None

@@ -1,6 +1,8 @@
 """Load a trained network from the directory of its run, and read images for it."""
 
 import csv
+import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,9 @@ from torch import Tensor, nn
 
 from augean.config.schema import Config
 from augean.config.validation import parse_config
-from augean.datasets.image_decoding import IMAGE_SUFFIXES, decode_all
+from augean.datasets.image_decoding import decode_all
+from augean.datasets.image_folder import describe_unread
+from augean.datasets.image_listing import is_image, list_images
 from augean.errors import AugeanError, ConfigError, DataError
 from augean.runs.address import build_source, find_address
 from augean.store.files import file_sha256
@@ -131,10 +135,26 @@ def _check_files(path: Path, summary: RunSummary) -> None:
                 " custom loop passes its weights to run.finish"
             )
         file = path / name
-        if not file.is_file() or file_sha256(file) != summary.files[name]:
+        if not file.is_file():
             raise AugeanError(
-                f"{file}: gone, damaged or altered; remove the directory and train the run again"
+                f"{file}: is not here; an archive of runs comes without weights. Use the run where"
+                f" it was trained, or {_training_elsewhere(path, summary)}"
             )
+        if file_sha256(file) != summary.files[name]:
+            raise AugeanError(
+                f"{file}: was damaged or altered, while the run's other files still count. Put a"
+                f" good copy there, or {_training_elsewhere(path, summary)}"
+            )
+
+
+def _training_elsewhere(path: Path, summary: RunSummary) -> str:
+    """Return how to train a run once more without touching its directory, for messages."""
+    if summary.loop is not None:
+        return f"train it again by {summary.loop}, into another folder of outputs"
+    return (
+        "train it into another folder: augean train -cp"
+        f" {shlex.quote(str(path.absolute()))} -cn config runtime.outputs=<folder>"
+    )
 
 
 def _loop_name(summary: RunSummary) -> str:
@@ -157,8 +177,8 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
     # The config of a custom loop may be anything.
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise AugeanError(
-            f"{path}: the config of {_loop_name(summary)} describes no network that Augean can"
-            " build"
+            f"{path}: the config of {_loop_name(summary)} does not describe a network that Augean"
+            " can build"
         )
     content.pop("defaults", None)  # Hydra's own key, for when the file is passed to train.py
     try:
@@ -178,7 +198,8 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     if not (path / "confusion.csv").is_file():
         return ()
     text = read_verified(path, "confusion.csv").decode(errors="replace")
-    header: list[str] = next(csv.reader(text.splitlines()), [])
+    # Not `splitlines`, which would split a name at letters such as U+2028.
+    header: list[str] = next(csv.reader(io.StringIO(text, newline="")), [])
     return tuple(header[1:])  # the first column holds the true class
 
 
@@ -194,7 +215,7 @@ def _load_weights(file: Path, network: nn.Module) -> None:
     except Exception as error:  # torch raises many kinds for a file that holds something else
         lines = str(error).splitlines() or [""]
         raise AugeanError(
-            f"{file}: no weights of this network; was its code edited? {lines[0]}"
+            f"{file}: does not hold the weights of this network; was its code edited? {lines[0]}"
         ) from error
 
 
@@ -258,11 +279,24 @@ def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
         )
     paths: list[str] = []
     labels: list[int] = []
+    files_beside = [path.name for path in folder.glob("[!.]*") if path.is_file()]
+    unread = sorted(name for name in files_beside if is_image(name))
+    if unread:
+        raise DataError(
+            f"--images {folder}: {len(unread)} images lie beside the folders of the classes, such"
+            f" as {unread[0]}; move them into <class>/ or away"
+        )
     for name in names:
-        for path in sorted((folder / name).iterdir()):
-            if path.name.lower().endswith(IMAGE_SUFFIXES):
-                paths.append(str(path))
-                labels.append(run.classes.index(name))
+        try:
+            files = list_images(folder / name)
+        except OSError as error:
+            path = folder / name / str(error.filename)
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        paths += [str(folder / name / file) for file in files.names]
+        unread += [f"{name}/{file}" for file in files.unread]
+        labels += [run.classes.index(name)] * len(files.names)
+    if unread:
+        raise DataError(describe_unread(folder, unread))
     if not paths:
         raise DataError(
             f"{folder}: no image in {folder}/<class>/, with <class> one of {class_list}"

@@ -180,7 +180,7 @@ def _caption(table: Table) -> str:
 
 def _write(stem: Path, ending: str, text: str) -> None:
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-    # Names of files may hold bytes that cannot be decoded; they become question marks.
+    # Names of files may hold bytes that are not text; they become question marks.
     write_atomic(stem.with_name(stem.name + ending), text.encode("utf-8", "replace"), sync=False)
 
 

@@ -25,9 +25,9 @@ COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#D55E00", "#5
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 """As many rows get a colour and a name; the others of a larger table are drawn in grey."""
 GREY = "#C4C8CC"
-"""Of rows without a name."""
+"""The colour of rows without a name."""
 MUTED = "#57606A"
-"""Of frames, scales and what else is no row."""
+"""The colour of frames, scales and all that is not a row."""
 SAVED: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},
     "svg": {"metadata": {"Date": None}},

@@ -41,7 +41,7 @@ class ReportResult(NamedTuple):
 
     @property
     def exit_code(self) -> int:
-        """2 where files could not be read, else 0; unfinished runs are no error."""
+        """2 where files could not be read, else 0; unfinished runs are not an error."""
         return 2 if any(problem.unreadable for problem in self.problems) else 0
 
 

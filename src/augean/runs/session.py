@@ -117,7 +117,7 @@ def open_session(
 
 @contextmanager
 def noting_failure(path: Path) -> Iterator[None]:
-    """Leave failure.txt when the block raises; the pruning of a run is no failure."""
+    """Leave failure.txt when the block raises; the pruning of a run is not a failure."""
     try:
         yield
     except Pruned:

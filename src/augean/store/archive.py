@@ -107,7 +107,7 @@ def _read_packable(outputs: Path, path: Path, limits: Limits) -> dict[str, bytes
         for file in _checked_files(path):
             name = file.relative_to(outputs).as_posix()
             if not MEMBER.fullmatch(name):
-                raise AugeanError(f"{file}: no file of ours by its name")
+                raise AugeanError(f"{file}: is not among the files that Augean writes")
             size = file.stat().st_size
             if size > limits.member_bytes:
                 raise AugeanError(f"{file}: {size / 2**20:,.0f} MiB, more than unpack takes")

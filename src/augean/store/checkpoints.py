@@ -96,7 +96,7 @@ def foreign_checkpoint_error(path: Path, error: Exception) -> AugeanError:
     """
     lines = str(error).splitlines() or [""]
     return AugeanError(
-        f"{path}: its checkpoint is none of this run ({type(error).__name__}: {lines[0]}); "
+        f"{path}: its checkpoint does not belong to this run ({type(error).__name__}: {lines[0]}); "
         f"remove {CHECKPOINT} and {PREVIOUS} to start the run anew"
     )
 

@@ -44,20 +44,26 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
     num_before = num_runs - len(missing)
     if missing:
         # It brings torch, which a sweep with nothing to train does without.
-        from augean.training.build import check_names
+        from augean.training.build import check_classes
 
-        check_networks(missing.values(), check_names)
-    with hold_record(plan.outputs, record.name):
-        record.write(plan.outputs)
-    logger.info(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.")
+        check_networks(missing.values(), check_classes)
+
+    def write_record() -> None:
+        with hold_record(plan.outputs, record.name):
+            record.write(plan.outputs)
+        logger.info(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.")
+
     if missing:
         share_work(
             record.name,
             plan.config,
             on_slurm={id_: partial(train_run, job.config, id_) for id_, job in missing.items()},
             is_over=lambda id_: find_outcome(missing[id_].address) is not None,
+            write_record=write_record,
             work=lambda since: work_on_jobs(jobs, runner, since=since),
         )
+    else:
+        write_record()
     return account(record.name, jobs, num_before=num_before)
 
 
@@ -103,6 +109,7 @@ def share_work(
     *,
     on_slurm: Mapping[str, Callable[[], None]],
     is_over: Callable[[str], bool],
+    write_record: Callable[[], None],
     work: Callable[[float], None],
 ) -> None:
     """Do a sweep's work: here, in `runtime.workers` processes of this command, or on SLURM.
@@ -111,6 +118,7 @@ def share_work(
         on_slurm: what the elements of an array do, by what each is locked by; there are at most as
             many workers.
         is_over: says of one of these keys whether its work has ended meanwhile.
+        write_record: writes the sweep's record; called before any work, or once SLURM has taken it.
         work: does the work in this process; called with the time at which the sweep began, in
             seconds of the epoch.
 
@@ -120,8 +128,9 @@ def share_work(
     start = time.time()
     num_workers = min(config.runtime.workers, len(on_slurm))
     if config.runtime.launcher.name == "slurm":
-        submit(name, config.runtime, on_slurm, is_over)
+        submit(name, config.runtime, on_slurm, is_over, write_record)
         raise SystemExit(0)
+    write_record()
     if num_workers > 1:
         supervise(num_workers, config.runtime, since=start)
     else:

@@ -281,7 +281,7 @@ def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> Pl
     for key in (*row_keys, table.band):
         if key and key not in flat:
             raise ConfigError(
-                f"runtime.table: {key} is no key of the config; for example activation.name"
+                f"runtime.table: {key} is not a key of the config; for example activation.name"
             )
     if row_keys and point.row is None:
         labels = [value_label(key, flat[key]) for key in row_keys]

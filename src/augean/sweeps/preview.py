@@ -22,13 +22,10 @@ from augean.store.summary import RunState, RunSummary, read_summary
 from augean.sweeps.grid import check_networks
 from augean.sweeps.plan import PlannedJob, SweepPlan, plan_file
 from augean.terminal import readable_seconds
-from augean.training.build import build_model, build_optimizer
+from augean.training.build import NUM_CLASSES, build_model, build_optimizer
 from augean.training.device import device_title, find_device
 from augean.training.model_summary import describe_model
 
-NUM_CLASSES = 10
-"""Classes of the networks that are built: the number changes their last layer alone, and the true
-one may need a download."""
 COST = (
     "model.",
     "width.",
@@ -55,7 +52,15 @@ def preview(
         AugeanError: for whatever is wrong, with the rows that it is wrong in.
     """
     place = override_text(str(outputs), "runtime.outputs")
-    plan = plan_file(name, [f"runtime.outputs={place}", *overrides], folder)
+    return describe_plan(plan_file(name, [f"runtime.outputs={place}", *overrides], folder))
+
+
+def describe_plan(plan: SweepPlan) -> list[str]:
+    """Return the lines of a preview.
+
+    Raises:
+        AugeanError: for a network that cannot be built, with the rows that have it.
+    """
     record = plan.record
     is_study = record.kind == "study"
     # The base of a study has nothing of its space, and is never trained.

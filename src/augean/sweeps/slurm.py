@@ -11,11 +11,13 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -152,18 +154,22 @@ def submit(
     runtime: RuntimeConfig,
     work: Mapping[str, Callable[[], object]],
     is_over: Callable[[str], bool],
+    write_record: Callable[[], None],
 ) -> None:
     """Submit what is not queued yet, and say what became of it.
+
+    What SLURM refuses leaves nothing behind.
 
     Args:
         name: of the sweep's record.
         work: what each element does, by a run's id or by what names one of a study's workers.
         is_over: says of such a key whether its work has ended.
+        write_record: called once SLURM has taken the first array, or has nothing to take.
 
     Raises:
         AugeanError: when SLURM or submitit is not there, or SLURM refuses.
     """
-    _check_installation()
+    check_submission(runtime)
     outputs = Path(runtime.outputs)
     arrays = []
     # Under a lock, so that two submissions at one time know of each other's.
@@ -176,6 +182,10 @@ def submit(
         for start in range(0, len(missing), MAX_ARRAY):
             part = {key: work[key] for key in missing[start : start + MAX_ARRAY]}
             arrays.append(_submit_array(name, runtime, part))
+            if len(arrays) == 1:
+                write_record()
+    if not arrays:
+        write_record()
     if arrays:
         submitted = f"{len(missing)} submitted as SLURM array {', '.join(arrays)}"
     else:
@@ -188,13 +198,23 @@ def submit(
     )
 
 
-def _check_installation() -> None:
+def check_submission(runtime: RuntimeConfig) -> None:
+    """Refuse what cannot be submitted from here, before anything is written.
+
+    Raises:
+        AugeanError: when SLURM or submitit is not there, or for a part of a GPU.
+    """
     if importlib.util.find_spec("submitit") is None:
         raise SetupError("launcher=slurm needs submitit: pip install 'augean[slurm]'")
     if shutil.which("sbatch") is None:
         raise SetupError(
             "launcher=slurm: there is no sbatch on this machine; submit on a login node of the"
             " cluster"
+        )
+    if runtime.launcher.gpus % 1:
+        raise ConfigError(
+            f"runtime.launcher.gpus={runtime.launcher.gpus}: SLURM gives whole ones; only Ray"
+            " divides them"
         )
 
 
@@ -218,11 +238,13 @@ def _submit_array(
     launcher = runtime.launcher
     folder = Path(runtime.outputs).absolute() / "slurm"
     elements = [ArrayElement(item, str(Path.cwd()), launcher) for item in work.values()]
+    files_before = set(folder.glob("*"))
     try:
         executor = submitit.SlurmExecutor(folder)
         executor.update_parameters(**_sbatch_options(name, runtime, len(work)))
         jobs = executor.submit_array(elements)
     except (OSError, RuntimeError, ValueError) as error:
+        _remove_submission(folder, files_before)
         raise AugeanError(f"SLURM did not take the sweep: {error}") from error
     array = str(jobs[0].job_id).split("_")[0]
     keys = {job.job_id: key for job, key in zip(jobs, work, strict=True)}
@@ -230,17 +252,21 @@ def _submit_array(
     return array
 
 
-def _sbatch_options(name: str, runtime: RuntimeConfig, num_elements: int) -> dict[str, Any]:
-    """Return the options of an array as submitit calls them.
+def _remove_submission(folder: Path, files_before: set[Path]) -> None:
+    """Remove what submitit has written for an array that SLURM refused: scripts and elements.
 
-    Raises:
-        ConfigError: for a part of a GPU.
+    Logs, which elements of other arrays may write meanwhile, stay.
     """
+    for path in set(folder.glob("*")) - files_before:
+        if re.fullmatch(r"(\.submission_file_)?[0-9a-f]{32}\.(sh|pkl)", path.name):
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # it is not empty
+        folder.rmdir()
+
+
+def _sbatch_options(name: str, runtime: RuntimeConfig, num_elements: int) -> dict[str, Any]:
+    """Return the options of an array as submitit calls them."""
     launcher = runtime.launcher
-    if launcher.gpus % 1:
-        raise ConfigError(
-            f"runtime.launcher.gpus={launcher.gpus}: SLURM gives whole ones; only Ray divides them"
-        )
     notice_seconds = math.ceil(runtime.grace_seconds) + NOTICE_SECONDS
     options = {
         "job_name": f"augean-{name}",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from hydra.errors import HydraException
 
@@ -24,6 +25,7 @@ from augean.sweeps.job import JobRunner
 from augean.sweeps.plan import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import RECORD_NAME, RECORD_NAME_RULE, Point, without_seed
 from augean.sweeps.sampler import assignments, make_sampler
+from augean.sweeps.slurm import check_submission
 from augean.sweeps.study import Study, StudySetup
 from augean.sweeps.workers import WORKER, orphaned, run_worker
 
@@ -40,7 +42,11 @@ def run_study(
         SystemExit: with status 1 when a final seed failed; with 0 in a worker, and when SLURM is to
             do the work.
     """
+    is_submission = plan.config.runtime.launcher.name == "slurm" and WORKER not in os.environ
+    if is_submission:
+        check_submission(plan.config.runtime)  # before the study has a journal
     setup = make_setup(plan, options.sweeper)
+    is_new = not Path(setup.storage).exists()
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space)
     study = Study(setup, plan.outputs, sampler)
     tuning = Tuning(
@@ -56,19 +62,17 @@ def run_study(
     logger.info(
         f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them over already."
     )
-    tuning.write_record()
-    if not tuning.is_complete():
-        name = plan.record.name
-        num_jobs = setup.num_trials + options.sweeper.final_seeds
-        num_workers = min(plan.config.runtime.workers, num_jobs)
-        run_one = partial(run_worker, sys.argv, plan.config.runtime, time.time())
-        share_work(
-            name,
-            plan.config,
-            on_slurm={f"{name} worker {index}": run_one for index in range(num_workers)},
-            is_over=lambda _: tuning.is_complete(),
-            work=tuning.work,
-        )
+    if tuning.is_complete():
+        tuning.write_record()
+    else:
+        try:
+            _share_trials(plan, options, tuning)
+        except AugeanError:
+            # Nothing is left of a refused submission; a journal that others use stays.
+            if is_submission and is_new and setup.storage.endswith(".journal"):
+                for file in (setup.storage, f"{setup.storage}.flock"):
+                    Path(file).unlink(missing_ok=True)
+            raise
     final_jobs = tuning.write_winner()
     best = study.best()
     score = best.score or 0.0
@@ -78,6 +82,27 @@ def run_study(
     if not final_jobs:
         return [score]
     return account(plan.record.name, final_jobs, num_before=0)
+
+
+def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> None:
+    """Have the trials and the winner's runs done: here, by several processes, or on SLURM.
+
+    Raises:
+        SystemExit: when SLURM is to do them.
+        AugeanError: when it does not take them.
+    """
+    name = plan.record.name
+    num_jobs = tuning.study.setup.num_trials + options.sweeper.final_seeds
+    num_workers = min(plan.config.runtime.workers, num_jobs)
+    run_one = partial(run_worker, sys.argv, plan.config.runtime, time.time())
+    share_work(
+        name,
+        plan.config,
+        on_slurm={f"{name} worker {index}": run_one for index in range(num_workers)},
+        is_over=lambda _: tuning.is_complete(),
+        write_record=tuning.write_record,
+        work=tuning.work,
+    )
 
 
 def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:

@@ -5,7 +5,7 @@ Every mistake is refused with its key.
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -31,6 +31,11 @@ ON_CUDA: dict[type, dict[str, Any]] = {
 
 RMSprop has no fused form. Adagrad reads its step count on the host, so it cannot be captured.
 """
+DEVICE_ARGUMENTS = {"foreach", "fused", "capturable"}
+"""Arguments of torch's optimizers that some devices do not take."""
+NUM_CLASSES = 10
+"""Classes of the networks that are built to be checked before the data set has been read. The true
+number, which may need a download, changes the last layer alone."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
     cls = find_class("model._target_", node._target_, nn.Module)
     arguments = dict(node.arguments)
     if node.stem is not None:
-        check_arguments("model", cls, ["stem"])
+        check_arguments("model", cls, ["stem"], fix="set model.stem=null")
         arguments["stem"] = node.stem
     check_arguments("model.arguments", cls, arguments)
     return cls, arguments
@@ -134,10 +139,12 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
 def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
     node, weight_decay = config.optimizer, config.regularization.weight_decay
     cls = find_class("optimizer._target_", node._target_, torch.optim.Optimizer)
-    arguments: dict[str, Any] = {"lr": node.lr, **node.arguments}
     parameters = inspect.signature(cls).parameters
+    arguments: dict[str, Any] = {"lr": node.lr, **node.arguments}
+    # First: whoever names an optimizer that cannot be used should not mend its arguments before.
+    _check_step(config, cls, {name: arguments[name] for name in arguments if name in parameters})
     if node.momentum is not None:
-        check_arguments("optimizer", cls, ["momentum"])
+        check_arguments("optimizer", cls, ["momentum"], fix="set optimizer.momentum=null")
         arguments["momentum"] = node.momentum
     if "weight_decay" in parameters:
         # Given even when it is 0: AdamW's own default is not.
@@ -157,22 +164,114 @@ def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer
         network: on the device where it is trained, which decides the optimizer's implementation.
     """
     cls, arguments = _optimizer(config)
-    on_cuda = next(network.parameters()).device.type == "cuda"
-    if on_cuda and not arguments.keys() & {"foreach", "fused", "capturable"}:
+    device = next(network.parameters()).device
+    if device.type == "cuda" and not arguments.keys() & DEVICE_ARGUMENTS:
         arguments |= ON_CUDA.get(cls, {})
+    if device.type == "meta":
+        # Not a device that trains: torch would refuse what the true one takes.
+        arguments = _without_device_arguments(arguments)
+    else:
+        _check_step(config, cls, arguments, device)
     return _construct("optimizer", partial(cls, network.parameters()), **arguments)
 
 
-def check_names(config: Config) -> None:
-    """Refuse classes that are not there and arguments that they do not take, before a network can
-    be built.
+def _without_device_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name not in DEVICE_ARGUMENTS}
 
-    What depends on the network, which only the data set's number of classes completes, is left to
-    the run.
+
+def _check_step(
+    config: Config,
+    cls: type[torch.optim.Optimizer],
+    arguments: Mapping[str, Any],
+    device: torch.device | None = None,
+) -> None:
+    """Make a step with one small weight, as training makes it, and refuse an optimizer that cannot.
+
+    Args:
+        device: where the network is trained; None where that is not known yet.
+
+    Raises:
+        ConfigError: for instance for an optimizer that needs a closure or sparse gradients.
+    """
+    if device is None:
+        arguments = _without_device_arguments(arguments)
+    place = device or torch.device("cpu")
+    problem = _step_problem(cls, arguments, place, closure=False)
+    if problem is None:
+        return
+    target = f"optimizer._target_={config.optimizer._target_}"
+    if _step_problem(cls, arguments, place, closure=True) is None:
+        raise ConfigError(
+            f"{target}: its step needs a closure, as it computes the loss several times a step;"
+            " training computes it once. Choose another class, such as torch.optim.Adam"
+        )
+    # A class from elsewhere may need the device of the training.
+    if device is not None or cls.__module__.startswith("torch."):
+        raise ConfigError(
+            f"{target}: cannot make a step of the training ({problem}); change its arguments or"
+            " choose another class, such as torch.optim.Adam"
+        )
+
+
+def _step_problem(
+    cls: type[torch.optim.Optimizer],
+    arguments: Mapping[str, Any],
+    device: torch.device,
+    *,
+    closure: bool,
+) -> str | None:
+    """Return why a new optimizer cannot make a step with one weight; None where it can.
+
+    Args:
+        closure: whether the step is given a function that computes the loss.
+    """
+    # An optimizer that draws random numbers must not change those of the run; and what it makes
+    # lies on the device even where the caller builds a network on the meta device.
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        weight = nn.Parameter(torch.ones(2, 2))
+        weight.grad = torch.ones(2, 2)
+        optimizer = _try_to_make(cls, [weight], arguments)
+        if optimizer is None:
+            return None  # the run's own optimizer will say what is wrong with the arguments
+        try:
+            if closure:
+                optimizer.step(lambda: weight.sum().item())
+            else:
+                optimizer.step()
+        except Exception as error:  # a user's own class may raise anything
+            return " ".join(str(error).split()) or type(error).__name__
+    return None
+
+
+def _try_to_make(
+    cls: type[torch.optim.Optimizer], parameters: list[nn.Parameter], arguments: Mapping[str, Any]
+) -> torch.optim.Optimizer | None:
+    make: Any = cls  # each class has a signature of its own
+    try:
+        optimizer: torch.optim.Optimizer = make(parameters, **arguments)
+    except Exception:  # a user's own class may raise anything
+        return None
+    return optimizer
+
+
+def check_classes(config: Config) -> None:
+    """Refuse classes that are not there, arguments that they do not take, and an optimizer that
+    cannot train such a network, before anything is downloaded or trained.
+
+    Values of arguments are left to the run, and so is a network that can only be built with the
+    data set's own number of classes.
 
     Raises:
         ConfigError: as the run itself would.
     """
     build_activation(config)
     _model(config)
-    _optimizer(config)
+    cls, arguments = _optimizer(config)
+    try:
+        with torch.device("meta"):
+            network = build_model(config, NUM_CLASSES)
+    except Exception:
+        return  # the run will say what is wrong, with the true number of classes
+    matrix = nn.Parameter(torch.ones(2, 2))
+    if _try_to_make(cls, [matrix], _without_device_arguments(arguments)) is not None:
+        build_optimizer(config, network)

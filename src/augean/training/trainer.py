@@ -29,7 +29,7 @@ from augean.training.artifacts import (
     write_step_losses,
     write_weights,
 )
-from augean.training.build import build_context
+from augean.training.build import build_context, check_classes
 from augean.training.checkpoint import ResumableRun
 from augean.training.data import load_data
 from augean.training.device import (
@@ -72,6 +72,7 @@ class Trainer:
         self.config = config
         self.path = path
         self.identity = identity
+        check_classes(config)  # before data is downloaded
         self.data_digest = source.digest()
         self.device = find_device(config.runtime.device)
         node = config.dataset
@@ -279,7 +280,8 @@ def _check_last_batch(config: Config, num_images: int) -> None:
     if num_images % batch_size == 1:
         raise ConfigError(
             f"trainer.batch_size={batch_size}: {num_images} training images leave a last batch of"
-            " one image, which batch norm cannot use; choose another size"
+            " one image, which batch norm cannot use; choose another size, or leave one image out"
+            f" with dataset.num_train={num_images - 1}"
         )
 
 
