@@ -1,5 +1,6 @@
 """Find the config groups and the sweep files, and fix the folders that a config names."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -53,9 +54,19 @@ def place_overrides(runtime: RuntimeConfig) -> list[str]:
     overrides = []
     for key, folder in places(runtime).items():
         if folder is not None:
-            text = str(Path(folder).absolute()).replace("\\", "\\\\").replace("'", "\\'")
-            overrides.append(f"runtime.{key}='{text}'")
+            text = _quoted(str(Path(folder).absolute()))
+            overrides.append(f"runtime.{key}={text}")
     return overrides
+
+
+def quoted_folder(folder: str) -> str:
+    """Return a folder as the value of an override, in quotes where Hydra needs them."""
+    return folder if re.fullmatch(r"[\w./-]+", folder) else _quoted(folder)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def from_folder(config: Config, folder: str) -> Config:

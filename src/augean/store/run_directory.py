@@ -1,6 +1,7 @@
 """The files of one run's directory and the state that they prove."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,20 @@ METRICS = (
 def runs_dir(outputs: Path) -> Path:
     """Return the folder below `outputs` that holds the run directories."""
     return outputs / "runs"
+
+
+def place_from(outputs: Path, folder: Path) -> str:
+    """Return where a folder lies as seen from the outputs, as `RunSummary.places` has it.
+
+    So a project that is moved as a whole keeps its places.
+    """
+    return os.path.relpath(folder, outputs)
+
+
+def place_at(outputs: Path, place: str) -> Path:
+    """Return the absolute path of what `place_from` returned."""
+    # The path as text: with `outputs` a link, "../data" lies beside the link.
+    return Path(os.path.normpath(os.path.join(os.path.abspath(outputs), place)))
 
 
 def read_verified(path: Path, name: str) -> bytes:
