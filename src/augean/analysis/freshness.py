@@ -6,6 +6,7 @@ each file is read once for all runs.
 """
 
 import importlib.util
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from augean.config.run_id import CORE
 from augean.config.schema import CLASS_NODES, TRUSTED_PACKAGES
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
-from augean.store.run_directory import place_at
-from augean.store.summary import RunSummary
+from augean.store.run_directory import place_at, runs_dir
+from augean.store.summary import RunSummary, read_summary
 from augean.store.sweep_record import SweepRecord
 
 Outdated = Literal["no", "yes", "unknown"]
@@ -117,6 +118,30 @@ class FreshnessCheck:
         if place is None:
             return Path.cwd() / default
         return place_at(self.outputs, place)
+
+
+def describe_record(record: SweepRecord, check: FreshnessCheck) -> list[str]:
+    """Return lines that say which runs of a sweep are outdated, and the command that trains them
+    anew.
+    """
+    counts: Counter[Freshness] = Counter()
+    for id_, directory in {job.id: job.run for job in record.jobs}.items():
+        try:
+            summary = read_summary(runs_dir(check.outputs) / directory, id_)
+        except AugeanError:  # it counts as one that is not completed
+            continue
+        if summary is not None:
+            counts[check.check(summary)] += 1
+    lines = []
+    for finding, number in counts.items():
+        if finding.outdated == "yes":
+            lines.append(f"{number} outdated: {finding.reason} since")
+    if lines:
+        lines.append(f"to train them anew: {command_anew(record)}")
+    for finding, number in counts.items():
+        if finding.outdated == "unknown":
+            lines.append(f"whether {number} are outdated is unknown: {finding.reason}")
+    return lines
 
 
 def command_anew(record: SweepRecord) -> str:

@@ -61,11 +61,13 @@ def _add_status(commands: Commands) -> None:
 
 
 def run_status(arguments: argparse.Namespace) -> int:
-    """Print the state of each sweep's runs, and the command that fills the gaps.
+    """Print the state of each sweep's runs, which are outdated, and the commands that train what is
+    missing or outdated.
 
     Returns:
         2 where a record is damaged, else 0.
     """
+    from augean.analysis.freshness import FreshnessCheck, describe_record
     from augean.store.sweep_record import read_records
     from augean.sweeps.slurm import queued
 
@@ -93,8 +95,11 @@ def run_status(arguments: argparse.Namespace) -> int:
     except AugeanError as error:
         print(error, file=sys.stderr)
         slurm_jobs = {}
+    check = FreshnessCheck(outputs)
     for record in records:
         _print_record(record, outputs, slurm_jobs)
+        for line in describe_record(record, check):
+            print(f"  {line}")
     # Last, where they are seen: damaged records may be why a sweep is not listed.
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from augean.analysis.comparison import Row, Table
+from augean.analysis.comparison import Table
 from augean.analysis.freshness import Freshness, Outdated, command_anew
 from augean.analysis.run import Run
 
@@ -11,9 +11,9 @@ MOST_ROWS = 8
 """Rows that a sentence names."""
 
 
-def num_outdated(table: Table, row: Row) -> int:
-    """Return how many of the row's runs are outdated."""
-    return sum(is_outdated(run) for label, run in _runs(table) if label == row.label)
+def counts(table: Table) -> Counter[str]:
+    """Return how many runs of each row are outdated."""
+    return Counter(label for label, run in _runs(table) if is_outdated(run))
 
 
 def is_outdated(run: Run) -> bool:

@@ -96,9 +96,9 @@ def columns(table: Table) -> list[Column]:
     shown.append(Column("seconds", "number", [seconds(row.seconds) for row in rows]))
     if any(row.published for row in rows):
         shown += _published_columns(rows)
-    numbers_outdated = [outdated.num_outdated(table, row) for row in rows]
-    if any(numbers_outdated):
-        cells = [str(number) if number else "-" for number in numbers_outdated]
+    num_outdated = outdated.counts(table)
+    if num_outdated:
+        cells = [str(num_outdated[row.label] or "-") for row in rows]
         shown.append(Column("outdated", "text", cells))
     if any(row.states.total() > row.states[RunState.FINISHED] for row in rows):
         gaps = [_listed(row.states, WITHOUT_SCORE) for row in rows]
@@ -129,8 +129,9 @@ def _published_columns(rows: Sequence[Row]) -> list[Column]:
 def csv(table: Table) -> str:
     """Return all numbers of the table in full; an empty cell is a number that does not exist."""
     lines = []
+    num_outdated = outdated.counts(table)
     for row in table.rows:
-        lines.append({**_csv_line(row), "outdated": outdated.num_outdated(table, row)})
+        lines.append({**_csv_line(row), "outdated": num_outdated[row.label]})
     names = None if lines else ["row", "n", "test_accuracy"]
     frame = pandas.DataFrame(lines, columns=names)
     return frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")

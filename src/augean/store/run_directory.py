@@ -63,8 +63,8 @@ def read_verified(path: Path, name: str) -> bytes:
         return content
     if hashlib.sha256(content).hexdigest() != summary.files.get(name):
         raise AugeanError(
-            f"{path / name}: was truncated or altered after the run; remove"
-            f" {path / 'summary.json'} to train the run again"
+            f"{path / name}: was truncated or altered after the run; bring the file from where the"
+            " run was trained, or train it once more into another runtime.outputs"
         )
     return content
 
