@@ -140,7 +140,8 @@ def describe_record(record: SweepRecord, check: FreshnessCheck) -> list[str]:
         lines.append(f"to train them anew: {command_anew(record)}")
     for finding, number in counts.items():
         if finding.outdated == "unknown":
-            lines.append(f"whether {number} are outdated is unknown: {finding.reason}")
+            verb = "is" if number == 1 else "are"
+            lines.append(f"unknown whether {number} {verb} outdated: {finding.reason}")
     return lines
 
 
@@ -256,7 +257,7 @@ class _CodeFiles:
                 for package in package_files(file, root):
                     name = package.relative_to(root).as_posix()
                     if name not in recorded:
-                        yield Freshness("yes", f"{name} has been added")
+                        yield Freshness("yes", f"{name} has code now")
         except ConfigError:  # not valid Python, which it was
             is_same = False
         except (OSError, ValueError, RecursionError):
