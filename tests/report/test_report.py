@@ -447,8 +447,8 @@ def test_an_empty_folder_gives_a_page_that_says_how_to_begin(tmp_path: Path) -> 
     result = make_report(tmp_path)
     assert (result.num_runs, result.problems, result.exit_code) == (0, [], 0)
     for command in (
-        "make demo",
-        "python train.py dataset=digits width=w16 trainer.epochs=10 trainer.precision=fp32",
+        "augean train -cn table1_activation experiment=demo",
+        "augean train dataset=digits width=w16 trainer.epochs=10 trainer.precision=fp32",
     ):
         assert command in page(result)
     assert Page(page(result)).open == []

@@ -88,7 +88,8 @@ def run_status(arguments: argparse.Namespace) -> int:
         if not records:
             return _print_preview(arguments, names)
     if not records:
-        print(f"No sweep was launched into {outputs} yet. For example: make demo")
+        example = "augean train -cn table1_activation experiment=demo"
+        print(f"No sweep was launched into {outputs} yet. For example: {example}")
     # Without an answer of SLURM the states of the runs are still right.
     try:
         slurm_jobs = queued(outputs)
