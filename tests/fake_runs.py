@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy
 
+from augean.datasets.digits import Digits
 from augean.store.files import content_digest, file_sha256, write_atomic
 from augean.store.run_directory import runs_dir, write_metrics
 from augean.store.summary import (
@@ -33,6 +34,8 @@ from augean.store.summary import (
 
 DIGITS = [str(digit) for digit in range(10)]
 VERSIONS = {"augean": "0.1.0", "python": "3.11.7", "torch": "2.14.1", "torchvision": "0.29.1"}
+DATASET = {"dataset._target_": "augean.datasets.digits.Digits", "dataset.image_size": 16}
+"""What says that the data of a run is as it was."""
 REFERENCE = {
     "relu": {"test_accuracy": 81.22, "seconds": 1352},
     "leaky_relu": {"test_accuracy": 88.67, "seconds": 1267},
@@ -117,7 +120,7 @@ def write_run(
         id=id_,
         status=RunState(state),
         diverged=Divergence(epoch=len(rows), step=120, last_loss=2.3) if diverged else None,
-        config=flat,
+        config=flat | DATASET,
         dataset_title=dataset_title,
         num_train=1197,
         num_val=300,
@@ -139,7 +142,7 @@ def write_run(
         instruction_set="AVX512",
         torch_settings={},
         dead_units=None if diverged else {f"stages.{number}.act": 0.0 for number in range(17)},
-        data_digest="digits-8x8-1797",
+        data_digest=Digits.content,
         code_digests={},
         versions=versions or VERSIONS,
         host="host",

@@ -447,8 +447,8 @@ def test_an_empty_folder_gives_a_page_that_says_how_to_begin(tmp_path: Path) -> 
     result = make_report(tmp_path)
     assert (result.num_runs, result.problems, result.exit_code) == (0, [], 0)
     for command in (
-        "make demo",
-        "python train.py dataset=digits width=w16 trainer.epochs=10 trainer.precision=fp32",
+        "augean train -cn table1_activation experiment=demo",
+        "augean train dataset=digits width=w16 trainer.epochs=10 trainer.precision=fp32",
     ):
         assert command in page(result)
     assert Page(page(result)).open == []
@@ -640,9 +640,7 @@ def test_names_that_no_shell_or_url_likes_give_safe_names_of_files(
     assert len(links) == 11  # three of the table, two of each figure, runs.csv and report.md
     assert all((result.directory / unquote(link)).exists() for link in links)
     # quoted for the shell
-    assert (
-        "&#39;" in page(result).split('class="command">python train.py -cp')[1].split("</code>")[0]
-    )
+    assert "&#39;" in page(result).split('class="command">augean train -cp')[1].split("</code>")[0]
 
 
 def test_names_that_differ_only_in_odd_letters_stay_apart(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ sweep.
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import textwrap
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -59,10 +62,28 @@ def test_the_example_package_makes_its_own_table(tmp_path: Path) -> None:
     table = (folder / "outputs" / "report" / "tables" / f"{record['name']}.md").read_text()
     assert "Data: patches (128 + 300" in table
 
+    # A run of the page is trained again by its own command, which finds it finished.
+    page = (folder / "outputs" / "report" / "index.html").read_text()
+    command = unescape(re.findall('class="command">(augean train -cp .*?)</code>', page)[-1])
+    words = [word.replace("$PWD", str(folder)) for word in shlex.split(command)]
+    done = augean(folder, *words[1:])
+    assert "already finished, not trained again" in done.stdout, done.stdout + done.stderr
+
     # An edit of the network's code makes other runs of the same command, whose table then holds
-    # those.
+    # those. Until then the old ones are outdated.
     net = folder / "patches" / "net.py"
     net.write_text(net.read_text().replace("padding=1, groups", "padding=1, bias=False, groups"))
+    done = augean(folder, "status")
+    assert "3 outdated: patches/net.py has changed since" in done.stdout
+    assert f"to train them anew: {record['command']}" in done.stdout
+    done = augean(folder, "status", "-cd", "conf", "depth", "seed=0,1", *small)
+    assert "6 runs: 6 missing" in done.stdout, done.stdout + done.stderr
+    assert "3 of the missing runs were trained before, but patches/net.py has changed since" in (
+        done.stdout
+    )
+    commands.augean("report", cwd=folder)
+    table = (folder / "outputs" / "report" / "tables" / f"{record['name']}.md").read_text()
+    assert "patches/net.py has changed since 3 runs of rows 1, 2, 3 were trained" in table
     done = augean(folder, *sweep, "model.arguments.depth=1,2")
     assert "2 runs, 0 of them there already" in done.stdout, done.stdout + done.stderr
 

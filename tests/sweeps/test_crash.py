@@ -176,7 +176,9 @@ def assert_sessions_follow_each_other(path: Path) -> None:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """All that a finished run has, but for seconds, rates, dates and the number of resumes."""
+    """All that a finished run has, but for seconds, rates, dates, places and the number of
+    resumes.
+    """
     summary = json.loads((path / "summary.json").read_text())
     # The commit is that of whoever edits the code while the test runs.
     left_out = [
@@ -187,6 +189,7 @@ def facts(path: Path) -> dict[str, Any]:
         "finished",
         "num_resumes",
         "git_commit",
+        "places",
     ]
     files = {name: digest for name, digest in summary["files"].items() if name != "metrics.csv"}
     lines = [line.split(",") for line in (path / "metrics.csv").read_text().splitlines()]

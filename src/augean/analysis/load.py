@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pandas
 from tqdm import tqdm
 
+from augean.analysis.freshness import FreshnessCheck
 from augean.analysis.run import Run
 from augean.analysis.sequential import design_of
 from augean.config.labels import find_label, plain_label, row_label
@@ -92,9 +93,9 @@ class Contents:
 def load_runs(outputs: str | Path, select: str | None = None) -> pandas.DataFrame:
     """Return one row a run.
 
-    The columns are id, directory, state, tables, scores (accuracies are fractions), seconds, config
-    keys and versions. A run that lies in several directories is there once; unfinished runs have
-    only the first four columns.
+    The columns are id, directory, state, tables, outdated (yes, no or unknown), scores (accuracies
+    are fractions), seconds, config keys and versions. A run that lies in several directories is
+    there once; unfinished runs have only the first four columns.
 
     Args:
         outputs: the folder that `runtime.outputs` named.
@@ -115,13 +116,14 @@ def load_metrics(outputs: str | Path, select: str | None = None) -> pandas.DataF
     return read_metrics(contents, contents.runs.values())
 
 
-def scan(outputs: Path, select: str | None = None) -> Contents:
+def scan(outputs: Path, select: str | None = None, *, check_freshness: bool = True) -> Contents:
     """Read all summaries and records below `outputs`.
 
     Args:
         select: terms `key=value` that must all hold, separated by spaces; a value may be a list
             `a,b` and have the wildcards `*` and `?`. Keys are the columns of `load_runs` and
             `table` for the name of a sweep record.
+        check_freshness: whether to find out which runs are outdated.
 
     Raises:
         AugeanError: when there is no such folder, or `select` cannot be understood.
@@ -133,6 +135,11 @@ def scan(outputs: Path, select: str | None = None) -> Contents:
         )
     contents = Contents(outputs, (select or "").strip())
     _read_runs(contents)
+    if check_freshness:
+        check = FreshnessCheck(outputs)
+        for run in contents.runs.values():
+            if run.summary is not None:
+                run.freshness = check.check(run.summary)
     _read_records(contents)
     if contents.select:
         _select(contents)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from augean.analysis.freshness import Freshness
 from augean.store.summary import RunState, RunSummary
 
 NOT_COLUMNS = frozenset(
@@ -17,6 +18,7 @@ NOT_COLUMNS = frozenset(
         "torch_settings",
         "dead_units",
         "code_digests",
+        "places",
     }
 )
 """Entries of a summary that a data frame does not have, or has under another name."""
@@ -34,6 +36,8 @@ class Run:
     """Of its config, else of the sweep record that names it."""
     summary: RunSummary | None = None
     """None until the run is completed."""
+    freshness: Freshness | None = None
+    """Whether it is outdated; None where that was not asked, or the run is not completed."""
     recorded_config: dict[str, str] = field(default_factory=dict)
     """What a sweep record says of the config of a run without a summary."""
 
@@ -59,6 +63,8 @@ class Run:
             "directory": self.directory,
             "state": str(self.state),
         }
+        if self.freshness is not None:
+            columns["outdated"] = self.freshness.outdated
         if self.summary is not None:
             for key, value in self.summary.entries().items():
                 if key not in NOT_COLUMNS:

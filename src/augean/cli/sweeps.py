@@ -59,11 +59,13 @@ def _add_status(commands: Commands) -> None:
 
 
 def run_status(arguments: argparse.Namespace) -> int:
-    """Print the state of each sweep's runs, and the command that fills the gaps.
+    """Print the state of each sweep's runs, which are outdated, and the commands that train what is
+    missing or outdated.
 
     Returns:
         2 where a record is damaged, else 0.
     """
+    from augean.analysis.freshness import FreshnessCheck, describe_record
     from augean.store.sweep_record import read_records
     from augean.sweeps.slurm import queued
 
@@ -94,15 +96,19 @@ def run_status(arguments: argparse.Namespace) -> int:
             f" preview a grid: augean status -m {words}"
         )
     if not records:
-        print(f"No sweep was launched into {outputs} yet. For example: make demo")
+        example = "augean train -cn table1_activation experiment=demo"
+        print(f"No sweep was launched into {outputs} yet. For example: {example}")
     # Without an answer of SLURM the states of the runs are still right.
     try:
         slurm_jobs = queued(outputs)
     except AugeanError as error:
         print(error, file=sys.stderr)
         slurm_jobs = {}
+    check = FreshnessCheck(outputs)
     for record in records:
         _print_record(record, outputs, slurm_jobs)
+        for line in describe_record(record, check):
+            print(f"  {line}")
     # Last, where they are seen: damaged records may be why a sweep is not listed.
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -154,9 +160,11 @@ def _print_preview(
 
 def _plan_grid(overrides: Sequence[str], outputs: Path) -> "SweepPlan":
     """Plan a sweep that is on the command line alone."""
+    from augean.config.override_text import override_text
     from augean.sweeps.plan import plan_file
 
-    return plan_file("config", [f'runtime.outputs="{outputs}"', *overrides])
+    place = override_text(str(outputs), "runtime.outputs")
+    return plan_file("config", [f"runtime.outputs={place}", *overrides])
 
 
 def _print_plan(plan: "SweepPlan") -> int:

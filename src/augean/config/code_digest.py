@@ -81,9 +81,8 @@ def file_code(path: Path, root: Path) -> OwnCode:
             continue
         tree = _parse(file)
         pending += _imported_files(file, tree, root)
-        pending += _package_files(file, root)
-        _remove_docstrings(tree)
-        dumps[file] = _dump(tree)
+        pending += package_files(file, root)
+        dumps[file] = _code_text(tree)
     files = {}
     for file in sorted(dumps):
         files[file.relative_to(root).as_posix()] = _digest(dumps[file])
@@ -94,8 +93,28 @@ def file_code(path: Path, root: Path) -> OwnCode:
     return OwnCode(digest=_digest(text), files=files)
 
 
+def source_digest(file: Path) -> str:
+    """Return the digest of one Python file, as `OwnCode.files` has it.
+
+    Raises:
+        ConfigError: when it is not valid Python.
+    """
+    return _digest(_code_text(_parse(file)))
+
+
+def content_digest(file: Path) -> str:
+    """Return the digest of a file of any kind, as a run records it for its `code_files`."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS]
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def _code_text(tree: ast.Module) -> str:
+    """Return a syntax tree without its docstrings as text; they are removed from the tree."""
+    _remove_docstrings(tree)
+    return _dump(tree)
 
 
 def _parse(file: Path) -> ast.Module:
@@ -114,8 +133,12 @@ def _imported_files(file: Path, tree: ast.AST, root: Path) -> Iterator[Path]:
                     yield path
 
 
-def _package_files(file: Path, root: Path) -> Iterator[Path]:
-    """Yield the `__init__.py` files that Python runs before a file, except those without code."""
+def package_files(file: Path, root: Path) -> Iterator[Path]:
+    """Yield the `__init__.py` files that Python runs before a file, except those without code.
+
+    Raises:
+        ConfigError: when one is not valid Python.
+    """
     # Without this exception an empty __init__.py would change the run id.
     for folder in file.parents:
         if folder == root or not folder.is_relative_to(root):

@@ -7,7 +7,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from augean.config.code_digest import DIGITS, OwnCode, module_code
+from augean.config.code_digest import OwnCode, content_digest, module_code
 from augean.config.schema import TRUSTED_PACKAGES, Config, RuntimeConfig
 from augean.config.validation import class_targets
 from augean.errors import ConfigError
@@ -135,13 +135,12 @@ def _listed_files(config: Config) -> dict[str, str]:
     digests = {}
     for path in config.code_files:
         try:
-            content = Path(path).read_bytes()
+            digests[path] = content_digest(Path(path))
         except OSError as error:
             raise ConfigError(
                 f"code_files: cannot read {path} ({error.strerror}); give its path from the folder"
                 " where the command is started"
             ) from error
-        digests[path] = hashlib.sha256(content).hexdigest()[:DIGITS]
     return digests
 
 

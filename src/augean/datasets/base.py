@@ -108,6 +108,19 @@ class Source(ABC):
             DataError: when data is missing, so that its content is not known.
         """
 
+    def known_digest(self) -> str | None:
+        """Return the digest of the data as it is now, where that takes little reading.
+
+        A report asks for it, which must not wait for gigabytes.
+
+        Returns:
+            None where it would take more. A class whose `digest` reads much overrides this.
+
+        Raises:
+            DataError: as `digest`.
+        """
+        return self.digest()
+
     @abstractmethod
     def load(self) -> Images:
         """Return the images, the same on every call.

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from augean.analysis.freshness import FreshnessCheck
+from augean.analysis.run_command import run_command
 from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.datasets.image_decoding import decode_all
@@ -29,6 +30,8 @@ from augean.training.loop import EVALUATION_BATCH
 from augean.training.step import Inputs
 
 Array = numpy.ndarray[Any, Any]
+RETRAINED = "retrained"
+"""Folder beside that of the outputs for runs that are trained once more."""
 
 
 @dataclass
@@ -136,24 +139,28 @@ def _check_files(path: Path, summary: RunSummary) -> None:
             )
         file = path / name
         if not file.is_file():
-            raise AugeanError(
-                f"{file}: is not here; an archive of runs comes without weights. Use the run where"
-                f" it was trained, or {_training_elsewhere(path, summary)}"
-            )
-        if file_sha256(file) != summary.files[name]:
-            raise AugeanError(
-                f"{file}: was damaged or altered, while the run's other files still count. Put a"
-                f" good copy there, or {_training_elsewhere(path, summary)}"
-            )
+            problem = "is not here; did the run come without weights, as archives do?"
+        elif file_sha256(file) != summary.files[name]:
+            problem = "was altered or damaged after the run."
+        else:
+            continue
+        raise AugeanError(f"{file}: {problem} {_advice(path, summary, name)}")
 
 
-def _training_elsewhere(path: Path, summary: RunSummary) -> str:
-    """Return how to train a run once more without touching its directory, for messages."""
-    if summary.loop is not None:
-        return f"train it again by {summary.loop}, into another folder of outputs"
+def _advice(path: Path, summary: RunSummary, name: str) -> str:
+    """Say how to get a file of a run back. Its result stays whatever the user does.
+
+    Args:
+        name: of the file.
+    """
+    # Neither an altered config nor a custom loop can be trained from here.
+    if name == "config.yaml" or summary.loop is not None:
+        return f"Use the run where it was trained, or bring its {name} from there"
+    command = run_command(path, summary, into=RETRAINED)
+    again = path.absolute().parent.parent.with_name(RETRAINED)
     return (
-        "train it into another folder: augean train -cp"
-        f" {shlex.quote(str(path.absolute()))} -cn config runtime.outputs=<folder>"
+        f"Use the run where it was trained, or train it once more, beside its result, and give"
+        f" --outputs {again}:\n  {command}"
     )
 
 
@@ -232,10 +239,12 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
     # The id is computed anew: it is the same only if data and own code are.
     run_id = find_address(run.config, run.summary.loop_digest).id
     if run_id != run.summary.id:
+        freshness = FreshnessCheck(run.path.parent.parent).check(run.summary)
+        reason = f" ({freshness.reason})" if freshness.outdated == "yes" else ""
         raise DataError(
             f"dataset.name={run.config.dataset.name}: the data in"
             f" runtime.data={run.config.runtime.data}, or own code, has changed since run"
-            f" {run.summary.id}: now it would be run {run_id}"
+            f" {run.summary.id}{reason}: now it would be run {run_id}"
         )
     images = build_source(run.config).load()
     return images.test_images, images.test_labels

@@ -3,7 +3,6 @@
 import base64
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,13 +17,16 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
-from augean.report import escape, tables
+from augean.analysis.run_command import run_command
+from augean.report import escape, outdated, tables
 from augean.report.plotting import Picture
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
 from augean.version import version
 
 TEMPLATES = Path(__file__).parent / "templates"
+OWN_COMMANDS = ("augean ", "python train.py ")
+"""How the commands of Augean's own sweeps begin; others are of custom loops."""
 LARGEST_SVG = 300_000
 """Bytes: a larger figure is set into the page as PNG."""
 
@@ -77,14 +79,18 @@ class _Page:
         self.contents = contents
         self.sections = sections
         self.folder = folder
-        self.runs_folder = _shown_path(runs_dir(contents.outputs))
         self.baselines: dict[str, float] = {}
+        self.loop_commands: dict[str, str] = {}
         # The first table that a run belongs to has the last word.
         for section in reversed(sections):
             for row in section.table.rows:
                 if row.label == section.table.baseline:
                     for job, _ in section.table.sweep.cells:
                         self.baselines[job.id] = row.accuracy.mean
+            command = section.table.sweep.record.command
+            if not command.startswith(OWN_COMMANDS):
+                for job, _ in section.table.sweep.cells:
+                    self.loop_commands[job.id] = command
 
     def values(self) -> dict[str, Any]:
         """Return the names that the templates know."""
@@ -99,6 +105,7 @@ class _Page:
             "loose": loose,
             "states": Counter(run.state for run in [*listed.values(), *loose]),
             "titles": Counter(titles),
+            "any_outdated": any(outdated.is_outdated(run) for run in listed.values()),
             "outputs": _shown_path(self.contents.outputs),
             "places": self.contents.places(),
             "made": datetime.now(UTC),
@@ -108,15 +115,13 @@ class _Page:
         }
 
     def command(self, run: Run) -> str:
-        """Return what trains the run, from its own config; "" for a run without a directory."""
+        """Return what trains the run again; "" for a run without a directory."""
         if run.id not in self.contents.runs:
             return ""
-        folder = f"{self.runs_folder}/{run.directory}"
-        place = shlex.quote(folder)
-        if not folder.startswith("/"):
-            # Hydra takes a relative path as one beside train.py.
-            place = f'"$PWD"/{place}'
-        return f"python train.py -cp {place} -cn config"
+        # A custom loop is started by a command of its own, which its table has.
+        if run.id in self.loop_commands or (run.summary is not None and run.summary.loop):
+            return self.loop_commands.get(run.id, "")
+        return run_command(runs_dir(self.contents.outputs) / run.directory, run.summary)
 
     def to_baseline(self, run: Run) -> str:
         """Return the run's difference to the mean of its table's baseline, in points."""
@@ -167,7 +172,9 @@ def latex_environment() -> Environment:
 
 def _add_names(environment: Environment) -> None:
     """Add what all templates use: the module `tables` and filters."""
-    environment.globals.update(tables=tables, caption=_caption, version=version())
+    environment.globals.update(
+        tables=tables, outdated=outdated, caption=_caption, version=version()
+    )
     environment.filters.update(
         md=escape.markdown, line=escape.line, percent=tables.percent, seconds=tables.seconds
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pandas
 
 from augean.analysis.comparison import MARGIN, Row, Table
+from augean.report import outdated
 from augean.store.summary import RunState, RunSummary
 
 __all__ = ["MARGIN"]  # for the caption's template
@@ -95,6 +96,10 @@ def columns(table: Table) -> list[Column]:
     shown.append(Column("seconds", "number", [seconds(row.seconds) for row in rows]))
     if any(row.published for row in rows):
         shown += _published_columns(rows)
+    num_outdated = outdated.counts(table)
+    if num_outdated:
+        cells = [str(num_outdated[row.label] or "-") for row in rows]
+        shown.append(Column("outdated", "text", cells))
     if any(row.states.total() > row.states[RunState.FINISHED] for row in rows):
         gaps = [_listed(row.states, WITHOUT_SCORE) for row in rows]
         shown.append(Column("without a score", "text", gaps))
@@ -123,7 +128,10 @@ def _published_columns(rows: Sequence[Row]) -> list[Column]:
 
 def csv(table: Table) -> str:
     """Return all numbers of the table in full; an empty cell is a number that does not exist."""
-    lines = [_csv_line(row) for row in table.rows]
+    lines = []
+    num_outdated = outdated.counts(table)
+    for row in table.rows:
+        lines.append({**_csv_line(row), "outdated": num_outdated[row.label]})
     names = None if lines else ["row", "n", "test_accuracy"]
     frame = pandas.DataFrame(lines, columns=names)
     return frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
@@ -219,7 +227,7 @@ def warnings(table: Table) -> list[str]:
         if len(values) > 1 and not is_swept:
             listed = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
             mixed.append(f"Mixed {key}: {'; '.join(listed)}.")
-    return mixed + table.warnings
+    return mixed + table.warnings + outdated.remarks(table)
 
 
 def gap(table: Table) -> str:

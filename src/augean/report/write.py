@@ -64,18 +64,21 @@ class _Drawing(NamedTuple):
     problems: list[Problem]
 
 
-def make_report(outputs: Path, select: str | None = None) -> ReportResult:
+def make_report(
+    outputs: Path, select: str | None = None, *, check_freshness: bool = True
+) -> ReportResult:
     """Write `outputs`/report: index.html, report.md, runs.csv, tables/ and figures/.
 
     Args:
         outputs: the folder that `runtime.outputs` named.
         select: keep only runs such as `optimizer.name=sgd,adam`, see `load.scan`.
+        check_freshness: whether to say which runs are outdated.
 
     Raises:
         AugeanError: when there is no such folder, it cannot be written, or `select` cannot be
             understood.
     """
-    contents = scan(outputs, select)
+    contents = scan(outputs, select, check_freshness=check_freshness)
     folder = outputs / "report"
     try:
         for name in ("tables", "figures"):

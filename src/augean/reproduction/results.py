@@ -83,7 +83,8 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
             unpack(source, outputs)
             shutil.copyfile(source, new / ARCHIVE)
         # All the rest is made from the archive, so that the README never says what it does not.
-        report = make_report(outputs)
+        # Results are of the code and data that made them, which need not be here.
+        report = make_report(outputs, check_freshness=False)
         shown = _gather(outputs, report, target.name)
         _copy_files(report.directory, new)
         write_atomic(new / "README.md", f"{MADE}\n{render(shown, '.')}\n")
@@ -180,7 +181,7 @@ def _template() -> Template:
 
 def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
     """Return what the template shows."""
-    contents = scan(outputs)
+    contents = scan(outputs, check_freshness=False)
     metrics = read_metrics(contents, contents.runs.values())
     chosen = _choose([table for table, _ in report.sections])
     evidence = Evidence(contents, chosen, metrics)

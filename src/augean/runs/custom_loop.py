@@ -31,7 +31,7 @@ from augean.runs.address import RunAddress, build_source, find_address, with_num
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
 from augean.runs.session import claim_run, noting_failure, open_session
-from augean.store.run_directory import runs_dir
+from augean.store.run_directory import place_from, runs_dir
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 from augean.terminal import show_messages
 from augean.training.provenance import timestamp
@@ -100,7 +100,8 @@ def run(
         )
     package = str(caller.f_globals.get("__package__") or "")
     depth = len(package.split(".")) if package else 0
-    code = file_code(loop, loop.parents[depth])
+    root = loop.parents[depth]
+    code = file_code(loop, root)
     try:
         if isinstance(config, Config):
             node = replace(config.runtime, **runtime)
@@ -124,6 +125,7 @@ def run(
         loop_digest=code.digest,
         code_digests={**description.code_digests, **code.files},
         data_digest=description.data_digest,
+        places={"loop": place_from(address.outputs, root)},
     )
     custom_run = CustomRun(address, description.flat, node, origin)
     return _running(custom_run, text, wait)

@@ -35,6 +35,7 @@ class RunOrigin:
     loop_digest: str
     code_digests: Mapping[str, str]
     data_digest: str | None
+    places: Mapping[str, str]
 
 
 class Diverged(Exception):

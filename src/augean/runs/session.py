@@ -22,7 +22,7 @@ from augean.signals import Interrupted, StopSignals
 from augean.store.checkpoints import remove_checkpoints
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
-from augean.store.run_directory import clear_leftovers
+from augean.store.run_directory import clear_leftovers, place_from
 from augean.store.run_progress import remove_progress
 from augean.store.summary import RunSummary, write_summary
 from augean.training.provenance import timestamp
@@ -41,14 +41,22 @@ class RunSession:
     stop: StopSignals
     """Whether a signal asked the process to end."""
     loggers: "Loggers"
+    places: Mapping[str, str]
+    """Where its code and data lie, see `RunSummary.places`."""
 
     def complete(self, summary: RunSummary) -> RunSummary:
         """Write the summary, which makes the run a finished one, and remove its checkpoints.
 
         Returns:
-            The summary as written, with schema, host, time of the end and digests of files.
+            The summary as written, with schema, places, host, time of the end and digests of files.
         """
-        ended = replace(summary, schema=SCHEMA, host=socket.gethostname(), finished=timestamp())
+        ended = replace(
+            summary,
+            schema=SCHEMA,
+            places={**self.places, **(summary.places or {})},
+            host=socket.gethostname(),
+            finished=timestamp(),
+        )
         written = write_summary(self.address.path, ended)
         remove_checkpoints(self.address.path)
         return written
@@ -103,7 +111,8 @@ def open_session(
     address.path.mkdir(parents=True, exist_ok=True)
     clear_leftovers(address.path)
     with StopSignals(runtime.grace_seconds) as stop:
-        session = RunSession(address=address, stop=stop, loggers=loggers)
+        places = _places(address.outputs, runtime)
+        session = RunSession(address=address, stop=stop, loggers=loggers, places=places)
         try:
             write_atomic(address.path / "config.yaml", config_text)
             yield session
@@ -113,6 +122,13 @@ def open_session(
             loggers.close()
             remove_progress(address.path)
         session.exit_if_stopped()
+
+
+def _places(outputs: Path, runtime: RuntimeConfig) -> dict[str, str]:
+    data = Path(runtime.data)
+    cache = Path(runtime.cache) if runtime.cache else data / ".augean"
+    folders = {"start": Path.cwd(), "data": data, "cache": cache}
+    return {name: place_from(outputs, folder) for name, folder in folders.items()}
 
 
 @contextmanager

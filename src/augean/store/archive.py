@@ -137,7 +137,7 @@ def _checked_run_files(path: Path) -> list[Path]:
     try:
         is_completed = check_run(path)
     except AugeanError as error:
-        raise AugeanError(f"{error}; remove the run's folder to train it again") from error
+        raise AugeanError(f"{error}; move the run's folder away to train it again") from error
     names = list(RUN_FILES)
     if not is_completed:
         # The run may have been completed since it was checked. Its summary was not checked, so it

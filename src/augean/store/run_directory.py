@@ -1,6 +1,7 @@
 """The files of one run's directory and the state that they prove."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,20 @@ def runs_dir(outputs: Path) -> Path:
     return outputs / "runs"
 
 
+def place_from(outputs: Path, folder: Path) -> str:
+    """Return where a folder lies as seen from the outputs, as `RunSummary.places` has it.
+
+    So a project that is moved as a whole keeps its places.
+    """
+    return os.path.relpath(folder, outputs)
+
+
+def place_at(outputs: Path, place: str) -> Path:
+    """Return the absolute path of what `place_from` returned."""
+    # The path as text: with `outputs` a link, "../data" lies beside the link.
+    return Path(os.path.normpath(os.path.join(os.path.abspath(outputs), place)))
+
+
 def read_verified(path: Path, name: str) -> bytes:
     """Return the content of a run's file and check it against its digest in the summary.
 
@@ -48,8 +63,8 @@ def read_verified(path: Path, name: str) -> bytes:
         return content
     if hashlib.sha256(content).hexdigest() != summary.files.get(name):
         raise AugeanError(
-            f"{path / name}: was truncated or altered after the run; remove"
-            f" {path / 'summary.json'} to train the run again"
+            f"{path / name}: was truncated or altered after the run; bring the file from where the"
+            " run was trained, or train it once more into another runtime.outputs"
         )
     return content
 

@@ -121,6 +121,9 @@ class RunSummary:
     code_digests: dict[str, str] | None = None
     """Digests of the user's own code that is a part of the run id, by the path of each file; None:
     not recorded."""
+    places: dict[str, str] | None = None
+    """Folders, as seen from that of the outputs: `start`, where the command was given; `data` and
+    `cache`; `loop`, from which a custom loop imports. None: not recorded."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of Augean, Python and other packages, by name."""
     git_commit: str | None = None
@@ -375,6 +378,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "dead_units": _fractions,
     "data_digest": _text,
     "code_digests": _texts,
+    "places": _texts,
     "versions": _texts,
     "git_commit": _text,
     "host": _text,

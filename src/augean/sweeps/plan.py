@@ -383,4 +383,4 @@ def _read_design(outputs: Path, name: str) -> dict[str, Any]:
     try:
         return read_record(path).design
     except AugeanError as error:
-        raise AugeanError(f"{error}; remove it to have it written anew") from error
+        raise AugeanError(f"{error}; move it away to have it written anew") from error

@@ -4,14 +4,16 @@ estimated.
 Nothing is written and nothing is downloaded.
 """
 
+import json
 import statistics
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from augean.analysis.freshness import FreshnessCheck
 from augean.config.override_text import override_text
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
@@ -80,8 +82,42 @@ def describe_plan(plan: SweepPlan) -> list[str]:
             " networks built"
         ),
         f"  {estimate(plan)}",
+        *(f"  {line}" for line in describe_outdated(plan)),
     ]
     return [plan.notice, *lines] if plan.notice else lines
+
+
+def describe_outdated(plan: SweepPlan) -> list[str]:
+    """Say which runs that are to be trained were trained before, with other code or data.
+
+    Trials of a study are not known before it runs.
+    """
+    trained = [] if plan.record.kind == "study" else plan.jobs
+    configs = {}
+    for job in trained:
+        if find_outcome(job.address) is None:
+            configs[_config_text(flatten_config(job.config))] = job.address.id
+    if not configs:
+        return []
+    check = FreshnessCheck(plan.outputs)
+    # By the run that is to be trained: there may be several older ones.
+    reasons: dict[str, str] = {}
+    for summary in completed_runs(plan.outputs):
+        id_ = configs.get(_config_text(summary.config))
+        if id_ is None:
+            continue
+        freshness = check.check(summary)
+        is_known = freshness.outdated == "yes"
+        reasons[id_] = freshness.reason if is_known else "its code or data has changed"
+    counts = Counter(reasons.values())
+    return [
+        f"{number} of the missing runs were trained before, but {reason} since"
+        for reason, number in counts.items()
+    ]
+
+
+def _config_text(flat: Mapping[str, Any]) -> str:
+    return json.dumps(flat, sort_keys=True, default=str)
 
 
 def check_network(config: Config) -> None:
@@ -141,16 +177,21 @@ def cost_key(flat: Mapping[str, Any]) -> str:
 def finished_runs(outputs: Path, device: str) -> "defaultdict[str, list[RunSummary]]":
     """Read the summaries of all finished runs of a device, by what they cost."""
     runs: defaultdict[str, list[RunSummary]] = defaultdict(list)
+    for summary in completed_runs(outputs):
+        if summary.status == RunState.FINISHED and summary.device == device:
+            runs[cost_key(summary.config)].append(summary)
+    return runs
+
+
+def completed_runs(outputs: Path) -> Iterator[RunSummary]:
+    """Yield the summaries of all runs that Augean's own loop has completed."""
     for path in runs_dir(outputs).glob("*"):
         try:
             summary = read_summary(path)
         except AugeanError:
             continue
-        if summary is None or summary.loop is not None:  # another loop has other costs
-            continue
-        if summary.status == RunState.FINISHED and summary.device == device:
-            runs[cost_key(summary.config)].append(summary)
-    return runs
+        if summary is not None and summary.loop is None:
+            yield summary
 
 
 def run_seconds(config: Config, alike: Sequence[RunSummary]) -> float | None:

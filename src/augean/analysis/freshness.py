@@ -1,0 +1,301 @@
+"""Say whether a run is outdated: whether its code or its data have changed since it was trained.
+
+That is not a state of a run. Its result stays what it was, and the command that made it would train
+a new run at another address. Neither torch nor any code of the user's is loaded for the answer, and
+each file is read once for all runs.
+"""
+
+import importlib.util
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from augean.config.code_digest import content_digest, package_files, source_digest
+from augean.config.instantiate import find_class
+from augean.config.run_id import CORE
+from augean.config.schema import CLASS_NODES, TRUSTED_PACKAGES
+from augean.datasets.base import Source
+from augean.errors import AugeanError, ConfigError
+from augean.store.run_directory import place_at, runs_dir
+from augean.store.summary import RunSummary, read_summary
+from augean.store.sweep_record import SweepRecord
+
+Outdated = Literal["no", "yes", "unknown"]
+MOST_REASONS = 3
+"""Reasons that are given for one run."""
+LARGEST_FILE = 16 * 2**20
+"""Bytes of a file of code that is read: a stranger's summary could name any file."""
+DATASETS = "augean.datasets."
+"""Classes of data sets that may be asked for their digest; others are code of the user's."""
+ARGUMENTS = "dataset.arguments."
+DATA_KEYS = ("dataset._target_", "dataset.name", "dataset.image_size", ARGUMENTS)
+"""Beginnings of the keys that say which data a run has."""
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """Whether a run is outdated, and why."""
+
+    outdated: Outdated
+    reason: str = ""
+    """What has changed, such as "mine/act.py has changed"; or what is not known, such as
+    "mine/act.py is not here". Empty for "no"."""
+
+
+FRESH = Freshness("no")
+
+
+class FreshnessCheck:
+    """Compare runs of one folder with the code and data as they are now."""
+
+    def __init__(self, outputs: Path) -> None:
+        self.outputs = outputs
+        self._code: dict[str, Freshness] = {}
+        self._digests: dict[str, str | Freshness] = {}
+        """Digest of each data set, or why it is not known."""
+        self._files = _CodeFiles()
+
+    def check(self, summary: RunSummary) -> Freshness:
+        """Compare one completed run."""
+        findings = [self._check_code(summary), self._check_data(summary)]
+        # A custom loop has its own mathematics.
+        if summary.core not in (None, CORE):
+            core = f"Augean's mathematics has changed (core {summary.core}, now {CORE})"
+            findings.insert(0, Freshness("yes", core))
+        return _combine(findings)
+
+    def _check_code(self, summary: RunSummary) -> Freshness:
+        recorded = summary.code_digests
+        if recorded is None:
+            if summary.loop is None and not own_packages(summary.config):
+                return FRESH
+            return Freshness("unknown", "the run recorded no digests of its code")
+        if not recorded:
+            return FRESH
+        listed = summary.config.get("code_files")
+        roots = self._roots(summary)
+        key = repr((sorted(recorded.items()), listed, roots))
+        if key not in self._code:
+            names = set(map(str, listed)) if isinstance(listed, list) else set()
+            findings = self._files.compare(recorded, names, roots)
+            self._code[key] = _combine(findings)
+        return self._code[key]
+
+    def _roots(self, summary: RunSummary) -> list[Path]:
+        """Return the folders from which the run's own code may have been imported."""
+        places = summary.places or {}
+        roots = [
+            place_at(self.outputs, places[name]) for name in ("loop", "start") if name in places
+        ]
+        return [*roots, Path.cwd()]
+
+    def _check_data(self, summary: RunSummary) -> Freshness:
+        recorded = summary.data_digest
+        if recorded is None:
+            # A custom loop may read data of its own, which is then no part of its address.
+            if summary.loop is not None:
+                return FRESH
+            return Freshness("unknown", "the run recorded no digest of its data")
+        node = {key: summary.config[key] for key in summary.config if key.startswith("dataset.")}
+        places = summary.places or {}
+        data = self._folder(places.get("data"), "data")
+        cache = self._folder(places.get("cache"), "data/.augean")
+        identity = [node.get(key) for key in node if key.startswith(DATA_KEYS)]
+        key = repr((identity, data, cache))
+        if key not in self._digests:
+            self._digests[key] = _current_digest(node, data, cache)
+        current = self._digests[key]
+        if isinstance(current, Freshness):
+            return current
+        if current == recorded:
+            return FRESH
+        return Freshness("yes", f"{_data_name(node)} has changed")
+
+    def _folder(self, place: str | None, default: str) -> Path:
+        """Return a folder that the run recorded, else the default of a command given here."""
+        if place is None:
+            return Path.cwd() / default
+        return place_at(self.outputs, place)
+
+
+def describe_record(record: SweepRecord, check: FreshnessCheck) -> list[str]:
+    """Return lines that say which runs of a sweep are outdated, and the command that trains them
+    anew.
+    """
+    counts: Counter[Freshness] = Counter()
+    for id_, directory in {job.id: job.run for job in record.jobs}.items():
+        try:
+            summary = read_summary(runs_dir(check.outputs) / directory, id_)
+        except AugeanError:  # it counts as one that is not completed
+            continue
+        if summary is not None:
+            counts[check.check(summary)] += 1
+    lines = []
+    for finding, number in counts.items():
+        if finding.outdated == "yes":
+            lines.append(f"{number} outdated: {finding.reason} since")
+    if lines:
+        lines.append(f"to train them anew: {command_anew(record)}")
+    for finding, number in counts.items():
+        if finding.outdated == "unknown":
+            verb = "is" if number == 1 else "are"
+            lines.append(f"unknown whether {number} {verb} outdated: {finding.reason}")
+    return lines
+
+
+def command_anew(record: SweepRecord) -> str:
+    """Return the command that trains the outdated runs of a sweep anew.
+
+    A study has its trials already: others need another study.
+    """
+    if record.trials:
+        return f"{record.command} hydra.sweeper.study_name={record.name}_anew"
+    return record.command
+
+
+def own_packages(config: Mapping[str, Any]) -> list[str]:
+    """Return the packages of a flat config's classes that are neither Augean's nor a library's."""
+    targets = [str(config.get(f"{node}._target_", "")) for node in CLASS_NODES]
+    packages = {target.split(".")[0] for target in targets}
+    return sorted(packages - {"", *TRUSTED_PACKAGES})
+
+
+def _combine(findings: Iterable[Freshness]) -> Freshness:
+    """Return "yes" where something has changed, else "unknown" where something is not known."""
+    found = list(findings)
+    outcomes: tuple[Outdated, ...] = ("yes", "unknown")
+    for outdated in outcomes:
+        reasons = dict.fromkeys(item.reason for item in found if item.outdated == outdated)
+        if reasons:
+            shown = [*reasons][:MOST_REASONS]
+            if len(reasons) > MOST_REASONS:
+                shown.append(f"{len(reasons) - MOST_REASONS} more")
+            return Freshness(outdated, ", ".join(shown))
+    return FRESH
+
+
+def _data_name(node: Mapping[str, Any]) -> str:
+    return f"the data of {node.get('dataset.name')}"
+
+
+def _current_digest(node: Mapping[str, Any], data: Path, cache: Path) -> str | Freshness:
+    """Return the digest of a data set as it is now, or why it is not known.
+
+    Args:
+        node: the entries of a flat config below `dataset`.
+        data: folder of the data sets.
+        cache: folder of what is known of them.
+    """
+    name = _data_name(node)
+    target = str(node.get("dataset._target_"))
+    if not target.startswith(DATASETS):
+        return Freshness("unknown", f"{name} is read by own code, {target}, which is not run here")
+    arguments = {}
+    for key, value in node.items():
+        if key.startswith(ARGUMENTS):
+            arguments[key.removeprefix(ARGUMENTS)] = value
+    try:
+        cls = find_class("dataset._target_", target, Source)  # type: ignore[type-abstract]
+        source = cls(
+            name=str(node.get("dataset.name")),
+            root=data,
+            cache=cache,
+            image_size=node["dataset.image_size"],
+            **arguments,
+        )
+        digest = source.known_digest()
+    # A summary may hold any arguments, and a folder of images may be damaged in any way.
+    except (AugeanError, OSError, TypeError, ValueError, KeyError, AttributeError):
+        return Freshness("unknown", f"{name} is not here, or cannot be read")
+    if digest is None:
+        return Freshness("unknown", f"{name} is not here, or was not read since its last change")
+    return digest
+
+
+class _CodeFiles:
+    """The files of the user's code, each read once."""
+
+    def __init__(self) -> None:
+        self._own_digests: dict[Path, str] = {}
+        self._top_folders: dict[str, Path | None] = {}
+
+    def compare(
+        self, recorded: Mapping[str, str], listed: set[str], roots: Iterable[Path]
+    ) -> Iterator[Freshness]:
+        """Yield what has changed of the files of a run's code, and which are not here.
+
+        Args:
+            recorded: digest of each file by its path from the folder on Python's path.
+            listed: those of them that the config names as `code_files`.
+            roots: folders to look in, before those of Python's path.
+        """
+        found = {path: self._find(path, roots) for path in recorded}
+        packages_here = {path.split("/")[0] for path, root in found.items() if root is not None}
+        for path, digest in recorded.items():
+            root = found[path]
+            if root is not None:
+                yield from self._compare_file(
+                    path, digest, root, recorded, is_listed=path in listed
+                )
+            elif path.split("/")[0] in packages_here:
+                yield Freshness("yes", f"{path} is gone")
+            else:
+                yield Freshness("unknown", f"{path} is not here")
+
+    def _compare_file(
+        self, path: str, digest: str, root: Path, recorded: Mapping[str, str], *, is_listed: bool
+    ) -> Iterator[Freshness]:
+        file = root / path
+        try:
+            if file.stat().st_size > LARGEST_FILE:
+                raise OSError("is too large")
+            is_same = is_listed and self._digest(file, is_content=True) == digest
+            if not is_same and file.suffix == ".py":
+                is_same = self._digest(file, is_content=False) == digest
+                for package in package_files(file, root):
+                    name = package.relative_to(root).as_posix()
+                    if name not in recorded:
+                        yield Freshness("yes", f"{name} has code now")
+        except ConfigError:  # not valid Python, which it was
+            is_same = False
+        except (OSError, ValueError, RecursionError):
+            yield Freshness("unknown", f"{path} cannot be read")
+            return
+        if not is_same:
+            yield Freshness("yes", f"{path} has changed")
+
+    def _digest(self, file: Path, *, is_content: bool) -> str:
+        key = file / "content" if is_content else file
+        if key not in self._own_digests:
+            digest = content_digest(file) if is_content else source_digest(file)
+            self._own_digests[key] = digest
+        return self._own_digests[key]
+
+    def _find(self, path: str, roots: Iterable[Path]) -> Path | None:
+        """Return the folder in which a file of code lies; None where it is not here."""
+        for root in roots:
+            if (root / path).is_file():
+                return root
+        top = path.split("/")[0].removesuffix(".py")
+        if top not in self._top_folders:
+            self._top_folders[top] = _folder_on_path(top)
+        folder = self._top_folders[top]
+        return folder if folder is not None and (folder / path).is_file() else None
+
+
+def _folder_on_path(top: str) -> Path | None:
+    """Return the folder on Python's path from which a package or module would be imported."""
+    if not top.isidentifier():
+        return None
+    try:
+        # A name without dots: nothing is imported.
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None:
+        return None
+    for folder in spec.submodule_search_locations or ():
+        return Path(folder).parent
+    return Path(spec.origin).parent if spec.origin else None

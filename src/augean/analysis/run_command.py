@@ -1,0 +1,80 @@
+"""The command that trains a single run from its own config.yaml, as a person can type it."""
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from augean.analysis.freshness import own_packages
+from augean.config.override_text import override_text
+from augean.config.schema import TRUSTED_PACKAGES
+from augean.store.run_directory import place_at
+from augean.store.summary import RunSummary
+
+LARGEST_CONFIG = 2**20
+"""Bytes of a config.yaml that is read."""
+
+
+def run_command(path: Path, summary: RunSummary | None, into: str | None = None) -> str:
+    """Return the command that trains the run at `path`.
+
+    It works in the folder where this is called. For own code it changes to the folder in which that
+    lay, if it is known.
+
+    Args:
+        path: the run's directory, `<outputs>/runs/<name>-<id>`.
+        summary: None for a run that is not completed.
+        into: another folder of outputs, beside the run's own; None: the run's own, where it is not
+            trained again once it is completed.
+    """
+    outputs = path.parent.parent
+    places: dict[str, str] = {}
+    if summary is None:
+        packages = _packages_in_file(path / "config.yaml")
+    else:
+        packages = own_packages(summary.config)
+        places = summary.places or {}
+    here = Path.cwd()
+    start = here
+    has_own_files = bool(packages or (summary is not None and summary.code_digests))
+    if has_own_files and "start" in places and place_at(outputs, places["start"]).is_dir():
+        start = place_at(outputs, places["start"])
+    target = outputs if into is None else outputs.absolute().with_name(into)
+    overrides = _folder_overrides("outputs", target, start)
+    if "data" in places and place_at(outputs, places["data"]).is_dir():
+        overrides += _folder_overrides("data", place_at(outputs, places["data"]), start)
+    if packages:
+        overrides.append(f"runtime.allowed_packages=[{','.join(packages)}]")
+    config = shlex.quote(_seen_from(path, start))
+    if not config.lstrip("'").startswith("/"):
+        # Hydra takes a relative path as one beside its own config.
+        config = f'"$PWD"/{config}'
+    words = " ".join(map(shlex.quote, overrides))
+    command = f"augean train -cp {config} -cn config {words}".rstrip()
+    return command if start == here else f"cd {shlex.quote(str(start))} && {command}"
+
+
+def _folder_overrides(key: str, folder: Path, start: Path) -> list[str]:
+    """Return what sets a folder under `runtime`; nothing where it is the default one."""
+    text = _seen_from(folder, start)
+    return [] if text == key else [f"runtime.{key}={override_text(text, key)}"]
+
+
+def _seen_from(path: Path, start: Path) -> str:
+    """Return a path as it is named in a folder: relative where it lies below that."""
+    relative = os.path.relpath(path, start)
+    return os.path.abspath(path) if relative.startswith("..") else relative
+
+
+def _packages_in_file(file: Path) -> Sequence[str]:
+    """Return the packages of own code that the config of an uncompleted run names."""
+    try:
+        if not file.is_file() or file.stat().st_size > LARGEST_CONFIG:
+            return []
+        text = file.read_text()
+    except (OSError, ValueError):
+        return []
+    # Not parsed: a YAML file of a stranger's can take for ever.
+    packages = re.findall(r"^ +_target_: (\w+)\.[\w.]+$", text, re.MULTILINE)
+    return sorted(set(packages) - {*TRUSTED_PACKAGES})
