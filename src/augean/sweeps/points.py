@@ -139,7 +139,7 @@ def refuse_settings(overrides: Iterable[str]) -> None:
         if key.startswith("runtime."):
             raise ConfigError(
                 f"{key}: is a setting of the sweep as a whole and takes one value, the same for all"
-                " of its runs"
+                f" of its runs; a text with commas needs two pairs of quotes: '{key}=\"a, b\"'"
             )
 
 
