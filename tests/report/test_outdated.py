@@ -64,6 +64,21 @@ def test_a_report_of_runs_as_they_were_does_not_speak_of_it(tmp_path: Path) -> N
     assert "utdated" not in (folder / "report.md").read_text()
 
 
+def test_trials_of_a_study_are_outdated_too_and_another_study_trains_them(
+    outputs: Path,
+) -> None:
+    jobs = [{"id": path.name[-10:], "run": path.name} for path in (outputs / "runs").iterdir()]
+    trials = [job | {"row": "", "seed": 0, "trial": i} for i, job in enumerate(jobs)]
+    (outputs / "sweeps" / "acts.json").unlink()
+    write_record(outputs, "tune", trials, kind="study", command="augean train -cn tune")
+    folder = make_report(outputs).directory
+    text = (folder / "report.md").read_text()
+    assert "changed since 2 runs of the study's trials were trained" in text
+    again = "augean train -cn tune hydra.sweeper.study_name=tune_anew"
+    assert again in text
+    assert again in commands.augean("status", cwd=outputs.parent).stdout
+
+
 def test_status_says_it_beside_the_states(outputs: Path) -> None:
     done = commands.augean("status", cwd=outputs.parent)
     assert done.stdout.splitlines()[1:] == [

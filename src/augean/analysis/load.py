@@ -49,6 +49,8 @@ class Sweep(NamedTuple):
 
     record: SweepRecord
     cells: list[tuple[SweepJob, Run]]
+    trial_runs: Sequence[Run] = ()
+    """Runs of a study's trials, which are no rows of its table."""
 
 
 @dataclass
@@ -241,8 +243,11 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
     """
     design_of(record)
     cells = []
+    trial_runs: dict[str, Run] = {}
     for job in record.jobs:
         if job.trial is not None:  # trials are not rows
+            if job.id in contents.runs:
+                trial_runs[job.id] = contents.runs[job.id]
             continue
         own = SweepJob(id=str(job.id), run=str(job.run), row=str(job.row), seed=int(job.seed))
         run = contents.runs.get(own.id) or _absent_run(contents, own)
@@ -267,7 +272,7 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
         baseline=baseline,
         reference=reference,
     )
-    return Sweep(cleaned, cells)
+    return Sweep(cleaned, cells, list(trial_runs.values()))
 
 
 def _absent_run(contents: Contents, job: SweepJob) -> Run:
@@ -295,7 +300,7 @@ def _select(contents: Contents) -> None:
             continue
         cells = [(job, run) for job, run in sweep.cells if _is_selected(run, terms)]
         if cells:
-            sweeps.append(Sweep(sweep.record, cells))
+            sweeps.append(sweep._replace(cells=cells))
     contents.sweeps = sweeps
     ids_in_tables = set(contents.runs)
     if tables is not None:

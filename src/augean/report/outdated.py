@@ -7,13 +7,13 @@ from augean.analysis.comparison import Table
 from augean.analysis.freshness import Freshness, Outdated, command_anew
 from augean.analysis.run import Run
 
-MOST_ROWS = 8
+MOST_PARTS = 8
 """Rows that a sentence names."""
 
 
 def counts(table: Table) -> Counter[str]:
     """Return how many runs of each row are outdated."""
-    return Counter(label for label, run in _runs(table) if is_outdated(run))
+    return Counter(label for label, run in _row_runs(table) if is_outdated(run))
 
 
 def is_outdated(run: Run) -> bool:
@@ -24,11 +24,11 @@ def is_outdated(run: Run) -> bool:
 def remarks(table: Table) -> list[str]:
     """Return a sentence for each change, and for each reason why a change is not known."""
     lines = []
-    for finding, rows in _rows_by_finding(table, "yes").items():
-        lines.append(f"Outdated: {finding.reason} since {_listed(rows)} trained.")
-    for finding, rows in _rows_by_finding(table, "unknown").items():
+    for finding, parts in _parts_by_finding(table, "yes").items():
+        lines.append(f"Outdated: {finding.reason} since {_listed(parts)} trained.")
+    for finding, parts in _parts_by_finding(table, "unknown").items():
         lines.append(
-            f"Whether {_listed(rows)} trained before a change is unknown: {finding.reason}."
+            f"Whether {_listed(parts)} trained before a change is unknown: {finding.reason}."
         )
     return lines
 
@@ -40,28 +40,35 @@ def command(table: Table) -> str:
     return ""
 
 
-def _rows_by_finding(table: Table, outdated: Outdated) -> dict[Freshness, Counter[str]]:
-    """Count the runs of each row, by what was found."""
-    rows: defaultdict[Freshness, Counter[str]] = defaultdict(Counter)
-    for label, run in _runs(table):
+def _parts_by_finding(table: Table, outdated: Outdated) -> dict[Freshness, Counter[str]]:
+    """Count the runs of each row, and of a study's trials, by what was found."""
+    parts: defaultdict[Freshness, Counter[str]] = defaultdict(Counter)
+    for part, run in _runs(table):
         if run.freshness is not None and run.freshness.outdated == outdated:
-            rows[run.freshness][label] += 1
-    return rows
+            parts[run.freshness][part] += 1
+    return parts
 
 
 def _runs(table: Table) -> Iterator[tuple[str, Run]]:
+    """Yield the part of the sweep that it belongs to, and each run, once a part."""
+    for label, run in _row_runs(table):
+        yield f"row {label}", run
+    for run in table.sweep.trial_runs:
+        yield "the study's trials", run
+
+
+def _row_runs(table: Table) -> Iterator[tuple[str, Run]]:
     """Yield the label of its row and each run, once a row."""
     runs = {(job.row, job.id): run for job, run in table.sweep.cells}
     for (label, _), run in runs.items():
         yield label, run
 
 
-def _listed(rows: Counter[str]) -> str:
-    """Return such as "3 runs of rows elu, relu were"."""
-    labels = list(rows)
-    text = f"row {labels[0]}" if len(labels) == 1 else f"rows {', '.join(labels[:MOST_ROWS])}"
-    if len(labels) > MOST_ROWS:
-        text += f" and {len(labels) - MOST_ROWS} more"
-    if rows.total() == 1:
+def _listed(parts: Counter[str]) -> str:
+    """Return such as "3 runs of row elu, row relu were"."""
+    text = ", ".join(list(parts)[:MOST_PARTS])
+    if len(parts) > MOST_PARTS:
+        text += f" and {len(parts) - MOST_PARTS} more"
+    if parts.total() == 1:
         return f"1 run of {text} was"
-    return f"{rows.total()} runs of {text} were"
+    return f"{parts.total()} runs of {text} were"
