@@ -155,7 +155,8 @@ def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, A
         raise ConfigError(
             f"regularization.weight_decay={weight_decay}: {cls.__qualname__} takes no weight_decay"
         )
-    check_arguments("optimizer.arguments", cls, arguments)
+    check_arguments("optimizer", cls, ["lr"], fix="the schedule sets it, so choose another class")
+    check_arguments("optimizer.arguments", cls, node.arguments)
     return cls, arguments
 
 
