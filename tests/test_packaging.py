@@ -5,10 +5,12 @@ what it installs.
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import ROOT, TINY
 
@@ -173,3 +175,15 @@ def test_tab_completes_the_options_of_train_py() -> None:
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
     )
     assert done.stdout.split() == ["activation=silu"]
+
+
+def test_the_oldest_torch_that_is_allowed_has_a_job_of_its_own() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    (oldest,) = workflow["jobs"]["test"]["strategy"]["matrix"]["include"]
+    wanted = [
+        requirement.replace(">=", "==") + ".*"
+        for requirement in project["dependencies"]
+        if requirement.startswith("torch")
+    ]
+    assert oldest["torch"].split() == wanted

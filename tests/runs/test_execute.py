@@ -552,6 +552,23 @@ class Sharpness(torch.optim.SGD):
         return super().step(closure)
 
 
+class NoRate(torch.optim.Optimizer):
+    """An own optimizer without a learning rate."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {})
+
+    def step(self, closure: Any = None) -> Any:
+        """Do nothing."""
+
+
+def test_an_own_optimizer_without_a_learning_rate_is_refused_with_its_key(tiny: Make) -> None:
+    config = tiny("optimizer.momentum=null", "~optimizer.arguments.nesterov")
+    config.optimizer._target_ = f"{__name__}.NoRate"
+    with pytest.raises(ConfigError, match=r"^optimizer\.lr: NoRate takes no such argument"):
+        execute(config)
+
+
 def test_an_own_optimizer_that_needs_a_closure_is_refused_before_the_data_is_read(
     tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,8 @@ DEVICE_ARGUMENTS = {"foreach", "fused", "capturable"}
 NUM_CLASSES = 10
 """Classes of the networks that are built to be checked before the data set has been read. The true
 number, which may need a download, changes the last layer alone."""
+_checked: set[str] = set()
+"""What `check_classes` has accepted in this process."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,8 @@ def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, A
         raise ConfigError(
             f"regularization.weight_decay={weight_decay}: {cls.__qualname__} takes no weight_decay"
         )
-    check_arguments("optimizer.arguments", cls, arguments)
+    check_arguments("optimizer", cls, ["lr"], fix="the schedule sets it, so choose another class")
+    check_arguments("optimizer.arguments", cls, node.arguments)
     return cls, arguments
 
 
@@ -259,13 +262,30 @@ def check_classes(config: Config) -> None:
     cannot train such a network, before anything is downloaded or trained.
 
     Values of arguments are left to the run, and so is a network that can only be built with the
-    data set's own number of classes.
+    data set's own number of classes. The runs of a sweep share few networks, so each is checked
+    once in a process.
 
     Raises:
         ConfigError: as the run itself would.
     """
+    parts = (
+        config.model,
+        config.activation,
+        config.optimizer,
+        config.regularization,
+        config.width,
+    )
+    key = repr(parts)
+    if key in _checked:
+        return
     build_activation(config)
     _model(config)
+    _check_fit(config)
+    _checked.add(key)
+
+
+def _check_fit(config: Config) -> None:
+    """Refuse an optimizer that takes its arguments but not the parameters of the network."""
     cls, arguments = _optimizer(config)
     try:
         with torch.device("meta"):
