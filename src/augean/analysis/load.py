@@ -21,7 +21,7 @@ import pandas
 from tqdm import tqdm
 
 from augean.analysis.run import Run
-from augean.analysis.sequential import design_of
+from augean.analysis.sequential_design import design_of
 from augean.config.labels import row_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
