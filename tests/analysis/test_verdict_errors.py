@@ -53,10 +53,10 @@ def test_remarks_give_the_measured_figures() -> None:
     for n, shares in SKEWED_SHARES.items():
         for num_rows, share in shares.items():
             (line,) = skewed[(skewed.n == str(n)) & (skewed.rows == num_rows)].itertuples()
-            assert share == pytest.approx(line.false, abs=0.005)
+            assert share == pytest.approx(line.false, abs=0.006)
     for num_rows, share in TWO_SEEDS_SHARES.items():
         worst = fixed[(fixed.n == "2") & (fixed.rows == num_rows)].false.max()
-        assert share == pytest.approx(worst, abs=0.005)
+        assert share == pytest.approx(worst, abs=0.006)
     # A table of other sizes gets the nearest entry.
     assert skewed_share(2, 1) == skewed_share(3, 1) == SKEWED_SHARES[3][1]
     assert skewed_share(50, 100) == SKEWED_SHARES[20][20]

@@ -310,7 +310,12 @@ def _remarks_on_errors(scores: Mapping[str, Sequence[float]], *, is_settled: boo
     remarks = []
     smallest = min((len(values) for values in scores.values()), default=FEW_SEEDS)
     num_rows = max(1, len(scores) - 1)
-    crowded = [label for label, values in scores.items() if _is_crowded(values)]
+    crowded = []
+    for label, values in scores.items():
+        # A row that lies far apart has a remark of its own.
+        is_scattered = max(values) - min(values) > SCATTERED
+        if _is_crowded(values) and (is_settled or not is_scattered):
+            crowded.append(label)
     if crowded:
         text = f"Scores crowd below 100 %: {', '.join(crowded)}; {CROWDED_TEXT}."
         share = skewed_share(smallest, num_rows)
