@@ -7,11 +7,12 @@ variances share their sum, the statistic is a multiple of Student's t. So the le
 the worst ratio of deviations misses as often as was asked. Both samples are taken as normal.
 """
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 Array = numpy.ndarray[Any, Any]
 NUM_NODES = 121
@@ -86,10 +87,21 @@ def _shares_of_first(num_first: int, num_second: int) -> tuple[Array, Array]:
     """
     shape_first = (num_first - 1) / 2
     shape_second = (num_second - 1) / 2
-    lowest = special.logit(stats.beta.ppf(NEGLIGIBLE, shape_first, shape_second))
-    highest = -special.logit(stats.beta.ppf(NEGLIGIBLE, shape_second, shape_first))
+    lowest = _lowest_logit(shape_first, shape_second)
+    highest = -_lowest_logit(shape_second, shape_first)
     logits = numpy.linspace(lowest, highest, NUM_NODES)
     log_density = shape_first * special.log_expit(logits)
     log_density += shape_second * special.log_expit(-logits)
     weights = numpy.exp(log_density - log_density.max())
     return special.expit(logits), weights / weights.sum()
+
+
+def _lowest_logit(shape: float, other_shape: float) -> float:
+    """Return the logit below which a beta distribution has about the negligible probability.
+
+    By the first term of its distribution function, which is exact in the limit: scipy's quantile
+    does not converge so far out.
+    """
+    log_beta = float(special.betaln(shape, other_shape))
+    log_share = (math.log(NEGLIGIBLE) + math.log(shape) + log_beta) / shape
+    return log_share - math.log1p(-math.exp(log_share))
