@@ -18,7 +18,7 @@ import numpy
 import pandas
 from scipy import special
 
-from augean.analysis.sequential import Design, intervals, verdicts
+from augean.analysis.sequential_design import Design, compare_looks, intervals, verdicts
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -47,10 +47,8 @@ def settle(tables: Array, design: Design = DESIGN) -> tuple[Array, Array]:
         tables: shape (repeats, 1 + rows, most), the baseline first.
     """
     rows, baseline = tables[:, 1:], tables[:, :1]
-    difference, half = intervals(
-        rows, numpy.broadcast_to(baseline, rows.shape), design, rows.shape[1]
-    )
-    found = verdicts(difference, half, design.margin)
+    looks = compare_looks(rows, numpy.broadcast_to(baseline, rows.shape), design, rows.shape[1])
+    found = looks.code
     last = numpy.where((found != 0).any(-1), (found != 0).argmax(-1), found.shape[-1] - 1)
     return numpy.take_along_axis(found, last[..., None], -1)[..., 0], design.least + last
 

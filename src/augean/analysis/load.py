@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from augean.analysis.freshness import FreshnessCheck
 from augean.analysis.run import Run
-from augean.analysis.sequential import design_of
+from augean.analysis.sequential_design import design_of
 from augean.config.labels import find_label, plain_label, row_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError

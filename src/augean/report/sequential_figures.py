@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from augean.analysis.comparison import Table
-from augean.analysis.sequential import Course, design_of, follow
+from augean.analysis.sequential import Course, follow
+from augean.analysis.sequential_design import design_of
 from augean.report.plotting import MARKERS, MUTED, Picture, finish_figure, look_of, save_figure
 
 HIGHEST = 1000.0

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augean.analysis.run import Run
-from augean.analysis.sequential import Cells, Course, Design, design_of, follow
+from augean.analysis.sequential import Cells, Course, follow
+from augean.analysis.sequential_design import Design, design_of
 from augean.config.override_text import override_text
 from augean.errors import AugeanError
 from augean.signals import ChildProcesses

@@ -1,0 +1,222 @@
+"""How often a table of equal rows has a false verdict: unequal deviations and skewed scores.
+
+python benchmarks/verdict_errors.py
+
+writes results/verdict_errors.csv. All rows of a simulated table have one true mean, so every
+*better* or *worse* is false. Fixed numbers of seeds are judged as by `augean report`, growing ones
+as by `augean settle`. tests/analysis/test_verdict_errors.py computes a part again.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy
+import pandas
+from scipy import special
+
+from augean.analysis.dunnett import LargestStatistic
+from augean.analysis.sequential_design import Design, compare_looks
+from augean.analysis.simultaneous import LEVEL, LEVENE_LEVEL
+from augean.analysis.welch import degrees_of_freedom, safe_level
+
+OUTPUT = Path(__file__).parent / "results" / "verdict_errors.csv"
+ROWS = (1, 3, 6, 12, 20)
+RATIOS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+SCORES_A_CHUNK = 2_000_000
+Array = numpy.ndarray[Any, Any]
+Wide = Literal["one row", "rows", "baseline"]
+Draw = Callable[[numpy.random.Generator, int, int, int], Array]
+"""Makes tables of scores, shape (tables, 1 + rows, n), the baseline first."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the CSV file."""
+
+    method: Literal["fixed", "settled"]
+    scores: str
+    n: str
+    """Seeds a row; least and most where the design is sequential."""
+    rows: int
+    ratio: float
+    """Of the deviations; NaN where the scores say it."""
+    tables: int
+    false: float
+    """Share of the tables with a false verdict."""
+
+
+@lru_cache
+def dunnett_bound(rows: int, n: int) -> float:
+    """Return Dunnett's critical value of tables with n seeds a row."""
+    correlations = numpy.full(rows, 0.5)
+    return LargestStatistic(correlations, (rows + 1) * (n - 1)).critical_value(LEVEL)
+
+
+def levene_p(tables: Array) -> Array:
+    """Return the p-value of Levene's test, around means, of each table."""
+    num_groups, n = tables.shape[1:]
+    distances = abs(tables - tables.mean(-1, keepdims=True))
+    means = distances.mean(-1)
+    between = n * means.var(-1, ddof=1)
+    within = distances.var(-1, ddof=1).mean(-1)
+    p: Array = special.fdtrc(num_groups - 1, num_groups * (n - 1), between / within)
+    return p
+
+
+def fixed_false(tables: Array) -> Array:
+    """Tell which tables get a *better* or *worse* by the report's comparison."""
+    rows, n = tables.shape[1] - 1, tables.shape[2]
+    difference = tables[:, 1:].mean(-1) - tables[:, :1].mean(-1)
+    squared_errors = tables.var(-1, ddof=1) / n
+    pooled = numpy.sqrt(2 * squared_errors.mean(-1, keepdims=True))
+    half = numpy.broadcast_to(dunnett_bound(rows, n) * pooled, difference.shape)
+    if n > 2:
+        own, baseline = squared_errors[:, 1:], squared_errors[:, :1]
+        freedom = degrees_of_freedom(own, baseline, n, n)
+        level = safe_level((1 - LEVEL) / rows, n, n)
+        welch = -special.stdtrit(freedom, level / 2) * numpy.sqrt(own + baseline)
+        half = numpy.where((levene_p(tables) < LEVENE_LEVEL)[:, None], welch, half)
+    found: Array = (abs(difference) > half).any(-1)
+    return found
+
+
+def settled_false(tables: Array, design: Design) -> Array:
+    """Tell which tables get a *better* or *worse* at any look."""
+    rows = tables[:, 1:]
+    baseline = numpy.broadcast_to(tables[:, :1], rows.shape)
+    looks = compare_looks(rows, baseline, design, rows.shape[1])
+    decided = looks.code != 0
+    deciding = decided.argmax(-1)[..., None]
+    codes = numpy.take_along_axis(looks.code, deciding, -1)[..., 0]
+    found: Array = (abs(codes) == 1).any(-1)
+    return found
+
+
+def share(
+    draw: Draw, judge: Callable[[Array], Array], rows: int, n: int, tables: int, seed: int
+) -> float:
+    """Return the share of false verdicts among so many tables."""
+    generator = numpy.random.default_rng(seed)
+    chunk = max(1, SCORES_A_CHUNK // ((rows + 1) * n))
+    num_false = 0
+    for start in range(0, tables, chunk):
+        size = min(chunk, tables - start)
+        num_false += int(judge(draw(generator, size, rows, n)).sum())
+    return num_false / tables
+
+
+def normal_scores(ratio: float, wide: Wide) -> Draw:
+    """Return a source of normal scores around 50 %, of which some scatter more widely."""
+
+    def draw(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+        scores = generator.normal(size=(tables, rows + 1, n))
+        if wide == "baseline":
+            scores[:, 0] *= ratio
+        elif wide == "rows":
+            scores[:, 1:] *= ratio
+        else:
+            scores[:, 1] *= ratio
+        return 50 + scores
+
+    return draw
+
+
+def beta_scores(generator: numpy.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return accuracies like 98 %: most nearly 100, some far below (Beta(20, 0.4))."""
+    return 100 * generator.beta(20, 0.4, shape)
+
+
+def steady_scores(generator: numpy.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return normal scores of the same mean, with a tenth of their deviation."""
+    return generator.normal(100 * 20 / 20.4, 0.3, shape)
+
+
+def all_skewed(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+    """Draw rows and baseline from one skewed distribution."""
+    return beta_scores(generator, (tables, rows + 1, n))
+
+
+def skewed_rows(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+    """Draw skewed rows and a steady baseline."""
+    baseline = steady_scores(generator, (tables, 1, n))
+    return numpy.concatenate([baseline, beta_scores(generator, (tables, rows, n))], 1)
+
+
+def skewed_baseline(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+    """Draw steady rows and a skewed baseline."""
+    baseline = beta_scores(generator, (tables, 1, n))
+    return numpy.concatenate([baseline, steady_scores(generator, (tables, rows, n))], 1)
+
+
+def skewed_rows_far_below(
+    generator: numpy.random.Generator, tables: int, rows: int, n: int
+) -> Array:
+    """Draw rows that are as skewed, but around 60 %, and a steady baseline."""
+    return skewed_rows(generator, tables, rows, n) - 38
+
+
+SKEWED: dict[str, Draw] = {
+    "all Beta(20, 0.4)": all_skewed,
+    "rows Beta(20, 0.4), baseline steady": skewed_rows,
+    "baseline Beta(20, 0.4), rows steady": skewed_baseline,
+    "rows Beta(20, 0.4) less 38, baseline steady": skewed_rows_far_below,
+}
+
+
+def fixed_lines(tables: int) -> Iterator[Line]:
+    """Measure tables of a fixed number of seeds."""
+    for n in (2, 3, 4, 5, 10):
+        for rows in ROWS:
+            for wide in ("one row", "rows", "baseline"):
+                for ratio in RATIOS:
+                    draw = normal_scores(ratio, wide)
+                    found = share(draw, fixed_false, rows, n, tables, seed=0)
+                    yield Line("fixed", f"normal, {wide} wide", str(n), rows, ratio, tables, found)
+    for n in (3, 5, 10, 20):
+        for rows in ROWS:
+            for name, draw in SKEWED.items():
+                found = share(draw, fixed_false, rows, n, tables // 2, seed=1)
+                yield Line("fixed", name, str(n), rows, numpy.nan, tables // 2, found)
+
+
+def settled_lines(tables: int) -> Iterator[Line]:
+    """Measure tables that `augean settle` grows."""
+    for least, most in ((3, 20), (3, 3), (3, 10), (3, 50), (5, 20)):
+        design = Design(least=least, most=most)
+        usual = design == Design()
+
+        def judge(scores: Array, design: Design = design) -> Array:
+            return settled_false(scores, design)
+
+        for rows in (*ROWS, 60) if usual else (1, 20):
+            for wide in ("rows", "baseline"):
+                for ratio in (1.0, 2.0, 5.0, 10.0, 25.0) if usual else (5.0, 10.0):
+                    draw = normal_scores(ratio, wide)
+                    num = tables if rows < 12 else tables // 4
+                    found = share(draw, judge, rows, most, num, seed=2)
+                    n = f"{least} to {most}"
+                    yield Line("settled", f"normal, {wide} wide", n, rows, ratio, num, found)
+        for rows in ROWS if most == 20 else ():
+            for name, draw in SKEWED.items():
+                found = share(draw, judge, rows, most, tables // 8, seed=3)
+                n = f"{least} to {most}"
+                yield Line("settled", name, n, rows, numpy.nan, tables // 8, found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--fixed", type=int, default=4000, help="tables a line")
+    parser.add_argument("--settled", type=int, default=4000, help="tables a line, at most")
+    arguments = parser.parse_args()
+    lines = [*fixed_lines(arguments.fixed), *settled_lines(arguments.settled)]
+    frame = pandas.DataFrame([asdict(line) for line in lines])
+    frame.to_csv(arguments.output, index=False, float_format="%.4g", lineterminator="\n")
+
+
+if __name__ == "__main__":
+    main()
