@@ -64,10 +64,10 @@ def run_status(arguments: argparse.Namespace) -> int:
     """Print the state of each sweep's runs, and the command that fills the gaps.
 
     Returns:
-        2 where a record is damaged, else 0.
+        2 where a record or the file of a SLURM array is damaged, else 0.
     """
     from augean.store.sweep_record import read_records
-    from augean.sweeps.slurm import queued
+    from augean.sweeps.slurm import Queue, queued
 
     outputs = arguments.outputs
     # The default folder may be missing before the first launch; any other is probably a typo.
@@ -89,12 +89,13 @@ def run_status(arguments: argparse.Namespace) -> int:
         print(f"No sweep was launched into {outputs} yet. For example: make demo")
     # Without an answer of SLURM the states of the runs are still right.
     try:
-        slurm_jobs = queued(outputs)
+        queue = queued(outputs)
     except AugeanError as error:
         print(error, file=sys.stderr)
-        slurm_jobs = {}
+        queue = Queue()
     for record in records:
-        _print_record(record, outputs, slurm_jobs)
+        _print_record(record, outputs, queue.states)
+    problems += queue.problems
     # Last, where they are seen: damaged records may be why a sweep is not listed.
     for problem in problems:
         print(problem, file=sys.stderr)

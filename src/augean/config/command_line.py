@@ -4,11 +4,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from augean.config.key_suggestions import group_names, similar_keys
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
+from augean.config.yaml_files import parse_yaml
 from augean.errors import AugeanError, UsageError
+from augean.regular_files import CONFIG_BYTES, read_regular
 from augean.suggestions import closest, did_you_mean, list_choices
 
 
@@ -131,8 +131,8 @@ def _read_mapping(file: Path) -> dict[str, object] | None:
         None for a file that cannot be read or has no keys: Hydra itself has a good message.
     """
     try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        content = parse_yaml(read_regular(file, CONFIG_BYTES))
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -143,12 +143,15 @@ def _refuse_settings(file: Path) -> None:
     The file may come from a stranger, and Hydra's settings can name any file and function.
     """
     try:
-        text = file.read_text()
-        content = yaml.safe_load(text)
-    except OSError:
-        return  # Hydra has a good message for a file that cannot be read
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise AugeanError(f"{file}: no valid YAML ({' '.join(str(error).split())})") from error
+        binary = read_regular(file, CONFIG_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # Hydra has a good message for a file that is missing
+    except OSError as error:
+        raise AugeanError(f"{file}: cannot be read ({error.strerror})") from error
+    try:
+        content = parse_yaml(binary)
+    except ValueError as error:
+        raise AugeanError(f"{file}: no valid YAML ({error})") from error
     foreign = []
     if isinstance(content, dict):
         for key in map(str, content):
@@ -159,7 +162,7 @@ def _refuse_settings(file: Path) -> None:
         if content.get("defaults", run_defaults) != run_defaults:
             foreign.append("other defaults than augean and _self_")
     # A header can move the whole file below another node.
-    if not foreign and "@package" in text:
+    if not foreign and b"@package" in binary:
         foreign.append("@package")
     if foreign:
         raise AugeanError(

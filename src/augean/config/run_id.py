@@ -11,6 +11,7 @@ from augean.config.code_digest import DIGITS, OwnCode, module_code
 from augean.config.schema import TRUSTED_PACKAGES, Config, RuntimeConfig
 from augean.config.validation import class_targets
 from augean.errors import ConfigError
+from augean.regular_files import DATA_BYTES, read_regular
 
 SCHEMA = 1
 """Raised when the meaning of a config key changes."""
@@ -135,7 +136,7 @@ def _listed_files(config: Config) -> dict[str, str]:
     digests = {}
     for path in config.code_files:
         try:
-            content = Path(path).read_bytes()
+            content = read_regular(Path(path), DATA_BYTES)
         except OSError as error:
             raise ConfigError(
                 f"code_files: cannot read {path} ({error.strerror}); give its path from the folder"

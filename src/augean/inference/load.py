@@ -8,15 +8,21 @@ from typing import Any
 
 import numpy
 import torch
-import yaml
 from torch import Tensor, nn
 
 from augean.config.schema import Config
 from augean.config.validation import parse_config
+from augean.config.yaml_files import parse_yaml
 from augean.datasets.image_decoding import IMAGE_SUFFIXES, decode_all
 from augean.errors import AugeanError, ConfigError, DataError
+from augean.regular_files import (
+    CONFIG_BYTES,
+    WEIGHTS_BYTES,
+    digest_regular,
+    open_regular,
+    read_regular,
+)
 from augean.runs.address import build_source, find_address
-from augean.store.files import file_sha256
 from augean.store.run_directory import read_verified, run_state
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.training.build import build_model
@@ -131,10 +137,18 @@ def _check_files(path: Path, summary: RunSummary) -> None:
                 " custom loop passes its weights to run.finish"
             )
         file = path / name
-        if not file.is_file() or file_sha256(file) != summary.files[name]:
+        if _digest(file) != summary.files[name]:
             raise AugeanError(
                 f"{file}: gone, damaged or altered; remove the directory and train the run again"
             )
+
+
+def _digest(file: Path) -> str | None:
+    """Return the digest of a file; None where it cannot be read."""
+    try:
+        return digest_regular(file)
+    except OSError:
+        return None
 
 
 def _loop_name(summary: RunSummary) -> str:
@@ -151,9 +165,10 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
     """
     file = path / "config.yaml"
     try:
-        content: Any = yaml.safe_load(file.read_bytes())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise AugeanError(f"{file}: no valid YAML ({' '.join(str(error).split())})") from error
+        content = parse_yaml(read_regular(file, CONFIG_BYTES))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise AugeanError(f"{file}: no valid YAML ({reason})") from error
     # The config of a custom loop may be anything.
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise AugeanError(
@@ -175,9 +190,10 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     Returns:
         An empty tuple where there is no such file, as a custom loop need not write it.
     """
-    if not (path / "confusion.csv").is_file():
+    try:
+        text = read_verified(path, "confusion.csv").decode(errors="replace")
+    except FileNotFoundError:
         return ()
-    text = read_verified(path, "confusion.csv").decode(errors="replace")
     header: list[str] = next(csv.reader(text.splitlines()), [])
     return tuple(header[1:])  # the first column holds the true class
 
@@ -190,7 +206,9 @@ def _load_weights(file: Path, network: nn.Module) -> None:
     """
     try:
         # `weights_only`: no code of the file is executed.
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        with open_regular(file, WEIGHTS_BYTES) as content:
+            weights = torch.load(content, map_location="cpu", weights_only=True)
+        network.load_state_dict(weights)
     except Exception as error:  # torch raises many kinds for a file that holds something else
         lines = str(error).splitlines() or [""]
         raise AugeanError(

@@ -20,8 +20,8 @@ from augean.analysis.comparison import MARGIN, Row, Table, compare
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.verdict import Difference, Verdict
+from augean.report.landscape_figures import read_probes
 from augean.report.tables import number, published
-from augean.store.run_directory import runs_dir
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
 """Sweeps of the report's own tables."""
@@ -215,10 +215,11 @@ class Evidence:
     def _loss_ranges(self, runs: Iterable[Run]) -> list[float]:
         ranges = []
         for run in runs:
-            file = runs_dir(self.contents.outputs) / run.directory / "probe.csv"
-            if file.exists():
-                loss = pandas.read_csv(file).groupby("step").loss
-                ranges.append(float((loss.max() - loss.min()).mean()))
+            probes = read_probes(self.contents, run)
+            if probes is None:
+                continue
+            loss = probes.groupby("step").loss
+            ranges.append(float((loss.max() - loss.min()).mean()))
         return ranges
 
     def curves(self, runs: Iterable[Run]) -> "list[pandas.Series[float]]":

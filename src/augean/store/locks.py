@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from augean.errors import AugeanError, RunLocked
+from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.files import write_atomic
 
 
@@ -26,7 +27,7 @@ def folder_id(outputs: Path) -> str:
     with hold_lock(outputs, "id", wait=True):
         if not file.exists():
             write_atomic(file, uuid.uuid4().hex[:10])
-        return file.read_text()
+        return read_regular(file, NOTE_BYTES).decode()
 
 
 def _lock_file(outputs: Path, identity: str) -> Path:
