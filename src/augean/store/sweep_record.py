@@ -39,6 +39,8 @@ NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(par
 """Overrides that change neither a run nor the set of rows: with them a sweep stays the same."""
 PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
 """Overrides that say where and how runs are executed. They are left out of the winner's setting."""
+MAX_NAME = 240
+"""Most characters of a run's id or directory; file systems allow 255 with an ending."""
 COMPLETE = "complete"
 """State of a trial that was trained to its end. Only such trials can win a study."""
 Direction = Literal["maximize", "minimize"]
@@ -313,7 +315,7 @@ def _as_text_list(value: Any) -> list[str]:
 def _as_directory(value: Any) -> str:
     """Return the name of a run's directory, which lies in outputs/runs and nowhere else."""
     name = as_text(value)
-    if not name or name in (".", "..") or "/" in name or "\0" in name:
+    if not name or name in (".", "..") or "/" in name or "\0" in name or len(name) > MAX_NAME:
         refuse("the name of a directory")
     return name
 

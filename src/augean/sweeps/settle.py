@@ -150,7 +150,11 @@ class Settling:
         folder = runs_dir(self.outputs)
         cells: list[tuple[SweepJob, Run]] = []
         for job in record.jobs:
-            summary = read_summary(folder / job.run)
+            try:
+                summary = read_summary(folder / job.run)
+            except AugeanError as error:
+                logger.warning(f"{error}; the run counts as missing")
+                summary = None
             state = RunState.MISSING if summary is None else summary.status
             run = Run(id=job.id, directory=job.run, state=state, seed=job.seed, summary=summary)
             cells.append((job, run))
