@@ -1,10 +1,14 @@
 """YAML from strangers: aliases are read, those that stand for billions of values are not."""
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 
+from augean.config.command_line import check_command_line
 from augean.config.yaml_files import parse_yaml
+from augean.errors import AugeanError
 
 
 def nested(first: str, line: str, depth: int = 40) -> bytes:
@@ -40,3 +44,21 @@ def test_what_is_not_a_config_is_refused_soon(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_yaml(content)
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize("option", ["-cp", "-cd"])
+def test_a_pipe_or_a_device_as_a_config_is_refused_before_hydra_reads_it(
+    tmp_path: Path, option: str
+) -> None:
+    os.mkfifo(tmp_path / "mine.yaml")
+    with pytest.raises(AugeanError, match=r"mine\.yaml: cannot be read \(not a regular file\)"):
+        check_command_line([option, str(tmp_path), "-cn", "mine"])
+
+
+def test_a_config_whose_aliases_have_no_end_is_refused_before_hydra_reads_it(
+    tmp_path: Path,
+) -> None:
+    bomb = nested("a0: &a0 [x, x]", "a{number}: &a{number} [*a{before}, *a{before}]")
+    (tmp_path / "mine.yaml").write_bytes(bomb)
+    with pytest.raises(AugeanError, match=r"mine\.yaml: no valid YAML \(it stands for more than"):
+        check_command_line(["-cp", str(tmp_path), "-cn", "mine"])

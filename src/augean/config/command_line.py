@@ -124,15 +124,29 @@ def _check_sweep_file(file: Path) -> None:
         )
 
 
+def _read(file: Path) -> bytes | None:
+    """Read a YAML file; return None where it is missing, for which Hydra has a good message.
+
+    Raises:
+        AugeanError: when it cannot be read. For a named pipe Hydra would wait for ever.
+    """
+    try:
+        return read_regular(file, CONFIG_BYTES)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        raise AugeanError(f"{file}: cannot be read ({error.strerror})") from error
+
+
 def _read_mapping(file: Path) -> dict[str, object] | None:
     """Read a YAML file of keys and values.
 
     Returns:
-        None for a file that cannot be read or has no keys: Hydra itself has a good message.
+        None for a file that is missing or has no keys: Hydra itself has a good message.
     """
     try:
-        content = parse_yaml(read_regular(file, CONFIG_BYTES))
-    except (OSError, ValueError):
+        content = parse_yaml(_read(file) or b"")
+    except ValueError:
         return None
     return content if isinstance(content, dict) else None
 
@@ -142,12 +156,9 @@ def _refuse_settings(file: Path) -> None:
 
     The file may come from a stranger, and Hydra's settings can name any file and function.
     """
-    try:
-        binary = read_regular(file, CONFIG_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
-        return  # Hydra has a good message for a file that is missing
-    except OSError as error:
-        raise AugeanError(f"{file}: cannot be read ({error.strerror})") from error
+    binary = _read(file)
+    if binary is None:
+        return
     try:
         content = parse_yaml(binary)
     except ValueError as error:
