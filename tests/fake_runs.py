@@ -22,7 +22,8 @@ from typing import Any
 import numpy
 
 from augean.datasets.digits import Digits
-from augean.store.files import content_digest, file_sha256, write_atomic
+from augean.regular_files import digest_regular
+from augean.store.files import content_digest, write_atomic
 from augean.store.run_directory import runs_dir, write_metrics
 from augean.store.summary import (
     Divergence,
@@ -413,7 +414,7 @@ def forge(path: Path, **changes: Any) -> None:
     content = json.loads((path / "summary.json").read_text()) | changes
     for name in content["files"]:
         if (path / name).exists():
-            content["files"][name] = file_sha256(path / name)
+            content["files"][name] = digest_regular(path / name)
     content["sha256"] = content_digest(content)
     (path / "summary.json").write_text(json.dumps(content))
 

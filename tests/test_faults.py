@@ -482,16 +482,16 @@ def test_a_checkpoint_damaged_after_it_was_written_is_never_the_one_to_fall_back
 def test_a_checkpoint_on_a_bad_sector_is_passed_over(
     tiny: Make, train_until: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, read = tiny("trainer.epochs=5"), Path.read_bytes
+    config, open_file = tiny("trainer.epochs=5"), os.open
     train_until(config, 4)
 
-    def bad(self: Path) -> bytes:
-        if self.name == CHECKPOINT:
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
-        return read(self)
+    def bad(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & os.O_ACCMODE == os.O_RDONLY and Path(path).name == CHECKPOINT:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return open_file(path, flags, *rest, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", bad)
+        patch.setattr(os, "open", bad)
         summary = execute(config).summary
     assert (summary.num_resumes, summary.note) == (
         1,

@@ -79,11 +79,15 @@ def guarded_streams() -> Iterator[None]:
     """Guard stdout and stderr of a command, and show what the library logs."""
     show_messages()
     streams = sys.stdout, sys.stderr
-    for stream in streams:
+    for name in ("stdout", "stderr"):
+        # Started with this stream closed (`>&-`): its descriptor must not become that of a file.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A letter that the locale lacks is written as \u2013.
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = map(GuardedStream, streams)
+    sys.stdout, sys.stderr = GuardedStream(sys.stdout), GuardedStream(sys.stderr)
     try:
         yield
     finally:

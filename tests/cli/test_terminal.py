@@ -133,6 +133,39 @@ def test_a_letter_that_the_locale_lacks_is_spelled_out(tmp_path: Path) -> None:
     assert r"a \u2013 b" in done.stdout
 
 
+def test_a_row_whose_label_the_locale_lacks_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "dashes.yaml").write_text(
+        "defaults: [config, _self_]\nhydra: {mode: MULTIRUN, sweeper: {rows: {a – b: [seed=1]}}}\n",
+        encoding="utf-8",
+    )
+    words = shlex.join(["train", "-cd", ".", "-cn", "dashes", *TINY, "runtime.outputs=out"])
+    narrow = {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "latin-1",
+    }
+    done = run_in_shell(f"$AUGEAN {words}", tmp_path, **narrow)
+    assert done.returncode == 0, done.stderr
+    done = run_in_shell("$AUGEAN report --outputs out", tmp_path, **narrow)
+    assert done.returncode == 0, done.stderr
+    assert "a – b" in (tmp_path / "out/report/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_command_whose_output_was_closed_works_on(closed: str, tmp_path: Path) -> None:
+    write_record_of_one_job(tmp_path, title="a")
+    done = run_in_shell(f"$AUGEAN report --outputs {tmp_path} {closed}", tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
+def test_the_report_takes_no_backend_from_a_notebook(tmp_path: Path) -> None:
+    write_record_of_one_job(tmp_path, title="a")
+    backend = "module://a_backend_that_is_not_installed"
+    done = run_in_shell(f"$AUGEAN report --outputs {tmp_path}", tmp_path, MPLBACKEND=backend)
+    assert done.returncode == 0, done.stderr
+
+
 def write_record_of_one_job(outputs: Path, title: str) -> None:
     job = SweepJob(id="0123456789", run="digits-0123456789", row="0", seed=0)
     SweepRecord(

@@ -8,6 +8,7 @@ import json
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from augean.store.summary import RunState, RunSummary, read_summary, write_summa
 from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.training.build import build_model
 from conftest import ROOT, TINY
+from fake_runs import sign
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +293,39 @@ def test_a_sweep_without_validation_has_no_best(tmp_path: Path) -> None:
         AugeanError, match="none of its runs is finished with a validation accuracy"
     ):
         find_run("best:mine", tmp_path)
+
+
+def from_a_stranger(finished: RunOutcome, folder: Path, change: Callable[[str], str]) -> Path:
+    """Copy a run, and sign it with another text of its config."""
+    name = finished.address.path.name
+    path = shutil.copytree(finished.address.path, folder / "x/runs" / name)
+    text = (path / "config.yaml").read_text()
+    assert change(text) != text
+    (path / "config.yaml").write_text(change(text))
+    sign(path)
+    return path
+
+
+def test_a_config_whose_aliases_have_no_end_is_refused_soon(
+    finished: RunOutcome, tmp_path: Path
+) -> None:
+    bomb = "a0: &a0 [x, x]\n"
+    for number in range(1, 40):
+        bomb += f"a{number}: &a{number} [*a{number - 1}, *a{number - 1}]\n"
+    path = from_a_stranger(finished, tmp_path, lambda text: text + bomb)
+    start = time.monotonic()
+    with pytest.raises(AugeanError, match=r"config\.yaml: .* more than 20,000 values"):
+        load(path)
+    assert time.monotonic() - start < 60
+
+
+def test_a_config_that_lists_a_file_without_end_is_refused(
+    finished: RunOutcome, tmp_path: Path
+) -> None:
+    listed = "code_files: [/dev/zero]"
+    path = from_a_stranger(finished, tmp_path, lambda text: text.replace("code_files: []", listed))
+    with pytest.raises(AugeanError, match="code_files: cannot read /dev/zero"):
+        read_test_set(load(path, finished.address.path.parents[2] / "data"))
 
 
 def test_a_run_that_has_no_good_weights_is_refused(

@@ -25,10 +25,10 @@ from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.datasets.synthetic import Synthetic
 from augean.errors import AugeanError, ConfigError, DeviceError, RunLocked
+from augean.regular_files import digest_regular
 from augean.runs.address import build_source, find_address
 from augean.runs.execute import execute
 from augean.store.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint, save_checkpoint
-from augean.store.files import file_sha256
 from augean.store.locks import hold_lock, is_locked
 from augean.store.run_directory import run_state
 from augean.store.summary import DIGESTED_FILES, read_summary
@@ -92,7 +92,7 @@ def test_a_finished_run_has_all_its_files_and_no_others(tiny: Make) -> None:
     assert counts.sum() == 60
     assert counts.trace() / 60 == pytest.approx(summary.test_accuracy)
     for name, digest in summary.files.items():
-        assert file_sha256(path / name) == digest
+        assert digest_regular(path / name) == digest
     assert path.name == f"synthetic-resnet18-leaky_relu-sgd-c4-s0-{summary.id}"
 
 

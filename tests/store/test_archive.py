@@ -137,7 +137,7 @@ def test_an_archive_with_a_damaged_run_is_refused_before_anything_is_merged(
     for name in names:
         damaged = {**files, name: files[name].replace(b"0", b"1").replace(b"_", b"-")}
         write_archive(tmp_path / "damaged.tar.xz", damaged)
-        with pytest.raises(AugeanError, match="altered"):
+        with pytest.raises(AugeanError, match=r"altered|the key .* twice"):
             unpack(tmp_path / "damaged.tar.xz", tmp_path / "target")
     assert contents(tmp_path / "target") == {}
 
@@ -192,9 +192,7 @@ def test_what_unpack_would_refuse_is_left_out_with_its_reason(tmp_path: Path) ->
     left_out = pack(tmp_path / "here", tmp_path / "a.tar.xz", Limits(member_bytes=2**20))
     names = {name for name in read_archive(tmp_path / "a.tar.xz") if name.startswith("studies/")}
     assert names == {"studies/small.journal"}
-    assert any(
-        "large.journal: 1 MiB, more than unpack takes; left out" in line for line in left_out
-    )
+    assert any("large.journal: cannot be read (more than 1 MiB," in line for line in left_out)
     assert any("is not among the files that Augean writes; left out" in line for line in left_out)
 
 

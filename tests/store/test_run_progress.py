@@ -22,8 +22,12 @@ def test_a_damaged_progress_file_reads_as_none(tmp_path: Path, content: str) -> 
     assert read_progress(tmp_path) is None
 
 
-def test_a_progress_value_of_another_type_reads_as_none(tmp_path: Path) -> None:
-    RunProgress(epoch=3, epochs=10, fraction=0.25, seconds_left=None).write(tmp_path)
+@pytest.mark.parametrize("value", ['"much"', "true", "NaN", "Infinity", "-1", "1e300", "[]"])
+def test_a_progress_value_of_another_type_reads_as_none(tmp_path: Path, value: str) -> None:
+    RunProgress(epoch=3, epochs=10, fraction=0.25, seconds_left=0.75).write(tmp_path)
     file = tmp_path / PROGRESS_FILE
-    file.write_text(file.read_text().replace("0.25", '"much"'))
+    content = file.read_text()
+    file.write_text(content.replace("0.25", value))
+    assert read_progress(tmp_path) is None
+    file.write_text(content.replace("0.75", value))
     assert read_progress(tmp_path) is None

@@ -138,3 +138,50 @@ def test_the_winner_is_the_earliest_complete_trial_of_the_best_score(
     assert best is not None
     assert best.trial == winner
     assert best_trial(trials[:3], direction) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"title": "\udcff"}, "title='.udcff': must be text in valid Unicode"),
+        ({"note": "\udcff"}, "note=.*: must be text in valid Unicode"),
+        ({"space": ["lr"]}, "space=.*: must be a mapping"),
+        ({"space": {"lr": 1}}, "space=.*: must be text"),
+        ({"num_trials": -1}, "num_trials=-1: must be a whole number"),
+        ({"num_trials": True}, "num_trials=True: must be a number"),
+        ({"winner": "lr=1"}, "winner='lr=1': must be a list of texts"),
+        ({"design": [1]}, "design=.*: must be a mapping"),
+        ({"reference": {"a": {"seconds": float("inf")}}}, "reference=.*: must be a finite number"),
+        ({"kind": "shop"}, "kind='shop': must be one of grid, study"),
+    ],
+)
+def test_a_signed_record_with_a_wrong_value_is_refused_by_its_key(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = write_content(tmp_path, **changes)
+    with pytest.raises(AugeanError, match=message) as caught:
+        read_record(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": "../../etc"}, "run='../../etc' of a job: must be the name of a directory"),
+        ({"run": "a\0b"}, "run=.* of a job: must be the name of a directory"),
+        ({"id": "x" * 300}, "id=.* of a job: must be the name of a directory"),
+        ({"id": 3}, "id=3 of a job: must be text"),
+        ({"row": "\udcff"}, "row=.* of a job: must be text in valid Unicode"),
+        ({"seed": float("inf")}, "seed=inf of a job: must be a finite number"),
+        ({"seed": True}, "seed=True of a job: must be a number"),
+        ({"score": float("nan")}, "score=nan of a job: must be a finite number"),
+        ({"values": 3}, "values=3 of a job: must be a mapping"),
+    ],
+)
+def test_a_signed_job_with_a_wrong_value_is_refused_by_its_key(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    job = {"id": "0123456789", "run": "x-0123456789", "row": "16", "seed": 0}
+    path = write_content(tmp_path, jobs=[{**job, **changes}])
+    with pytest.raises(AugeanError, match=message):
+        read_record(path)

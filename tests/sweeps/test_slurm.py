@@ -4,6 +4,7 @@ Ray.
 
 import importlib.util
 import json
+import logging
 import os
 import re
 import shutil
@@ -25,9 +26,10 @@ from augean.config.schema import Config, LauncherConfig
 from augean.errors import AugeanError, ConfigError
 from augean.runs.address import find_address
 from augean.store.sweep_record import read_records
-from augean.sweeps.slurm import ArrayElement, submit, train_run
+from augean.sweeps.slurm import ArrayElement, queued, submit, train_run
 from augean.training.progress import ProgressDisplay
 from augean.training.results import EpochResult
+from commands import augean as augean_here
 from conftest import ROOT, TINY
 from waiting import wait_for
 
@@ -472,6 +474,39 @@ def test_a_refused_submission_leaves_neither_record_nor_study(
     left = [path for path in outputs.rglob("*") if path.is_file() and path.parent.name != "locks"]
     assert [path.name for path in left if path.name != ".id"] == []
     assert sbatch is not None or not left
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", '{"12_0": "0123', "[]", '{"12_0": 3}', '{"../x": "0123456789"}', "[" * 100_000, "\xff"],
+)
+def test_a_damaged_array_is_named_and_the_others_are_asked_for(
+    tiny: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: str,
+) -> None:
+    config = tiny("launcher=slurm")
+    outputs = Path(config.runtime.outputs)
+    (outputs / "slurm").mkdir(parents=True)
+    (outputs / "slurm/12.json").write_text(content, encoding="latin-1")
+    (outputs / "slurm/13.json").write_text('{"13_0": "0123456789"}')
+    for name, text in {"sbatch": "exit 1", "squeue": "echo 13_0 PENDING"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    queue = queued(outputs)
+    assert queue.states == {"0123456789": "PENDING"}
+    (problem,) = queue.problems
+    assert problem.startswith(f"{outputs / 'slurm/12.json'}: damaged (")
+    done = augean_here("status", "--outputs", str(outputs))
+    assert (done.returncode, problem in done.stderr) == (2, True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr(logging.getLogger("augean"), "propagate", True)
+    with caplog.at_level(logging.INFO, "augean"):
+        assert submit("table", config.runtime, {}, is_over=lambda _: False) == 2
+    assert problem in caplog.text
 
 
 def test_launchers_are_for_sweeps_and_stay_outside_of_addresses(

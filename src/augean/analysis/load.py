@@ -26,6 +26,7 @@ from augean.analysis.sequential_design import design_of
 from augean.config.labels import find_label, plain_label, row_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
+from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.run_directory import METRICS, run_state, runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
@@ -249,7 +250,7 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             if job.id in contents.runs:
                 trial_runs[job.id] = contents.runs[job.id]
             continue
-        own = SweepJob(id=str(job.id), run=str(job.run), row=str(job.row), seed=int(job.seed))
+        own = SweepJob(id=job.id, run=job.run, row=job.row, seed=int(job.seed))
         run = contents.runs.get(own.id) or _absent_run(contents, own)
         # Without a summary, the record knows more of the run than its directory does.
         if run.seed is None:
@@ -267,8 +268,6 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
         baseline = find_label(baseline, rows) or str(baseline)
     cleaned = replace(
         record,
-        title=str(record.title),
-        command=str(record.command),
         baseline=baseline,
         reference=reference,
     )
@@ -369,7 +368,7 @@ def read_metrics(contents: Contents, runs: Iterable[Run]) -> pandas.DataFrame:
         path = folder / directory / "metrics.csv"
         digest = None if run.summary is None else run.summary.files.get("metrics.csv")
         try:
-            content = path.read_bytes()
+            content = read_regular(path, DATA_BYTES)
             if digest and hashlib.sha256(content).hexdigest() != digest:
                 raise ValueError("truncated or altered after the run")
             head, _, body = content.partition(b"\n")

@@ -9,11 +9,9 @@ from pathlib import Path
 from augean.analysis.freshness import own_packages
 from augean.config.override_text import override_text
 from augean.config.schema import TRUSTED_PACKAGES
+from augean.regular_files import CONFIG_BYTES, read_regular
 from augean.store.run_directory import place_at
 from augean.store.summary import RunSummary
-
-LARGEST_CONFIG = 2**20
-"""Bytes of a config.yaml that is read."""
 
 
 def run_command(path: Path, summary: RunSummary | None, into: str | None = None) -> str:
@@ -70,9 +68,7 @@ def _seen_from(path: Path, start: Path) -> str:
 def _packages_in_file(file: Path) -> Sequence[str]:
     """Return the packages of own code that the config of an uncompleted run names."""
     try:
-        if not file.is_file() or file.stat().st_size > LARGEST_CONFIG:
-            return []
-        text = file.read_text()
+        text = read_regular(file, CONFIG_BYTES).decode()
     except (OSError, ValueError):
         return []
     # Not parsed: a YAML file of a stranger's can take for ever.

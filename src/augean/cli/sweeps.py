@@ -63,11 +63,11 @@ def run_status(arguments: argparse.Namespace) -> int:
     missing or outdated.
 
     Returns:
-        2 where a record is damaged, else 0.
+        2 where a record or the file of a SLURM array is damaged, else 0.
     """
     from augean.analysis.freshness import FreshnessCheck, describe_record
     from augean.store.sweep_record import read_records
-    from augean.sweeps.slurm import queued
+    from augean.sweeps.slurm import Queue, queued
 
     sweep, overrides = read_sweep_arguments(arguments)
     # A sweep is asked for in the words of its launch, which name its folder in this way.
@@ -100,15 +100,16 @@ def run_status(arguments: argparse.Namespace) -> int:
         print(f"No sweep was launched into {outputs} yet. For example: {example}")
     # Without an answer of SLURM the states of the runs are still right.
     try:
-        slurm_jobs = queued(outputs)
+        queue = queued(outputs)
     except AugeanError as error:
         print(error, file=sys.stderr)
-        slurm_jobs = {}
+        queue = Queue()
     check = FreshnessCheck(outputs)
     for record in records:
-        _print_record(record, outputs, slurm_jobs)
+        _print_record(record, outputs, queue.states)
         for line in describe_record(record, check):
             print(f"  {line}")
+    problems += queue.problems
     # Last, where they are seen: damaged records may be why a sweep is not listed.
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 
 from augean.config.schema import TRUSTED_PACKAGES
 from augean.errors import ConfigError
+from augean.regular_files import DATA_BYTES, read_regular
 
 DIGITS = 16
 """Length of each digest: the first hex digits of a sha256."""
@@ -104,7 +105,7 @@ def source_digest(file: Path) -> str:
 
 def content_digest(file: Path) -> str:
     """Return the digest of a file of any kind, as a run records it for its `code_files`."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS]
+    return hashlib.sha256(read_regular(file, DATA_BYTES)).hexdigest()[:DIGITS]
 
 
 def _digest(text: str) -> str:

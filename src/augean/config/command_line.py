@@ -4,11 +4,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from augean.config.key_suggestions import group_names, similar_keys
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
+from augean.config.yaml_files import parse_yaml
 from augean.errors import AugeanError, UsageError
+from augean.regular_files import CONFIG_BYTES, read_regular
 from augean.suggestions import closest, did_you_mean, list_choices
 
 
@@ -126,15 +126,29 @@ def _check_sweep_file(file: Path) -> None:
         )
 
 
+def _read(file: Path) -> bytes | None:
+    """Read a YAML file; return None where it is missing, for which Hydra has a good message.
+
+    Raises:
+        AugeanError: when it cannot be read. For a named pipe Hydra would wait for ever.
+    """
+    try:
+        return read_regular(file, CONFIG_BYTES)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        raise AugeanError(f"{file}: cannot be read ({error.strerror})") from error
+
+
 def _read_mapping(file: Path) -> dict[str, object] | None:
     """Read a YAML file of keys and values.
 
     Returns:
-        None for a file that cannot be read or has no keys: Hydra itself has a good message.
+        None for a file that is missing or has no keys: Hydra itself has a good message.
     """
     try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        content = parse_yaml(_read(file) or b"")
+    except ValueError:
         return None
     return content if isinstance(content, dict) else None
 
@@ -144,13 +158,13 @@ def _refuse_settings(file: Path) -> None:
 
     The file may come from a stranger, and Hydra's settings can name any file and function.
     """
+    binary = _read(file)
+    if binary is None:
+        return
     try:
-        text = file.read_text()
-        content = yaml.safe_load(text)
-    except OSError:
-        return  # Hydra has a good message for a file that cannot be read
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise AugeanError(f"{file}: no valid YAML ({' '.join(str(error).split())})") from error
+        content = parse_yaml(binary)
+    except ValueError as error:
+        raise AugeanError(f"{file}: no valid YAML ({error})") from error
     foreign = []
     if isinstance(content, dict):
         for key in map(str, content):
@@ -161,7 +175,7 @@ def _refuse_settings(file: Path) -> None:
         if content.get("defaults", run_defaults) != run_defaults:
             foreign.append("other defaults than augean and _self_")
     # A header can move the whole file below another node.
-    if not foreign and "@package" in text:
+    if not foreign and b"@package" in binary:
         foreign.append("@package")
     if foreign:
         raise AugeanError(

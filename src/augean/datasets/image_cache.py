@@ -6,6 +6,7 @@ Either may be missing or damaged at any time, and is then made again.
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augean.datasets.base import cache_error
+from augean.regular_files import DATA_BYTES, open_regular, parse_json, read_regular
 
 logger = logging.getLogger(__name__)
+
+
+_HEADER_BYTES = 2**16
+"""Most bytes that the file of the images has beside them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ def read_index(path: Path, fingerprint: str) -> FolderIndex | None:
     """
     try:
         # The index holds one entry, of the state of the files when it was written.
-        entry = json.loads(path.read_bytes())
+        entry = parse_json(read_regular(path, DATA_BYTES))
         index = FolderIndex(digest=entry["digest"], test=tuple(entry.get("test", ())))
         if entry == _index_entry(fingerprint, index):
             return index
@@ -86,7 +92,8 @@ def read_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np
     try:
         # An npz file is a zip archive: reading a member to its end checks its CRC-32, at a third of
         # a sha256's time.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        size = math.prod(shape) + _HEADER_BYTES
+        with open_regular(path, size) as file, np.load(file, allow_pickle=False) as archive:
             images: NDArray[np.uint8] = archive["images"]
         if images.dtype != np.uint8 or images.shape != shape:
             raise ValueError(f"{images.dtype}{list(images.shape)} instead of uint8{list(shape)}")

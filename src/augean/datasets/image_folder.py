@@ -20,7 +20,13 @@ from augean.datasets.image_cache import (
     write_index,
 )
 from augean.datasets.image_decoding import DECODER, IMAGE_SUFFIXES, decode_all, show_progress
-from augean.datasets.image_listing import ImageFiles, count_images, is_image, list_images
+from augean.datasets.image_listing import (
+    FolderListing,
+    ImageFiles,
+    count_images,
+    is_image,
+    list_images,
+)
 from augean.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -33,6 +39,9 @@ QUICK_BYTES = 100_000_000
 TEST_SHARE = 0.2
 """Share of the images that is set aside for the test where there is no folder `test`."""
 
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
+"""Names of folders, in lower or upper case, that hold classes and are not classes themselves."""
+
 
 @dataclass(frozen=True)
 class _Content:
@@ -42,33 +51,10 @@ class _Content:
     num_train: int
 
 
-PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
-"""Names of folders, in lower or upper case, that hold classes and are not classes themselves."""
-
 process_contents: dict[tuple[Path, Path], _Content] = {}
 """The content of each image folder that this process has used, by image folder and cache folder.
 
 All runs of a process have their addresses by the same digest, even if files change meanwhile."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Listing:
-    """The image files of a folder, without their content."""
-
-    classes: tuple[str, ...]
-    paths: list[str]
-    """Such as train/cat/1.png; sorted by split (training first), class and name."""
-    labels: NDArray[np.int64]
-    """[N], the label of each path."""
-    num_train: int
-    """Images before those of the folder `test`."""
-    has_test: bool
-    """Whether there is a folder `test`."""
-    num_bytes: int
-    """Size of all files together."""
-    fingerprint: str
-    """sha256 of the paths, sizes, mtimes and ctimes: another one means that files may have changed.
-    The ctime is needed because unpacking an archive restores the others."""
 
 
 class ImageFolder(Source):
@@ -158,7 +144,7 @@ class ImageFolder(Source):
             f" contains {self.name}>"
         )
 
-    def _scan(self) -> _Listing:
+    def _scan(self) -> FolderListing:
         """List all images and read their sizes and times.
 
         Takes about 0.2 s for 60,000 images: the cost of a digest that the index already has.
@@ -205,7 +191,7 @@ class ImageFolder(Source):
                 num_train = len(paths)
         if unread:
             raise DataError(describe_unread(self.folder, unread))
-        return _Listing(
+        return FolderListing(
             classes=classes,
             paths=paths,
             labels=np.concatenate(labels),
@@ -300,7 +286,7 @@ class ImageFolder(Source):
     def _unreadable(self, folder: Path, error: OSError) -> DataError:
         return self._layout_error(f"cannot read {folder / str(error.filename)} ({error.strerror})")
 
-    def _index(self, listing: _Listing) -> FolderIndex:
+    def _index(self, listing: FolderListing) -> FolderIndex:
         """Return the index of the files as they are, from the cache or made by reading them."""
         path = self._index_file
         index = read_index(path, listing.fingerprint)
@@ -314,7 +300,7 @@ class ImageFolder(Source):
                 write_index(path, listing.fingerprint, index)
         return index
 
-    def _hash_files(self, listing: _Listing) -> FolderIndex:
+    def _hash_files(self, listing: FolderListing) -> FolderIndex:
         content = hashlib.sha256()
         set_aside = set()
         for path in show_progress(sorted(listing.paths), "Reading", self.name):
@@ -345,7 +331,7 @@ class ImageFolder(Source):
                     )
         return FolderIndex(content.hexdigest(), test)
 
-    def _read_or_decode(self, listing: _Listing, digest: str) -> NDArray[np.uint8]:
+    def _read_or_decode(self, listing: FolderListing, digest: str) -> NDArray[np.uint8]:
         """Return all images, [N, image_size, image_size, 3], from the cache if they are there."""
         size = self.image_size
         file = self.cache / f"{self.name}-{digest[:16]}-{size}px-v{DECODER}.npz"
@@ -361,7 +347,7 @@ class ImageFolder(Source):
                 write_images(file, images)
         return images
 
-    def _decode(self, listing: _Listing) -> NDArray[np.uint8]:
+    def _decode(self, listing: FolderListing) -> NDArray[np.uint8]:
         """Decode all images: uint8 [N, image_size, image_size, 3].
 
         Raises:
@@ -388,12 +374,12 @@ def describe_unread(folder: Path, names: Sequence[str]) -> str:
     )
 
 
-def _content_of(listing: _Listing, index: FolderIndex) -> _Content:
+def _content_of(listing: FolderListing, index: FolderIndex) -> _Content:
     return _Content(index.digest, listing.num_train - len(index.test))
 
 
 def _splits(
-    listing: _Listing, index: FolderIndex
+    listing: FolderListing, index: FolderIndex
 ) -> tuple[slice | NDArray[np.int64], slice | NDArray[np.int64]]:
     """Return the positions of the images for training and of those for the test."""
     if listing.has_test:

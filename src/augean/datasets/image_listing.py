@@ -6,6 +6,9 @@ from errno import EINVAL, ELOOP
 from pathlib import Path
 from stat import S_ISREG
 
+import numpy as np
+from numpy.typing import NDArray
+
 from augean.datasets.image_decoding import IMAGE_SUFFIXES
 
 OTHER_SUFFIXES = (
@@ -15,6 +18,26 @@ OTHER_SUFFIXES = (
 """Suffixes of images that are not read, in lower or upper case."""
 MOST_LEVELS = 20
 """Folders in one another below the one that is listed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderListing:
+    """The image files of a folder, without their content."""
+
+    classes: tuple[str, ...]
+    paths: list[str]
+    """Such as train/cat/1.png; sorted by split (training first), class and name."""
+    labels: NDArray[np.int64]
+    """[N], the label of each path."""
+    num_train: int
+    """Images before those of the folder `test`."""
+    has_test: bool
+    """Whether there is a folder `test`."""
+    num_bytes: int
+    """Size of all files together."""
+    fingerprint: str
+    """sha256 of the paths, sizes, mtimes and ctimes: another one means that files may have changed.
+    The ctime is needed because unpacking an archive restores the others."""
 
 
 @dataclass

@@ -9,19 +9,25 @@ from typing import Any
 
 import numpy
 import torch
-import yaml
 from torch import Tensor, nn
 
 from augean.analysis.freshness import FreshnessCheck
 from augean.analysis.run_command import run_command
 from augean.config.schema import Config
 from augean.config.validation import parse_config
+from augean.config.yaml_files import parse_yaml
 from augean.datasets.image_decoding import decode_all
 from augean.datasets.image_folder import describe_unread
 from augean.datasets.image_listing import is_image, list_images
 from augean.errors import AugeanError, ConfigError, DataError
+from augean.regular_files import (
+    CONFIG_BYTES,
+    WEIGHTS_BYTES,
+    digest_regular,
+    open_regular,
+    read_regular,
+)
 from augean.runs.address import build_source, find_address
-from augean.store.files import file_sha256
 from augean.store.run_directory import read_verified, run_state
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.training.build import build_model
@@ -138,9 +144,10 @@ def _check_files(path: Path, summary: RunSummary) -> None:
                 " custom loop passes its weights to run.finish"
             )
         file = path / name
-        if not file.is_file():
+        digest = _digest(file)
+        if digest is None:
             problem = "is not here; did the run come without weights, as archives do?"
-        elif file_sha256(file) != summary.files[name]:
+        elif digest != summary.files[name]:
             problem = "was altered or damaged after the run."
         else:
             continue
@@ -164,6 +171,14 @@ def _advice(path: Path, summary: RunSummary, name: str) -> str:
     )
 
 
+def _digest(file: Path) -> str | None:
+    """Return the digest of a file; None where it cannot be read."""
+    try:
+        return digest_regular(file)
+    except OSError:
+        return None
+
+
 def _loop_name(summary: RunSummary) -> str:
     """Return the file name of the loop that trained the run, for messages."""
     return summary.loop or "Augean's"
@@ -178,9 +193,10 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
     """
     file = path / "config.yaml"
     try:
-        content: Any = yaml.safe_load(file.read_bytes())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise AugeanError(f"{file}: no valid YAML ({' '.join(str(error).split())})") from error
+        content = parse_yaml(read_regular(file, CONFIG_BYTES))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise AugeanError(f"{file}: no valid YAML ({reason})") from error
     # The config of a custom loop may be anything.
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise AugeanError(
@@ -202,9 +218,10 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     Returns:
         An empty tuple where there is no such file, as a custom loop need not write it.
     """
-    if not (path / "confusion.csv").is_file():
+    try:
+        text = read_verified(path, "confusion.csv").decode(errors="replace")
+    except FileNotFoundError:
         return ()
-    text = read_verified(path, "confusion.csv").decode(errors="replace")
     # Not `splitlines`, which would split a name at letters such as U+2028.
     header: list[str] = next(csv.reader(io.StringIO(text, newline="")), [])
     return tuple(header[1:])  # the first column holds the true class
@@ -218,7 +235,9 @@ def _load_weights(file: Path, network: nn.Module) -> None:
     """
     try:
         # `weights_only`: no code of the file is executed.
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        with open_regular(file, WEIGHTS_BYTES) as content:
+            weights = torch.load(content, map_location="cpu", weights_only=True)
+        network.load_state_dict(weights)
     except Exception as error:  # torch raises many kinds for a file that holds something else
         lines = str(error).splitlines() or [""]
         raise AugeanError(

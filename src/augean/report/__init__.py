@@ -4,7 +4,20 @@
 Only run directories and sweep records are read, and torch is never loaded.
 """
 
-from augean.analysis.load import Problem, load_metrics, load_runs
-from augean.report.write import ReportResult, make_report
+import os
+from contextlib import suppress
+
+# Notebooks name their own backend in MPLBACKEND, which matplotlib refuses at its import where that
+# backend is not installed. The report draws without one.
+_backend = os.environ.pop("MPLBACKEND", None)
+import matplotlib  # noqa: E402
+
+if _backend is not None:
+    os.environ["MPLBACKEND"] = _backend
+    with suppress(ValueError):
+        matplotlib.rcParams["backend"] = _backend
+
+from augean.analysis.load import Problem, load_metrics, load_runs  # noqa: E402
+from augean.report.write import ReportResult, make_report  # noqa: E402
 
 __all__ = ["Problem", "ReportResult", "load_metrics", "load_runs", "make_report"]

@@ -28,8 +28,24 @@ from augean.store.summary import RunState
 HATCHES = ("", "////", "....", "xxxx")
 SMOOTHED_SHARE = 100
 """A band is smoothed by a moving average over this fraction of its steps."""
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, AugeanError)
-"""What reading a damaged file, or one of other content, may raise."""
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+    AugeanError,
+)
+"""What reading a damaged file, or one of other content, may raise; MemoryError: the header of an
+array claims any size."""
+
+
+_PROBE_COLUMNS = frozenset(
+    {"step", "step_size", "loss", "gradient_distance", "gradient_cosine", "smoothness"}
+)
+"""Columns of probe.csv that are read."""
 
 
 def draw_landscapes(contents: Contents, table: Table, folder: Path) -> list[Picture]:
@@ -227,16 +243,27 @@ def _read_probes(contents: Contents, table: Table) -> list[pandas.DataFrame]:
     ranges = []
     for row in table.rows:
         for run in row.runs:
-            path = _file(contents, run, "probe.csv")
-            if not path.exists():
-                continue
-            try:
-                file = io.BytesIO(read_verified(path.parent, path.name))
-                probes = pandas.read_csv(file, dtype=float).astype({"step": int})
+            probes = read_probes(contents, run)
+            if probes is not None:
                 ranges.append(_ranges(probes).assign(row=row.label))
-            except UNREADABLE as error:
-                contents.note(path, f"no probes of a loss landscape ({error})")
     return ranges
+
+
+def read_probes(contents: Contents, run: Run) -> pandas.DataFrame | None:
+    """Return the probes of a run's loss landscape; None where it has none that can be read."""
+    path = _file(contents, run, "probe.csv")
+    try:
+        file = io.BytesIO(read_verified(path.parent, path.name))
+        probes = pandas.read_csv(file, dtype=float).astype({"step": int})
+        absent = _PROBE_COLUMNS - set(probes)
+        if absent:
+            raise ValueError(f"without {', '.join(sorted(absent))}")
+    except FileNotFoundError:
+        return None
+    except UNREADABLE as error:
+        contents.note(path, f"no probes of a loss landscape ({error})")
+        return None
+    return probes
 
 
 def _ranges(probes: pandas.DataFrame) -> pandas.DataFrame:

@@ -1,6 +1,5 @@
 """Draw Figure 1: the structure of a network as a column of boxes."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.errors import AugeanError
+from augean.regular_files import parse_json
 from augean.report.plotting import MUTED, Picture, save_figure, shorten_label
 from augean.store.run_directory import read_verified, runs_dir
 
@@ -80,7 +80,7 @@ def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Pictur
     if not path.exists():
         return None
     try:
-        model = json.loads(read_verified(path.parent, path.name))
+        model = parse_json(read_verified(path.parent, path.name))
         channels = run.config.get("width.channels")
         title = f"{model['name']}, C = {channels}, on {run.config.get('dataset.name')}"
         size = f"{int(model['parameters']):,} parameters"

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from augean.analysis.comparison import Table, summarise
 from augean.analysis.load import Contents, Problem, read_metrics, scan
 from augean.errors import AugeanError
+from augean.regular_files import NOTE_BYTES, read_regular
 from augean.report.figures import draw_figures
 from augean.report.landscape_figures import draw_landscapes
 from augean.report.model_diagram import draw_models
@@ -177,7 +178,10 @@ def _tidy(folder: Path, sections: Sequence[Section], models: Sequence[Picture]) 
         current_files.add(f"figures/{picture.name}.png")
         current_files.add(f"figures/{picture.name}.svg")
     listed = folder / ".files"
-    before = listed.read_text(errors="replace") if listed.exists() else ""
+    try:
+        before = read_regular(listed, NOTE_BYTES).decode(errors="replace")
+    except OSError:  # the first report, or a file that a report cannot have made
+        before = ""
     # Only names that a report can have made are believed.
     own = set(re.findall(r"^(?:tables|figures)/\w[^/\n]*$", before, re.MULTILINE))
     for name in own - current_files:

@@ -20,15 +20,15 @@ from augean.analysis.comparison import MARGIN, Row, Table, compare
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.verdict import Difference, Verdict
+from augean.report.landscape_figures import read_probes
 from augean.report.tables import number, published
-from augean.store.run_directory import runs_dir
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
 """Sweeps of the report's own tables."""
 RIVALS = {"stock": "stock", "as reported": "final", "tuned": "tune_final"}
 """Sweeps of the final models and of the stock run, by what they are called."""
 LAST_EPOCHS = 10
-"""Of the report's 35; of a run with fewer the same share, at least three."""
+"""Of the report's 35; of a run with fewer epochs the same share, at least three."""
 Measure = Literal["points", "seconds", "epochs", "loss", "dead units"]
 UNITS: dict[Measure, str] = {
     "points": "points",
@@ -215,10 +215,11 @@ class Evidence:
     def _loss_ranges(self, runs: Iterable[Run]) -> list[float]:
         ranges = []
         for run in runs:
-            file = runs_dir(self.contents.outputs) / run.directory / "probe.csv"
-            if file.exists():
-                loss = pandas.read_csv(file).groupby("step").loss
-                ranges.append(float((loss.max() - loss.min()).mean()))
+            probes = read_probes(self.contents, run)
+            if probes is None:
+                continue
+            loss = probes.groupby("step").loss
+            ranges.append(float((loss.max() - loss.min()).mean()))
         return ranges
 
     def curves(self, runs: Iterable[Run]) -> "list[pandas.Series[float]]":
@@ -321,8 +322,7 @@ def _judge_dead_units(statement: Statement, row: Row) -> Judged:
 def _find(statement: Statement, row: Row, comparison: Comparison) -> Finding:
     verdict = comparison.difference.verdict
     expectation = EXPECTATIONS[statement.expected]
-    # Where every seed diverged there is no mean to compare; that the row does not converge is
-    # plain all the same.
+    # Where every seed diverged there is no mean to compare, yet the row does not converge.
     never_converges = bool(row.diverged) and not row.runs
     if never_converges and statement.measure == "points" and statement.expected == "less":
         return Finding.HOLDS

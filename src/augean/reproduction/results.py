@@ -21,6 +21,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader, Template
 from augean.analysis.comparison import Row, Table
 from augean.analysis.load import Contents, read_metrics, scan
 from augean.errors import AugeanError
+from augean.regular_files import DATA_BYTES, NOTE_BYTES, read_regular
 from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
 from augean.report.tables import number, runs_text
@@ -101,7 +102,10 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
 def _check_target(target: Path) -> None:
     """Refuse to replace a folder that an earlier call did not make."""
     page = target / "README.md"
-    is_ours = page.is_file() and page.read_text(errors="replace").startswith(MADE)
+    try:
+        is_ours = read_regular(page, DATA_BYTES).startswith(MADE.encode())
+    except OSError:
+        is_ours = False
     if target.exists() and not is_ours:
         raise AugeanError(
             f"{target}: exists and was not made by `augean results`; remove it or name another"
@@ -149,7 +153,8 @@ def fill(document: Path, target: Path, shown: dict[str, Any]) -> None:
             return match[0]
         return f"{start}\n{render(shown, base, block_name)}\n\n{end}"
 
-    write_atomic(document, MARKED.sub(block, document.read_text()))
+    text = read_regular(document, DATA_BYTES).decode()
+    write_atomic(document, MARKED.sub(block, text))
 
 
 def render(shown: dict[str, Any], base: str, block: str | None = None) -> str:
@@ -340,11 +345,19 @@ def _unfinished(contents: Contents) -> list[dict[str, str]]:
         why = ""
         note = runs_dir(contents.outputs) / run.directory / "failure.txt"
         if note.exists():
-            why = note.read_text(errors="replace").strip().splitlines()[-1]
+            why = _last_line(note)
         elif run.summary is not None and run.summary.diverged is not None:
             why = f"in epoch {run.summary.diverged.epoch}"
         unfinished.append({"directory": run.directory, "state": run.state, "why": why})
     return unfinished
+
+
+def _last_line(note: Path) -> str:
+    try:
+        text = read_regular(note, NOTE_BYTES).decode(errors="replace")
+    except OSError as error:
+        return f"{note.name} cannot be read ({error.strerror})"
+    return text.strip().rpartition("\n")[2]
 
 
 def _command(command: str) -> str:

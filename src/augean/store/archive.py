@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from augean.errors import AugeanError
+from augean.regular_files import read_regular
 from augean.store.archive_manifest import MANIFEST, Entry, write_manifest
 from augean.store.archive_members import (
     LIMITS,
@@ -108,12 +109,9 @@ def _read_packable(outputs: Path, path: Path, limits: Limits) -> dict[str, bytes
             name = file.relative_to(outputs).as_posix()
             if not MEMBER.fullmatch(name):
                 raise AugeanError(f"{file}: is not among the files that Augean writes")
-            size = file.stat().st_size
-            if size > limits.member_bytes:
-                raise AugeanError(f"{file}: {size / 2**20:,.0f} MiB, more than unpack takes")
-            contents[name] = file.read_bytes()
+            contents[name] = read_regular(file, limits.member_bytes)
     except OSError as error:
-        raise AugeanError(f"{path}: cannot be read ({error})") from error
+        raise AugeanError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
     return contents
 
 

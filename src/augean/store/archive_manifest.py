@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from augean.regular_files import parse_json
 from augean.store.archive_members import RefusedError
 
 MANIFEST = "manifest.json"
@@ -41,7 +42,7 @@ def read_manifest(content: bytes) -> dict[str, Entry]:
         RefusedError: when the content is not a manifest of this format.
         ValueError: when it is not JSON.
     """
-    manifest: Any = json.loads(content)
+    manifest: Any = parse_json(content)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("members"), dict):
         raise RefusedError(f"has a damaged {MANIFEST}")
     if manifest.get("format") != MANIFEST_FORMAT:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augean.errors import AugeanError
-from augean.store.files import file_sha256
+from augean.regular_files import digest_regular
 from augean.store.summary import DIGESTED_FILES, SUMMARY, read_summary
 from augean.store.sweep_record import read_record
 
@@ -79,7 +79,7 @@ def check_run(path: Path) -> bool:
         file = path / name
         if file.is_file():
             # A file without a digest is refused too: it was put there after the run.
-            is_intact = file_sha256(file) == summary.files.get(name)
+            is_intact = digest_regular(file) == summary.files.get(name)
         else:
             is_intact = name in LARGE_FILES or name not in summary.files
         if not is_intact:

@@ -7,7 +7,6 @@ also stops before the end of the xz stream, so that the checksum there is never 
 
 import hashlib
 import lzma
-import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from augean.errors import AugeanError
+from augean.regular_files import WEIGHTS_BYTES, open_regular
 from augean.store.archive_manifest import MANIFEST, Entry, compare_with_manifest, read_manifest
 from augean.store.archive_members import LIMITS, MEMBER, Limits, RefusedError
 
@@ -77,10 +77,8 @@ def _open(archive: Path) -> IO[bytes]:
         AugeanError: when it cannot be opened or is not a regular file.
     """
     try:
-        # Opening a named pipe would wait for ever for a process that writes to it.
-        if not stat.S_ISREG(archive.stat().st_mode):
-            raise _unreadable(archive, "not a regular file")
-        return archive.open("rb")
+        # It is decompressed in pieces, up to the limits of an archive.
+        return open_regular(archive, WEIGHTS_BYTES)
     except (OSError, ValueError) as error:
         # ValueError: the text cannot be a path, as it holds a NUL.
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -4,10 +4,12 @@ From the first save on, a process that dies at any moment leaves at least one go
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 from augean.errors import AugeanError
-from augean.store.files import file_sha256, write_atomic
+from augean.regular_files import NOTE_BYTES, WEIGHTS_BYTES, digest_regular, read_regular
+from augean.store.files import write_atomic
 
 CHECKPOINT = "checkpoint.pt"
 """The newest checkpoint."""
@@ -37,7 +39,7 @@ def save_checkpoint(path: Path, content: bytes) -> None:
             last_good = file
             break
     if last_good is not None:
-        lines.append(f"{file_sha256(last_good)}  {PREVIOUS}\n")
+        lines.append(f"{digest_regular(last_good)}  {PREVIOUS}\n")
     # The list is replaced before the files are renamed. It holds both digests: wherever between
     # these steps the process dies, the last good file is still listed.
     write_atomic(path / CHECKSUMS, "".join(lines))
@@ -49,7 +51,7 @@ def save_checkpoint(path: Path, content: bytes) -> None:
 def _listed_digests(path: Path) -> set[str]:
     """Return the digests of the good checkpoints; none where the list cannot be read."""
     try:
-        lines = (path / CHECKSUMS).read_text().splitlines()
+        lines = read_regular(path / CHECKSUMS, NOTE_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         return set()
     return {line.split()[0] for line in lines if line.strip()}
@@ -57,9 +59,20 @@ def _listed_digests(path: Path) -> set[str]:
 
 def _is_listed(file: Path, listed_digests: set[str]) -> bool:
     try:
-        return file_sha256(file) in listed_digests
+        return digest_regular(file) in listed_digests
     except OSError:  # missing, or on a bad sector, which is damage too
         return False
+
+
+def _read_listed(file: Path, listed_digests: set[str]) -> bytes | None:
+    """Return the content of a good checkpoint; None for a file that is not one."""
+    # The digest comes first, as a file that no save has written may be too large for the memory.
+    if not _is_listed(file, listed_digests):
+        return None
+    try:
+        return read_regular(file, WEIGHTS_BYTES)
+    except OSError:  # on a bad sector
+        return None
 
 
 def load_checkpoint(path: Path) -> tuple[bytes | None, str]:
@@ -72,14 +85,11 @@ def load_checkpoint(path: Path) -> tuple[bytes | None, str]:
     listed_digests = _listed_digests(path)
     remarks: list[str] = []
     for name in (CHECKPOINT, PREVIOUS):
-        try:
-            content = (path / name).read_bytes()
-        except FileNotFoundError:
+        file = path / name
+        if not os.path.lexists(file):
             continue
-        except OSError:
-            # A file on a bad sector is damaged: the digest of no bytes is not listed.
-            content = b""
-        if hashlib.sha256(content).hexdigest() in listed_digests:
+        content = _read_listed(file, listed_digests)
+        if content is not None:
             return content, "; ".join(remarks)
         remarks.append(f"{name} is damaged and was passed over")
     return None, "; ".join(remarks)

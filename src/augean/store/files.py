@@ -1,4 +1,4 @@
-"""Write files atomically and compute their digests."""
+"""Write files atomically; compute the digest of a JSON file's content."""
 
 import csv
 import hashlib
@@ -40,12 +40,6 @@ def write_atomic(path: Path, content: str | bytes, *, sync: bool = True) -> None
         raise AugeanError(
             f"cannot write {path}: {error.strerror}; nothing that was there before is lost"
         ) from error
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_digest(content: Mapping[str, Any]) -> str:

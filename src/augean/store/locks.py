@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from augean.errors import AugeanError, RunLocked
+from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.files import write_atomic
 
 
@@ -20,13 +21,18 @@ def folder_id(outputs: Path) -> str:
     A path does not identify a folder, which may be mounted elsewhere on another machine.
 
     Raises:
-        AugeanError: when the folder cannot be written.
+        AugeanError: when the folder cannot be written, or the file of the id is damaged.
     """
     file = outputs / ".id"
     with hold_lock(outputs, "id", wait=True):
         if not file.exists():
             write_atomic(file, uuid.uuid4().hex[:10])
-        return file.read_text()
+        try:
+            return read_regular(file, NOTE_BYTES).decode("ascii")
+        except (OSError, ValueError) as error:
+            raise AugeanError(
+                f"{file}: damaged ({error}); remove it to have another made"
+            ) from error
 
 
 def _lock_file(outputs: Path, identity: str) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from augean.errors import RunLocked
+from augean.regular_files import DATA_BYTES, JOURNAL_BYTES, read_regular
 from augean.store.archive_members import RUN_FILES
 from augean.store.checkpoints import remove_checkpoints
 from augean.store.files import write_atomic
@@ -61,7 +62,9 @@ def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
     for folder in ("studies", "sweeps"):
         (outputs / folder).mkdir(exist_ok=True)
     for journal in sorted(staged.glob("studies/*")):
-        _merge_journal(journal.read_bytes(), outputs / "studies" / journal.name, merged)
+        _merge_journal(
+            read_regular(journal, DATA_BYTES), outputs / "studies" / journal.name, merged
+        )
     for record in records:
         _merge_record(record, outputs, merged)
     return merged
@@ -106,7 +109,7 @@ def _merge_journal(content: bytes, path: Path, merged: Merged) -> None:
     """
     # Optuna's workers hold this lock while they write to the journal.
     with FileLock(f"{path}.flock", fallback_to_soft=False):
-        ours = path.read_bytes() if path.exists() else b""
+        ours = read_regular(path, JOURNAL_BYTES) if path.exists() else b""
         if content.startswith(ours):
             write_atomic(path, content)
         elif not ours.startswith(content):
@@ -128,7 +131,7 @@ def _merge_record(file: Path, outputs: Path, merged: Merged) -> None:
     ):
         ours = _read_ours(path)
         if ours is None:
-            write_atomic(path, file.read_bytes())
+            write_atomic(path, read_regular(file, DATA_BYTES))
             return
         theirs = read_record(file)
         if ours.kind != theirs.kind:

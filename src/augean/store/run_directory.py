@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from augean.errors import AugeanError
+from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.files import write_csv
 from augean.store.locks import is_locked
 from augean.store.run_progress import PROGRESS_FILE
@@ -54,10 +55,10 @@ def read_verified(path: Path, name: str) -> bytes:
         name: of the file in it.
 
     Raises:
-        OSError: when the file is missing or cannot be read.
+        OSError: when the file is missing, cannot be read or is too large.
         AugeanError: when the file was altered after the run, or the summary is damaged.
     """
-    content = (path / name).read_bytes()
+    content = read_regular(path / name, DATA_BYTES)
     summary = read_summary(path)
     if summary is None:
         return content

@@ -7,10 +7,14 @@ the run ends.
 
 import json
 import time
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+from augean.regular_files import NOTE_BYTES, parse_json, read_regular
 from augean.store.files import write_atomic
+from augean.store.values import WrongValueError, as_amount, as_count, as_fraction
 
 PROGRESS_FILE = "progress.json"
 WRITE_SECONDS = 2.0
@@ -49,15 +53,28 @@ def read_progress(directory: Path) -> RunProgress | None:
     was killed leaves its file behind.
     """
     try:
-        content = json.loads((directory / PROGRESS_FILE).read_bytes())
-        values = {item.name: content[item.name] for item in fields(RunProgress)}
-        numbers = [value for value in values.values() if value is not None]
-        # The file may come from another version, or be damaged.
-        if not all(isinstance(number, int | float) for number in numbers):
-            return None
+        content = parse_json(read_regular(directory / PROGRESS_FILE, NOTE_BYTES))
+        values = {name: parse(content[name]) for name, parse in _PARSERS.items()}
         return RunProgress(**values)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    # The file may come from another version, or be damaged.
+    except (OSError, ValueError, KeyError, TypeError, WrongValueError):
         return None
+
+
+def _optional(parse: Callable[[Any], float]) -> Callable[[Any], float | None]:
+    return lambda value: None if value is None else parse(value)
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "epoch": as_count,
+    "epochs": as_count,
+    "fraction": as_fraction,
+    "seconds_left": _optional(as_amount),
+    "train_accuracy": _optional(as_fraction),
+    "val_accuracy": _optional(as_fraction),
+    "best_val_accuracy": _optional(as_fraction),
+    "updated": as_amount,
+}
 
 
 def remove_progress(directory: Path) -> None:

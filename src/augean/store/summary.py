@@ -5,16 +5,29 @@ The file is written last: it exists if and only if the run is finished or diverg
 """
 
 import json
-import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from augean.errors import AugeanError
-from augean.store.files import content_digest, file_sha256, write_atomic
+from augean.regular_files import NOTE_BYTES, digest_regular, parse_json, read_regular
+from augean.store.files import content_digest, write_atomic
+from augean.store.values import (
+    WrongValueError,
+    as_amount,
+    as_count,
+    as_fraction,
+    as_fractions,
+    as_mapping,
+    as_number,
+    as_plain,
+    as_text,
+    as_texts,
+    refuse,
+)
 
 SUMMARY = "summary.json"
 DIGESTED_FILES = (
@@ -165,10 +178,6 @@ FIELD_NAMES = tuple(item.name for item in fields(RunSummary) if item.name != "fa
 """Keys of summary.json; all other keys in it are facts."""
 
 
-class _WrongValue(Exception):
-    """An entry has a wrong value; the text says what it must be."""
-
-
 def write_summary(path: Path, summary: RunSummary) -> RunSummary:
     """Write summary.json with the digests of the run's other files and of the summary itself.
 
@@ -184,7 +193,7 @@ def write_summary(path: Path, summary: RunSummary) -> RunSummary:
     digests = {}
     for name in DIGESTED_FILES:
         if (path / name).exists():
-            digests[name] = file_sha256(path / name)
+            digests[name] = digest_regular(path / name)
     file = path / SUMMARY
     # The same checks as on reading, so that no summary is written that cannot be read.
     complete = parse_entries(replace(summary, files=digests).entries(), str(file))
@@ -206,21 +215,22 @@ def read_summary(path: Path, identity: str | None = None) -> RunSummary | None:
     """
     file = path / SUMMARY
     try:
-        text = file.read_text()
+        binary = read_regular(file, NOTE_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        # ValueError: the bytes are not UTF-8, or the path holds a NUL.
+    except OSError as error:
+        raise AugeanError(f"{file}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # the path holds a NUL
         raise AugeanError(f"{file}: cannot be read ({error})") from error
     try:
-        content = json.loads(text)
+        content = parse_json(binary)
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
             raise AugeanError(f"{file}: not the summary of a run")
         digest = content.pop("sha256", None)
         if digest != content_digest(content):
             raise AugeanError(f"{file}: was altered or damaged after it was written")
         summary = parse_entries(content, str(file))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise AugeanError(f"{file}: no valid JSON ({error})") from error
     if identity not in (None, summary.id):
         raise AugeanError(f"{file}: is the summary of run {summary.id}, not of {identity}")
@@ -241,11 +251,11 @@ def parse_entries(entries: Mapping[str, Any], place: str) -> RunSummary:
     for name, value in entries.items():
         try:
             if name not in FIELD_NAMES:
-                facts[_text(name)] = _plain(value)
+                facts[as_text(name)] = as_plain(value)
             # null is the same as an absent entry: the field keeps its default.
             elif value is not None:
                 values[name] = _PARSERS[name](value)
-        except _WrongValue as error:
+        except WrongValueError as error:
             # The key may be any text: escaped, without its quotes.
             reason = f"{ascii(name)[1:-1]}={reprlib.repr(value)}: must be {error}"
             raise AugeanError(f"{place}: {reason}") from error
@@ -257,137 +267,77 @@ def parse_entries(entries: Mapping[str, Any], place: str) -> RunSummary:
         raise AugeanError(
             f"{place}: diverged: must be there if and only if status is {RunState.DIVERGED}"
         )
+    # A custom loop may have seeds of any kind.
+    if "loop" not in values:
+        _check_seed(values["config"].get("seed"), place)
     return RunSummary(**values, facts=facts)
 
 
-def _refuse(expected: str) -> NoReturn:
-    raise _WrongValue(expected)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        _refuse("text")
+def _check_seed(seed: Any, place: str) -> None:
     try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold
-        _refuse("text in valid Unicode")
-    return value
-
-
-def _number(value: Any) -> float:
-    # bool is a subclass of int.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        _refuse("a number")
-    try:
-        number = float(value)
-    except OverflowError:  # JSON's whole numbers have no limit
-        number = math.inf
-    if not math.isfinite(number):
-        _refuse("a finite number")
-    return number
-
-
-def _count(value: Any) -> int:
-    number = _number(value)
-    if number < 0 or not number.is_integer():
-        _refuse("a whole number, 0 or more")
-    return int(value)
-
-
-def _fraction(value: Any) -> float:
-    number = _number(value)
-    if not 0 <= number <= 1:
-        _refuse("a fraction from 0 to 1")
-    return number
+        if seed is not None:
+            as_count(seed)
+    except WrongValueError as error:
+        raise AugeanError(f"{place}: config.seed={reprlib.repr(seed)}: must be {error}") from error
 
 
 def _status(value: Any) -> RunState:
     if value not in (RunState.FINISHED, RunState.DIVERGED):
-        _refuse(f"{RunState.FINISHED} or {RunState.DIVERGED}")
+        refuse(f"{RunState.FINISHED} or {RunState.DIVERGED}")
     return RunState(value)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON would return it: tuples as lists, keys as text."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return _number(value)
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {_text(str(key)): _plain(item) for key, item in value.items()}
-    _refuse("plain: text, a number, or lists and mappings of them")
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        _refuse("a mapping")
-    content: dict[str, Any] = _plain(value)
-    return content
-
-
-def _texts(value: Any) -> dict[str, str]:
-    return {name: _text(text) for name, text in _mapping(value).items()}
-
-
-def _fractions(value: Any) -> dict[str, float]:
-    return {name: _fraction(share) for name, share in _mapping(value).items()}
-
-
 def _divergence(value: Any) -> Divergence:
-    content = _mapping(value)
+    content = as_mapping(value)
     step, last_loss = content.get("step"), content.get("last_loss")
     return Divergence(
-        epoch=_count(content.get("epoch")),
-        step=None if step is None else _count(step),
-        last_loss=None if last_loss is None else _number(last_loss),
+        epoch=as_count(content.get("epoch")),
+        step=None if step is None else as_count(step),
+        last_loss=None if last_loss is None else as_number(last_loss),
     )
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
-    "id": _text,
+    "id": as_text,
     "status": _status,
-    "config": _mapping,
-    "schema": _count,
-    "core": _count,
+    "config": as_mapping,
+    "schema": as_count,
+    "core": as_count,
     "diverged": _divergence,
-    "dataset_title": _text,
-    "num_train": _count,
-    "num_val": _count,
-    "num_test": _count,
-    "epochs": _count,
-    "selected_epoch": _count,
-    "val_accuracy": _fraction,
-    "val_loss": _number,
-    "train_accuracy": _fraction,
-    "test_accuracy": _fraction,
-    "test_loss": _number,
-    "seconds": _number,
-    "train_seconds": _number,
-    "images_per_second": _number,
-    "peak_memory_mb": _number,
-    "parameters": _count,
-    "device": _text,
-    "precision": _text,
-    "threads": _count,
-    "instruction_set": _text,
-    "torch_settings": _mapping,
-    "dead_units": _fractions,
-    "data_digest": _text,
-    "code_digests": _texts,
-    "places": _texts,
-    "versions": _texts,
-    "git_commit": _text,
-    "host": _text,
-    "started": _text,
-    "finished": _text,
-    "num_resumes": _count,
-    "note": _text,
-    "loop": _text,
-    "loop_digest": _text,
-    "files": _texts,
+    "dataset_title": as_text,
+    "num_train": as_count,
+    "num_val": as_count,
+    "num_test": as_count,
+    "epochs": as_count,
+    "selected_epoch": as_count,
+    "val_accuracy": as_fraction,
+    "val_loss": as_number,
+    "train_accuracy": as_fraction,
+    "test_accuracy": as_fraction,
+    "test_loss": as_number,
+    "seconds": as_amount,
+    "train_seconds": as_amount,
+    "images_per_second": as_amount,
+    "peak_memory_mb": as_amount,
+    "parameters": as_count,
+    "device": as_text,
+    "precision": as_text,
+    "threads": as_count,
+    "instruction_set": as_text,
+    "torch_settings": as_mapping,
+    "dead_units": as_fractions,
+    "data_digest": as_text,
+    "code_digests": as_texts,
+    "places": as_texts,
+    "versions": as_texts,
+    "git_commit": as_text,
+    "host": as_text,
+    "started": as_text,
+    "finished": as_text,
+    "num_resumes": as_count,
+    "note": as_text,
+    "loop": as_text,
+    "loop_digest": as_text,
+    "files": as_texts,
 }
-"""The parser of each entry; it raises `_WrongValue` with what the value must be."""
+"""The parser of each entry; it raises `WrongValueError` with what the value must be."""

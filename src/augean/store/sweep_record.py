@@ -6,18 +6,30 @@ A record does not hold the results or states of its runs: those are read from th
 import json
 import math
 import re
+import reprlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from augean.errors import AugeanError
+from augean.regular_files import DATA_BYTES, parse_json, read_regular
 from augean.store.files import content_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
+from augean.store.values import (
+    WrongValueError,
+    as_count,
+    as_mapping,
+    as_number,
+    as_plain,
+    as_text,
+    as_texts,
+    refuse,
+)
 
 RECORD_SCHEMA = 1
 """Number of the file format. A record with another number is refused."""
@@ -27,6 +39,8 @@ NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(par
 """Overrides that change neither a run nor the set of rows: with them a sweep stays the same."""
 PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
 """Overrides that say where and how runs are executed. They are left out of the winner's setting."""
+MAX_NAME = 240
+"""Most characters of a run's id or directory; file systems allow 255 with an ending."""
 COMPLETE = "complete"
 """State of a trial that was trained to its end. Only such trials can win a study."""
 Direction = Literal["maximize", "minimize"]
@@ -130,7 +144,7 @@ class SweepRecord:
             content = asdict(self)
             content["sha256"] = content_digest(content)
             text = json.dumps(content, indent=1) + "\n"
-            _parse_record(text, f"sweep record {self.name}")
+            _parse_record(text.encode(), f"sweep record {self.name}")
         except (TypeError, ValueError) as error:
             raise AugeanError(f"sweep record {self.name}: {error}") from error
         return text
@@ -231,15 +245,14 @@ def read_record(path: Path) -> SweepRecord:
             altered after it was written.
     """
     try:
-        return _parse_record(path.read_text(), str(path))
-    except (OSError, ValueError) as error:
-        raise AugeanError(
-            f"{path}: not a sweep record ({type(error).__name__}: {error})"
-        ) from error
+        content = read_regular(path, DATA_BYTES)
+    except OSError as error:
+        raise AugeanError(f"{path}: cannot be read ({error.strerror})") from error
+    return _parse_record(content, str(path))
 
 
-def _parse_record(text: str, place: str) -> SweepRecord:
-    """Read the text of a record's file.
+def _parse_record(text: bytes, place: str) -> SweepRecord:
+    """Read the content of a record's file.
 
     Args:
         place: for messages, such as the file's path.
@@ -248,7 +261,7 @@ def _parse_record(text: str, place: str) -> SweepRecord:
         AugeanError: as `read_record`.
     """
     try:
-        content: dict[str, Any] = json.loads(text)
+        content: dict[str, Any] = parse_json(text)
         if content["schema"] != RECORD_SCHEMA:
             raise AugeanError(
                 f"{place}: sweep record of schema {content['schema']}, this Augean reads"
@@ -265,19 +278,28 @@ def _parse_record(text: str, place: str) -> SweepRecord:
             row_key = content.pop("row_key")
             content["row_keys"] = [] if row_key is None else split_row_keys(str(row_key))
         content["jobs"] = [SweepJob(**job) for job in content["jobs"]]
-        record = SweepRecord(**content)
+        record = _with_texts(SweepRecord(**content))
         _check_types(record)
         return record
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AugeanError(
             f"{place}: not a sweep record ({type(error).__name__}: {error})"
         ) from error
 
 
-def _check_types(record: SweepRecord) -> None:
-    """Check the types of the values that decisions rest on.
+def _with_texts(record: SweepRecord) -> SweepRecord:
+    """Return a record whose displayed values are texts: early ones and edited ones hold others."""
+    texts: dict[str, Any] = {}
+    for name in ("name", "title", "command", "created"):
+        texts[name] = str(getattr(record, name))
+    for name in ("figure", "note", "experiment"):
+        value = getattr(record, name)
+        texts[name] = None if value is None else str(value)
+    return replace(record, **texts)
 
-    Values that are only displayed are not checked.
+
+def _check_types(record: SweepRecord) -> None:
+    """Check the types of a record's values.
 
     Raises:
         TypeError: names the first field with a wrong value.
@@ -287,35 +309,76 @@ def _check_types(record: SweepRecord) -> None:
     if record.direction not in get_args(Direction):
         choices = ", ".join(get_args(Direction))
         raise TypeError(f"direction={record.direction!r}: must be one of {choices}")
-    for name in ("overrides", "winner", "studies", "row_keys"):
-        items = getattr(record, name)
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise TypeError(f"{name}={items!r}: must be a list of texts")
-    _check_number("num_trials", record.num_trials, optional=True)
+    for name, parse in _PARSERS.items():
+        _check_value(name, getattr(record, name), parse)
     for job in record.jobs:
-        for name in ("id", "run", "row"):
-            text = getattr(job, name)
-            if not isinstance(text, str) or not _is_unicode(text):
-                raise TypeError(f"{name}={text!r} of a job: must be a text")
-        _check_number("seed", job.seed)
-        _check_number("trial", job.trial, optional=True)
-        _check_number("score", job.score, optional=True)
+        for name, parse in _JOB_PARSERS.items():
+            _check_value(name, getattr(job, name), parse, "of a job")
 
 
-def _is_unicode(text: str) -> bool:
-    """Return whether a text can be written to a file; half of a surrogate pair cannot."""
+def _check_value(name: str, value: Any, parse: Callable[[Any], Any], place: str = "") -> None:
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        if not (value is None and name in _OPTIONAL):
+            parse(value)
+    except WrongValueError as error:
+        words = f"{name}={reprlib.repr(value)} {place}".rstrip()
+        raise TypeError(f"{words}: must be {error}") from error
 
 
-def _check_number(name: str, value: object, *, optional: bool = False) -> None:
-    if optional and value is None:
-        return
-    if not isinstance(value, int | float):
-        raise TypeError(f"{name}={value!r}: must be a number")
+def _as_file_name(value: Any) -> str:
+    """Return a text as it is: names of files may hold bytes that are not UTF-8."""
+    if not isinstance(value, str):
+        refuse("text")
+    return value
+
+
+def _as_text_list(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        refuse("a list of texts")
+    return [as_text(item) for item in value]
+
+
+def _as_directory(value: Any) -> str:
+    """Return the name of a run's directory, which lies in outputs/runs and nowhere else."""
+    name = as_text(value)
+    if not name or name in (".", "..") or "/" in name or "\0" in name or len(name) > MAX_NAME:
+        refuse("the name of a directory")
+    return name
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "name": _as_file_name,
+    "title": as_text,
+    "command": as_text,
+    "created": as_text,
+    "experiment": as_text,
+    "figure": as_text,
+    "note": as_text,
+    "space": as_texts,
+    "num_trials": as_count,
+    "overrides": _as_text_list,
+    "winner": _as_text_list,
+    "studies": _as_text_list,
+    "row_keys": _as_text_list,
+    "band": as_text,
+    "baseline": as_plain,
+    "reference": as_mapping,
+    "design": as_mapping,
+}
+_JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "id": _as_directory,
+    "run": _as_directory,
+    "row": as_text,
+    "seed": as_number,
+    "trial": as_count,
+    "state": as_text,
+    "score": as_number,
+    "values": as_mapping,
+}
+_OPTIONAL = frozenset(
+    {"experiment", "figure", "note", "num_trials", "band", "baseline", "trial", "state", "score"}
+)
+"""Names of values that may be None."""
 
 
 def read_records(outputs: Path) -> tuple[list[SweepRecord], list[str]]:

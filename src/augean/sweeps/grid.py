@@ -9,6 +9,7 @@ from functools import partial
 
 from augean.config.schema import Config
 from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.regular_files import NOTE_BYTES, read_regular
 from augean.runs.address import RunAddress, RunOutcome, find_outcome
 from augean.runs.session import note_failure
 from augean.store.locks import is_locked
@@ -123,13 +124,12 @@ def share_work(
             seconds of the epoch.
 
     Raises:
-        SystemExit: when SLURM is to do it.
+        SystemExit: when SLURM is to do it; with 2 where the file of an earlier array is damaged.
     """
     start = time.time()
     num_workers = min(config.runtime.workers, len(on_slurm))
     if config.runtime.launcher.name == "slurm":
-        submit(name, config.runtime, on_slurm, is_over, write_record)
-        raise SystemExit(0)
+        raise SystemExit(submit(name, config.runtime, on_slurm, is_over, write_record))
     write_record()
     if num_workers > 1:
         supervise(num_workers, config.runtime, since=start)
@@ -256,6 +256,8 @@ def read_failure(address: RunAddress, since: float) -> str | None:
     """
     path = address.path / "failure.txt"
     try:
-        return path.read_text() if path.stat().st_mtime >= since else None
+        if path.stat().st_mtime < since:
+            return None
+        return read_regular(path, NOTE_BYTES).decode(errors="replace")
     except OSError:
         return None

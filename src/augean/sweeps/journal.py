@@ -16,6 +16,7 @@ from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend
 
 from augean.errors import StorageError
+from augean.regular_files import JOURNAL_BYTES, open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ class Journal(JournalFileBackend):
         # .lock, and optuna-dashboard breaks whatever has that name.
         self.lock = FileLock(f"{path}.flock", fallback_to_soft=False)
         try:
+            # Optuna opens the file as it is, and would wait for ever for a named pipe.
+            if self.path.exists():
+                open_regular(self.path, JOURNAL_BYTES).close()
             super().__init__(path, lock_obj=self.lock)  # type: ignore[arg-type]
             self._check()
         except OSError as error:
@@ -49,12 +53,13 @@ class Journal(JournalFileBackend):
 
     def _check(self) -> None:
         """Check every line once, as Optuna ignores what it cannot parse at the end of a file."""
-        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), start=1):
-            if line.endswith(b"\n"):
-                try:
-                    self._verify(json.loads(line))
-                except (ValueError, RecursionError):
-                    raise self._damaged(number) from None
+        with open_regular(self.path, JOURNAL_BYTES) as file:
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    try:
+                        self._verify(json.loads(line))
+                    except (ValueError, RecursionError):
+                        raise self._damaged(number) from None
 
     def _damaged(self, number: int) -> StorageError:
         return StorageError(

@@ -32,7 +32,8 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
         raise AugeanError(f"{target}: exists; remove it, or name another file with --to")
     content = _header(record) + _body(record, groups)
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, content)
+    # The name of a record's file may hold bytes that are not UTF-8.
+    write_atomic(target, content.encode(errors="replace"))
     return target
 
 

@@ -1,9 +1,8 @@
 """`augean settle`: add seeds to the rows of a table that are undecided, until all are settled or
 the budget is spent.
 
-It decides from the scores which rows get seeds, notes that in the sweep's record and launches the
-sweep's own command, which trains them as ordinary runs. What decides is
-`augean.analysis.sequential`; docs/settle.md says how.
+`augean.analysis.sequential` decides from the scores which rows get seeds (docs/settle.md). They are
+noted in the sweep's record, and the sweep's own command trains them as ordinary runs.
 """
 
 import logging
@@ -127,17 +126,16 @@ class Settling:
         self.budget = read_budget(budget)
         self.start = time.monotonic()
         self.num_workers = _num_workers(overrides)
-        folder_option = ["-cd", str(folder)] if folder else []
         self.place = f"runtime.outputs={override_text(str(outputs), 'runtime.outputs')}"
-        words = [*folder_option, "-cn", sweep, *overrides, self.place]
+        words = [*(["-cd", str(folder)] if folder else []), "-cn", sweep, *overrides, self.place]
         self.command = [*program(sys.argv), *words]
         self.completed_before: set[str] = set()
         """Ids of the runs that cost this call nothing."""
         record = self.find_record()
-        if record is not None:
-            for job, run in self.read_cells(record):
-                if run.state.is_completed:
-                    self.completed_before.add(job.id)
+        cells = [] if record is None else self.read_cells(record)
+        for job, run in cells:
+            if run.state.is_completed:
+                self.completed_before.add(job.id)
 
     def find_record(self) -> SweepRecord | None:
         """Return the sweep's record; None where it was not launched yet."""
@@ -153,7 +151,11 @@ class Settling:
         folder = runs_dir(self.outputs)
         cells: list[tuple[SweepJob, Run]] = []
         for job in record.jobs:
-            summary = read_summary(folder / job.run)
+            try:
+                summary = read_summary(folder / job.run)
+            except AugeanError as error:
+                logger.warning(f"{error}; the run counts as missing")
+                summary = None
             state = RunState.MISSING if summary is None else summary.status
             run = Run(id=job.id, directory=job.run, state=state, seed=job.seed, summary=summary)
             cells.append((job, run))

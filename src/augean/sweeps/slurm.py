@@ -18,19 +18,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from augean.config.schema import Config, LauncherConfig, RuntimeConfig
 from augean.errors import AugeanError, ConfigError, SetupError
+from augean.regular_files import NOTE_BYTES, parse_json, read_regular
 from augean.runs.address import find_address
 from augean.runs.execute import execute
 from augean.signals import CANCEL, TIME_LIMIT_NEAR, handle_signals, ignore_signal
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
 from augean.store.sweep_record import SweepRecord
+from augean.store.values import WrongValueError, as_texts
 from augean.terminal import show_messages
 
 logger = logging.getLogger(__name__)
@@ -103,20 +105,25 @@ def train_run(config: Config, identity: str) -> None:
     execute(config)
 
 
-def queued(outputs: Path) -> dict[str, str]:
-    """Ask SLURM for everything in its queue that was submitted for this folder.
+@dataclass(frozen=True)
+class Queue:
+    """What of a folder's work SLURM has in its queue."""
 
-    Returns:
-        What names the work (a run's id, or a study's worker) to SLURM's state, such as PENDING.
+    states: dict[str, str] = field(default_factory=dict)
+    """SLURM's state, such as PENDING, by what names the work: a run's id, or a study's worker."""
+    problems: list[str] = field(default_factory=list)
+    """A message for each array of which nothing is known, as its file is damaged."""
+
+
+def queued(outputs: Path) -> Queue:
+    """Ask SLURM for everything in its queue that was submitted for this folder.
 
     Raises:
         AugeanError: when SLURM does not answer.
     """
-    keys: dict[str, str] = {}  # number of the element's job to what names its work
-    for path in sorted((outputs / "slurm").glob("*.json")):
-        keys |= json.loads(path.read_text())
+    keys, problems = _read_arrays(outputs)
     if not keys:
-        return {}
+        return Queue(problems=problems)
     arrays = ",".join(sorted({job.split("_")[0] for job in keys}))
     command = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={arrays}"]
     try:
@@ -131,7 +138,31 @@ def queued(outputs: Path) -> dict[str, str]:
         job, state = line.split()
         if job in keys:
             states[keys[job]] = state
-    return states
+    return Queue(states, problems)
+
+
+def _read_arrays(outputs: Path) -> tuple[dict[str, str], list[str]]:
+    """Read which element of which array does what.
+
+    Returns:
+        What names the work of each element, by the number of the element's job; and a message for
+        each file that is damaged.
+    """
+    keys: dict[str, str] = {}
+    problems = []
+    for path in sorted((outputs / "slurm").glob("*.json")):
+        try:
+            elements = as_texts(parse_json(read_regular(path, NOTE_BYTES)))
+            if not all(re.fullmatch(r"[0-9]+(_[0-9]+)?", job) for job in elements):
+                raise ValueError("its keys must be numbers of SLURM's jobs")
+            keys |= elements
+        except (OSError, ValueError, WrongValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            problems.append(
+                f"{path}: damaged ({reason}), so that nothing is known of SLURM's array"
+                f" {path.stem}; remove the file when that array is over"
+            )
+    return keys, problems
 
 
 def describe_queue(record: SweepRecord, states: Mapping[str, str]) -> str:
@@ -139,7 +170,7 @@ def describe_queue(record: SweepRecord, states: Mapping[str, str]) -> str:
     nothing.
 
     Args:
-        states: as `queued` returns them.
+        states: as in `Queue`.
     """
     ids = {job.id for job in record.jobs}
     counts: Counter[str] = Counter()
@@ -155,16 +186,20 @@ def submit(
     work: Mapping[str, Callable[[], object]],
     is_over: Callable[[str], bool],
     write_record: Callable[[], None],
-) -> None:
+) -> int:
     """Submit what is not queued yet, and say what became of it.
 
-    What SLURM refuses leaves nothing behind.
+    What SLURM refuses leaves nothing behind. Where the file of an earlier array is damaged, its
+    runs may be submitted once more: the runs' locks keep them from being trained twice.
 
     Args:
         name: of the sweep's record.
         work: what each element does, by a run's id or by what names one of a study's workers.
         is_over: says of such a key whether its work has ended.
         write_record: called once SLURM has taken the first array, or has nothing to take.
+
+    Returns:
+        The exit status: 2 where the file of an earlier array is damaged, else 0.
 
     Raises:
         AugeanError: when SLURM or submitit is not there, or SLURM refuses.
@@ -174,8 +209,8 @@ def submit(
     arrays = []
     # Under a lock, so that two submissions at one time know of each other's.
     with hold_lock(outputs, "submit", wait=True):
-        states = _settled_queue(outputs)
-        waiting = {key for key, state in states.items() if state != COMPLETING}
+        queue = _settled_queue(outputs)
+        waiting = {key for key, state in queue.states.items() if state != COMPLETING}
         # In this order: an element that ends while it is asked about is over by the last question.
         absent = [key for key in work if key not in waiting and not is_locked(outputs, key)]
         missing = [key for key in absent if not is_over(key)]
@@ -196,6 +231,9 @@ def submit(
         f"  how it stands: augean status; logs: {outputs / 'slurm'}; what is cancelled or fails:"
         " submit again"
     )
+    for problem in queue.problems:
+        logger.warning(problem)
+    return 2 if queue.problems else 0
 
 
 def check_submission(runtime: RuntimeConfig) -> None:
@@ -218,15 +256,15 @@ def check_submission(runtime: RuntimeConfig) -> None:
         )
 
 
-def _settled_queue(outputs: Path) -> dict[str, str]:
+def _settled_queue(outputs: Path) -> Queue:
     """Return what is queued, once no job is completing: SLURM may requeue such a one."""
-    states = queued(outputs)
+    queue = queued(outputs)
     for _ in range(SETTLE_SECONDS - 1):
-        if COMPLETING not in states.values():
+        if COMPLETING not in queue.states.values():
             break
         time.sleep(1)
-        states = queued(outputs)
-    return states
+        queue = queued(outputs)
+    return queue
 
 
 def _submit_array(

@@ -12,6 +12,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from augean.errors import AugeanError
 from augean.store.files import write_atomic, write_csv
 from augean.training.loss_landscape import ProbeRow
 
@@ -22,7 +23,10 @@ train_log = logging.getLogger("augean.run")
 @contextmanager
 def logging_to(file: Path) -> Iterator[None]:
     """Append what is said to `train_log` to a file, with the time of each line."""
-    handler = logging.FileHandler(file)
+    # Opening a named pipe would wait for ever for a process that reads from it.
+    if file.exists() and not file.is_file():
+        raise AugeanError(f"{file}: not a regular file; remove it, and give the command again")
+    handler = logging.FileHandler(file, encoding="utf-8")
     # A full disk shows in the files that matter.
     handler.handleError = lambda _record: None  # type: ignore[assignment, method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
