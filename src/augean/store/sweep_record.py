@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from augean.errors import AugeanError
+from augean.override_text import override_key
 from augean.store.files import content_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state, runs_dir
@@ -132,7 +133,7 @@ class SweepRecord:
         """
         if not self.name.startswith(name):
             return False
-        return not overrides or self.overrides == identifying_overrides(overrides)
+        return not overrides or same_overrides(self.overrides, identifying_overrides(overrides))
 
     @property
     def place(self) -> tuple[float, str]:
@@ -197,12 +198,21 @@ def best_trial(trials: Iterable[SweepJob], direction: Direction) -> SweepJob | N
 
 
 def identifying_overrides(overrides: Iterable[str]) -> list[str]:
-    """Return the overrides that change a run or the set of rows, and so the record's name, sorted.
+    """Return the overrides that change a run or the set of rows, and so the record's name.
+
+    They are sorted by their keys. Those of one key stay in their order, in which they are applied.
 
     Args:
         overrides: those of the command line that are not in the sweep's file.
     """
-    return sorted(item for item in overrides if not NOT_PART.match(item))
+    items = [item for item in overrides if not NOT_PART.match(item)]
+    # As texts are sorted, so that the names of existing records stay.
+    return sorted(items, key=lambda item: f"{override_key(item)}=")
+
+
+def same_overrides(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether two lists ask for the same sweep: `++seed=0,1` is `seed=0,1`."""
+    return [item.lstrip("+") for item in first] == [item.lstrip("+") for item in second]
 
 
 def split_row_keys(text: str | None) -> list[str]:
