@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -39,6 +40,10 @@ TYPE_NAMES = {
     "str": "text",
 }
 """Names of the schema's types in messages, by the first word of an annotation."""
+OMEGACONF_TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+"""The same, by the names in OmegaConf's messages."""
+MOST_LISTED = 10
+"""Values that a hint lists one by one."""
 EXAMPLE_VALUES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
 """Values for messages, by type, where the key's default is not an example."""
 
@@ -85,8 +90,10 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
         return _unreadable_override(str(error.override))
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
-    # Hydra's own keys are not in our schema, and Hydra's message about them is good.
-    if isinstance(cause, ValidationError) and not str(cause.full_key).startswith("hydra."):
+    if isinstance(cause, ValidationError):
+        # Hydra's own keys are not in our schema.
+        if str(cause.full_key).startswith("hydra."):
+            return _wrong_hydra_value(cause, words)
         return _wrong_value(cause, words)
     explanation = _explain_hydra_text(str(error), words)
     if explanation is not None:
@@ -107,6 +114,8 @@ def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
         None for a message that is not among them.
     """
     if match := re.match(r"Ambiguous value for argument '(.*)'", text):
+        if parse_options(words).cfg:
+            return f"{match[1]}: --cfg prints the config of one run; give one value"
         return (
             f"{match[1]}: several values are a sweep: add -m, as in -m {match[1]}; one list is"
             " written key=[a,b]"
@@ -117,6 +126,13 @@ def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
             f"{word}: the config has a {match[1]} already; to choose another leave the + out:"
             f" {word.lstrip('+')}"
         )
+    if match := re.match(r"Could not append to config. An item is already at '(.*)'", text):
+        word = _word_for(match[1], words)
+        return f"{word}: the config has {match[1]} already; leave the + out: {word.lstrip('+')}"
+    if match := re.match(r"force-add of config groups is not supported: '(.*)'", text):
+        return f"{match[1]}: chooses an option of a group; leave the + out: {match[1].lstrip('+')}"
+    if match := re.match(r"Sweeping over Hydra's configuration is not supported : '(.*)'", text):
+        return f"{match[1]}: is a setting of the sweep as a whole and takes one value"
     if match := re.match(r"Could not delete from config. '(.*)' does not exist", text):
         key = match[1]
         return f"~{key}: there is no key {key}{did_you_mean(similar_keys(key))}"
@@ -179,7 +195,15 @@ def _not_an_option(words: Sequence[str]) -> str:
 def _unreadable_override(word: str) -> str:
     """Explain an override that Hydra's grammar refuses."""
     # From the clearest mistake to the least clear one.
+    if word[:1] in ("'", '"'):
+        inner = word.strip("'\"")
+        return (
+            f"{word}: the quotes are part of what arrived; cmd.exe on Windows takes double quotes"
+            f' alone: "{inner}"'
+        )
     key, sign, value = word.partition("=")
+    if "null" in re.split(r"[(,)]", value):
+        return f"{word}: null is no argument of a function; write the values alone: {key}=null,..."
     if sign and key.strip() != key:
         return f"{word}: no blanks around =: {key.strip()}={value.strip()}"
     if value != value.strip(",") or ",," in value:
@@ -231,6 +255,11 @@ def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
             " [config, _self_]"
         )
     hint = did_you_mean(_settings_for_unknown_key(cause, word))
+    siblings = cause.parent_node
+    if key.startswith("hydra.") and isinstance(siblings, DictConfig):
+        # `--cfg job` does not print them.
+        names = sorted(str(name) for name in siblings if not str(name).startswith("_"))
+        hint = f"{hint or '.'} There are {', '.join(names)}"
     if not hint:
         hint = "; `python train.py --cfg job` prints all keys"
     # A word with = is on the command line, where no file needs to be named.
@@ -268,6 +297,17 @@ def _names_for_unknown_key(cause: OmegaConfBaseException, value: str) -> list[st
     return similar_keys(key, value)
 
 
+def _wrong_hydra_value(cause: ValidationError, words: Sequence[str]) -> str:
+    key = str(cause.full_key)
+    word = _word_for(key, words)
+    if word == key:
+        word = f"{key}={cause.value}"
+    match = re.search(r"could not be converted to (\w+)", str(cause))
+    if match is None or match[1] not in OMEGACONF_TYPES:
+        return f"{word}: {str(cause).splitlines()[0]}"
+    return f"{word}: must be {OMEGACONF_TYPES[match[1]]}"
+
+
 def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
     """Explain a value of the wrong type, or one that is not among the fixed choices."""
     key = str(cause.full_key).split("[")[0]
@@ -277,7 +317,9 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
         word = f"{cause.full_key}={cause.value}"
     for name, item, _ in walk_fields(Config(), ""):
         if name == key:
-            return f"{word}: must be {_describe_values(key, item, word.partition('=')[2])}"
+            value = word.partition("=")[2]
+            description = _describe_values(key, item, value)
+            return f"{word}: must be {description}{_sweep_hint(key, item, value, words)}"
     keys = [name for name, _ in _fields_below(key)]
     return f"{word}: {key} takes no value itself; its keys are {', '.join(keys)}"
 
@@ -298,6 +340,28 @@ def _describe_values(key: str, item: "Field[Any]", value: str) -> str:
     description = TYPE_NAMES.get(type_name, type_name)
     example = _example_value(item, type_name, value)
     return f"{description}, such as {key}={example}" if example else description
+
+
+def _sweep_hint(key: str, item: "Field[Any]", value: str, words: Sequence[str]) -> str:
+    """Return how several values are written, where a value looks like several.
+
+    These are `[0,1]`, and for a whole number `0..2`, `0-2` and `0:2`.
+    """
+    if item.type in (list, dict) or str(item.type).startswith(("list", "dict")):
+        return ""
+    values = ""
+    if match := re.fullmatch(r"[\[({](.*,.*)[\])}]", value):
+        values = match[1].replace(" ", "")
+    elif match := re.fullmatch(r"(\d+)(?:\.{2,3}|-|:)(\d+)", value):
+        first, last = int(match[1]), int(match[2])
+        if first < last:
+            several = [str(number) for number in range(first, last + 1)]
+            is_short = len(several) <= MOST_LISTED
+            values = ",".join(several) if is_short else f"range({first},{last + 1})"
+    if not values:
+        return ""
+    option = "" if parse_options(words).multirun else "-m "
+    return f"; several values are a sweep: {option}{key}={values}"
 
 
 def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:
