@@ -74,6 +74,8 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
     is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
     if is_config_mistake or "incompatible container types" in text:
         return text.split("\n")[0]
+    if match := re.fullmatch(r"Unknown plugin class : '(.*)'", text):
+        return f"hydra: {match[1]} is not a sweeper or launcher; leave its _target_ out"
     if isinstance(error, yaml.YAMLError):
         return f"no valid YAML: {' '.join(text.split())}"
     if isinstance(error, OSError) and error.filename:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from augean.errors import AugeanError
-from augean.override_text import override_key
 from augean.store.files import content_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state, runs_dir
@@ -207,7 +206,7 @@ def identifying_overrides(overrides: Iterable[str]) -> list[str]:
     """
     items = [item for item in overrides if not NOT_PART.match(item)]
     # As texts are sorted, so that the names of existing records stay.
-    return sorted(items, key=lambda item: f"{override_key(item)}=")
+    return sorted(items, key=lambda item: f"{item.lstrip('+').partition('=')[0]}=")
 
 
 def same_overrides(first: Sequence[str], second: Sequence[str]) -> bool:

@@ -172,11 +172,12 @@ def _distribution(override: Override) -> "BaseDistribution":
         # The order of a study's choices means nothing, and must be the same at each launch.
         override = replace(override, _value=replace(value, shuffle=False))
     try:
-        if override.is_choice_sweep():
+        if override.is_discrete_sweep():
             choices = [_choice(item) for item in override.sweep_iterator()]
             if not choices:
                 raise ConfigError(EMPTY_SWEEP)
-            return CategoricalDistribution(choices)
+            if override.is_choice_sweep():
+                return CategoricalDistribution(choices)
         if isinstance(value, IntervalSweep) and _is_whole(value, bare_key(override)):
             is_log = "log" in value.tags
             return IntDistribution(int(value.start or 0), int(value.end or 0), log=is_log)
@@ -205,6 +206,16 @@ def _is_whole(interval: IntervalSweep, key: str) -> bool:
     ends = (interval.start, interval.end)
     has_whole_ends = all(end is not None and float(end).is_integer() for end in ends)
     return types.get(key) in (int, int | None) and has_whole_ends
+
+
+def read_values(lines: Sequence[str]) -> list[tuple[str, Any]]:
+    """Return overrides that choose no options of groups as dotted keys and values.
+
+    Raises:
+        HydraException: for a line that is not an override.
+    """
+    overrides = OverridesParser.create().parse_overrides(list(lines))
+    return [(bare_key(override), override.value()) for override in overrides]
 
 
 def runs_jobs_here(launcher: Launcher) -> bool:

@@ -26,6 +26,7 @@ from augean.sweeps.plan import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import Point, without_seed
 from augean.sweeps.sampler import make_sampler, visits_all_points
 from augean.sweeps.study import Study, StudySetup
+from augean.sweeps.trial import make_pruner
 from augean.sweeps.workers import WORKER, orphaned, run_worker
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def run_study(
             do the work.
     """
     finished_before = _finished_runs(plan.outputs)
+    make_pruner(options.sweeper.pruner)  # refuses what its jobs could not make
     setup = make_setup(plan, options.sweeper)
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space.distributions)
     study = Study(setup, plan.outputs, sampler)
