@@ -9,7 +9,6 @@ import yaml
 
 from augean.config.key_suggestions import group_names, similar_keys
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
-from augean.config.sweeper_schema import SWEEPERS
 from augean.errors import AugeanError, UsageError
 from augean.override_text import override_key
 from augean.suggestions import closest, did_you_mean, list_choices
@@ -201,7 +200,7 @@ def _check_override(word: str) -> None:
         raise AugeanError(
             f"{word}: a list mixes options in one run; a sweep over them is -m {key}={value[1:-1]}"
         )
-    if key == "hydra/sweeper" and value not in SWEEPERS:
+    if key == "hydra/sweeper" and value != "augean":
         raise AugeanError(
             f"{word}: grids and studies have one sweeper, Augean's own; leave this out"
             " (a study: -m hydra.sweeper.n_trials=40 and a search space)"

@@ -184,7 +184,8 @@ def _distribution(override: Override) -> "BaseDistribution":
         distribution: BaseDistribution = create_optuna_distribution_from_override(override)
         return distribution
     except (ValueError, TypeError, AssertionError, NotImplementedError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        # Some have no text, others further lines that are for developers.
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
             f"{override.input_line}: cannot be searched ({reason}); a space is key=a,b or"
             " key=interval(low,high) or, on a logarithmic scale,"

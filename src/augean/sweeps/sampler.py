@@ -102,7 +102,7 @@ def make_sampler(
         # Hydra's `_partial_` returns a factory, which takes the points of a grid.
         sampler: BaseSampler = sampler_or_factory(*grid) if is_grid else sampler_or_factory
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = str(error.__cause__ or error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"hydra.sweeper.sampler: {reason}") from error
     return sampler
 
