@@ -1,8 +1,11 @@
 """Passwords in what a user types never come back."""
 
+from pathlib import Path
+
 import pytest
 
 from augean.passwords import find_passwords, hide_passwords, without_passwords
+from augean.store.sweep_record import SweepRecord, read_record
 
 STORAGE = "hydra.sweeper.storage="
 
@@ -43,3 +46,10 @@ def test_a_message_that_quotes_a_password_is_shown_without_it() -> None:
         "cannot read postgresql://me:***@host/db?sslpassword=***: no user 'me' with ***, ***;"
         " host is exact"
     )
+
+
+def test_a_record_that_has_a_password_is_read_without_it(tmp_path: Path) -> None:
+    command = "python train.py -m seed=0,1 'hydra.sweeper.storage=postgresql://h/d?password=two w'"
+    record = SweepRecord(name="old", title="Old", command=command, created="now", jobs=[])
+    shown = read_record(record.write(tmp_path)).command
+    assert shown == command.replace("two w", "***")

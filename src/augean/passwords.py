@@ -1,6 +1,7 @@
 """Keep passwords out of records, messages and reports."""
 
 import re
+import shlex
 from collections.abc import Iterable
 from urllib.parse import unquote
 
@@ -43,6 +44,17 @@ def _hide(match: re.Match[str]) -> str:
     start = match.start("password") - match.start()
     end = match.end("password") - match.start()
     return match[0][:start] + HIDDEN + match[0][end:]
+
+
+def command_without_passwords(command: str) -> str:
+    """Return a whole command line, as for a shell, without its passwords."""
+    if not find_passwords(command):
+        return command
+    try:
+        words = shlex.split(command)
+    except ValueError:  # no command line: whatever looks like a password goes
+        return without_passwords(command)
+    return shlex.join(without_passwords(word) for word in words)
 
 
 def hide_passwords(text: str, words: Iterable[str]) -> str:

@@ -27,6 +27,7 @@ from augean.config.key_suggestions import (
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.schema import CLASS_NODES, Config
 from augean.config.validation import choices_of, walk_fields
+from augean.config.value_hints import hydra_value_message, sweep_hint
 from augean.errors import AugeanError, ConfigError
 from augean.suggestions import did_you_mean, list_choices
 from augean.system_errors import WRITABLE, explain_system_error
@@ -40,10 +41,6 @@ TYPE_NAMES = {
     "str": "text",
 }
 """Names of the schema's types in messages, by the first word of an annotation."""
-OMEGACONF_TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-"""The same, by the names in OmegaConf's messages."""
-MOST_LISTED = 10
-"""Values that a hint lists one by one."""
 EXAMPLE_VALUES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
 """Values for messages, by type, where the key's default is not an example."""
 
@@ -95,7 +92,7 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
     if isinstance(cause, ValidationError):
         # Hydra's own keys are not in our schema.
         if str(cause.full_key).startswith("hydra."):
-            return _wrong_hydra_value(cause, words)
+            return hydra_value_message(cause, _word_for(str(cause.full_key), words))
         return _wrong_value(cause, words)
     explanation = _explain_hydra_text(str(error), words)
     if explanation is not None:
@@ -299,17 +296,6 @@ def _names_for_unknown_key(cause: OmegaConfBaseException, value: str) -> list[st
     return similar_keys(key, value)
 
 
-def _wrong_hydra_value(cause: ValidationError, words: Sequence[str]) -> str:
-    key = str(cause.full_key)
-    word = _word_for(key, words)
-    if word == key:
-        word = f"{key}={cause.value}"
-    match = re.search(r"could not be converted to (\w+)", str(cause))
-    if match is None or match[1] not in OMEGACONF_TYPES:
-        return f"{word}: {str(cause).splitlines()[0]}"
-    return f"{word}: must be {OMEGACONF_TYPES[match[1]]}"
-
-
 def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
     """Explain a value of the wrong type, or one that is not among the fixed choices."""
     key = str(cause.full_key).split("[")[0]
@@ -321,7 +307,8 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
         if name == key:
             value = word.partition("=")[2]
             description = _describe_values(key, item, value)
-            return f"{word}: must be {description}{_sweep_hint(key, item, value, words)}"
+            hint = sweep_hint(key, item.type, value, is_sweep=parse_options(words).multirun)
+            return f"{word}: must be {description}{hint}"
     keys = [name for name, _ in _fields_below(key)]
     return f"{word}: {key} takes no value itself; its keys are {', '.join(keys)}"
 
@@ -342,28 +329,6 @@ def _describe_values(key: str, item: "Field[Any]", value: str) -> str:
     description = TYPE_NAMES.get(type_name, type_name)
     example = _example_value(item, type_name, value)
     return f"{description}, such as {key}={example}" if example else description
-
-
-def _sweep_hint(key: str, item: "Field[Any]", value: str, words: Sequence[str]) -> str:
-    """Return how several values are written, where a value looks like several.
-
-    These are `[0,1]`, and for a whole number `0..2`, `0-2` and `0:2`.
-    """
-    if item.type in (list, dict) or str(item.type).startswith(("list", "dict")):
-        return ""
-    values = ""
-    if match := re.fullmatch(r"[\[({](.*,.*)[\])}]", value):
-        values = match[1].replace(" ", "")
-    elif match := re.fullmatch(r"(\d+)(?:\.{2,3}|-|:)(\d+)", value):
-        first, last = int(match[1]), int(match[2])
-        if first < last:
-            several = [str(number) for number in range(first, last + 1)]
-            is_short = len(several) <= MOST_LISTED
-            values = ",".join(several) if is_short else f"range({first},{last + 1})"
-    if not values:
-        return ""
-    option = "" if parse_options(words).multirun else "-m "
-    return f"; several values are a sweep: {option}{key}={values}"
 
 
 def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:

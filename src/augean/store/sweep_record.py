@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from augean.errors import AugeanError
+from augean.passwords import command_without_passwords
 from augean.store.files import content_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state, runs_dir
@@ -244,6 +245,8 @@ def read_record(path: Path) -> SweepRecord:
             # Records from before `row_keys` hold one text with commas, or null.
             row_key = content.pop("row_key")
             content["row_keys"] = [] if row_key is None else split_row_keys(str(row_key))
+        # Earlier versions left out only some of them.
+        content["command"] = command_without_passwords(content["command"])
         content["jobs"] = [SweepJob(**job) for job in content["jobs"]]
         record = SweepRecord(**content)
         _check_types(record)

@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 
 from augean.errors import AugeanError, ConfigError
 from augean.override_text import override_key
-from augean.store.sweep_record import SweepRecord, read_record, same_overrides
+from augean.store.sweep_record import PLACE, SweepRecord, read_record, same_overrides
 
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"
 RECORD_NAME_RULE = "letters, digits, '_', '-', '+' and '.' only, as it names a file"
@@ -208,11 +208,11 @@ def refuse_settings(overrides: Iterable[str]) -> None:
         overrides: keys that are swept, or the overrides of a row.
 
     Raises:
-        ConfigError: for a key of `runtime`, which is in no run's address.
+        ConfigError: for a key of `runtime` or `hydra`, which is in no run's address.
     """
     for text in overrides:
-        key = override_key(text)
-        if key.startswith("runtime."):
+        if PLACE.match(text):
+            key = override_key(text)
             raise ConfigError(
                 f"{key}: is a setting of the sweep as a whole and takes one value, the same for all"
                 f" of its runs; a text with commas needs two pairs of quotes: '{key}=\"a, b\"'"

@@ -198,12 +198,13 @@ class Study:
         """
         if self.setup.points is None:
             return None
-        visited = []
+        visited = set()
         for trial in trials:
             is_visited = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, *states)
             if is_visited or REFUSED in trial.user_attrs:
-                visited.append(self._values(trial))
-        return sum(1 for point in self.setup.points if dict(point) not in visited)
+                visited.add(frozenset(self._values(trial).items()))
+        points = {frozenset(point.items()) for point in self.setup.points}
+        return len(points - visited)
 
     def _values(self, trial: FrozenTrial) -> dict[str, Any]:
         return plain_values(trial.params, self.setup.space)
