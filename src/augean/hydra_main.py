@@ -18,6 +18,7 @@ from augean.config.paths import config_dir, from_folder
 from augean.config.sweeper_options import check_sweeper
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError, UsageError
+from augean.passwords import hide_passwords
 from augean.runs.execute import execute, log_outcome
 from augean.terminal import guarded_streams, show_messages
 
@@ -46,7 +47,8 @@ def task(raw: DictConfig) -> float:
             )
         outcome = execute(config)
     except AugeanError as error:
-        print(explain_error(error, sys.argv[1:]), file=sys.stderr)
+        message = explain_error(error, sys.argv[1:]) or str(error)
+        print(hide_passwords(message, sys.argv[1:]), file=sys.stderr)
         raise SystemExit(1) from error
     log_outcome(outcome)
     return outcome.objective
@@ -76,13 +78,13 @@ def _main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except UsageError as error:
-        print(error, file=sys.stderr)
+        print(hide_passwords(str(error), sys.argv[1:]), file=sys.stderr)
         raise SystemExit(2) from None
     except Exception as error:
         text = explain_error(error, sys.argv[1:])
         if text is None or (_in_task(error) and not isinstance(error, AugeanError)):
             raise
-        raise SystemExit(text) from None
+        raise SystemExit(hide_passwords(text, sys.argv[1:])) from None
 
 
 def _may_be_sweep(options: Namespace) -> bool:
@@ -105,3 +107,7 @@ def _in_task(error: BaseException) -> bool:
             return True
         traceback = traceback.tb_next
     return False
+
+
+if __name__ == "__main__":
+    main()

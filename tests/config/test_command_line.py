@@ -39,7 +39,35 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py +model=resnet18", 1, ["+model=resnet18: the config has a model already", "+ out: model=resnet18"]),
     ("train.py -m optimizer=[sgd,adam]", 1, ["a list mixes options in one run", "-m optimizer=sgd,adam"]),
     ("train.py hydra/sweeper=optuna -m seed=0,1", 1, ["hydra/sweeper=optuna", "leave this out", "n_trials"]),
+    ("train.py -m +optimizer=[sgd,adam]", 1, ["a list mixes options in one run", "-m optimizer=sgd,adam"]),
+    ("train.py +hydra/sweeper=basic -m seed=0,1", 1, ["leave this out"]),
     ("train.py trainer=fast", 1, ["trainer=fast: trainer takes no value itself", "trainer.epochs, trainer.batch_size"]),
+    # several values, where one is taken
+    ("train.py seed=0..2", 1, ["seed=0..2: must be a whole number", "several values are a sweep: -m seed=0,1,2"]),
+    ("train.py seed=0-2", 1, ["-m seed=0,1,2"]),
+    ("train.py seed=0:99", 1, ["-m seed=range(0,100)"]),
+    ("train.py seed=[0,1]", 1, ["seed=[0,1]: must be a whole number", "-m seed=0,1"]),
+    ("train.py -m seed=[0,1]", 1, ["several values are a sweep: seed=0,1"]),
+    ("train.py optimizer.lr=[0.1,0.2]", 1, ["must be a number", "-m optimizer.lr=0.1,0.2"]),
+    ("train.py -m seed=0,1 --cfg job", 2, ["-m --cfg job: --cfg prints the config of one run; leave -m out"]),
+    ("train.py seed=0,1 --cfg job", 1, ["--cfg prints the config of one run; give one value"]),
+    ("train.py -cn table1_activation -cn table2_weight_decay", 2, ["-cn table1_activation -cn table2_weight_decay: takes one name"]),
+    ("train.py -cd sweeps -cd conf -cn probe", 2, ["-cd sweeps -cd conf: takes one"]),
+    # a + too many, and quotes that a shell does not take off
+    ("train.py +seed=1", 1, ["+seed=1: the config has seed already; leave the + out: seed=1"]),
+    ("train.py ++activation=relu", 1, ["an option of a group; leave the + out: activation=relu"]),
+    ("train.py -m \"'activation=relu,elu'\"", 1, ["cmd.exe on Windows takes double quotes alone", 'activation=relu,elu"']),
+    ("train.py -m model.stem=choice(null,cifar)", 1, ["null is no argument of a function", "model.stem=null,"]),
+    # keys of Hydra's, which `--cfg job` does not print
+    ("train.py -m seed=0,1 hydra.sweeper.foo=1", 1, ["there is no key hydra.sweeper.foo", "There are ablate", "n_trials"]),
+    ("train.py hydra.foo=1", 1, ["there is no key hydra.foo", "There are", "sweeper"]),
+    ("train.py -m seed=0,1 hydra.sweeper._target_=os.system", 1, ["os.system is not a sweeper", "leave its _target_ out"]),
+    # passwords
+    (
+        f"{STUDY} activation=relu,elu hydra.sweeper.storage=sqlite:////x?user=me&password=hunter2;",
+        1,
+        ["password=***", "cannot be read"],
+    ),
     # keys
     ("train.py lr=0.1", 1, ["lr=0.1: there is no key lr; did you mean optimizer.lr=0.1?"]),
     ("train.py epochs=3", 1, ["did you mean trainer.epochs=3?"]),

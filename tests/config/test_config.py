@@ -316,3 +316,16 @@ def test_order_counts_inside_the_value_of_an_argument_and_not_among_arguments() 
 def test_keys_of_another_type_are_other_keys_and_equal_numbers_are_one_value() -> None:
     assert argument_id({"x": {1: "a"}}) != argument_id({"x": {"1": "a"}})
     assert argument_id({"x": {"a": 1}}) == argument_id({"x": {"a": 1.0}})
+
+
+@pytest.mark.parametrize("num_letters", [8, 56, 64])
+def test_the_name_of_a_runs_directory_is_bounded_and_its_id_whole(num_letters: int) -> None:
+    keys = ("dataset", "model", "activation", "optimizer")
+    names = {key: (key + "x" * 64)[:num_letters] for key in keys}
+    config = compose([f"{key}.name={name}" for key, name in names.items()])
+    name = directory_name(config, "0123456789")
+    assert len(name) <= 255
+    assert name.endswith("-c64-s0-0123456789")
+    assert [part[:5] for part in name.split("-")[:4]] == ["datas", "model", "activ", "optim"]
+    if num_letters < 64:  # as it always was
+        assert name == "-".join([*names.values(), "c64-s0-0123456789"])

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
@@ -56,7 +57,8 @@ def composed(sweeper: Any, choice: str = "optuna", workers: int = 1) -> DictConf
 def test_an_entry_of_search_space_is_the_same_distribution(
     item: dict[str, Any], distribution: BaseDistribution
 ) -> None:
-    search = parse_search_space([f"key={space_text('key', item)}"])
+    overrides = OverridesParser.create().parse_overrides([f"key={space_text('key', item)}"])
+    search = parse_search_space(overrides)
     assert search.distributions == {"key": distribution}
 
 

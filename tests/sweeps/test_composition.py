@@ -19,10 +19,12 @@ PRIVATE = (
     "hydra.core.config_loader.ConfigLoader.load_sweep_config",
     "hydra.core.override_parser.overrides_parser.OverridesParser.parse_overrides",
     "hydra.core.override_parser.types.Override.get_key_element",
+    "hydra.core.override_parser.types.Override.is_list_extend",
+    "hydra.core.override_parser.types.Override.sweep_iterator",
     "hydra.core.override_parser.types.Override.sweep_string_iterator",
     "hydra.core.plugins.Plugins.instantiate_launcher",
     "hydra.core.plugins.Plugins.register",
-    "hydra_plugins.hydra_optuna_sweeper._impl.create_params_from_overrides",
+    "hydra_plugins.hydra_optuna_sweeper._impl.create_optuna_distribution_from_override",
 )
 """Functions and classes; none of them is in Hydra's documentation for users."""
 USERS = {"sweeps/composition.py", "config/command_line.py"}

@@ -51,7 +51,10 @@ def test_a_single_run_loads_nothing_of_sweeps(tmp_path: Path) -> None:
 
 
 def test_a_file_for_optunas_sweeper_leaves_a_study_and_a_record(tmp_path: Path) -> None:
-    (tmp_path / "theirs.yaml").write_text(OPTUNA_FILE)
+    # Such files often name the class too.
+    target = "_target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+    text = OPTUNA_FILE.replace("direction:", f"{target}\n    direction:")
+    (tmp_path / "theirs.yaml").write_text(text)
     outputs = tmp_path / "outputs"
     arguments = ["-cd", str(tmp_path), "-cn", "theirs", *SETTING, f"runtime.outputs={outputs}"]
     done = train_process(*arguments)

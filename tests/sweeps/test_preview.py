@@ -118,7 +118,7 @@ def test_a_preview_names_the_row_that_is_wrong(
 
 def test_a_studys_preview_sees_every_choice_and_both_ends_of_every_range(tmp_path: Path) -> None:
     plan = plan_file("tune_final", ["experiment=demo"])
-    points: list[dict[str, Any]] = spanning_points(plan.space)
+    points: list[dict[str, Any]] = spanning_points(plan.space.distributions)
     assert {point["activation"] for point in points} == {
         "relu",
         "leaky_relu",

@@ -18,11 +18,15 @@ import optuna
 import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from augean.errors import AugeanError, RunLocked
+from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.store.run_directory import run_state
-from augean.store.sweep_record import SweepRecord, read_records
+from augean.store.sweep_record import Direction, SweepJob, SweepRecord, read_records
+from augean.sweeps.composition import compose_sweep, parse_search_space
+from augean.sweeps.plan import plan_file
+from augean.sweeps.points import read_winner
 from augean.sweeps.sampler import make_sampler
 from augean.sweeps.storage import open_storage
 from augean.sweeps.study import RUN, Study, StudySetup
@@ -93,15 +97,162 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
 
 def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
     arguments = [
-        "-m", "optimizer.lr=0.01,0.1", "seed=range(0,3)",
+        "-m", "optimizer.lr=0.01,0.1", "trainer.batch_size=range(20,50,10)",
         *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=1",
         "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
     ]  # fmt: skip
-    for number in (4, 6):
+    arguments.remove("trainer.batch_size=32")
+    for number in (4, 100):
         done = train(*arguments, f"hydra.sweeper.n_trials={number}")
         assert done.returncode == 0, done.stderr
     points = [tuple(trial.params.values()) for trial in load_study(tmp_path).trials]
-    assert sorted(points) == sorted((rate, seed) for rate in (0.01, 0.1) for seed in range(3))
+    expected = [(rate, size) for rate in (0.01, 0.1) for size in (20, 30, 40)]
+    assert sorted(points) == expected
+    assert only_record(tmp_path).num_trials == 6
+
+
+def test_a_study_over_a_grid_ends_although_a_point_of_it_is_refused(tmp_path: Path) -> None:
+    arguments = [
+        "-m", "dataset=digits", "width=w8", "trainer.epochs=1", "dataset.num_train=64",
+        "trainer.precision=fp32", "runtime.progress=none",
+        "schedule=plateau,constant", "dataset.num_val=100,0", "hydra/sweeper/sampler=grid",
+        "hydra.sweeper.sampler.seed=3", "hydra.sweeper.n_trials=4", f"runtime.outputs={tmp_path}",
+    ]  # fmt: skip
+    for _ in range(2):
+        done = train(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert "3 complete, 1 fail" in done.stdout
+    assert trial_states(tmp_path) == Counter(COMPLETE=3, FAIL=1)
+    assert only_record(tmp_path).winner
+    assert "to go on" not in augean("status", "--outputs", str(tmp_path)).stdout
+
+
+def test_the_steps_of_a_range_are_decimal_in_a_study_as_in_a_grid(tmp_path: Path) -> None:
+    words = ["dataset=digits", "++optimizer.lr=range(0.1,0.35,step=0.1)"]
+    grid = plan_file("config", words)
+    study = plan_file("config", [*words, "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=3"])
+    assert [job.config.optimizer.lr for job in grid.jobs] == [0.1, 0.2, 0.3]
+    assert study.space.points() == [{"optimizer.lr": rate} for rate in (0.1, 0.2, 0.3)]
+    # What Optuna's own samplers propose.
+    assert study.space.assignments({"optimizer.lr": 0.1 + 0.2}) == ["++optimizer.lr=0.3"]
+
+
+@pytest.mark.parametrize(
+    ("word", "choices"),
+    [
+        ("activation=glob(*elu)", ("elu", "gelu", "leaky_relu", "relu")),
+        ("activation=shuffle(relu,elu)", ("relu", "elu")),
+        ("model.stem=null,cifar", ("null", "cifar")),
+        ("dataset.mean=[0,0,0],[1,1,1]", ("[0,0,0]", "[1,1,1]")),
+        ("optimizer.momentum=0.5,0.9", (0.5, 0.9)),
+    ],
+)
+def test_what_a_grid_takes_as_a_list_is_a_list_of_choices_in_a_study(
+    word: str, choices: tuple[object, ...]
+) -> None:
+    parsed = OverridesParser.create(config_loader=_loader()).parse_overrides([word])
+    (distribution,) = parse_search_space(parsed).distributions.values()
+    assert isinstance(distribution, optuna.distributions.CategoricalDistribution)
+    assert distribution.choices == choices
+
+
+def test_an_interval_of_a_whole_number_is_one_of_whole_numbers() -> None:
+    for word in ("width.channels=interval(4,8)", "width.channels=int(interval(4,8))"):
+        space = parse_search_space(OverridesParser.create().parse_overrides([word]))
+        expected = optuna.distributions.IntDistribution(4, 8)
+        assert space.distributions == {"width.channels": expected}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["seed=range(3)"], "seed=range(3): a study would choose the luckiest seed"),
+        (["++seed=0,1"], "hydra.sweeper.final_seeds=3"),
+        (["dataset.split_seed=0,1"], "a study would choose the luckiest seed"),
+        (["hydra.sweeper.sampler=foo"], "There are cmaes, gp, grid"),
+        (["hydra/sweeper/sampler=foo"], "There are cmaes, gp, grid"),
+        (["hydra.sweeper.sampler=random"], "did you mean hydra/sweeper/sampler=random?"),
+        (["hydra.sweeper.pruner=median"], "did you mean hydra/sweeper/pruner=median?"),
+        (
+            ["hydra/sweeper/pruner=percentile", "hydra.sweeper.pruner.percentile=200"],
+            "hydra.sweeper.pruner: ",
+        ),
+        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: must be at least 1"),
+        (["hydra.sweeper.n_trials=2.5"], "hydra.sweeper.n_trials=2.5: must be a whole number"),
+        (["hydra.sweeper.n_trials=1,2"], "takes one value"),
+        (["hydra.sweeper.final_seeds=-1"], "must be at least 0"),
+        (["hydra.sweeper.max_failures=-1"], "must be at least 0"),
+        (["hydra.sweeper.timeout=60"], "There are ablate, direction, final_seeds"),
+        (["+hydra.sweeper.n_trial=3"], "did you mean hydra.sweeper.n_trials?"),
+        (["hydra.sweeper.study_name=a/b"], "hydra.sweeper.study_name=a/b: letters, digits"),
+        (["activation=glob(zzz*)"], "the sweep is empty"),
+        (["optimizer.lr=range(0.3,0.1)"], "the sweep is empty"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused_and_leaves_nothing(
+    tmp_path: Path, words: list[str], message: str
+) -> None:
+    base = ["-m", "dataset=digits", "activation=relu,elu", "hydra.sweeper.n_trials=2"]
+    done = train(*base, *words, f"runtime.outputs={tmp_path}/outputs")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_study_has_one_name_and_counts_what_was_there_before(tmp_path: Path) -> None:
+    arguments = [
+        *STUDY, "hydra.sweeper.n_trials=2", "hydra.sweeper.final_seeds=1",
+        "hydra.sweeper.study_name=s1", f"runtime.outputs={tmp_path}",
+    ]  # fmt: skip
+    first = train(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert "1 finished, 0 diverged, 0 failed (0 were there before)" in first.stdout
+    again = train(*arguments)
+    assert "1 finished, 0 diverged, 0 failed (1 were there before)" in again.stdout
+    assert only_record(tmp_path).name == "s1"
+    status = augean("status", "s1", "--outputs", str(tmp_path))
+    assert "2 of 2 trials done" in status.stdout
+    target = tmp_path / "conf" / "best.yaml"
+    promoted = augean("promote", "s1", "--outputs", str(tmp_path), "--to", str(target))
+    assert promoted.returncode == 0, promoted.stderr
+    read_winner(tmp_path, "study:s1", "--0123", only_record(tmp_path).overrides)
+    with pytest.raises(ConfigError, match="has no record"):
+        read_winner(tmp_path, "study:s1", "--0123", ["seed=1"])
+
+
+@pytest.mark.parametrize(("direction", "best"), [("maximize", 1), ("minimize", 3)])
+def test_status_and_promote_take_the_winner_that_the_direction_says(
+    tmp_path: Path, direction: Direction, best: int
+) -> None:
+    states = [("pruned", 0.99), ("complete", 0.5), ("fail", None), ("complete", 0.2)]
+    states += [("pruned", 0.01), ("complete", 0.2)]
+    jobs = []
+    for number, (state, score) in enumerate(states):
+        values = {"optimizer.lr": float(number)}
+        jobs.append(
+            SweepJob(
+                id=f"{number:010}", run=f"run{number}", row=f"trial {number}", seed=0,
+                trial=number, state=state, score=score, values=values,
+            )
+        )  # fmt: skip
+    record = SweepRecord(
+        name="tune", title="Tune", command="augean train", created="now", jobs=jobs, kind="study",
+        direction=direction, num_trials=5, winner=[f"++optimizer.lr={best}.0", "seed=0"],
+    )  # fmt: skip
+    record.write(tmp_path)
+    status = augean("status", "--outputs", str(tmp_path))
+    assert f"best {states[best][1]:.2%}" in status.stdout
+    target = tmp_path / "best.yaml"
+    augean("promote", "tune", "--outputs", str(tmp_path), "--to", str(target))
+    text = target.read_text()
+    assert f"trial {best} of 5" in text
+    assert yaml.safe_load(text)["optimizer"] == {"lr": float(best)}
+
+
+def _loader() -> Any:
+    with compose_sweep("config", []) as composition:
+        return composition.loader
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

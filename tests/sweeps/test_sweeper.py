@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from augean.config.compose import compose
+from augean.config.labels import row_label
 from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.errors import AugeanError
@@ -414,6 +416,9 @@ def test_the_home_folder_may_be_written_with_a_tilde(
         "params: {runtime.outputs: 'a,b'}",
         "params: {runtime.device: 'cpu,cuda'}",
         "rows: {a: [runtime.data=here], b: []}",
+        "rows: {a: [++runtime.data=here], b: []}",
+        "params: {launcher: 'local,slurm'}",
+        "rows: {a: [hydra.job.chdir=true], b: []}",
     ],
 )
 def test_a_setting_of_the_sweep_cannot_be_swept(sweeper: str, tmp_path: Path) -> None:
@@ -422,5 +427,74 @@ def test_a_setting_of_the_sweep_cannot_be_swept(sweeper: str, tmp_path: Path) ->
     )
     done = train("-cd", ".", "-cn", "own", *TINY, "runtime.outputs=out", cwd=tmp_path)
     assert done.returncode == 1
-    assert re.match(r"runtime\.\w+: is a setting of the sweep as a whole", done.stderr)
+    assert re.match(r"[\w.]+: is a setting of the sweep as a whole", done.stderr)
     assert not (tmp_path / "out").exists()
+
+
+# What Hydra merges, and what it takes for one key
+
+
+def test_what_hydra_merges_in_a_run_is_merged_in_a_sweep_and_in_a_study() -> None:
+    words = [
+        "dataset=digits",
+        "++optimizer.arguments={dampening:0.1}",
+        "++optimizer.arguments={foreach:false}",
+    ]
+    expected = compose(words).optimizer.arguments
+    assert (expected["dampening"], expected["foreach"]) == (0.1, False)
+    for more in (["seed=0"], ["activation=relu,elu", "hydra.sweeper.n_trials=2"]):
+        plan = plan_file("config", [*words, *more])
+        assert [job.config.optimizer.arguments for job in plan.jobs] == [expected] * len(plan.jobs)
+
+
+def test_dictionaries_that_are_swept_are_merged_with_the_one_before_them() -> None:
+    plan = plan_file(
+        "config",
+        [
+            "dataset=digits",
+            "++optimizer.arguments={dampening:0.1}",
+            "++optimizer.arguments={foreach:true},{foreach:false}",
+        ],
+    )
+    arguments = [job.config.optimizer.arguments for job in plan.jobs]
+    pairs = [(item["dampening"], item["foreach"]) for item in arguments]
+    assert pairs == [(0.1, True), (0.1, False)]
+    assert len({job.row for job in plan.jobs}) == 2
+
+
+@pytest.mark.parametrize("seed", ["seed=0,1", "++seed=0,1"])
+def test_a_plus_before_a_key_makes_no_other_key(seed: str) -> None:
+    plan = plan_file("config", ["dataset=digits", "activation=relu,elu", seed])
+    jobs = [(job.row, job.config.seed) for job in plan.jobs]
+    assert jobs == [("relu", 0), ("relu", 1), ("elu", 0), ("elu", 1)]
+    same = plan_file("config", ["dataset=digits", "activation=relu,elu", "seed=0,1"])
+    assert plan.record.name == same.record.name
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["a=1,2", "a=3,4"], [("a=3",), ("a=4",)]),
+        (["a=1,2", "++a=3"], [("++a=3",)]),
+        (["a=1", "~a"], [("a=1", "~a")]),
+        (["a.b=1", "a={b:2}", "a.b=3"], [("a={b:2}", "a.b=3")]),
+        (["a@b=1,2", "a=3"], [("a@b=1", "a=3"), ("a@b=2", "a=3")]),
+        (["a='x,y',z"], [("a='x,y'",), ("a=z",)]),
+        (["a=sort(3,1,2)"], [("a=1",), ("a=2",), ("a=3",)]),
+    ],
+)
+def test_the_last_value_of_a_key_counts(words: list[str], expected: list[tuple[str, ...]]) -> None:
+    assert points(*words) == expected
+
+
+def test_a_sweep_that_gives_a_key_twice_is_named_by_it_once() -> None:
+    plan = plan_file("config", ["dataset=digits", "optimizer.lr=0.1,0.2", "optimizer.lr=0.3,0.4"])
+    assert plan.record.name.startswith("optimizer.lr--")
+    assert [job.row for job in plan.jobs] == ["0.3", "0.4"]
+
+
+def test_rows_of_different_numbers_have_different_labels() -> None:
+    words = ["dataset=digits", "optimizer.lr=0.1234567,0.1234568,1e-4,1000000"]
+    plan = plan_file("config", [*words, "runtime.table.row=optimizer.lr"])
+    assert [job.row for job in plan.jobs] == ["0.1234567", "0.1234568", "0.0001", "1000000"]
+    assert row_label("1000000") == row_label(1e6) == row_label(1_000_000)

@@ -199,7 +199,8 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
         if best is not None:
             progress += f", best {best.score:.2%}"
         parts.insert(0, progress)
-        is_complete &= len(completed) >= (record.num_trials or 0)
+        # A grid with refused points ends with fewer trials than it was to have.
+        is_complete &= bool(record.winner)
     print(f"{record.name} ({record.title}): {', '.join(parts)}")
     _print_running(record, outputs)
     if not is_complete:

@@ -3,11 +3,13 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from augean.config.key_suggestions import group_names, similar_keys
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.yaml_files import parse_yaml
 from augean.errors import AugeanError, UsageError
+from augean.override_key import override_key
 from augean.regular_files import CONFIG_BYTES, read_regular
 from augean.suggestions import closest, did_you_mean, list_choices
 
@@ -39,7 +41,27 @@ def check_command_line(words: Sequence[str]) -> Namespace:
         _refuse_settings(Path(options.config_path) / f"{name or 'config'}.yaml")
     for word in options.overrides:
         _check_override(word)
+    if options.cfg and options.multirun:
+        raise UsageError(
+            f"-m --cfg {options.cfg}: --cfg prints the config of one run; leave -m out, and give"
+            " each key one value"
+        )
     return options
+
+
+class _OnceNamespace(Namespace):
+    """Options of which each that names a file may be given once: Hydra takes the last."""
+
+    NAMES: ClassVar = {"config_name": "-cn", "config_dir": "-cd", "config_path": "-cp"}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        before = getattr(self, name, None)
+        if name in self.NAMES and before is not None and value not in (None, before):
+            option = self.NAMES[name]
+            raise UsageError(
+                f"{option} {before} {option} {value}: takes one name; give one command for each"
+            )
+        super().__setattr__(name, value)
 
 
 def parse_options(words: Sequence[str]) -> Namespace:
@@ -58,7 +80,7 @@ def parse_options(words: Sequence[str]) -> Namespace:
         raise UsageError(f"{message}; `python train.py --hydra-help` lists the options")
 
     parser.error = refuse  # type: ignore[assignment, method-assign]
-    options, unknown = parser.parse_known_intermixed_args(list(words))
+    options, unknown = parser.parse_known_intermixed_args(list(words), _OnceNamespace())
     if unknown:
         option_names = [name for name in parser._option_string_actions if name.startswith("--")]
         raise UsageError(_unknown_option(unknown[0], option_names))
@@ -185,10 +207,11 @@ def _refuse_settings(file: Path) -> None:
 
 
 def _check_override(word: str) -> None:
-    # Hydra would accept all three without an error, and train something else.
+    # Hydra would accept all of these without an error, and train something else.
     key, _, value = word.partition("=")
     if value and not key.strip("+~ "):
         raise AugeanError(f"{word}: names no key; settings are written key=value")
+    key = override_key(word)
     if key in group_names() and value.startswith("[") and "," in value:
         raise AugeanError(
             f"{word}: a list mixes options in one run; a sweep over them is -m {key}={value[1:-1]}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -29,6 +30,7 @@ from augean.config.key_suggestions import (
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.schema import CLASS_NODES, Config
 from augean.config.validation import choices_of, walk_fields
+from augean.config.value_hints import hydra_value_message, sweep_hint
 from augean.errors import AugeanError, ConfigError
 from augean.suggestions import did_you_mean, list_choices
 from augean.system_errors import WRITABLE, explain_system_error
@@ -74,6 +76,8 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
     is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
     if is_config_mistake or "incompatible container types" in text:
         return text.split("\n")[0]
+    if match := re.fullmatch(r"Unknown plugin class : '(.*)'", text):
+        return f"hydra: {match[1]} is not a sweeper or launcher; leave its _target_ out"
     if isinstance(error, yaml.YAMLError):
         return f"no valid YAML: {' '.join(text.split())}"
     if isinstance(error, OSError) and error.filename:
@@ -97,8 +101,10 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
             f"a list stands where keys with values belong, or the other way round"
             f"{_sweep_file_text(words)}; write key: value, without '-' and brackets"
         )
-    # Hydra's own keys are not in our schema, and Hydra's message about them is good.
-    if isinstance(cause, ValidationError) and not str(cause.full_key).startswith("hydra."):
+    if isinstance(cause, ValidationError):
+        # Hydra's own keys are not in our schema.
+        if str(cause.full_key).startswith("hydra."):
+            return hydra_value_message(cause, _word_for(str(cause.full_key), words))
         return _wrong_value(cause, words)
     explanation = _explain_hydra_text(str(error), words)
     if explanation is not None:
@@ -126,6 +132,8 @@ def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
         None for a message that is not among them.
     """
     if match := re.match(r"Ambiguous value for argument '(.*)'", text):
+        if parse_options(words).cfg:
+            return f"{match[1]}: --cfg prints the config of one run; give one value"
         return (
             f"{match[1]}: several values are a sweep: add -m, as in -m {match[1]}; one list is"
             " written key=[a,b]"
@@ -136,6 +144,13 @@ def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
             f"{word}: the config has a {match[1]} already; to choose another leave the + out:"
             f" {word.lstrip('+')}"
         )
+    if match := re.match(r"Could not append to config. An item is already at '(.*)'", text):
+        word = _word_for(match[1], words)
+        return f"{word}: the config has {match[1]} already; leave the + out: {word.lstrip('+')}"
+    if match := re.match(r"force-add of config groups is not supported: '(.*)'", text):
+        return f"{match[1]}: chooses an option of a group; leave the + out: {match[1].lstrip('+')}"
+    if match := re.match(r"Sweeping over Hydra's configuration is not supported : '(.*)'", text):
+        return f"{match[1]}: is a setting of the sweep as a whole and takes one value"
     if match := re.match(r"Could not delete from config. '(.*)' does not exist", text):
         key = match[1]
         return f"~{key}: there is no key {key}{did_you_mean(similar_keys(key))}"
@@ -217,7 +232,15 @@ def _not_an_option(words: Sequence[str]) -> str:
 def _unreadable_override(word: str) -> str:
     """Explain an override that Hydra's grammar refuses."""
     # From the clearest mistake to the least clear one.
+    if word[:1] in ("'", '"'):
+        inner = word.strip("'\"")
+        return (
+            f"{word}: the quotes are part of what arrived; cmd.exe on Windows takes double quotes"
+            f' alone: "{inner}"'
+        )
     key, sign, value = word.partition("=")
+    if "null" in re.split(r"[(,)]", value):
+        return f"{word}: null is no argument of a function; write the values alone: {key}=null,..."
     if sign and key.strip() != key:
         return f"{word}: no blanks around =: {key.strip()}={value.strip()}"
     if value != value.strip(",") or ",," in value:
@@ -269,6 +292,11 @@ def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
             " [config, _self_]"
         )
     hint = did_you_mean(_settings_for_unknown_key(cause, word))
+    siblings = cause.parent_node
+    if key.startswith("hydra.") and isinstance(siblings, DictConfig):
+        # `--cfg job` does not print them.
+        names = sorted(str(name) for name in siblings if not str(name).startswith("_"))
+        hint = f"{hint or '.'} There are {', '.join(names)}"
     if not hint:
         hint = "; `python train.py --cfg job` prints all keys"
     # A word with = is on the command line, where no file needs to be named.
@@ -315,7 +343,10 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
         word = f"{cause.full_key}={cause.value}"
     for name, item, _ in walk_fields(Config(), ""):
         if name == key:
-            return f"{word}: must be {_describe_values(key, item, word.partition('=')[2])}"
+            value = word.partition("=")[2]
+            description = _describe_values(key, item, value)
+            hint = sweep_hint(key, item.type, value, is_sweep=parse_options(words).multirun)
+            return f"{word}: must be {description}{hint}"
     keys = [name for name, _ in _fields_below(key)]
     if not keys:  # an entry of a dictionary, such as the published numbers of a row
         return f"{word}: {str(cause).splitlines()[0]}"

@@ -16,6 +16,8 @@ SCHEMA = 1
 """Raised when the meaning of a config key changes."""
 CORE = 1
 """Raised when Augean's own mathematics changes, which is when a golden loss curve changes."""
+MOST_LETTERS = 255
+"""Of the name of a file or folder, on the file systems in use."""
 
 
 def plain_value(value: Any, *, floats: bool) -> Any:
@@ -166,14 +168,20 @@ def short_hash(identity: Mapping[str, Any]) -> str:
 
 
 def directory_name(config: Config, identity: str) -> str:
-    """Return the name of the run's directory: readable parts, then the id."""
-    parts = [
+    """Return the name of the run's directory: readable parts, then the id.
+
+    Where it would be longer than a file system takes, the four names are cut, the id never.
+    """
+    names = [
         config.dataset.name,
         config.model.name,
         config.activation.name,
         config.optimizer.name,
-        f"c{config.width.channels}",
-        f"s{config.seed}",
-        identity,
     ]
-    return "-".join(parts)
+    numbers = [f"c{config.width.channels}", f"s{config.seed}", identity]
+    name = "-".join([*names, *numbers])
+    if len(name) <= MOST_LETTERS:
+        return name
+    num_separators = len(names)
+    share = (MOST_LETTERS - len("-".join(numbers)) - num_separators) // len(names)
+    return "-".join([*(part[:share] for part in names), *numbers])

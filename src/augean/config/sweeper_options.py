@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from augean.config.labels import row_label
@@ -20,6 +21,7 @@ from augean.config.schema import Config
 from augean.config.sweeper_schema import SWEEPERS, AugeanSweeperConfig, OptunaSweeperConfig
 from augean.config.validation import walk_fields
 from augean.errors import ConfigError
+from augean.suggestions import list_choices
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,64 @@ def read_options(master: DictConfig) -> SweepOptions:
     check_sweeper(choice)
     node = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
     assert isinstance(node, dict)
+    _check_groups(node)
+    _check_keys(node, [item.name for item in fields(SWEEPERS[choice])])
     values = {str(key): value for key, value in node.items() if value is not None}
     if choice == "optuna":
         return _translate(OptunaSweeperConfig(**values), master.runtime.workers)
     return SweepOptions(sweeper=AugeanSweeperConfig(**values))
+
+
+def _check_groups(node: Mapping[Any, Any]) -> None:
+    """Refuse the name of a sampler or pruner where its options belong.
+
+    Raises:
+        ConfigError: with how the option of a group is chosen.
+    """
+    for name in ("sampler", "pruner"):
+        value = node.get(name, {})
+        if not isinstance(value, Mapping):
+            group = f"hydra/sweeper/{name}"
+            options = [file.removesuffix(".yaml") for file in ConfigStore.instance().list(group)]
+            raise ConfigError(
+                f"hydra.sweeper.{name}={value}: a {name} is chosen by {group}=<option>"
+                f"{list_choices(str(value), options, f'{group}=')}"
+            )
+
+
+def _check_keys(node: Mapping[Any, Any], names: Sequence[str]) -> None:
+    """Refuse keys that were added with `+`, which Hydra does not check.
+
+    Raises:
+        ConfigError: for the first one.
+    """
+    for key in map(str, node):
+        if key not in names:
+            choices = [name for name in names if name not in ("defaults", "_target_")]
+            raise ConfigError(
+                f"hydra.sweeper.{key}: there is no such key"
+                f"{list_choices(key, choices, 'hydra.sweeper.')}"
+            )
+
+
+def check_study_options(sweeper: AugeanSweeperConfig) -> None:
+    """Check the options of a study that need nothing else.
+
+    Raises:
+        ConfigError: for a number out of range, or another direction.
+    """
+    limits = {
+        "n_trials": (sweeper.n_trials or 0, 1),
+        "final_seeds": (sweeper.final_seeds, 0),
+        "max_failures": (sweeper.max_failures, 0),
+    }
+    for name, (number, least) in limits.items():
+        if number < least:
+            raise ConfigError(f"hydra.sweeper.{name}={number}: must be at least {least}")
+    if sweeper.direction not in ("maximize", "minimize"):
+        raise ConfigError(
+            f"hydra.sweeper.direction={sweeper.direction}: must be maximize or minimize"
+        )
 
 
 def check_sweeper(choice: str) -> None:

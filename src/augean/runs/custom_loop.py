@@ -27,6 +27,7 @@ from augean.config.run_id import SCHEMA, code_digests, plain_value, short_hash
 from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
+from augean.passwords import without_passwords
 from augean.runs.address import RunAddress, build_source, find_address, with_num_val
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
@@ -211,7 +212,7 @@ def _note_in_record(
     name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table)
     path = address.outputs / "sweeps" / f"{name}.json"
     with hold_record(address.outputs, name):
-        command = shlex.join(["python", *sys.argv])
+        command = shlex.join(["python", *map(without_passwords, sys.argv)])
         new = SweepRecord(
             name=name, title=table, command=command, created=timestamp(), jobs=[], baseline=baseline
         )

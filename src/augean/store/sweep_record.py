@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from augean.errors import AugeanError
+from augean.passwords import command_without_passwords
 from augean.regular_files import DATA_BYTES, parse_json, read_regular
 from augean.store.files import content_digest, write_atomic
 from augean.store.locks import hold_lock
@@ -158,7 +159,7 @@ class SweepRecord:
         """
         if not self.name.startswith(name):
             return False
-        return not overrides or self.overrides == identifying_overrides(overrides)
+        return not overrides or same_overrides(self.overrides, identifying_overrides(overrides))
 
     @property
     def place(self) -> tuple[float, str]:
@@ -223,12 +224,21 @@ def best_trial(trials: Iterable[SweepJob], direction: Direction) -> SweepJob | N
 
 
 def identifying_overrides(overrides: Iterable[str]) -> list[str]:
-    """Return the overrides that change a run or the set of rows, and so the record's name, sorted.
+    """Return the overrides that change a run or the set of rows, and so the record's name.
+
+    They are sorted by their keys. Those of one key stay in their order, in which they are applied.
 
     Args:
         overrides: those of the command line that are not in the sweep's file.
     """
-    return sorted(item for item in overrides if not NOT_PART.match(item))
+    items = [item for item in overrides if not NOT_PART.match(item)]
+    # As texts are sorted, so that the names of existing records stay.
+    return sorted(items, key=lambda item: f"{item.lstrip('+').partition('=')[0]}=")
+
+
+def same_overrides(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether two lists ask for the same sweep: `++seed=0,1` is `seed=0,1`."""
+    return [item.lstrip("+") for item in first] == [item.lstrip("+") for item in second]
 
 
 def split_row_keys(text: str | None) -> list[str]:
@@ -277,6 +287,8 @@ def _parse_record(text: bytes, place: str) -> SweepRecord:
             # Records from before `row_keys` hold one text with commas, or null.
             row_key = content.pop("row_key")
             content["row_keys"] = [] if row_key is None else split_row_keys(str(row_key))
+        # Earlier versions left out only some of them.
+        content["command"] = command_without_passwords(content["command"])
         content["jobs"] = [SweepJob(**job) for job in content["jobs"]]
         record = _with_texts(SweepRecord(**content))
         _check_types(record)

@@ -4,11 +4,11 @@ tests/sweeps/test_composition.py names each of them, so that an upgrade of Hydra
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -18,7 +18,14 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    IntervalSweep,
+    Override,
+    OverrideType,
+    RangeSweep,
+    Transformer,
+)
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
@@ -30,21 +37,13 @@ from augean.config.compose import register
 from augean.config.override_errors import explain_error
 from augean.config.paths import config_dir, fix_places, places
 from augean.config.schema import Config
-from augean.config.validation import check_config, fill_schema, parse_config
+from augean.config.validation import check_config, fill_schema, parse_config, walk_fields
 from augean.errors import ConfigError
+from augean.sweeps.points import EMPTY_SWEEP, bare_key
+from augean.sweeps.sampler import SearchSpace
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-
-
-@dataclass(frozen=True)
-class SearchSpace:
-    """The overrides of a study, sorted by what they do."""
-
-    distributions: Mapping[str, "BaseDistribution"]
-    """Key to what is searched."""
-    fixed: tuple[str, ...]
-    """Overrides that all trials share."""
 
 
 @dataclass(frozen=True)
@@ -130,27 +129,94 @@ def compose_sweep(
         GlobalHydra.instance().clear()
 
 
-def parse_search_space(lines: Sequence[str]) -> SearchSpace:
-    """Sort overrides into what a study searches and what its trials share.
+def parse_search_space(overrides: Sequence[Override]) -> SearchSpace:
+    """Sort the effective overrides of a study into what it searches and what its trials share.
 
     Raises:
-        ConfigError: for a space that Optuna has no distribution for.
+        AugeanError: for a space that Optuna has no distribution for, or that is empty.
     """
-    # It brings Optuna, which a grid does without.
-    from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+    distributions: dict[str, BaseDistribution] = {}
+    keys_as_written = {}
+    texts = {}
+    fixed = []
+    for override in overrides:
+        key = bare_key(override)
+        if not override.is_sweep_override():
+            fixed.append(str(override.input_line))
+            continue
+        if key in distributions:
+            raise ConfigError(f"{override.input_line}: the study searches {key} already")
+        distributions[key] = _distribution(override)
+        keys_as_written[key] = override.get_key_element()
+        texts[key] = str(override.input_line).partition("=")[2]
+    return SearchSpace(
+        distributions=distributions,
+        keys_as_written=keys_as_written,
+        texts=texts,
+        fixed=tuple(fixed),
+    )
 
+
+def _distribution(override: Override) -> "BaseDistribution":
+    """Return Optuna's distribution of an override with several values.
+
+    Raises:
+        AugeanError: where there is none.
+    """
+    # They bring Optuna, which a grid does without.
+    from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    value = override.value()
+    if isinstance(value, ChoiceSweep | RangeSweep) and value.shuffle:
+        # The order of a study's choices means nothing, and must be the same at each launch.
+        override = replace(override, _value=replace(value, shuffle=False))
     try:
-        distributions, fixed, deletions = create_params_from_overrides(list(lines))
-    except (ValueError, TypeError, AssertionError) as error:
-        spaces = " ".join(line for line in lines if "(" in line)
-        reason = str(error).splitlines()[0]
+        if override.is_discrete_sweep():
+            choices = [_choice(item) for item in override.sweep_iterator()]
+            if not choices:
+                raise ConfigError(EMPTY_SWEEP)
+            if override.is_choice_sweep():
+                return CategoricalDistribution(choices)
+        if isinstance(value, IntervalSweep) and _is_whole(value, bare_key(override)):
+            is_log = "log" in value.tags
+            return IntDistribution(int(value.start or 0), int(value.end or 0), log=is_log)
+        distribution: BaseDistribution = create_optuna_distribution_from_override(override)
+        return distribution
+    except (ValueError, TypeError, AssertionError, NotImplementedError) as error:
+        # Some have no text, others further lines that are for developers.
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
-            f"{spaces}: cannot be searched ({reason}); a space is key=a,b or"
+            f"{override.input_line}: cannot be searched ({reason}); a space is key=a,b or"
             " key=interval(low,high) or, on a logarithmic scale,"
             " key=tag(log,interval(low,high))"
         ) from error
-    assignments = [f"{key}={value}" for key, value in fixed.items()]
-    return SearchSpace(distributions=distributions, fixed=(*assignments, *deletions))
+
+
+def _choice(item: Any) -> Any:
+    """Return a choice as Optuna takes it: numbers as they are, all else as an override has it."""
+    return item if isinstance(item, int | float) else Transformer.str(item)
+
+
+def _is_whole(interval: IntervalSweep, key: str) -> bool:
+    """Return whether an interval is one of whole numbers, because its key takes no others.
+
+    Hydra reads all intervals as real numbers.
+    """
+    types = {name: item.type for name, item, _ in walk_fields(Config(), "")}
+    ends = (interval.start, interval.end)
+    has_whole_ends = all(end is not None and float(end).is_integer() for end in ends)
+    return types.get(key) in (int, int | None) and has_whole_ends
+
+
+def read_values(lines: Sequence[str]) -> list[tuple[str, Any]]:
+    """Return overrides that choose no options of groups as dotted keys and values.
+
+    Raises:
+        HydraException: for a line that is not an override.
+    """
+    overrides = OverridesParser.create().parse_overrides(list(lines))
+    return [(bare_key(override), override.value()) for override in overrides]
 
 
 def runs_jobs_here(launcher: Launcher) -> bool:

@@ -21,6 +21,9 @@ from augean.sweeps.workers import WORKER, handed_on_places
 
 logger = logging.getLogger(__name__)
 
+OPTUNA_SWEEPER = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+"""The class that would run a study in memory, without a record."""
+
 
 def register_sweeper() -> None:
     """Make the sweeper known to Hydra.
@@ -29,6 +32,9 @@ def register_sweeper() -> None:
     run. Nor do tasks of Ray need one, as they get a composed config and call the task alone.
     """
     Plugins.instance().register(AugeanSweeper)
+    # Files for Optuna's sweeper often name its class too. Hydra knows classes by their names.
+    module, _, name = OPTUNA_SWEEPER.rpartition(".")
+    Plugins.instance().register(type(name, (AugeanSweeper,), {"__module__": module}))
 
 
 class AugeanSweeper(Sweeper):

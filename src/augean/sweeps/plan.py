@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -21,9 +21,10 @@ from augean.config.labels import given_label, value_label
 from augean.config.override_errors import explain_error
 from augean.config.schema import Config
 from augean.config.sweep_rows import STUDY_PREFIX, read_rows, words_of_file
-from augean.config.sweeper_options import SweepOptions, read_options
+from augean.config.sweeper_options import SweepOptions, check_study_options, read_options
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
+from augean.override_key import override_key
 from augean.runs.address import RunAddress, find_address, with_num_val
 from augean.store.sweep_record import (
     NOT_PART,
@@ -35,23 +36,25 @@ from augean.store.sweep_record import (
 )
 from augean.sweeps.composition import Composition, compose_sweep, parse_search_space
 from augean.sweeps.points import (
+    EMPTY_SWEEP,
     Point,
+    bare_key,
+    check_study_name,
     describe_budget,
+    effective,
     expand,
     insert_winners,
     keep_text,
     read_winner,
+    refuse_luck,
     refuse_settings,
     refuse_several_values,
     swept_keys,
     with_row_labels,
     without_seed,
 )
-from augean.sweeps.sampler import assignments, make_sampler, spanning_points
+from augean.sweeps.sampler import SearchSpace, make_sampler, spanning_points, visits_all_points
 from augean.sweeps.workers import command_line
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ class SweepPlan:
     jobs: list[PlannedJob]
     """All jobs of a grid. Of a study first its base, with the overrides that all trials share, then
     points that show its whole space; none of these is trained."""
-    space: "Mapping[str, BaseDistribution]" = field(default_factory=dict)
-    """Searched keys of a study."""
+    space: SearchSpace = field(default_factory=SearchSpace)
+    """What a study searches; empty in a grid."""
     notice: str | None = None
     """The line that says how a file for another sweeper was translated."""
 
@@ -131,12 +134,13 @@ def plan_sweep(
     lines = keep_text(composition.parse([*options.lines(), *arguments]))
     overrides = composition.parse(lines)
     axes = swept_keys(overrides)
-    refuse_settings(axes)
+    # One that the command line replaces by a single value is a mistake all the same.
+    refuse_settings(bare_key(item) for item in overrides if item.is_sweep_override())
     draft = _RecordDraft(composition, arguments, axes=axes)
     if options.sweeper.n_trials is None:
         plan = _plan_grid(composition, options, overrides, draft)
     else:
-        plan = _plan_study(composition, options, lines, draft, with_samples=with_samples)
+        plan = _plan_study(composition, options, overrides, draft, with_samples=with_samples)
     return replace(plan, notice=options.notice)
 
 
@@ -155,7 +159,7 @@ def _plan_grid(
         own_overrides = []
         for item in items:
             if item.startswith(STUDY_PREFIX):
-                winners[item] = read_winner(outputs, item, draft.suffix)
+                winners[item] = read_winner(outputs, item, draft.suffix, draft.overrides)
             else:
                 own_overrides.append(item)
         refuse_several_values(label, composition.parse(own_overrides))
@@ -166,7 +170,7 @@ def _plan_grid(
             points.append(Point(overrides=(*point, *row_overrides), row=label))
     jobs = plan_jobs(composition, points, draft.axes)
     if not jobs:
-        raise ConfigError("the sweep is empty: one of its keys has no values")
+        raise ConfigError(EMPTY_SWEEP)
     record = draft.make(jobs[0].config, studies=list(winners.values()))
     record = replace(record, design=_read_design(outputs, record.name))
     record = with_row_labels(record, [job.row for job in jobs])
@@ -179,7 +183,7 @@ def _plan_grid(
 def _plan_study(
     composition: Composition,
     options: SweepOptions,
-    lines: Sequence[str],
+    overrides: Sequence[Override],
     draft: "_RecordDraft",
     *,
     with_samples: bool,
@@ -189,23 +193,20 @@ def _plan_study(
         raise ConfigError(
             "hydra.sweeper.rows and ablate make a grid: leave hydra.sweeper.n_trials out"
         )
-    if sweeper.n_trials is not None and sweeper.n_trials < 1:
-        raise ConfigError(f"hydra.sweeper.n_trials={sweeper.n_trials}: must be at least 1")
-    if sweeper.direction not in ("maximize", "minimize"):
-        raise ConfigError(
-            f"hydra.sweeper.direction={sweeper.direction}: must be maximize or minimize"
-        )
-    search = parse_search_space(lines)
+    check_study_options(sweeper)
+    search = parse_search_space(effective(overrides))
     space = search.distributions
     if not space:
         raise ConfigError(
             "hydra.sweeper.n_trials makes a study, which needs something to search: "
             "for example optimizer.lr='tag(log,interval(1e-4,1))' or activation=relu,elu"
         )
+    refuse_luck(search.texts)
+    check_study_name(Path(composition.master.runtime.outputs), sweeper.study_name)
     points = [Point(overrides=search.fixed, row="base")]
     if with_samples:
         for params in spanning_points(space):
-            sample = assignments(params)
+            sample = search.assignments(params)
             points.append(Point(overrides=(*search.fixed, *sample), row=" ".join(sample)))
     jobs = plan_jobs(composition, points)
     base = jobs[0]
@@ -214,15 +215,17 @@ def _plan_study(
             "dataset.num_val=0: a study chooses by validation accuracy, hold out images for it"
         )
     make_sampler(sweeper.sampler, space, 0)  # refuses what it cannot sample
-    texts = dict(line.split("=", 1) for line in lines if "=" in line)
+    num_trials = sweeper.n_trials or 0
+    if visits_all_points(sweeper.sampler):
+        num_trials = min(num_trials, len(search.points()))
     record = replace(
-        draft.make(base.config),
+        draft.make(base.config, name=sweeper.study_name),
         kind="study",
         direction="minimize" if sweeper.direction == "minimize" else "maximize",
-        num_trials=sweeper.n_trials,
-        space={key: texts[key] for key in space},
+        num_trials=num_trials,
+        space=dict(search.texts),
     )
-    return SweepPlan(record=record, jobs=jobs, space=space)
+    return SweepPlan(record=record, jobs=jobs, space=search)
 
 
 def _further_seeds(jobs: Sequence[PlannedJob], wanted: Mapping[str, int]) -> list[Point]:
@@ -286,8 +289,11 @@ def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> Pl
     if row_keys and point.row is None:
         labels = [value_label(key, flat[key]) for key in row_keys]
     else:
-        values = dict(item.split("=", 1) for item in point.overrides if "=" in item)
-        labels = [values[axis] for axis in axes if axis != "seed"]
+        row_axes = [axis for axis in axes if axis != "seed"]
+        labels = []
+        for item in point.overrides:
+            if override_key(item) in row_axes and "=" in item:
+                labels.append(item.split("=", 1)[1])
     if point.row is not None:
         # Rows may be multiplied by swept keys, whose values then tell them apart.
         labels.insert(0, point.row)
@@ -327,23 +333,28 @@ class _RecordDraft:
         self.master = composition.master
         self.axes = axes
         self.overrides = identifying_overrides([*arguments, *self.master.hydra.overrides.hydra])
-        digest = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()
+        # `++seed=0,1` asks for the same runs as `seed=0,1`.
+        identity = [item.lstrip("+") for item in self.overrides]
+        digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()
         self.suffix = f"--{digest[:8]}" if self.overrides else ""
         """What tells the record from those of other overrides."""
 
-    def make(self, config: Config, studies: Sequence[SweepRecord] = ()) -> SweepRecord:
+    def make(
+        self, config: Config, studies: Sequence[SweepRecord] = (), name: str | None = None
+    ) -> SweepRecord:
         """Return the record without jobs.
 
         Args:
             config: of any job.
             studies: whose winners are rows.
+            name: in place of the one that is made of the sweep file and the overrides.
         """
         table = config.runtime.table
         budgets = [describe_budget(study) for study in studies]
         notes = [table.note, *budgets]
         reference = {given_label(row): dict(item) for row, item in table.reference.items()}
         return SweepRecord(
-            name=self._name(),
+            name=name or self._name(),
             title=table.title or self._title(),
             figure=table.figure,
             note=" ".join(note for note in notes if note) or None,
@@ -362,7 +373,7 @@ class _RecordDraft:
     def _name(self) -> str:
         name = str(self.master.hydra.job.config_name)
         if name == "config":  # not a sweep file
-            keys = [key.lstrip("+") for key in self.axes if key != "seed"]
+            keys = [key for key in self.axes if key != "seed"]
             name = "+".join(keys) or "runs"
         return re.sub(r"[^A-Za-z0-9_.+-]", "_", name[:120] + self.suffix)
 

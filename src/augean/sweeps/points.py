@@ -12,10 +12,14 @@ from augean.config.labels import find_label, row_label
 from augean.config.override_text import runtime_text_keys, text_override
 from augean.config.sweep_rows import STUDY_PREFIX
 from augean.errors import AugeanError, ConfigError
-from augean.store.sweep_record import SweepRecord, read_record
+from augean.override_key import override_key
+from augean.store.sweep_record import PLACE, SweepRecord, read_record, same_overrides
 
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"
 RECORD_NAME_RULE = "letters, digits, '_', '-', '+' and '.' only, as it names a file"
+LUCK_KEYS = ("seed", "dataset.split_seed")
+"""Keys whose values are neither better nor worse than others."""
+EMPTY_SWEEP = "the sweep is empty: one of its keys has no values"
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,61 @@ class Point:
     of what is swept."""
 
 
+def bare_key(override: Override) -> str:
+    """Return the key of an override without `+`, `++` or `~`: none of them makes another key."""
+    key = override.key_or_group
+    return key if override.package is None else f"{key}@{override.package}"
+
+
+def effective(overrides: Sequence[Override]) -> list[Override]:
+    """Return the overrides that count, in the order in which Hydra applies them.
+
+    A later override of a key replaces an earlier one, at its place. Dictionaries and added list
+    items do not: Hydra merges them with what is there.
+    """
+    effective_overrides: list[Override] = []
+    for override in overrides:
+        key = bare_key(override)
+        places = []
+        for place, item in enumerate(effective_overrides):
+            if bare_key(item) == key and not item.is_delete():
+                places.append(place)
+        if not places or override.is_delete() or _merges(override):
+            effective_overrides.append(override)
+            continue
+        following = effective_overrides[places[0] :]
+        others = [item for place, item in enumerate(effective_overrides) if place not in places]
+        # After `a.b=1 a={b:2}` the value `a.b=3` is the last word.
+        is_crossed = any(_nests(bare_key(item), key) for item in following)
+        others.insert(len(others) if is_crossed else places[0], override)
+        effective_overrides = others
+    return effective_overrides
+
+
+def _merges(override: Override) -> bool:
+    if override.is_list_extend():
+        return True
+    if not override.is_sweep_override():
+        return isinstance(override.value(), dict)
+    if not override.is_choice_sweep():
+        return False
+    values = list(override.sweep_iterator())
+    return bool(values) and all(isinstance(value, dict) for value in values)
+
+
+def _nests(first: str, second: str) -> bool:
+    return first.startswith(f"{second}.") or second.startswith(f"{first}.")
+
+
 def swept_keys(overrides: Sequence[Override]) -> list[str]:
-    """List the keys with several values, as they are written."""
-    return [override.get_key_element() for override in overrides if override.is_sweep_override()]
+    """List the keys that have several values, in the order in which those are written.
+
+    Args:
+        overrides: all of them; a key whose last value is a single one is not swept.
+    """
+    swept = {bare_key(item) for item in effective(overrides) if item.is_sweep_override()}
+    keys = [bare_key(item) for item in overrides if item.is_sweep_override()]
+    return [key for key in dict.fromkeys(keys) if key in swept]
 
 
 def keep_text(overrides: Sequence[Override]) -> list[str]:
@@ -49,24 +105,23 @@ def keep_text(overrides: Sequence[Override]) -> list[str]:
 
 
 def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
-    """List the product of all overrides, in the order written; the last override of a key counts,
-    at the place of the first.
+    """List the product of all overrides, in the order written.
 
     Raises:
         AugeanError: for a sweep without a finite list of values.
     """
-    axes: dict[str, list[str]] = {}
-    for override in overrides:
+    axes: list[list[str]] = []
+    for override in effective(overrides):
         key = override.get_key_element()
         if not override.is_sweep_override():
-            axes[key] = [str(override.input_line)]
+            axes.append([str(override.input_line)])
         elif override.is_discrete_sweep():
-            axes[key] = [f"{key}={text}" for text in _sweep_texts(override)]
+            axes.append([f"{key}={text}" for text in _sweep_texts(override)])
         else:
             raise AugeanError(
                 f"{override.input_line}: a grid needs a list of values such as {key}=a,b,c"
             )
-    return list(product(*axes.values()))
+    return list(product(*axes))
 
 
 def _sweep_texts(override: Override) -> list[str]:
@@ -79,12 +134,15 @@ def _sweep_texts(override: Override) -> list[str]:
     return texts
 
 
-def read_winner(outputs: Path, item: str, suffix: str) -> SweepRecord:
+def read_winner(
+    outputs: Path, item: str, suffix: str, overrides: Sequence[str] = ()
+) -> SweepRecord:
     """Read the record of a study whose winner is a row.
 
     Args:
         item: such as `study:tune_sgd`.
         suffix: of the record's name. A table of other settings needs studies of those settings.
+        overrides: of the table. A study with a name of its own has no suffix, and must have them.
 
     Raises:
         AugeanError: when there is no such record, or its study still goes on.
@@ -93,14 +151,34 @@ def read_winner(outputs: Path, item: str, suffix: str) -> SweepRecord:
     if not re.fullmatch(RECORD_NAME, name):
         raise ConfigError(f"hydra.sweeper.rows: {item}: {RECORD_NAME_RULE}")
     path = outputs / "sweeps" / f"{name}{suffix}.json"
-    if not path.exists():
+    record = None
+    if path.exists():
+        record = read_record(path)
+    elif path.with_name(f"{name}.json").exists():
+        named = read_record(path.with_name(f"{name}.json"))
+        record = named if same_overrides(named.overrides, overrides) else None
+    if record is None:
         raise ConfigError(f"hydra.sweeper.rows: {item} has no record {path}; run that study first")
-    record = read_record(path)
     if not record.winner:
         raise ConfigError(
             f"hydra.sweeper.rows: {item} has no winner yet; to go on: {record.command}"
         )
     return record
+
+
+def check_study_name(outputs: Path, name: str | None) -> None:
+    """Check a study's own name, which its record has too.
+
+    Raises:
+        AugeanError: for a name that cannot name a file, or that a grid has.
+    """
+    if name is None:
+        return
+    if not re.fullmatch(RECORD_NAME, name):
+        raise ConfigError(f"hydra.sweeper.study_name={name}: {RECORD_NAME_RULE}")
+    path = outputs / "sweeps" / f"{name}.json"
+    if path.exists() and read_record(path).kind != "study":
+        raise ConfigError(f"hydra.sweeper.study_name={name}: a grid has this name; take another")
 
 
 def insert_winners(items: Sequence[str], winners: Mapping[str, SweepRecord]) -> list[str]:
@@ -122,7 +200,7 @@ def describe_budget(study: SweepRecord) -> str:
 
 def without_seed(overrides: Iterable[str]) -> list[str]:
     """Return overrides less the one of the seed."""
-    return [item for item in overrides if not item.startswith("seed=")]
+    return [item for item in overrides if override_key(item) != "seed"]
 
 
 def refuse_settings(overrides: Iterable[str]) -> None:
@@ -132,11 +210,11 @@ def refuse_settings(overrides: Iterable[str]) -> None:
         overrides: keys that are swept, or the overrides of a row.
 
     Raises:
-        ConfigError: for a key of `runtime`, which is in no run's address.
+        ConfigError: for a key of `runtime` or `hydra`, which is in no run's address.
     """
     for text in overrides:
-        key = text.partition("=")[0].lstrip("+~")
-        if key.startswith("runtime."):
+        if PLACE.match(text):
+            key = override_key(text)
             raise ConfigError(
                 f"{key}: is a setting of the sweep as a whole and takes one value, the same for all"
                 f" of its runs; a text with commas needs two pairs of quotes: '{key}=\"a, b\"'"
@@ -180,3 +258,20 @@ def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
         seeds: Mapping[str, int] = design["seeds"]
         design["seeds"] = {find_label(row, rows) or row: number for row, number in seeds.items()}
     return replace(record, baseline=baseline, reference=reference, design=design)
+
+
+def refuse_luck(space: Mapping[str, str]) -> None:
+    """Refuse a study that would choose the seed on which its runs happen to be best.
+
+    Args:
+        space: searched key to its values, as they are written.
+
+    Raises:
+        ConfigError: for a seed, with what to write instead.
+    """
+    for key in LUCK_KEYS:
+        if key in space:
+            raise ConfigError(
+                f"{key}={space[key]}: a study would choose the luckiest seed; give {key} one value,"
+                " and train the winner on several seeds with hydra.sweeper.final_seeds=3"
+            )

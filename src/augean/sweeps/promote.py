@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from augean.errors import AugeanError
+from augean.override_key import override_key
 from augean.store.files import write_atomic
 from augean.store.sweep_record import SweepRecord, read_records
 from augean.suggestions import list_choices
+from augean.sweeps.composition import read_values
 
 
 def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
@@ -69,26 +70,38 @@ def _header(record: SweepRecord) -> str:
 
 
 def _body(record: SweepRecord, groups: set[str]) -> str:
-    """Return the winner as a config: choices of groups as its defaults, all else as values."""
+    """Return the winner as a config: choices of groups as its defaults, all else as values.
+
+    Raises:
+        AugeanError: for what an experiment file cannot say.
+    """
     experiment = record.experiment
-    choices: list[object] = []
-    values = OmegaConf.create()
-    parser = OverridesParser.create()
+    choices: dict[str, str] = {}
+    values = []
     for item in record.setting:
-        key, _, text = item.lstrip("+").partition("=")
+        key = override_key(item)
+        if item.startswith("~") or "@" in key:
+            raise AugeanError(
+                f"{record.name}: {item} cannot be written into an experiment; give it on the"
+                " command line"
+            )
+        text = item.partition("=")[2]
         if key == "experiment":
             experiment = text
         elif key in groups:
-            choices.append({f"override /{key}": text})
+            choices[key] = text
         elif key != "seed":
-            try:
-                value = parser.parse_override(item).value()
-            except HydraException as error:
-                raise AugeanError(
-                    f"{record.name}: {item} of its winner is not an override; to have the record"
-                    f" written anew: {record.command}"
-                ) from error
-            OmegaConf.update(values, key, value)
-    start: list[object] = [experiment] if experiment else []
-    defaults = {"defaults": [*start, *choices, "_self_"]}
-    return OmegaConf.to_yaml(OmegaConf.merge(defaults, values))
+            values.append(item)
+    defaults: list[object] = [experiment] if experiment else []
+    defaults += [{f"override /{key}": text} for key, text in choices.items()]
+    body = OmegaConf.create({"defaults": [*defaults, "_self_"]})
+    try:
+        winner_values = read_values(values)
+    except HydraException as error:
+        raise AugeanError(
+            f"{record.name}: its winner is not made of overrides ({error}); to have the record"
+            f" written anew: {record.command}"
+        ) from error
+    for key, value in winner_values:
+        OmegaConf.update(body, key, value, merge=True)
+    return OmegaConf.to_yaml(body)

@@ -1,10 +1,14 @@
-"""Make the configured sampler of a study, and list points of its search space."""
+"""The search space of a study, its points, and the configured sampler."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from augean.config.override_text import written_value
 from augean.errors import ConfigError
+from augean.override_key import override_key
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -12,6 +16,68 @@ if TYPE_CHECKING:
 
 TRUSTED = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 """What a config may name as its sampler."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The overrides of a study, sorted by what they do."""
+
+    distributions: "Mapping[str, BaseDistribution]" = field(default_factory=dict)
+    """What is searched, by key; a key has no `+` here."""
+    keys_as_written: Mapping[str, str] = field(default_factory=dict)
+    """Key to the key of its overrides, which may begin with `+` or `++`."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Key to its values as they are written, such as `range(8,33,8)`."""
+    fixed: tuple[str, ...] = ()
+    """Overrides that all trials share."""
+
+    def assignments(self, params: Mapping[str, Any]) -> list[str]:
+        """Return a trial's point as overrides."""
+        values = self.values(params)
+        overrides = []
+        for key, value in values.items():
+            # Choices that are text are in Hydra's own notation: it was parsed from an override.
+            text = written_value(value, key)
+            overrides.append(f"{self.keys_as_written.get(key, key)}={text}")
+        return overrides
+
+    def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a trial's point, the steps of its ranges counted in decimal numbers."""
+        return plain_values(params, self.distributions)
+
+    def points(self) -> list[dict[str, Any]]:
+        """List every point of the space.
+
+        Raises:
+            ConfigError: for a continuous range.
+        """
+        values = grid_values(self.distributions)
+        return [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+
+
+def plain_values(
+    params: Mapping[str, Any], space: "Mapping[str, BaseDistribution]"
+) -> dict[str, Any]:
+    """Return a trial's point with 0.3 in place of 0.1 + 0.1 + 0.1 = 0.30000000000000004.
+
+    Args:
+        params: Optuna's; studies begun by earlier versions have keys with a `+`.
+    """
+    values = {}
+    for name, value in params.items():
+        key = override_key(name)
+        distribution = space.get(key)
+        step = getattr(distribution, "step", None)
+        if isinstance(value, float) and step is not None:
+            low = getattr(distribution, "low", 0.0)
+            value = _step_from(low, step, round((value - low) / step))
+        values[key] = value
+    return values
+
+
+def _step_from(low: float, step: float, number: int) -> Any:
+    """Return `low + number * step` in decimal numbers; of the type that `low` has."""
+    return type(low)(Decimal(str(low)) + number * Decimal(str(step)))
 
 
 def make_sampler(
@@ -25,19 +91,31 @@ def make_sampler(
             made anew never proposes the old points again.
 
     Raises:
-        ConfigError: for the sampler of a grid and a range without steps.
+        ConfigError: for options that the sampler does not take, and for the sampler of a grid and a
+            range without steps.
     """
     from hydra.utils import instantiate  # with Hydra's check of what may be constructed
 
-    # The sampler of a grid is the only one that wants its points; it counts the trials itself.
-    is_grid = options.get("_partial_", False)
+    # The sampler of a grid counts the trials itself.
+    is_grid = visits_all_points(options)
     seeded = dict(options)
     if seeded.get("seed") is not None and not is_grid:
         seeded["seed"] += num_trials
-    # Hydra's `_partial_` returns a factory, which takes the points of a grid.
-    sampler_or_factory = instantiate(seeded, _execution_whitelist_=TRUSTED)
-    sampler: BaseSampler = sampler_or_factory(grid_values(space)) if is_grid else sampler_or_factory
+    grid = [grid_values(space)] if is_grid else []
+    # Hydra raises all that is wrong with options as one kind of exception; Optuna's own are many.
+    try:
+        sampler_or_factory = instantiate(seeded, _execution_whitelist_=TRUSTED)
+        # Hydra's `_partial_` returns a factory, which takes the points of a grid.
+        sampler: BaseSampler = sampler_or_factory(*grid) if is_grid else sampler_or_factory
+    except Exception as error:
+        reason = str(error.__cause__ or error).partition("\n")[0] or type(error).__name__
+        raise ConfigError(f"hydra.sweeper.sampler: {reason}") from error
     return sampler
+
+
+def visits_all_points(options: Mapping[str, Any]) -> bool:
+    """Return whether a sampler is that of a grid, the only one that wants to know its points."""
+    return bool(options.get("_partial_", False))
 
 
 def grid_values(space: "Mapping[str, BaseDistribution]") -> dict[str, list[Any]]:
@@ -58,7 +136,7 @@ def _list_values(key: str, distribution: Any) -> list[Any]:
             f"hydra/sweeper/sampler=grid: {key} needs a list of values such as {key}=a,b,c"
         )
     num_steps = round((high - low) / step)
-    return [low + index * step for index in range(num_steps + 1)]
+    return [_step_from(low, step, index) for index in range(num_steps + 1)]
 
 
 def spanning_points(space: "Mapping[str, BaseDistribution]") -> list[dict[str, Any]]:
@@ -75,11 +153,3 @@ def _extremes(distribution: Any) -> list[Any]:
     if hasattr(distribution, "choices"):
         return list(distribution.choices)
     return [distribution.low, distribution.high]
-
-
-def assignments(params: Mapping[str, Any]) -> list[str]:
-    """Return a trial's point as overrides.
-
-    Choices that are text are in Hydra's own notation: it was parsed from an override.
-    """
-    return [f"{key}={written_value(value, key)}" for key, value in params.items()]

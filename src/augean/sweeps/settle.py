@@ -21,6 +21,7 @@ from augean.analysis.sequential import Cells, Course, follow
 from augean.analysis.sequential_design import Design, design_of
 from augean.config.override_text import override_text
 from augean.errors import AugeanError
+from augean.override_key import override_key
 from augean.signals import ChildProcesses
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, read_summary
@@ -30,6 +31,7 @@ from augean.store.sweep_record import (
     hold_record,
     identifying_overrides,
     read_records,
+    same_overrides,
 )
 from augean.sweeps.plan import plan_file
 from augean.sweeps.workers import program
@@ -115,7 +117,7 @@ class Settling:
                 overrides.
         """
         for item in overrides:
-            if item.startswith("runtime.outputs="):
+            if override_key(item) == "runtime.outputs":
                 raise AugeanError(f"{item}: name the folder with --outputs")
         self.sweep = sweep
         self.folder = folder
@@ -142,7 +144,8 @@ class Settling:
         overrides = identifying_overrides(self.overrides)
         records, _ = read_records(self.outputs)
         for record in records:
-            if record.name.split("--")[0] == self.sweep and record.overrides == overrides:
+            is_of_file = record.name.split("--")[0] == self.sweep
+            if is_of_file and same_overrides(record.overrides, overrides):
                 return record
         return None
 
@@ -352,7 +355,7 @@ def _num_workers(overrides: Sequence[str]) -> int:
     """Return the `runtime.workers` of overrides, 1 without; the last one counts."""
     number = 1
     for item in overrides:
-        match = re.fullmatch(r"runtime\.workers=(\d+)", item)
+        match = re.fullmatch(r"\+*runtime\.workers=(\d+)", item)
         if match is not None:
             number = int(match[1])
     return number

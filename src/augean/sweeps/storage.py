@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 
 from augean.errors import ConfigError, StorageError
+from augean.passwords import hide_passwords
 from augean.sweeps.journal import Journal
 
 NUM_TRIES = 6
@@ -51,8 +52,10 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
             # at the next try the tables are there.
             failure = error
             time.sleep(PAUSE_SECONDS)
+    # Drivers quote what they cannot read.
+    reason = hide_passwords(str(failure), [url])
     raise StorageError(
-        f"hydra.sweeper.storage: cannot open the study's storage: {failure}"
+        f"hydra.sweeper.storage: cannot open the study's storage: {reason}"
     ) from failure
 
 

@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.store.locks import hold_lock, is_locked
 from augean.store.sweep_record import Direction, SweepJob, best_trial
+from augean.sweeps.sampler import plain_values
 from augean.sweeps.storage import open_storage, reaching_storage
 from augean.sweeps.trial import ERROR
 
@@ -31,6 +32,8 @@ OWNER = "augean:owner"
 """Attribute of a trial: the worker that runs it."""
 RUN = "augean:run"
 """Attribute of a trial: id, directory and seed of its run."""
+REFUSED = "augean:refused"
+"""Attribute of a failed trial whose config is refused, and so at every try."""
 AGAIN = "augean:again"
 """Attribute of a trial that is queued again: the number of the one that died."""
 
@@ -54,6 +57,8 @@ class StudySetup:
     """Class and arguments of an Optuna pruner."""
     max_failures: int
     """Trials that may end with an exception before the study stops."""
+    points: Sequence[Mapping[str, Any]] | None = None
+    """All points of the space, where the sampler visits each once and the study then ends."""
 
     def identity(self) -> dict[str, str]:
         """Return all that must stay as it is, by what it is called in a message."""
@@ -170,14 +175,43 @@ class Study:
             self._refuse_failures(trials)
             states = Counter(trial.state for trial in trials)
             num_done = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
-            if num_done >= self.setup.num_trials:
+            if num_done >= self.setup.num_trials or self._num_left(trials) == 0:
                 return None
-            if num_done + states[TrialState.RUNNING] >= self.setup.num_trials:
+            is_in_work = num_done + states[TrialState.RUNNING] >= self.setup.num_trials
+            if is_in_work or self._num_left(trials, TrialState.RUNNING) == 0:
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
             self.study.sampler = self.make_sampler(len(trials))
             trial = self.study.ask(dict(self.setup.space))
+            # It is needed to ask alone. That of a grid would stop the study when the last of its
+            # points is told, which Optuna allows in its own loop only.
+            self.study.sampler = optuna.samplers.RandomSampler()
             trial.set_user_attr(OWNER, self.owner)
             return trial
+
+    def _num_left(self, trials: Sequence[FrozenTrial], *states: TrialState) -> int | None:
+        """Return how many points of a grid are not visited; None without a grid.
+
+        A refused point counts as visited: it is refused at every try.
+
+        Args:
+            states: whose points count as visited too.
+        """
+        if self.setup.points is None:
+            return None
+        visited = set()
+        for trial in trials:
+            is_visited = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, *states)
+            if is_visited or REFUSED in trial.user_attrs:
+                visited.add(frozenset(self._values(trial).items()))
+        points = {frozenset(point.items()) for point in self.setup.points}
+        return len(points - visited)
+
+    def _values(self, trial: FrozenTrial) -> dict[str, Any]:
+        return plain_values(trial.params, self.setup.space)
+
+    def is_complete(self) -> bool:
+        """Return whether the study has all of its trials, or all points of its grid."""
+        return self.num_done() >= self.setup.num_trials or self._num_left(self.trials()) == 0
 
     def _refuse_failures(self, trials: Sequence[FrozenTrial]) -> None:
         """Raise an AugeanError when more trials have failed than the study may have.
@@ -186,6 +220,9 @@ class Study:
         """
         errors = []
         for trial in trials:
+            # A grid has no more refused points than points; other samplers could go on for ever.
+            if self.setup.points is not None and REFUSED in trial.user_attrs:
+                continue
             if trial.state == TrialState.FAIL and ERROR in trial.user_attrs:
                 errors.append(trial.user_attrs[ERROR])
         if len(errors) > self.setup.max_failures:
@@ -205,6 +242,8 @@ class Study:
         # Optuna raises this where the job has told its trial itself.
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
             trial.set_user_attr(ERROR, str(error) or type(error).__name__)
+            if isinstance(error, ConfigError):
+                trial.set_user_attr(REFUSED, True)
             self.study.tell(trial, state=TrialState.FAIL)
 
     def environment(self, trial: Trial) -> str:
@@ -255,7 +294,7 @@ class Study:
                 trial=trial.number,
                 state=trial.state.name.lower(),
                 score=trial.value,
-                values=dict(trial.params),
+                values=self._values(trial),
             )
             jobs.append(job)
         return jobs

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,32 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from augean.config.instantiate import find_class
+from augean.errors import ConfigError
 from augean.sweeps.job import TRIAL
 from augean.sweeps.storage import open_storage, reaching_storage
 
 ERROR = "augean:error"
 """Attribute of a failed trial: the message of the exception that ended it."""
+
+
+def make_pruner(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
+    """Make the configured pruner.
+
+    Args:
+        options: class and arguments, as `hydra/sweeper/pruner` has them.
+
+    Raises:
+        ConfigError: for options that the pruner does not take.
+    """
+    arguments = dict(options)
+    target = arguments.pop("_target_", None)
+    base: Any = optuna.pruners.BasePruner  # abstract, which mypy takes for no class
+    pruner_class = find_class("hydra.sweeper.pruner", str(target), base)
+    try:
+        pruner: optuna.pruners.BasePruner = pruner_class(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"hydra.sweeper.pruner: {error}") from error
+    return pruner
 
 
 @dataclass(frozen=True)
@@ -27,14 +49,10 @@ class TrialReporter:
     def from_environment(cls) -> "TrialReporter":
         """Make the reporter of the trial that this process is, by the variable `TRIAL`."""
         environment = json.loads(os.environ[TRIAL])
-        arguments = dict(environment["pruner"])
-        target = arguments.pop("_target_")
-        base: Any = optuna.pruners.BasePruner  # abstract, which mypy takes for no class
-        make_pruner = find_class("hydra.sweeper.pruner", target, base)
         study = optuna.load_study(
             study_name=environment["study"],
             storage=open_storage(environment["storage"]),
-            pruner=make_pruner(**arguments),
+            pruner=make_pruner(environment["pruner"]),
         )
         return cls(study, Trial(study, environment["trial"]))
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -16,17 +15,19 @@ from augean.config.run_id import CORE, SCHEMA
 from augean.config.sweeper_options import SweepOptions
 from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.config.validation import flatten_config
-from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
+from augean.errors import AugeanError, RunLocked, SetupError
 from augean.runs.address import build_source, find_outcome
 from augean.store.locks import folder_id
+from augean.store.run_directory import runs_dir
 from augean.sweeps.composition import Composition
 from augean.sweeps.grid import POLL_SECONDS, account, share_work, work_on_jobs
 from augean.sweeps.job import JobRunner
 from augean.sweeps.plan import PlannedJob, SweepPlan, plan_jobs
-from augean.sweeps.points import RECORD_NAME, RECORD_NAME_RULE, Point, without_seed
-from augean.sweeps.sampler import assignments, make_sampler
+from augean.sweeps.points import Point, without_seed
+from augean.sweeps.sampler import make_sampler, visits_all_points
 from augean.sweeps.slurm import check_submission
 from augean.sweeps.study import Study, StudySetup
+from augean.sweeps.trial import make_pruner
 from augean.sweeps.workers import WORKER, orphaned, run_worker
 
 logger = logging.getLogger(__name__)
@@ -45,9 +46,11 @@ def run_study(
     is_submission = plan.config.runtime.launcher.name == "slurm" and WORKER not in os.environ
     if is_submission:
         check_submission(plan.config.runtime)  # before the study has a journal
+    finished_before = _finished_runs(plan.outputs)
+    make_pruner(options.sweeper.pruner)  # refuses what its jobs could not make
     setup = make_setup(plan, options.sweeper)
     is_new = not Path(setup.storage).exists()
-    sampler = partial(make_sampler, options.sweeper.sampler, plan.space)
+    sampler = partial(make_sampler, options.sweeper.sampler, plan.space.distributions)
     study = Study(setup, plan.outputs, sampler)
     tuning = Tuning(
         plan=plan,
@@ -77,11 +80,17 @@ def run_study(
     best = study.best()
     score = best.score or 0.0
     logger.info(f"Study {setup.name}: {study.count()}; best {score:.2%} in trial {best.trial}:")
-    for assignment in assignments(best.values):
+    for assignment in plan.space.assignments(best.values):
         logger.info(f"  {assignment}")
     if not final_jobs:
         return [score]
-    return account(plan.record.name, final_jobs, num_before=0)
+    num_before = len({job.address.id for job in final_jobs if job.address.path in finished_before})
+    return account(plan.record.name, final_jobs, num_before=num_before)
+
+
+def _finished_runs(outputs: Path) -> set[Path]:
+    """Return the directories of the runs that are there already, whoever trained them."""
+    return {summary.parent for summary in runs_dir(outputs).glob("*/summary.json")}
 
 
 def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> None:
@@ -106,32 +115,28 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
 
 
 def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
-    """Return what a study is.
-
-    Raises:
-        ConfigError: for a name that cannot name a file.
-    """
-    name = options.study_name or plan.record.name
-    if not re.fullmatch(RECORD_NAME, name):
-        raise ConfigError(f"hydra.sweeper.study_name={name}: {RECORD_NAME_RULE}")
+    """Return what a study is."""
+    name = plan.record.name
     flat = flatten_config(plan.config)
-    base = {key: value for key, value in flat.items() if key not in plan.space}
+    base = {key: value for key, value in flat.items() if key not in plan.space.distributions}
     base["data"] = build_source(plan.config).digest()
     # A worker's sign of life lies in the output folder: without a shared one it would be taken for
     # dead.
     base["runtime.outputs"] = f".id {folder_id(plan.outputs)}"
     base["schema"] = SCHEMA
     base["core"] = CORE
+    points = plan.space.points() if visits_all_points(options.sampler) else None
     journal = (plan.outputs / "studies" / f"{name}.journal").absolute()
     return StudySetup(
         name=name,
         storage=options.storage or str(journal),
-        space=plan.space,
+        space=plan.space.distributions,
         direction=plan.record.direction,
         base=base,
-        num_trials=options.n_trials or 0,
+        num_trials=plan.record.num_trials or 0,
         max_failures=options.max_failures,
         pruner=dict(options.pruner),
+        points=points,
     )
 
 
@@ -157,7 +162,7 @@ class Tuning:
 
     def is_complete(self) -> bool:
         """Return whether the study has its trials and the winner all of its runs."""
-        if self.study.num_done() < self.study.setup.num_trials:
+        if not self.study.is_complete():
             return False
         return all(find_outcome(job.address) is not None for job in self._plan_final_jobs())
 
@@ -170,7 +175,7 @@ class Tuning:
                 continue
             if trial is None:
                 return
-            point = assignments(trial.params)
+            point = self.plan.space.assignments(trial.params)
             try:
                 job = self._plan_one(point, f"trial {trial.number}")
                 self.study.note_run(trial, job.as_sweep_job())
@@ -192,7 +197,8 @@ class Tuning:
         return plan_jobs(self.composition, [Point(overrides=overrides, row=row)])[0]
 
     def _winner(self) -> list[str]:
-        return [*self.plan.jobs[0].overrides, *assignments(self.study.best().values)]
+        point = self.plan.space.assignments(self.study.best().values)
+        return [*self.plan.jobs[0].overrides, *point]
 
     def _plan_final_jobs(self) -> list[PlannedJob]:
         shared = without_seed(self._winner())

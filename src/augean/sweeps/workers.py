@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import re
 import shlex
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from augean.config.paths import places
 from augean.config.schema import RuntimeConfig
+from augean.passwords import without_passwords
 from augean.signals import ChildProcesses
 
 logger = logging.getLogger(__name__)
@@ -156,5 +156,5 @@ def command_line() -> str:
     """Return the command that launched this sweep, as a person would type it again."""
     start = "python train.py" if sys.argv[0].endswith("train.py") else "augean train"
     # A storage's password does not belong into a record, which a report prints.
-    words = [re.sub(r"(://[^\s:/@]+):[^\s@]+@", r"\1:***@", word) for word in sys.argv[1:]]
+    words = [without_passwords(word) for word in sys.argv[1:]]
     return f"{start} {shlex.join(words)}"
