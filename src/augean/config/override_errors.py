@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field
+from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +29,11 @@ from augean.config.key_suggestions import (
 )
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.schema import CLASS_NODES, Config
-from augean.config.validation import choices_of, walk_fields
-from augean.config.value_hints import hydra_value_message, sweep_hint
+from augean.config.validation import walk_fields
+from augean.config.value_hints import describe_values, hydra_value_message, sweep_hint
 from augean.errors import AugeanError, ConfigError
 from augean.suggestions import did_you_mean, list_choices
 from augean.system_errors import WRITABLE, explain_system_error
-
-TYPE_NAMES = {
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "list": "a list",
-    "dict": "keys with values",
-    "str": "text",
-}
-"""Names of the schema's types in messages, by the first word of an annotation."""
-EXAMPLE_VALUES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
-"""Values for messages, by type, where the key's default is not an example."""
 
 
 def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
@@ -344,43 +332,13 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
     for name, item, _ in walk_fields(Config(), ""):
         if name == key:
             value = word.partition("=")[2]
-            description = _describe_values(key, item, value)
+            description = describe_values(key, item, value)
             hint = sweep_hint(key, item.type, value, is_sweep=parse_options(words).multirun)
             return f"{word}: must be {description}{hint}"
     keys = [name for name, _ in _fields_below(key)]
     if not keys:  # an entry of a dictionary, such as the published numbers of a row
         return f"{word}: {str(cause).splitlines()[0]}"
     return f"{word}: {key} takes no value itself; its keys are {', '.join(keys)}"
-
-
-def _describe_values(key: str, item: "Field[Any]", value: str) -> str:
-    """Return which values a key takes, for example `a number, such as optimizer.lr=0.1`.
-
-    Args:
-        value: the wrong value, as the user typed it.
-    """
-    # "list[float]" -> "list", "float | None" -> "float"
-    type_name = re.split(r"\W", str(getattr(item.type, "__name__", item.type)))[0]
-    choices = choices_of(key)
-    # A list without brackets is a mistake of type, whatever its items are.
-    is_wrong_choice = type_name != "list" or value.startswith("[")
-    if choices and is_wrong_choice:
-        return f"one of {', '.join(choices)}"
-    description = TYPE_NAMES.get(type_name, type_name)
-    example = _example_value(item, type_name, value)
-    return f"{description}, such as {key}={example}" if example else description
-
-
-def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:
-    default = item.default
-    if item.default_factory is not MISSING:
-        default = item.default_factory()
-    # An empty list is a poor example: show the typed value in brackets instead.
-    if default == []:
-        return f"[{value}]"
-    if default in (None, "???", {}):
-        return EXAMPLE_VALUES.get(type_name, "")
-    return str(default).replace(" ", "").lower()
 
 
 def _fields_below(node: str) -> Iterator[tuple[str, "Field[Any]"]]:

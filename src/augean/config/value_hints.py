@@ -1,9 +1,24 @@
 """Say what to type in place of a value that its key does not take."""
 
 import re
+from dataclasses import MISSING, Field
+from typing import Any
 
 from omegaconf.errors import ValidationError
 
+from augean.config.validation import choices_of
+
+TYPE_NAMES = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "list": "a list",
+    "dict": "keys with values",
+    "str": "text",
+}
+"""Names of the schema's types in messages, by the first word of an annotation."""
+EXAMPLE_VALUES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
+"""Values for messages, by type, where the key's default is not an example."""
 OMEGACONF_TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 """Names of types in messages, by those of OmegaConf."""
 MOST_LISTED = 10
@@ -22,6 +37,36 @@ def hydra_value_message(cause: ValidationError, word: str) -> str:
         first_line = str(cause).split("\n")[0]
         return f"{place}: {first_line}"
     return f"{place}: must be {OMEGACONF_TYPES[match[1]]}"
+
+
+def describe_values(key: str, item: "Field[Any]", value: str) -> str:
+    """Return which values a key takes, for example `a number, such as optimizer.lr=0.1`.
+
+    Args:
+        value: the wrong value, as the user typed it.
+    """
+    # "list[float]" -> "list", "float | None" -> "float"
+    type_name = re.split(r"\W", str(getattr(item.type, "__name__", item.type)))[0]
+    choices = choices_of(key)
+    # A list without brackets is a mistake of type, whatever its items are.
+    is_wrong_choice = type_name != "list" or value.startswith("[")
+    if choices and is_wrong_choice:
+        return f"one of {', '.join(choices)}"
+    description = TYPE_NAMES.get(type_name, type_name)
+    example = _example_value(item, type_name, value)
+    return f"{description}, such as {key}={example}" if example else description
+
+
+def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:
+    default = item.default
+    if item.default_factory is not MISSING:
+        default = item.default_factory()
+    # An empty list is a poor example: show the typed value in brackets instead.
+    if default == []:
+        return f"[{value}]"
+    if default in (None, "???", {}):
+        return EXAMPLE_VALUES.get(type_name, "")
+    return str(default).replace(" ", "").lower()
 
 
 def sweep_hint(key: str, annotation: object, value: str, *, is_sweep: bool) -> str:

@@ -6,9 +6,8 @@ A record does not hold the results or states of its runs: those are read from th
 import json
 import math
 import re
-import reprlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,18 +18,9 @@ from augean.passwords import command_without_passwords
 from augean.regular_files import DATA_BYTES, parse_json, read_regular
 from augean.store.files import content_digest, write_atomic
 from augean.store.locks import hold_lock
+from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_value
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
-from augean.store.values import (
-    WrongValueError,
-    as_count,
-    as_mapping,
-    as_number,
-    as_plain,
-    as_text,
-    as_texts,
-    refuse,
-)
 
 RECORD_SCHEMA = 1
 """Number of the file format. A record with another number is refused."""
@@ -40,8 +30,6 @@ NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(par
 """Overrides that change neither a run nor the set of rows: with them a sweep stays the same."""
 PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
 """Overrides that say where and how runs are executed. They are left out of the winner's setting."""
-MAX_NAME = 240
-"""Most characters of a run's id or directory; file systems allow 255 with an ending."""
 COMPLETE = "complete"
 """State of a trial that was trained to its end. Only such trials can win a study."""
 Direction = Literal["maximize", "minimize"]
@@ -321,76 +309,11 @@ def _check_types(record: SweepRecord) -> None:
     if record.direction not in get_args(Direction):
         choices = ", ".join(get_args(Direction))
         raise TypeError(f"direction={record.direction!r}: must be one of {choices}")
-    for name, parse in _PARSERS.items():
-        _check_value(name, getattr(record, name), parse)
+    for name, parse in RECORD_PARSERS.items():
+        check_value(name, getattr(record, name), parse)
     for job in record.jobs:
-        for name, parse in _JOB_PARSERS.items():
-            _check_value(name, getattr(job, name), parse, "of a job")
-
-
-def _check_value(name: str, value: Any, parse: Callable[[Any], Any], place: str = "") -> None:
-    try:
-        if not (value is None and name in _OPTIONAL):
-            parse(value)
-    except WrongValueError as error:
-        words = f"{name}={reprlib.repr(value)} {place}".rstrip()
-        raise TypeError(f"{words}: must be {error}") from error
-
-
-def _as_file_name(value: Any) -> str:
-    """Return a text as it is: names of files may hold bytes that are not UTF-8."""
-    if not isinstance(value, str):
-        refuse("text")
-    return value
-
-
-def _as_text_list(value: Any) -> list[str]:
-    if not isinstance(value, list):
-        refuse("a list of texts")
-    return [as_text(item) for item in value]
-
-
-def _as_directory(value: Any) -> str:
-    """Return the name of a run's directory, which lies in outputs/runs and nowhere else."""
-    name = as_text(value)
-    if not name or name in (".", "..") or "/" in name or "\0" in name or len(name) > MAX_NAME:
-        refuse("the name of a directory")
-    return name
-
-
-_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "name": _as_file_name,
-    "title": as_text,
-    "command": as_text,
-    "created": as_text,
-    "experiment": as_text,
-    "figure": as_text,
-    "note": as_text,
-    "space": as_texts,
-    "num_trials": as_count,
-    "overrides": _as_text_list,
-    "winner": _as_text_list,
-    "studies": _as_text_list,
-    "row_keys": _as_text_list,
-    "band": as_text,
-    "baseline": as_plain,
-    "reference": as_mapping,
-    "design": as_mapping,
-}
-_JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "id": _as_directory,
-    "run": _as_directory,
-    "row": as_text,
-    "seed": as_number,
-    "trial": as_count,
-    "state": as_text,
-    "score": as_number,
-    "values": as_mapping,
-}
-_OPTIONAL = frozenset(
-    {"experiment", "figure", "note", "num_trials", "band", "baseline", "trial", "state", "score"}
-)
-"""Names of values that may be None."""
+        for name, parse in JOB_PARSERS.items():
+            check_value(name, getattr(job, name), parse, "of a job")
 
 
 def read_records(outputs: Path) -> tuple[list[SweepRecord], list[str]]:

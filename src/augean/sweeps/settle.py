@@ -1,8 +1,8 @@
 """`augean settle`: add seeds to the rows of a table that are undecided, until all are settled or
 the budget is spent.
 
-`augean.analysis.sequential` decides from the scores which rows get seeds (docs/settle.md). They are
-noted in the sweep's record, and the sweep's own command trains them as ordinary runs.
+`augean.analysis.sequential` decides which rows get seeds (docs/settle.md). The sweep's record notes
+them, and the sweep's own command trains them as ordinary runs.
 """
 
 import logging
@@ -286,20 +286,17 @@ class Settling:
 
 
 def show(record: SweepRecord, look: Look) -> None:
-    """Print each row's interval as a picture and in numbers, and what the undecided ones are
-    expected to cost.
-    """
+    """Log each row's interval as a picture and in numbers, and what the undecided ones may cost."""
     design = design_of(record)
-    courses = look.courses
     logger.info(
         f"{record.title}: difference to {record.baseline} in points, {design.least} to"
         f" {design.most} seeds; {design.margin:g} is a ':'"
     )
-    width = max(len(course.row) for course in courses)
-    for course in courses:
+    width = max(len(course.row) for course in look.courses)
+    for course in look.courses:
         picture = draw_interval(course, design.margin)
         logger.info(f"  {course.row:{width}}  {picture}  {_numbers(course)}  {course.text}")
-    undecided = [course for course in courses if course.open]
+    undecided = [course for course in look.courses if course.open]
     if not undecided:
         return
     targets = {course.row: course.expected for course in undecided}
@@ -309,7 +306,7 @@ def show(record: SweepRecord, look: Look) -> None:
         num_runs += max(0, target - len(_seeds(record, row)))
     hours = num_runs * look.seconds / 3600
     logger.info(
-        f"  undecided: {len(undecided)} of {len(courses)} rows; if means and deviations stay as"
+        f"  undecided: {len(undecided)} of {len(look.courses)} rows; if means and deviations stay as"
         f" they are, about {num_runs} more runs, {hours:.2g} h of device time"
     )
 

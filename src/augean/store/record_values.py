@@ -1,0 +1,93 @@
+"""The types of a sweep record's values, checked when it is read."""
+
+import reprlib
+from collections.abc import Callable
+from typing import Any
+
+from augean.store.values import (
+    WrongValueError,
+    as_count,
+    as_mapping,
+    as_number,
+    as_plain,
+    as_text,
+    as_texts,
+    refuse,
+)
+
+MAX_NAME = 240
+"""Most characters of a run's id or directory; file systems allow 255 with an ending."""
+
+
+def check_value(name: str, value: Any, parse: Callable[[Any], Any], place: str = "") -> None:
+    """Check one value of a record.
+
+    Args:
+        parse: raises `WrongValueError` for a value of another type.
+        place: for the message, after the value.
+
+    Raises:
+        TypeError: names the field and its value.
+    """
+    try:
+        if not (value is None and name in _OPTIONAL):
+            parse(value)
+    except WrongValueError as error:
+        words = f"{name}={reprlib.repr(value)} {place}".rstrip()
+        raise TypeError(f"{words}: must be {error}") from error
+
+
+def _as_file_name(value: Any) -> str:
+    """Return a text as it is: names of files may hold bytes that are not UTF-8."""
+    if not isinstance(value, str):
+        refuse("text")
+    return value
+
+
+def _as_text_list(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        refuse("a list of texts")
+    return [as_text(item) for item in value]
+
+
+def _as_directory(value: Any) -> str:
+    """Return the name of a run's directory, which lies in outputs/runs and nowhere else."""
+    name = as_text(value)
+    if not name or name in (".", "..") or "/" in name or "\0" in name or len(name) > MAX_NAME:
+        refuse("the name of a directory")
+    return name
+
+
+RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "name": _as_file_name,
+    "title": as_text,
+    "command": as_text,
+    "created": as_text,
+    "experiment": as_text,
+    "figure": as_text,
+    "note": as_text,
+    "space": as_texts,
+    "num_trials": as_count,
+    "overrides": _as_text_list,
+    "winner": _as_text_list,
+    "studies": _as_text_list,
+    "row_keys": _as_text_list,
+    "band": as_text,
+    "baseline": as_plain,
+    "reference": as_mapping,
+    "design": as_mapping,
+}
+JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "id": _as_directory,
+    "run": _as_directory,
+    "row": as_text,
+    "seed": as_number,
+    "trial": as_count,
+    "state": as_text,
+    "score": as_number,
+    "values": as_mapping,
+}
+_OPTIONAL = frozenset(
+    {"experiment", "figure", "note", "num_trials", "band", "baseline", "trial", "state", "score"}
+)
+"""Names of values that may be None."""
