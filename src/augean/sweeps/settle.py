@@ -306,8 +306,8 @@ def show(record: SweepRecord, look: Look) -> None:
         num_runs += max(0, target - len(_seeds(record, row)))
     hours = num_runs * look.seconds / 3600
     logger.info(
-        f"  undecided: {len(undecided)} of {len(look.courses)} rows; if means and deviations stay as"
-        f" they are, about {num_runs} more runs, {hours:.2g} h of device time"
+        f"  undecided: {len(undecided)} of {len(look.courses)} rows; if means and deviations stay"
+        f" as they are, about {num_runs} more runs, {hours:.2g} h of device time"
     )
 
 
