@@ -45,6 +45,7 @@ from augean.store.run_directory import read_verified, run_state
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.journal import Journal
 from augean.sweeps.storage import open_storage
+from augean.terminal import show_messages
 from commands import Done, augean, train
 from conftest import TINY, replace_everywhere
 from fake_runs import sign, write_record
@@ -552,6 +553,7 @@ def test_every_flipped_bit_of_a_journal_is_noticed(tmp_path: Path) -> None:
 def test_a_journal_torn_at_any_byte_is_as_before_its_last_write(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    show_messages()
     path = tmp_path / "study.journal"
     whole = new_journal(path)  # one line of the study, one of each trial
     for length in range(whole.index(b"\n") + 1, len(whole), 11):

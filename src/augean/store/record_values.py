@@ -37,8 +37,8 @@ def check_value(name: str, value: Any, parse: Callable[[Any], Any], place: str =
         raise TypeError(f"{words}: must be {error}") from error
 
 
-def _as_file_name(value: Any) -> str:
-    """Return a text as it is: names of files may hold bytes that are not UTF-8."""
+def _as_typed(value: Any) -> str:
+    """Return a text as it is: a command line and names of files may hold bytes beside UTF-8."""
     if not isinstance(value, str):
         refuse("text")
     return value
@@ -47,7 +47,7 @@ def _as_file_name(value: Any) -> str:
 def _as_text_list(value: Any) -> list[str]:
     if not isinstance(value, list):
         refuse("a list of texts")
-    return [as_text(item) for item in value]
+    return [_as_typed(item) for item in value]
 
 
 def _as_directory(value: Any) -> str:
@@ -59,9 +59,9 @@ def _as_directory(value: Any) -> str:
 
 
 RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "name": _as_file_name,
+    "name": _as_typed,
     "title": as_text,
-    "command": as_text,
+    "command": _as_typed,
     "created": as_text,
     "experiment": as_text,
     "figure": as_text,
