@@ -23,6 +23,7 @@ WITHOUT = {
     "config.run_id": {"torch", "hydra", "pandas"},
     "config.validation": {"torch", "hydra", "pandas"},
     "config.override_errors": {"torch", "hydra", "pandas"},
+    "analysis.freshness": {"torch", "hydra", "pandas"},
     "store.archive": {"torch", "hydra", "pandas", "omegaconf", "yaml"},
     "runs.execute": {"torch", "hydra", "pandas"},
     "runs.custom_loop": {"torch", "hydra", "pandas"},
