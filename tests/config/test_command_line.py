@@ -129,7 +129,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py -cd own -cn config", 1, ["would start the default run", "-cp", "/own -cn config"]),
     ("train.py -cp nowhere", 1, ["-cp nowhere: is not a folder with a config", "absolute path of a run's directory"]),
     ("train.py -cp {here}/photos -cn config", 1, ["photos: holds no config.yaml", "-cd <folder> -cn <name>"]),
-    ("train.py -cn table1_activation.yaml", 1, ["not of a file; did you mean -cn table1_activation?"]),
+    ("train.py -cn table1_activation.yaml", 1, ["takes a name, not a file; did you mean -cn table1_activation?"]),
     ("train.py -cn own/table.yaml", 1, ["own/table.yaml: takes a name", "did you mean -cd own -cn table?"]),
     # studies
     (f"{STUDY} optimizer.lr=interval(0.1,1) hydra.sweeper.n_trials=0", 1, ["n_trials=0: must be at least 1"]),
