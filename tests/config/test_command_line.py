@@ -141,7 +141,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py dataset=image_folder", 1, ["dataset.name: has no value yet; give it one, dataset.name=..."]),
     ("train.py dataset=image_folder dataset.name=cats", 1, ["dataset.name=cats: cannot read", "Expected"]),
     ("train.py dataset=image_folder dataset.name=photos runtime.data={here} dataset.num_val=1", 1,
-     ["4 files are no images that can be read", "photos/train/cat/1.png", "replace or remove them"]),
+     ["4 files cannot be read as images", "photos/train/cat/1.png", "replace or remove them"]),
     (f"{DIGITS} runtime.device=gpu", 1, ["runtime.device=gpu: must be auto, cpu, cuda, cuda:<n> or mps"]),
     (f"{DIGITS} runtime.device=cuda:99", 1, ["runtime.device=cuda:99: not available here; use runtime.device=auto"]),
     (f"{DIGITS} runtime.outputs=", 1, ["runtime.outputs=: must name a folder; '.' is"]),
