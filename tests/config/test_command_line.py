@@ -157,7 +157,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py -cd own -cn config", 1, ["would start the default run", "-cp", "/own -cn config"]),
     ("train.py -cp nowhere", 1, ["-cp nowhere: is not a folder with a config", "absolute path of a run's directory"]),
     ("train.py -cp {here}/photos -cn config", 1, ["photos: holds no config.yaml", "-cd <folder> -cn <name>"]),
-    ("train.py -cn table1_activation.yaml", 1, ["not of a file; did you mean -cn table1_activation?"]),
+    ("train.py -cn table1_activation.yaml", 1, ["takes a name, not a file; did you mean -cn table1_activation?"]),
     ("train.py -cn own/table.yaml", 1, ["own/table.yaml: takes a name", "did you mean -cd own -cn table?"]),
     # studies
     (f"{STUDY} optimizer.lr=interval(0.1,1) hydra.sweeper.n_trials=0", 1, ["n_trials=0: must be at least 1"]),
@@ -169,7 +169,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py dataset=image_folder", 1, ["dataset.name: has no value yet; give it one, dataset.name=..."]),
     ("train.py dataset=image_folder dataset.name=cats", 1, ["dataset.name=cats: cannot read", "Expected"]),
     ("train.py dataset=image_folder dataset.name=photos runtime.data={here} dataset.num_val=1", 1,
-     ["4 files are no images that can be read", "photos/train/cat/1.png", "replace or remove them"]),
+     ["4 files cannot be read as images", "photos/train/cat/1.png", "replace or remove them"]),
     (f"{DIGITS} runtime.device=gpu", 1, ["runtime.device=gpu: must be auto, cpu, cuda, cuda:<n> or mps"]),
     (f"{DIGITS} runtime.device=cuda:99", 1, ["runtime.device=cuda:99: not available here; use runtime.device=auto"]),
     (f"{DIGITS} runtime.outputs=", 1, ["runtime.outputs=: must name a folder; '.' is"]),

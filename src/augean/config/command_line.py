@@ -133,8 +133,7 @@ def _refuse_file_name(name: str) -> None:
     if file.is_file() and file.parent.resolve() != sweeps_dir().resolve():
         folder_option = f"-cd {file.parent} "
     raise AugeanError(
-        f"-cn {name}: takes the name of a sweep, not of a file; did you mean"
-        f" {folder_option}-cn {file.stem}?"
+        f"-cn {name}: takes a name, not a file; did you mean {folder_option}-cn {file.stem}?"
     )
 
 
@@ -143,8 +142,7 @@ def _check_sweep_file(file: Path) -> None:
     content = _read_mapping(file)
     if content and "defaults" not in content:
         raise AugeanError(
-            f"{file}: is not a sweep file, as it has no defaults; they begin with config, as in"
-            " defaults: [config, _self_]"
+            f"{file}: is not a sweep file; defaults begin with config, as in [config, _self_]"
         )
 
 
