@@ -4,6 +4,7 @@ it run.
 
 import logging
 import os
+import sys
 from typing import Any
 
 from hydra.core.plugins import Plugins
@@ -34,7 +35,9 @@ def register_sweeper() -> None:
     Plugins.instance().register(AugeanSweeper)
     # Files for Optuna's sweeper often name its class too. Hydra knows classes by their names.
     module, _, name = OPTUNA_SWEEPER.rpartition(".")
-    Plugins.instance().register(type(name, (AugeanSweeper,), {"__module__": module}))
+    stand_in = type(name, (AugeanSweeper,), {"__module__": module})
+    Plugins.instance().register(stand_in)
+    setattr(sys.modules[module], name, stand_in)  # where Hydra looks the name up
 
 
 class AugeanSweeper(Sweeper):
