@@ -57,11 +57,11 @@ def explaining_system_errors() -> Iterator[None]:
 
 
 def explain_system_error(error: BaseException) -> str | None:
-    """Return what a user can do about an exception; None where he can do nothing."""
+    """Return what a user can do about an exception; None where there is nothing to do."""
     text = str(error).split("\n")[0]
-    # torch raises RuntimeError for both kinds of memory, and only the text tells.
-    says_memory = re.search(r"out of memory|allocate memory", text) is not None
-    if isinstance(error, MemoryError) or (says_memory and isinstance(error, RuntimeError)):
+    # torch raises RuntimeError for the memory of CPU and GPU alike, so the text has to tell.
+    is_about_memory = re.search(r"out of memory|allocate memory", text) is not None
+    if isinstance(error, MemoryError) or (is_about_memory and isinstance(error, RuntimeError)):
         request = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
         size = f" ({request[0]})" if request else ""
         return (

@@ -1,5 +1,6 @@
-"""The import name of `compose` for custom loops written for earlier versions; new ones use
-`augean.compose`.
+"""Keep the import name of `compose` that custom loops for earlier versions use.
+
+New ones use `augean.compose`.
 
 It stays where it is: the import line of a custom loop is part of the digest of its code, and so of
 the ids of its runs. `python -m augean.train` trains, like `augean train`.

@@ -182,7 +182,7 @@ class _PendingJobs:
         return free
 
     def announce(self, job: PlannedJob) -> None:
-        """Print which job begins, and about how long the rest will take."""
+        """Log which job begins, and about how long the rest will take."""
         num_left = len(self.jobs)
         num_ended = self.num_jobs - num_left
         progress = f"{num_left} left"
@@ -208,7 +208,7 @@ def _split(jobs: Sequence[PlannedJob], size: int) -> Iterator[Sequence[PlannedJo
 
 
 def account(name: str, jobs: Sequence[PlannedJob], *, num_before: int) -> list[float]:
-    """Print how the sweep ended; return the objectives of its jobs, in order.
+    """Log how the sweep ended; return the objectives of its jobs, in order.
 
     Args:
         num_before: runs that were there before the sweep began.

@@ -1,6 +1,6 @@
 """Plan a sweep: compose, check and address its jobs and draft its record.
 
-Nothing here prints, runs or writes anything. Grid, study, preview, settling and submission all
+Nothing here trains, writes or prints. Grid, study, preview, settling and submission all
 begin with the same plan.
 """
 
@@ -228,19 +228,19 @@ def _plan_study(
     return SweepPlan(record=record, jobs=jobs, space=search)
 
 
-def _further_seeds(jobs: Sequence[PlannedJob], wanted: Mapping[str, int]) -> list[Point]:
-    """List the points that settling asked for beyond the grid.
+def _further_seeds(jobs: Sequence[PlannedJob], num_seeds: Mapping[str, int]) -> list[Point]:
+    """List the points with the seeds that `augean settle` added to rows of the grid.
 
     Args:
-        wanted: row to the number of seeds that it is to have.
+        num_seeds: row to the number of seeds that it is to have, those of the grid included.
     """
     points = []
-    for row, number in wanted.items():
-        own = [job for job in jobs if job.row == row]
-        if not own:
+    for row, number in num_seeds.items():
+        row_jobs = [job for job in jobs if job.row == row]
+        if not row_jobs:
             continue  # a row that this launch leaves out
-        shared = without_seed(own[0].overrides)
-        seeds = {job.config.seed for job in own}
+        shared = without_seed(row_jobs[0].overrides)
+        seeds = {job.config.seed for job in row_jobs}
         first = max(seeds) + 1
         for seed in range(first, first + number - len(seeds)):
             points.append(Point(overrides=(*shared, f"seed={seed}"), row=row))

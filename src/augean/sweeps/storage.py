@@ -12,11 +12,11 @@ from augean.passwords import hide_passwords
 from augean.sweeps.journal import Journal
 
 NUM_TRIES = 6
-"""How often a database is tried at the start."""
+"""Attempts to reach a database at the start."""
 NUM_RECONNECTS = 60
-"""How often it is tried when it is lost later on."""
+"""Attempts to reach it again when the connection is lost later on."""
 PAUSE_SECONDS = 1.0
-"""Wait between two tries."""
+"""Wait between two attempts."""
 
 
 def open_storage(url: str) -> optuna.storages.BaseStorage:
