@@ -14,6 +14,7 @@ NOT_COLUMNS = frozenset(
         "config",
         "versions",
         "diverged",
+        "continued",
         "torch_settings",
         "dead_units",
         "code_digests",

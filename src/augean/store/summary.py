@@ -5,16 +5,27 @@ The file is written last: it exists if and only if the run is finished or diverg
 """
 
 import json
-import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from augean.errors import AugeanError
 from augean.store.files import content_digest, file_sha256, write_atomic
+from augean.store.values import (
+    WrongValue,
+    check_count,
+    check_fraction,
+    check_fractions,
+    check_mapping,
+    check_number,
+    check_plain,
+    check_text,
+    check_texts,
+    refuse,
+)
 
 SUMMARY = "summary.json"
 DIGESTED_FILES = (
@@ -60,6 +71,18 @@ class Divergence:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """The beginning of a run that continues a shorter training of the same config."""
+
+    run: str
+    """Id of the shorter run."""
+    epoch: int
+    """The last epoch that was trained there."""
+    seconds: float
+    """Wall time that was spent there: a part of the run's own `seconds`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSummary:
     """The results and circumstances of a completed run.
 
@@ -93,7 +116,7 @@ class RunSummary:
     """None for a diverged run, like `test_loss`."""
     test_loss: float | None = None
     seconds: float | None = None
-    """Wall time of all sessions, with evaluation and checkpoints."""
+    """Wall time of all sessions, with evaluation and checkpoints, that of `continued` included."""
     train_seconds: float | None = None
     """Of that, the time of training only."""
     images_per_second: float | None = None
@@ -130,6 +153,8 @@ class RunSummary:
     finished: str | None = None
     num_resumes: int = 0
     """How many times the run was resumed from a checkpoint."""
+    continued: Continuation | None = None
+    """The shorter training that the run continues; None for one that was trained from the start."""
     note: str = ""
     """Remarks on the resumes, such as a damaged checkpoint or another environment."""
     loop: str | None = None
@@ -149,21 +174,28 @@ class RunSummary:
         entries: dict[str, Any] = {}
         for name in FIELD_NAMES:
             value = getattr(self, name)
-            if value is None and (self.loop is not None or name in ("loop", "loop_digest")):
+            if value is None and (self.loop is not None or name in OPTIONAL):
                 continue
             entries[name] = value
         entries["status"] = str(self.status)
         if self.diverged is not None:
             entries["diverged"] = asdict(self.diverged)
+        if self.continued is not None:
+            entries["continued"] = asdict(self.continued)
         return self.facts | entries
+
+    @property
+    def own_seconds(self) -> float | None:
+        """The wall time that this run cost beyond the one that it continues."""
+        if self.seconds is None or self.continued is None:
+            return self.seconds
+        return self.seconds - self.continued.seconds
 
 
 FIELD_NAMES = tuple(item.name for item in fields(RunSummary) if item.name != "facts")
 """Keys of summary.json; all other keys in it are facts."""
-
-
-class _WrongValue(Exception):
-    """An entry has a wrong value; the text says what it must be."""
+OPTIONAL = ("loop", "loop_digest", "continued")
+"""Keys that are left out where they are None: few runs have them."""
 
 
 def write_summary(path: Path, summary: RunSummary) -> RunSummary:
@@ -238,11 +270,11 @@ def parse_entries(entries: Mapping[str, Any], place: str) -> RunSummary:
     for name, value in entries.items():
         try:
             if name not in FIELD_NAMES:
-                facts[_text(name)] = _plain(value)
+                facts[check_text(name)] = check_plain(value)
             # null is the same as an absent entry: the field keeps its default.
             elif value is not None:
                 values[name] = _PARSERS[name](value)
-        except _WrongValue as error:
+        except WrongValue as error:
             # The key may be any text: escaped, without its quotes.
             reason = f"{ascii(name)[1:-1]}={reprlib.repr(value)}: must be {error}"
             raise AugeanError(f"{place}: {reason}") from error
@@ -257,133 +289,72 @@ def parse_entries(entries: Mapping[str, Any], place: str) -> RunSummary:
     return RunSummary(**values, facts=facts)
 
 
-def _refuse(expected: str) -> NoReturn:
-    raise _WrongValue(expected)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        _refuse("text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold
-        _refuse("text in valid Unicode")
-    return value
-
-
-def _number(value: Any) -> float:
-    # bool is a subclass of int.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        _refuse("a number")
-    try:
-        number = float(value)
-    except OverflowError:  # JSON's whole numbers have no limit
-        number = math.inf
-    if not math.isfinite(number):
-        _refuse("a finite number")
-    return number
-
-
-def _count(value: Any) -> int:
-    number = _number(value)
-    if number < 0 or not number.is_integer():
-        _refuse("a whole number, 0 or more")
-    return int(value)
-
-
-def _fraction(value: Any) -> float:
-    number = _number(value)
-    if not 0 <= number <= 1:
-        _refuse("a fraction from 0 to 1")
-    return number
-
-
 def _status(value: Any) -> RunState:
     if value not in (RunState.FINISHED, RunState.DIVERGED):
-        _refuse(f"{RunState.FINISHED} or {RunState.DIVERGED}")
+        refuse(f"{RunState.FINISHED} or {RunState.DIVERGED}")
     return RunState(value)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON would return it: tuples as lists, keys as text."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return _number(value)
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {_text(str(key)): _plain(item) for key, item in value.items()}
-    _refuse("plain: text, a number, or lists and mappings of them")
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        _refuse("a mapping")
-    content: dict[str, Any] = _plain(value)
-    return content
-
-
-def _texts(value: Any) -> dict[str, str]:
-    return {name: _text(text) for name, text in _mapping(value).items()}
-
-
-def _fractions(value: Any) -> dict[str, float]:
-    return {name: _fraction(share) for name, share in _mapping(value).items()}
-
-
 def _divergence(value: Any) -> Divergence:
-    content = _mapping(value)
+    content = check_mapping(value)
     step, last_loss = content.get("step"), content.get("last_loss")
     return Divergence(
-        epoch=_count(content.get("epoch")),
-        step=None if step is None else _count(step),
-        last_loss=None if last_loss is None else _number(last_loss),
+        epoch=check_count(content.get("epoch")),
+        step=None if step is None else check_count(step),
+        last_loss=None if last_loss is None else check_number(last_loss),
+    )
+
+
+def _continuation(value: Any) -> Continuation:
+    content = check_mapping(value)
+    return Continuation(
+        run=check_text(content.get("run")),
+        epoch=check_count(content.get("epoch")),
+        seconds=check_number(content.get("seconds")),
     )
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
-    "id": _text,
+    "id": check_text,
     "status": _status,
-    "config": _mapping,
-    "schema": _count,
-    "core": _count,
+    "config": check_mapping,
+    "schema": check_count,
+    "core": check_count,
     "diverged": _divergence,
-    "dataset_title": _text,
-    "num_train": _count,
-    "num_val": _count,
-    "num_test": _count,
-    "epochs": _count,
-    "selected_epoch": _count,
-    "val_accuracy": _fraction,
-    "val_loss": _number,
-    "train_accuracy": _fraction,
-    "test_accuracy": _fraction,
-    "test_loss": _number,
-    "seconds": _number,
-    "train_seconds": _number,
-    "images_per_second": _number,
-    "peak_memory_mb": _number,
-    "parameters": _count,
-    "device": _text,
-    "precision": _text,
-    "threads": _count,
-    "instruction_set": _text,
-    "torch_settings": _mapping,
-    "dead_units": _fractions,
-    "data_digest": _text,
-    "code_digests": _texts,
-    "versions": _texts,
-    "git_commit": _text,
-    "host": _text,
-    "started": _text,
-    "finished": _text,
-    "num_resumes": _count,
-    "note": _text,
-    "loop": _text,
-    "loop_digest": _text,
-    "files": _texts,
+    "dataset_title": check_text,
+    "num_train": check_count,
+    "num_val": check_count,
+    "num_test": check_count,
+    "epochs": check_count,
+    "selected_epoch": check_count,
+    "val_accuracy": check_fraction,
+    "val_loss": check_number,
+    "train_accuracy": check_fraction,
+    "test_accuracy": check_fraction,
+    "test_loss": check_number,
+    "seconds": check_number,
+    "train_seconds": check_number,
+    "images_per_second": check_number,
+    "peak_memory_mb": check_number,
+    "parameters": check_count,
+    "device": check_text,
+    "precision": check_text,
+    "threads": check_count,
+    "instruction_set": check_text,
+    "torch_settings": check_mapping,
+    "dead_units": check_fractions,
+    "data_digest": check_text,
+    "code_digests": check_texts,
+    "versions": check_texts,
+    "git_commit": check_text,
+    "host": check_text,
+    "started": check_text,
+    "finished": check_text,
+    "num_resumes": check_count,
+    "continued": _continuation,
+    "note": check_text,
+    "loop": check_text,
+    "loop_digest": check_text,
+    "files": check_texts,
 }
-"""The parser of each entry; it raises `_WrongValue` with what the value must be."""
+"""The parser of each entry; it raises `WrongValue` with what the value must be."""
