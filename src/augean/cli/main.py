@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from augean.cli import archive, bench, inference, report, sweeps, train
+from augean.cli import archive, bench, diff, inference, report, sweeps, train
 from augean.cli.parser import Parser
 from augean.errors import AugeanError
 from augean.terminal import exit_if_output_was_lost, guarded_streams
@@ -70,6 +70,7 @@ def build_parser() -> Parser:
     train.add_commands(commands)
     sweeps.add_commands(commands)
     report.add_commands(commands)
+    diff.add_commands(commands)
     inference.add_commands(commands)
     archive.add_commands(commands)
     bench.add_commands(commands)
