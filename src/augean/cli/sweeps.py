@@ -6,6 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from augean.cli.completion import complete_overrides
+from augean.cli.json_document import (
+    add_json_option,
+    document,
+    messages_on_stderr,
+    sweep_entry,
+    table_entry,
+)
 from augean.cli.parser import (
     Commands,
     add_command,
@@ -17,6 +24,7 @@ from augean.errors import AugeanError
 
 if TYPE_CHECKING:
     from augean.store.sweep_record import SweepRecord
+    from augean.sweeps.settle import Settling
 
 STATUS_EXAMPLES = """
 augean status                                             all sweeps of ./outputs
@@ -50,6 +58,7 @@ def _add_status(commands: Commands) -> None:
         examples=STATUS_EXAMPLES,
     )
     add_outputs_option(parser)
+    add_json_option(parser)
     parser.add_argument(
         "sweep", nargs="?", help="only sweeps whose name begins with this; or a sweep file"
     )
@@ -83,9 +92,9 @@ def run_status(arguments: argparse.Namespace) -> int:
             for record in records
             if record.was_asked_as(arguments.sweep, arguments.overrides)
         ]
-        if not records:
+        if not records and not arguments.json:
             return _print_preview(arguments, names)
-    if not records:
+    if not records and not arguments.json:
         print(f"No sweep was launched into {outputs} yet. For example: make demo")
     # Without an answer of SLURM the states of the runs are still right.
     try:
@@ -93,12 +102,29 @@ def run_status(arguments: argparse.Namespace) -> int:
     except AugeanError as error:
         print(error, file=sys.stderr)
         slurm_jobs = {}
+    if arguments.json:
+        print(_status_document(outputs, records, slurm_jobs, problems))
+        records = []
     for record in records:
         _print_record(record, outputs, slurm_jobs)
     # Last, where they are seen: damaged records may be why a sweep is not listed.
     for problem in problems:
         print(problem, file=sys.stderr)
     return 2 if problems else 0
+
+
+def _status_document(
+    outputs: Path, records: "list[SweepRecord]", slurm_jobs: dict[str, str], problems: list[str]
+) -> str:
+    from augean.store.sweep_status import StatusReader, is_locked_run
+    from augean.sweeps.slurm import describe_queue
+
+    reader = StatusReader(outputs, is_locked_run(outputs))
+    sweeps = []
+    for record in records:
+        queue = describe_queue(record, slurm_jobs)
+        sweeps.append(sweep_entry(reader.read(record), queue=queue))
+    return document("status", outputs, sweeps, problems)
 
 
 def _print_preview(arguments: argparse.Namespace, launched_names: list[str]) -> int:
@@ -204,6 +230,7 @@ def _add_settle(commands: Commands) -> None:
         "--dry-run", action="store_true", help="only say what is undecided and what it may cost"
     )
     add_outputs_option(parser)
+    add_json_option(parser)
 
 
 def run_settle(arguments: argparse.Namespace) -> int:
@@ -224,7 +251,33 @@ def run_settle(arguments: argparse.Namespace) -> int:
         design,
         arguments.budget,
     )
-    return settling.run(dry=arguments.dry_run)
+    with messages_on_stderr(arguments.json):
+        try:
+            status = settling.run(dry=arguments.dry_run)
+        except SystemExit as stop:
+            if not arguments.json or not isinstance(stop.code, int):
+                raise
+            status = stop.code  # of a sweep that failed or was stopped: the document says how far
+        text = _settle_document(settling) if arguments.json else ""
+    if arguments.json:
+        print(text)
+    return status
+
+
+def _settle_document(settling: "Settling") -> str:
+    from augean.analysis.comparison import summarise
+    from augean.analysis.load import scan
+
+    record = settling.find_record()
+    sweeps = []
+    problems = []
+    if record is not None:
+        contents = scan(settling.outputs)
+        problems = [f"{problem.path}: {problem.message}" for problem in contents.problems]
+        for sweep in contents.sweeps:
+            if sweep.record.name == record.name:
+                sweeps.append(table_entry(settling.outputs, summarise(sweep)))
+    return document("settle", settling.outputs, sweeps, problems)
 
 
 def _add_promote(commands: Commands) -> None:
