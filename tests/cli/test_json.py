@@ -116,7 +116,7 @@ def test_a_study_says_how_many_trials_are_done_and_which_is_best(tmp_path: Path)
     for sweep in studies:
         assert sweep["kind"] == "study"
         assert sweep["study"]["best"]["trial"] in {run["trial"] for run in sweep["runs"]}
-        assert 0 < sweep["study"]["done"] <= sweep["study"]["num_trials"]
+        assert sweep["study"]["done"] > 0
 
 
 def test_nothing_launched_is_an_empty_list(tmp_path: Path) -> None:
