@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from augean.cli import archive, bench, diff, inference, report, sweeps, train
+from augean.cli import archive, bench, diff, inference, report, sweeps, train, watch
 from augean.cli.parser import Parser
 from augean.errors import AugeanError
 from augean.terminal import exit_if_output_was_lost, guarded_streams
@@ -69,6 +69,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     train.add_commands(commands)
     sweeps.add_commands(commands)
+    watch.add_commands(commands)
     report.add_commands(commands)
     diff.add_commands(commands)
     inference.add_commands(commands)
