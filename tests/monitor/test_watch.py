@@ -14,13 +14,13 @@ import pytest
 from rich.console import Console
 
 from augean.cli.watch import Watch
+from augean.monitor.sweep_status import SILENT_SECONDS, StatusReader
 from augean.monitor.terminal import render
 from augean.monitor.view import SweepView, view_sweep
 from augean.store import locks
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import RunProgress
 from augean.store.sweep_record import read_record
-from augean.store.sweep_status import SILENT_SECONDS, StatusReader
 from commands import augean
 from fake_runs import write_many, write_record, write_run
 from waiting import wait_for

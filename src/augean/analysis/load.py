@@ -25,6 +25,7 @@ from augean.analysis.sequential import design_of
 from augean.config.labels import row_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
+from augean.store.cleaning import runs_without_weights
 from augean.store.run_directory import METRICS, run_state, runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
@@ -141,11 +142,13 @@ def scan(outputs: Path, select: str | None = None) -> Contents:
 
 def _read_runs(contents: Contents) -> None:
     copies = []
+    without_weights = runs_without_weights(contents.outputs)
     paths = sorted(runs_dir(contents.outputs).glob("[!.]*"))
     for path in tqdm(paths, "reading runs", delay=1, leave=False, disable=None):
         run = _read_run(contents, path)
         if run is None:
             continue
+        run.weights_removed = path.name in without_weights
         is_original = run.id == _id_in_name(path) and run.id not in contents.runs
         if is_original or run.summary is None:
             contents.runs[run.id] = run

@@ -35,6 +35,8 @@ class Run:
     """Of its config, else of the sweep record that names it."""
     summary: RunSummary | None = None
     """None until the run is completed."""
+    weights_removed: bool = False
+    """Whether `augean clean` has removed its weights."""
     recorded_config: dict[str, str] = field(default_factory=dict)
     """What a sweep record says of the config of a run without a summary."""
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augean.cli.parser import Parser
-from augean.store.summary import RunState
-from augean.store.sweep_status import (
+from augean.monitor.sweep_status import (
     RowStatus,
     RunStatus,
     StatusReader,
@@ -26,6 +25,7 @@ from augean.store.sweep_status import (
     is_locked_run,
     mean,
 )
+from augean.store.summary import RunState
 from augean.version import version
 
 if TYPE_CHECKING:

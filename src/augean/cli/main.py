@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from augean.cli import archive, bench, diff, inference, report, sweeps, train, watch
+from augean.cli import archive, bench, clean, diff, inference, report, sweeps, train, watch
 from augean.cli.parser import Parser
 from augean.errors import AugeanError
 from augean.terminal import exit_if_output_was_lost, guarded_streams
@@ -74,6 +74,7 @@ def build_parser() -> Parser:
     diff.add_commands(commands)
     inference.add_commands(commands)
     archive.add_commands(commands)
+    clean.add_commands(commands)
     bench.add_commands(commands)
     return parser
 

@@ -116,7 +116,7 @@ def run_status(arguments: argparse.Namespace) -> int:
 def _status_document(
     outputs: Path, records: "list[SweepRecord]", slurm_jobs: dict[str, str], problems: list[str]
 ) -> str:
-    from augean.store.sweep_status import StatusReader, is_locked_run
+    from augean.monitor.sweep_status import StatusReader, is_locked_run
     from augean.sweeps.slurm import describe_queue
 
     reader = StatusReader(outputs, is_locked_run(outputs))

@@ -11,8 +11,8 @@ from augean.cli.parser import Commands, add_command, add_outputs_option
 from augean.errors import AugeanError
 
 if TYPE_CHECKING:
+    from augean.monitor.sweep_status import StatusReader
     from augean.monitor.view import SweepView
-    from augean.store.sweep_status import StatusReader
 
 WATCH_EXAMPLES = """
 augean watch                                   all sweeps of ./outputs, until Ctrl-C
@@ -67,7 +67,7 @@ def positive_seconds(text: str) -> float:
 
 def run_watch(arguments: argparse.Namespace) -> int:
     """Show the sweeps until Ctrl-C; once where the output is neither a terminal nor a page."""
-    from augean.store.sweep_status import StatusReader
+    from augean.monitor.sweep_status import StatusReader
 
     outputs: Path = arguments.outputs
     if not outputs.is_dir():

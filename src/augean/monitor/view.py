@@ -4,9 +4,9 @@ import math
 import time
 from dataclasses import dataclass
 
+from augean.monitor.sweep_status import RowStatus, RunStatus, SweepStatus, deviation, mean
 from augean.store.run_progress import RunProgress
 from augean.store.summary import RunState
-from augean.store.sweep_status import RowStatus, RunStatus, SweepStatus, deviation, mean
 from augean.terminal import readable_seconds
 
 ROW_HEADINGS = ("row", "n", "test, %", "sd", "validation, %", "not finished")

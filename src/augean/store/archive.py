@@ -29,7 +29,7 @@ from augean.store.merge import Merged, merge
 from augean.store.run_directory import runs_dir
 from augean.store.summary import SUMMARY
 
-_STAGING = ".unpack-"
+STAGING = ".unpack-"
 """Prefix of the temporary folder that an archive is unpacked into before it is merged."""
 
 
@@ -197,10 +197,10 @@ def unpack(archive: Path, outputs: Path, limits: Limits = LIMITS) -> Merged:
         # second call would leave the run alone, even if its own copy were the completed one.
         with hold_lock(outputs, "merge", wait=True):
             # No other call is running, so these are the folders of calls that were killed.
-            for leftover in runs.glob(f"{_STAGING}*"):
+            for leftover in runs.glob(f"{STAGING}*"):
                 shutil.rmtree(leftover)
             # Below `runs`, so on the same file system: a rename moves a run to its place.
-            with TemporaryDirectory(prefix=_STAGING, dir=runs) as temporary:
+            with TemporaryDirectory(prefix=STAGING, dir=runs) as temporary:
                 staged = Path(temporary)
                 extract(archive, staged, limits)
                 completed = _check_staged(archive, staged)
