@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from augean.cli import archive, bench, clean, diff, inference, report, sweeps, train, watch
+from augean.cli import archive, bench, clean, diff, inference, report, sweeps, train, watch, workers
 from augean.cli.parser import Parser
 from augean.errors import AugeanError
 from augean.terminal import exit_if_output_was_lost, guarded_streams
@@ -70,6 +70,7 @@ def build_parser() -> Parser:
     train.add_commands(commands)
     sweeps.add_commands(commands)
     watch.add_commands(commands)
+    workers.add_commands(commands)
     report.add_commands(commands)
     diff.add_commands(commands)
     inference.add_commands(commands)

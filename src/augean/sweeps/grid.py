@@ -123,7 +123,7 @@ def share_work(
         submit(name, config.runtime, on_slurm, is_over)
         raise SystemExit(0)
     if num_workers > 1:
-        supervise(num_workers, config.runtime, since=start)
+        supervise(name, num_workers, config.runtime, since=start)
     else:
         work(start)
 
