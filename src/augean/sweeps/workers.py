@@ -14,6 +14,7 @@ from pathlib import Path
 
 from augean.config.paths import places
 from augean.config.schema import RuntimeConfig
+from augean.runs.code_snapshot import use_snapshot
 from augean.signals import ChildProcesses
 from augean.store.crew_size import announce_crew
 
@@ -172,18 +173,22 @@ def _cuda_devices() -> list[str]:
     return [str(index) for index in range(num_devices)]
 
 
-def run_worker(arguments: Sequence[str], runtime: RuntimeConfig, since: float) -> None:
+def run_worker(
+    arguments: Sequence[str], runtime: RuntimeConfig, since: float, snapshot: str | None = None
+) -> None:
     """Run a command again as one of its own workers, in a process of its own, until it has ended.
 
     Args:
         arguments: `sys.argv` of the command.
         runtime: of the sweep.
         since: when the sweep began, in seconds of the epoch.
+        snapshot: folder of a copy of the user's own code, see `augean.runs.code_snapshot`.
 
     Raises:
         SystemExit: with the worker's exit status, if that is not 0; 128 + signal number after a
             stop signal, which is passed on.
     """
+    use_snapshot(snapshot)
     command = [*program(arguments), *arguments[1:]]
     with ChildProcesses() as children:
         code = children.start(command, env=_environment(since, runtime)).wait()
