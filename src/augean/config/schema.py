@@ -254,6 +254,8 @@ class LauncherConfig:
     """SLURM: account that the jobs are charged to; null leaves the user's default."""
     max_parallel: int | None = bounded(None, low=1)
     """SLURM: runs of one array at a time; null sets no limit."""
+    runs_per_job: int = bounded(1, low=1)
+    """SLURM: runs of a grid that one job trains, one after the other, within its time limit."""
     max_requeues: int = bounded(100, low=0)
     """SLURM: starts of one run after the first. Without a limit, an epoch that is longer than the
     time limit would be repeated for ever."""

@@ -13,6 +13,7 @@ from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.runs.address import RunAddress, RunOutcome, build_source, find_address, with_num_val
 from augean.runs.config_file import config_yaml
+from augean.runs.prefixes import find_prefixes
 from augean.runs.session import claim_run, noting_failure, open_session
 from augean.store.summary import RunSummary
 from augean.system_errors import explaining_system_errors
@@ -64,7 +65,13 @@ def _train(config: Config, address: RunAddress, should_stop: "ShouldStop | None"
 
     text = config_yaml(config)
     with algorithms(config.trainer.deterministic):
-        trainer = Trainer(config, build_source(config), address.path, address.id)
+        trainer = Trainer(
+            config,
+            build_source(config),
+            address.path,
+            address.id,
+            find_prefixes(config, address),
+        )
         with open_session(address, config.runtime, flatten_config(config), text) as session:
             return session.complete(trainer.train(session.stop, session.loggers, should_stop))
 

@@ -269,7 +269,9 @@ class Settling:
         if self.budget.unit == "s":
             num_rounds = math.ceil(num_runs / self.num_workers)
             return time.monotonic() - self.start + num_rounds * look.seconds
-        return sum(_seconds(new_runs.values())) + num_runs * look.seconds
+        # What a run continues was paid for when that was trained.
+        spent = sum(run.summary.own_seconds or 0.0 for run in new_runs.values() if run.summary)
+        return spent + num_runs * look.seconds
 
     def launch(self) -> None:
         """Run the sweep's own command to its end; a stop signal is passed on to it.

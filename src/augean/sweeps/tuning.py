@@ -17,6 +17,7 @@ from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, RunLocked, SetupError
 from augean.runs.address import build_source, find_outcome
+from augean.runs.code_snapshot import snapshot_code
 from augean.store.locks import folder_id
 from augean.store.run_directory import runs_dir
 from augean.sweeps.composition import Composition
@@ -103,7 +104,10 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
     name = plan.record.name
     num_jobs = tuning.study.setup.num_trials + options.sweeper.final_seeds
     num_workers = min(plan.config.runtime.workers, num_jobs)
-    run_one = partial(run_worker, sys.argv, plan.config.runtime, time.time())
+    code = None
+    if plan.config.runtime.launcher.name == "slurm":
+        code = snapshot_code([plan.config], plan.outputs / "slurm" / "code")
+    run_one = partial(run_worker, sys.argv, plan.config.runtime, time.time(), code)
     share_work(
         name,
         plan.config,

@@ -4,7 +4,7 @@ import importlib.metadata
 import logging
 import math
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from augean.datasets.base import Source
 from augean.errors import ConfigError, Pruned
 from augean.signals import Interrupted, StopSignals
 from augean.store.run_directory import write_metrics
-from augean.store.summary import Divergence, RunState, RunSummary
+from augean.store.run_prefix import RunPrefix
+from augean.store.summary import Continuation, Divergence, RunState, RunSummary
 from augean.training.artifacts import (
     logging_to,
     train_log,
@@ -59,12 +60,20 @@ class Trainer:
     It goes from the newest checkpoint, or from nothing, to the scores or to the next checkpoint.
     """
 
-    def __init__(self, config: Config, source: Source, path: Path, identity: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        source: Source,
+        path: Path,
+        identity: str,
+        prefixes: Sequence[RunPrefix] = (),
+    ) -> None:
         """Load the data and build the network; what cannot be trained is refused here.
 
         Args:
             path: the run's directory, which need not exist yet.
             identity: the run's id.
+            prefixes: shorter trainings with whose state it may begin, the longest first.
 
         Raises:
             AugeanError: for whatever the user can mend.
@@ -73,6 +82,7 @@ class Trainer:
         self.path = path
         self.identity = identity
         check_classes(config)  # before data is downloaded
+        self.prefixes = prefixes
         self.data_digest = source.digest()
         self.device = find_device(config.runtime.device)
         node = config.dataset
@@ -102,6 +112,8 @@ class Trainer:
             write_model(self.path, self.description)
             try:
                 self.run.resume()
+                if self.run.last_epoch == 0:
+                    self._begin(loggers, should_stop)
                 self.fit(stop, loggers, should_stop)
                 # The little that is left is not worth abandoning.
                 stop.disarm()
@@ -114,6 +126,19 @@ class Trainer:
             finally:
                 # The next run of this process is not bound by the threads of this one's checkpoint.
                 torch.set_num_threads(threads_before)
+
+    def _begin(self, loggers: Loggers, should_stop: ShouldStop | None) -> None:
+        """Begin at the state of a shorter training where there is one, with its history.
+
+        Raises:
+            Pruned: when `should_stop` said so of an epoch that was trained there.
+        """
+        self.run.begin(self.prefixes)
+        for row in self.run.progress.rows:
+            loggers.log(row)
+            if should_stop is not None and should_stop(row["epoch"], row["val_accuracy"]):
+                self.run.save()
+                raise Pruned(f"pruned after epoch {row['epoch']}")
 
     def fit(self, stop: StopSignals, loggers: Loggers, should_stop: ShouldStop | None) -> None:
         """Train to the last epoch or to divergence, with checkpoints on the way.
@@ -271,6 +296,7 @@ class Trainer:
             git_commit=git_commit(),
             started=progress.started,
             num_resumes=progress.num_resumes,
+            continued=Continuation(**progress.continued) if progress.continued else None,
             note=progress.note,
         )
 
