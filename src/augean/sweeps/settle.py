@@ -49,8 +49,7 @@ UNITS: dict[str, tuple[Unit, int]] = {
     "gpuh": ("gpuh", 3600),
 }
 """How a budget may be written: what it counts, and how many of that one is."""
-WIDTH = 41
-"""Characters of the picture of a row's interval."""
+WIDTH = 41  # characters of the picture of a row's interval
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def read_budget(text: str | None) -> Budget:
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\w+)", text)
     if match is None or match[2] not in UNITS:
         raise AugeanError(
-            f"--budget {text}: needs a number and one of runs, s, min, h, gpuh, such as 30runs or"
-            " 1.5h"
+            f"--budget {text}: needs a number and one of runs, s, min, h, gpuh, such as 1.5h"
         )
     unit, size = UNITS[match[2]]
     return Budget(amount=float(match[1]) * size, unit=unit)
