@@ -33,7 +33,11 @@ def test_every_group_option_composes_and_builds(override: str) -> None:
             "hydra_plugins.hydra_ray_launcher", reason="not installed: pip install 'augean[ray]'"
         )
     extra = ["dataset.name=photos"] if override == "dataset=image_folder" else []
-    config = compose([override, "width.channels=4", *extra])
+    width = ["width.channels=4"]
+    if override in ("model=torchvision", "activation=native", "width=native"):
+        # The three belong together, and the first brings the others.
+        extra, width = ["model=torchvision"], []
+    config = compose([override, *width, *extra])
     build_source(config)
     build_activation(config)
     describe_model(config, num_classes=10)

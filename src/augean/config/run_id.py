@@ -168,12 +168,13 @@ def short_hash(identity: Mapping[str, Any]) -> str:
 
 def directory_name(config: Config, identity: str) -> str:
     """Return the name of the run's directory: readable parts, then the id."""
+    channels = config.width.channels
     parts = [
         config.dataset.name,
         config.model.name,
         config.activation.name,
         config.optimizer.name,
-        f"c{config.width.channels}",
+        f"c{'native' if channels is None else channels}",
         f"s{config.seed}",
         identity,
     ]

@@ -117,8 +117,9 @@ class RegularizationConfig:
 class WidthConfig:
     """The width of the network."""
 
-    channels: int = bounded(REQUIRED, low=1)
-    """C: channels of the first stage; the later stages have 2C, 4C, 8C."""
+    channels: int | None = bounded(REQUIRED, low=1)
+    """C: channels of the first stage; the later stages have 2C, 4C, 8C. null (`width=native`): as
+    published, for networks of torchvision."""
 
 
 @dataclass

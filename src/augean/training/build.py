@@ -16,6 +16,7 @@ from torch import nn
 from augean.config.instantiate import check_arguments, find_class
 from augean.config.schema import Config
 from augean.errors import ConfigError
+from augean.models.native import Native
 from augean.training.data import Data, Split
 from augean.training.device import choose_layout, seed_all
 from augean.training.lr_schedule import LRSchedule
@@ -103,7 +104,31 @@ def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
         check_arguments("model", cls, ["stem"])
         arguments["stem"] = node.stem
     check_arguments("model.arguments", cls, arguments)
+    _check_native_groups(config, cls)
+    # A class may have a check of its own, for what can be known before it is built.
+    check = getattr(cls, "check", None)
+    if check is not None:
+        _construct("model.arguments", check, **arguments)
     return cls, arguments
+
+
+def _check_native_groups(config: Config, cls: type[nn.Module]) -> None:
+    """Refuse an activation or a width that the network does not take, and `native` elsewhere."""
+    activation = find_class("activation._target_", config.activation._target_, nn.Module)
+    width = config.width.channels
+    values = {"activation": config.activation.name, "width": f"w{width}"}
+    is_native = {"activation": issubclass(activation, Native), "width": width is None}
+    native_groups = getattr(cls, "native_groups", ())
+    for group, value in values.items():
+        if group in native_groups and not is_native[group]:
+            raise ConfigError(
+                f"{group}={value}: {config.model.name} has its own {group}; use {group}=native"
+            )
+        if is_native[group] and group not in native_groups:
+            raise ConfigError(
+                f"{group}=native: only for networks with their own {group}, such as those of"
+                f" model=torchvision; {config.model.name} needs another option"
+            )
 
 
 def build_model(config: Config, num_classes: int) -> nn.Module:
