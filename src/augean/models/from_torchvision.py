@@ -71,7 +71,7 @@ class TorchvisionNetwork(nn.Module):
         if name not in names:
             raise ValueError(
                 f"name={name}: no classification network of torchvision"
-                f"{did_you_mean(closest(name, names))} (torchvision.models.list_models() lists them)"
+                f"{did_you_mean(closest(name, names))}; torchvision.models.list_models() lists them"
             )
 
 
