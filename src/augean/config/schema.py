@@ -65,6 +65,9 @@ class ModelConfig:
     init: Literal["default", "xavier_normal"] = "default"
     """default: PyTorch's; xavier_normal: weights of convolutions and linear layers, with biases
     0."""
+    weights: str | None = field(default=None, metadata={"by_content": True})
+    """Weights that the training begins from: a file with a state dict; `run:<id>`, the selected
+    weights of another run; or a name of torchvision's, such as DEFAULT. null: random ones."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the class."""
 
@@ -93,6 +96,8 @@ class OptimizerConfig:
     """Initial learning rate; the peak of `schedule=cosine` and `onecycle`."""
     momentum: float | None = bounded(None, low=0, high=1)
     """For classes that take `momentum`; null leaves the class's own default."""
+    head_lr_factor: float = bounded(1.0, above=0)
+    """The last layer's learning rate is `lr` times this."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the class."""
 
@@ -192,6 +197,9 @@ class TrainerConfig:
     """Use deterministic kernels only."""
     reset_optimizer: Literal["never", "epoch"] = "never"
     """epoch: momentum and moments start anew each epoch."""
+    freeze: str = "none"
+    """Part of the network that stays as it is: none; backbone, all but the last layer; or `until
+    <module>`, that module and all before it."""
 
 
 @dataclass

@@ -197,6 +197,7 @@ def _cross_problems(config: Config) -> Iterator[str]:
     yield from _image_size_problems(config)
     yield from _validation_set_problems(config)
     yield from _probe_problems(config)
+    yield from _freeze_problems(config)
     yield from _place_problems(config)
     yield from _target_problems(config)
     yield from _double_argument_problems(config)
@@ -237,6 +238,16 @@ def _probe_problems(config: Config) -> Iterator[str]:
     limits = config.record.probe_range
     if len(limits) != 2 or not 0 < limits[0] < limits[1] < math.inf:
         yield f"record.probe_range={limits}: must be two numbers, 0 < smallest < largest"
+
+
+def _freeze_problems(config: Config) -> Iterator[str]:
+    freeze = config.trainer.freeze
+    # Not a `Literal` of the schema: any module may follow.
+    if not re.fullmatch(r"none|backbone|until [\w.]+", freeze):
+        yield (
+            f"trainer.freeze={freeze}: must be none, backbone or 'until <module>', a module of the"
+            " network such as layer3"
+        )
 
 
 def _place_problems(config: Config) -> Iterator[str]:

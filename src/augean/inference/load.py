@@ -1,6 +1,5 @@
 """Load a trained network from the directory of its run, and read images for it."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,12 @@ from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.datasets.image_decoding import IMAGE_SUFFIXES, decode_all
 from augean.errors import AugeanError, ConfigError, DataError
+from augean.models.pretrained import load_state
 from augean.runs.address import build_source, find_address
 from augean.store.files import file_sha256
-from augean.store.run_directory import read_verified, run_state
+from augean.store.run_directory import run_state
 from augean.store.summary import RunState, RunSummary, read_summary
+from augean.store.weights_file import read_class_names
 from augean.training.build import build_model
 from augean.training.device import autocast, exact_fp32, find_device
 from augean.training.loop import EVALUATION_BATCH
@@ -83,7 +84,7 @@ def load_model(
     runtime = {"data": data, "device": device, "allowed_packages": list(allowed_packages)}
     config = _read_config(path, summary, runtime)
     # Without confusion.csv the names are in the data set, which takes longer to load.
-    classes = _read_class_names(path) or build_source(config).load().classes
+    classes = read_class_names(path) or build_source(config).load().classes
     with exact_fp32():
         network = build_model(config, len(classes)).eval()
     _load_weights(path / "best.pt", network)
@@ -169,19 +170,6 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
         ) from error
 
 
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    """Read the names of the classes from the first line of confusion.csv.
-
-    Returns:
-        An empty tuple where there is no such file, as a custom loop need not write it.
-    """
-    if not (path / "confusion.csv").is_file():
-        return ()
-    text = read_verified(path, "confusion.csv").decode(errors="replace")
-    header: list[str] = next(csv.reader(text.splitlines()), [])
-    return tuple(header[1:])  # the first column holds the true class
-
-
 def _load_weights(file: Path, network: nn.Module) -> None:
     """Load a state dict into the network.
 
@@ -190,7 +178,7 @@ def _load_weights(file: Path, network: nn.Module) -> None:
     """
     try:
         # `weights_only`: no code of the file is executed.
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        load_state(network, torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises many kinds for a file that holds something else
         lines = str(error).splitlines() or [""]
         raise AugeanError(
@@ -209,7 +197,7 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
             run was trained with.
     """
     # The id is computed anew: it is the same only if data and own code are.
-    run_id = find_address(run.config, run.summary.loop_digest).id
+    run_id = find_address(run.config, run.summary.loop_digest, run.summary.weights_digest).id
     if run_id != run.summary.id:
         raise DataError(
             f"dataset.name={run.config.dataset.name}: the data in"

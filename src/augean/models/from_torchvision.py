@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from augean.models.published_weights import PublishedWeights, find_published_weights
 from augean.suggestions import closest, did_you_mean
 
 INCEPTION_ARGUMENTS = {
@@ -59,6 +60,11 @@ class TorchvisionNetwork(nn.Module):
         network = _build(name, num_classes=num_classes, **ARGUMENTS.get(name, {}) | arguments)
         _set_dropout(network, name, dropout)
         return network
+
+    @staticmethod
+    def find_published(weights: str, *, name: str, **_: Any) -> PublishedWeights:
+        """Return the file of weights that torchvision publishes, see `find_published_weights`."""
+        return find_published_weights(name, weights)
 
     @staticmethod
     def check(name: str, **_: Any) -> None:

@@ -14,6 +14,7 @@ from augean.config.validation import flatten_config
 from augean.runs.address import RunAddress, RunOutcome, build_source, find_address, with_num_val
 from augean.runs.config_file import config_yaml
 from augean.runs.session import claim_run, noting_failure, open_session
+from augean.runs.weights import find_weights
 from augean.store.summary import RunSummary
 from augean.system_errors import explaining_system_errors
 
@@ -64,7 +65,8 @@ def _train(config: Config, address: RunAddress, should_stop: "ShouldStop | None"
 
     text = config_yaml(config)
     with algorithms(config.trainer.deterministic):
-        trainer = Trainer(config, build_source(config), address.path, address.id)
+        source, weights = build_source(config), find_weights(config)
+        trainer = Trainer(config, source, address.path, address.id, weights)
         with open_session(address, config.runtime, flatten_config(config), text) as session:
             return session.complete(trainer.train(session.stop, session.loggers, should_stop))
 

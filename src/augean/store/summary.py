@@ -118,6 +118,9 @@ class RunSummary:
     data_digest: str | None = None
     """Content digest of the data set, a part of the run id; None: not recorded, or a custom loop
     reads its own data."""
+    weights_digest: str | None = None
+    """Digest of the file of `model.weights`, a part of the run id; None: random weights, or not
+    recorded."""
     code_digests: dict[str, str] | None = None
     """Digests of the user's own code that is a part of the run id, by the path of each file; None:
     not recorded."""
@@ -374,6 +377,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "torch_settings": _mapping,
     "dead_units": _fractions,
     "data_digest": _text,
+    "weights_digest": _text,
     "code_digests": _texts,
     "versions": _texts,
     "git_commit": _text,

@@ -17,6 +17,7 @@ from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError, RunLocked, SetupError
 from augean.runs.address import build_source, find_outcome
+from augean.runs.weights import find_weights
 from augean.store.locks import folder_id
 from augean.sweeps.composition import Composition
 from augean.sweeps.grid import POLL_SECONDS, account, share_work, work_on_jobs
@@ -92,6 +93,9 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
     flat = flatten_config(plan.config)
     base = {key: value for key, value in flat.items() if key not in plan.space}
     base["data"] = build_source(plan.config).digest()
+    weights = find_weights(plan.config)
+    if weights is not None and "model.weights" not in plan.space:
+        base["model.weights"] = weights.digest
     # A worker's sign of life lies in the output folder: without a shared one it would be taken for
     # dead.
     base["runtime.outputs"] = f".id {folder_id(plan.outputs)}"

@@ -173,11 +173,10 @@ class Step:
         """Whether the optimizer is in the graph."""
         # Read from the device in steps outside the graph too: as a number of the host it has other
         # last bits.
-        self.rate: Tensor | None = None
-        if cuda_graph and capturable:
-            self.rate = torch.zeros((), device=device)
+        self.rates_on_device = cuda_graph and capturable
+        if self.rates_on_device:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.rate
+                group["lr"] = torch.zeros((), device=device)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images `index`, augmented, as uint8 [B, 3, H, W], with their labels, int64 [B]."""
@@ -205,11 +204,12 @@ class Step:
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the next step."""
-        if self.rate is not None:
-            self.rate.fill_(rate)
-        else:
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+        for group in self.optimizer.param_groups:
+            group_rate = rate * group.get("lr_factor", 1.0)
+            if self.rates_on_device:
+                group["lr"].fill_(group_rate)
+            else:
+                group["lr"] = group_rate
 
     def eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Make a step on a given batch, not captured; returns as `gradient`."""

@@ -15,9 +15,11 @@ from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.datasets.base import Source
 from augean.errors import ConfigError, Pruned
+from augean.models.pretrained import load_state
 from augean.signals import Interrupted, StopSignals
 from augean.store.run_directory import write_metrics
 from augean.store.summary import Divergence, RunState, RunSummary
+from augean.store.weights_file import WeightsFile
 from augean.training.artifacts import (
     logging_to,
     train_log,
@@ -59,12 +61,20 @@ class Trainer:
     It goes from the newest checkpoint, or from nothing, to the scores or to the next checkpoint.
     """
 
-    def __init__(self, config: Config, source: Source, path: Path, identity: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        source: Source,
+        path: Path,
+        identity: str,
+        weights: WeightsFile | None = None,
+    ) -> None:
         """Load the data and build the network; what cannot be trained is refused here.
 
         Args:
             path: the run's directory, which need not exist yet.
             identity: the run's id.
+            weights: that `model.weights` names; None for random weights.
 
         Raises:
             AugeanError: for whatever the user can mend.
@@ -78,7 +88,8 @@ class Trainer:
         self.data = load_data(source, node.num_val, node.num_train, node.split_seed, self.device)
         _check_last_batch(config, len(self.data.train))
         self.description = describe_model(config, len(self.data.classes))
-        self.context = build_context(config, self.data, self.device)
+        self.weights = weights
+        self.context = build_context(config, self.data, self.device, weights)
         _check_probes(config, self.context.schedule.num_steps)
         self.run = ResumableRun(path, identity, self.context)
         self.diverged: Divergence | None = None
@@ -166,6 +177,9 @@ class Trainer:
         precision = self.config.trainer.precision
         title = device_title(self.device)
         train_log.info("started on %s, %s, %d threads", title, precision, self.run.threads)
+        if self.context.remark and self.run.last_epoch == 0:
+            train_log.info(self.context.remark)
+            logger.info(f"Run {self.identity}: {self.context.remark}")
         hint = precision_hint(precision, self.device)
         if hint is not None:
             train_log.info(hint)
@@ -194,7 +208,7 @@ class Trainer:
         """
         network = self.context.network
         if self.run.progress.best_weights:
-            network.load_state_dict(self.run.progress.best_weights)
+            load_state(network, self.run.progress.best_weights)
         score = evaluate_final(network, self.data.test, self.config)
         if not math.isfinite(score.loss):
             last = self.run.progress.rows[-1]
@@ -265,6 +279,7 @@ class Trainer:
             torch_settings=torch_settings(self.device),
             dead_units=score.dead_units if score else None,
             data_digest=self.data_digest,
+            weights_digest=self.weights.digest if self.weights else None,
             code_digests=code_digests(config),
             versions=library_versions() | torch_versions,
             git_commit=git_commit(),
