@@ -32,7 +32,8 @@ def test_every_group_option_composes_and_builds(override: str) -> None:
         pytest.importorskip(
             "hydra_plugins.hydra_ray_launcher", reason="not installed: pip install 'augean[ray]'"
         )
-    extra = ["dataset.name=photos"] if override == "dataset=image_folder" else []
+    is_folder = override in ("dataset=image_folder", "dataset=photos")
+    extra = ["dataset.name=photos"] if is_folder else []
     width = ["width.channels=4"]
     if override in ("model=torchvision", "activation=native", "width=native"):
         # The three belong together, and the first brings the others.

@@ -68,7 +68,7 @@ def test_equal_configs_written_differently_are_one_run(one: str, other: str) -> 
 
 
 def test_every_key_outside_runtime_changes_the_id() -> None:
-    base = compose(["dataset=digits"])
+    base = compose(["dataset=digits", "augmentation=none"])
     seen = {run_id(base, "d"): "the base"}
     changed: dict[str, Any] = {
         "model.stem": "imagenet",
@@ -79,6 +79,7 @@ def test_every_key_outside_runtime_changes_the_id() -> None:
         "trainer.reset_optimizer": "epoch",
         "trainer.freeze": "backbone",
         "dataset.num_train": 500,
+        "dataset.transforms": "weights",
         "code_files": [__file__],
     }
     for key, value in flatten_config(base).items():

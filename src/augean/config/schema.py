@@ -135,6 +135,9 @@ class AugmentationConfig:
     """Pixels of zero padding before a random crop of the original size."""
     flip: bool = False
     """Horizontal flip with probability 1/2."""
+    crop_area: float = bounded(1.0, above=0, high=1)
+    """Smallest share of an image's area that a random crop has, which is then resized to the whole
+    image; 1 is no such crop."""
 
 
 @dataclass
@@ -169,7 +172,7 @@ class DatasetConfig:
     5,000. 0 trains on everything and takes the last epoch."""
     split_seed: int = bounded(0, low=0)
     """Seed of the split alone, so that runs of all seeds share it."""
-    image_size: int = bounded(32, low=8, high=512)
+    image_size: int = bounded(32, low=8, high=1024)
     """Height and width in pixels."""
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     """Per colour channel, of values from 0 to 1; subtracted from the images."""
@@ -179,6 +182,12 @@ class DatasetConfig:
     """Pixels that `augmentation=standard` pads on these images."""
     flip: bool = True
     """Whether `augmentation=standard` flips these images."""
+    crop_area: float = bounded(1.0, above=0, high=1)
+    """Smallest share of the area that `augmentation=standard` crops from these images."""
+    transforms: Literal["own", "weights"] = "own"
+    """weights: `image_size`, `mean`, `std` and the resizing are those that belong to
+    `model.weights`, or to a network of torchvision without weights. A run's config has these
+    values in their places."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the class."""
 

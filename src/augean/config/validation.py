@@ -219,6 +219,11 @@ def _image_size_problems(config: Config) -> Iterator[str]:
     padding = config.augmentation.crop_padding
     if padding >= size:
         yield f"augmentation.crop_padding={padding}: must be below dataset.image_size={size}"
+    if padding and config.augmentation.crop_area < 1:
+        yield (
+            f"augmentation.crop_area={config.augmentation.crop_area}: not together with"
+            f" augmentation.crop_padding={padding}; set one of them to 1 or 0"
+        )
     cutout = config.regularization.cutout
     if cutout > size:
         yield f"regularization.cutout={cutout}: must be at most dataset.image_size={size}"

@@ -211,13 +211,13 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
 def read_images(run: TrainedModel, paths: Sequence[str]) -> Array:
     """Read image files at the run's image size: uint8 [N, H, W, 3].
 
-    They are resized and cropped like those of an `ImageFolder`.
+    They are resized and cropped like those of the run's `ImageFolder`.
 
     Raises:
         DataError: names the first file that cannot be read.
     """
-    size = run.config.dataset.image_size
-    return decode_all(list(paths), size, "images", in_processes=False)
+    geometry = build_source(run.config).geometry
+    return decode_all(list(paths), geometry, "images", in_processes=False)
 
 
 def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:

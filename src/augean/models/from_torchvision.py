@@ -7,7 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from augean.models.published_weights import PublishedWeights, find_published_weights
+from augean.models.published_weights import (
+    PublishedWeights,
+    Transforms,
+    find_published_weights,
+    find_transforms,
+)
 from augean.suggestions import closest, did_you_mean
 
 INCEPTION_ARGUMENTS = {
@@ -65,6 +70,11 @@ class TorchvisionNetwork(nn.Module):
     def find_published(weights: str, *, name: str, **_: Any) -> PublishedWeights:
         """Return the file of weights that torchvision publishes, see `find_published_weights`."""
         return find_published_weights(name, weights)
+
+    @staticmethod
+    def find_transforms(weights: str, *, name: str, **_: Any) -> Transforms:
+        """Return how images are prepared for published weights, see `find_transforms`."""
+        return find_transforms(name, weights)
 
     @staticmethod
     def check(name: str, **_: Any) -> None:

@@ -22,6 +22,21 @@ class PublishedWeights:
     """Names of the classes, in the order of the outputs."""
 
 
+@dataclass(frozen=True)
+class Transforms:
+    """How images are prepared for a network with published weights."""
+
+    image_size: int
+    """Height and width in pixels of the crop at the centre."""
+    resize: int
+    """Length in pixels of the shorter side before the crop."""
+    interpolation: str
+    """bilinear or bicubic."""
+    mean: list[float]
+    """Per colour channel, like `std`, of values from 0 to 1."""
+    std: list[float]
+
+
 def weights_entry(network: str, name: str) -> Any:
     """Return torchvision's entry for weights of a network.
 
@@ -60,6 +75,22 @@ def find_published_weights(network: str, name: str) -> PublishedWeights:
                 f" there, from {entry.url}"
             ) from error
     return PublishedWeights(path=path, classes=tuple(entry.meta["categories"]))
+
+
+def find_transforms(network: str, name: str) -> Transforms:
+    """Return the transforms that belong to weights of a network; the weights need not be there.
+
+    Raises:
+        ValueError: when the network has no weights of that name.
+    """
+    preset = weights_entry(network, name).transforms()
+    return Transforms(
+        image_size=preset.crop_size[0],
+        resize=preset.resize_size[0],
+        interpolation=preset.interpolation.value,
+        mean=list(preset.mean),
+        std=list(preset.std),
+    )
 
 
 def _download(url: str, path: Path) -> None:

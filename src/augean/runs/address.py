@@ -10,6 +10,7 @@ from augean.config.run_id import directory_name, run_id
 from augean.config.schema import MOST_VAL, Config
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
+from augean.runs.transforms import with_transforms
 from augean.runs.weights import find_weights
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
@@ -58,12 +59,13 @@ def build_source(config: Config) -> Source:
         raise ConfigError(f"dataset: {error}") from error
 
 
-def with_num_val(config: Config) -> Config:
-    """Return the config with `dataset.num_val` filled in, where it was left open.
+def with_open_values(config: Config) -> Config:
+    """Return the config with the values filled in that it leaves to the data and to the weights.
 
     Raises:
-        AugeanError: when it is open and the data cannot be read.
+        AugeanError: when a value is open and the data cannot be read, or the weights do not say it.
     """
+    config = with_transforms(config)
     if config.dataset.num_val is not None:
         return config
     num_val = _default_num_val(build_source(config))
@@ -93,7 +95,7 @@ def find_address(config: Config, loop: str | None = None, weights: str | None = 
         loop: as for `augean.config.run_id`.
         weights: likewise, where the digest is known; the file need not be there then.
     """
-    config = with_num_val(config)
+    config = with_open_values(config)
     if weights is None:
         file = find_weights(config)
         weights = file.digest if file else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
-from augean.runs.address import RunAddress, RunOutcome, build_source, find_address, with_num_val
+from augean.runs.address import RunAddress, RunOutcome, build_source, find_address, with_open_values
 from augean.runs.config_file import config_yaml
 from augean.runs.session import claim_run, noting_failure, open_session
 from augean.runs.weights import find_weights
@@ -42,7 +42,7 @@ def execute(
             said so.
         SystemExit: 128 + signal number after a stop signal, with the run's checkpoint written.
     """
-    config = with_num_val(config)
+    config = with_open_values(config)
     address = find_address(config)
     with claim_run(address, wait=wait) as outcome:
         if outcome is not None:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from augean.config.schema import Config
 from augean.errors import ConfigError
-from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
+from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad, resized_crop
 from augean.training.build import TrainingContext
 from augean.training.device import autocast, choose_layout
 from augean.training.loss_landscape import ProbeRow, probe
@@ -181,7 +181,12 @@ class Step:
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images `index`, augmented, as uint8 [B, 3, H, W], with their labels, int64 [B]."""
         size = self.train.images.shape[1]
-        images = crop_and_flip(self.padded, index, size, self.config.augmentation.flip)
+        augmentation = self.config.augmentation
+        if augmentation.crop_area < 1:
+            images = self.train.images[index]
+            images = resized_crop(images, augmentation.crop_area, augmentation.flip)
+            return images, self.train.labels[index]
+        images = crop_and_flip(self.padded, index, size, augmentation.flip)
         return images, self.train.labels[index]
 
     def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
