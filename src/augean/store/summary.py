@@ -143,6 +143,9 @@ class RunSummary:
     data_digest: str | None = None
     """Content digest of the data set, a part of the run id; None: not recorded, or a custom loop
     reads its own data."""
+    weights_digest: str | None = None
+    """Digest of the file of `model.weights`, a part of the run id; None: random weights, or not
+    recorded."""
     code_digests: dict[str, str] | None = None
     """Digests of the user's own code that is a part of the run id, by the path of each file; None:
     not recorded."""
@@ -361,6 +364,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "torch_settings": as_mapping,
     "dead_units": as_fractions,
     "data_digest": as_text,
+    "weights_digest": as_text,
     "code_digests": as_texts,
     "places": as_texts,
     "versions": as_texts,

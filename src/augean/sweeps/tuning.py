@@ -18,6 +18,7 @@ from augean.config.validation import flatten_config
 from augean.errors import AugeanError, RunLocked, SetupError
 from augean.runs.address import build_source, find_outcome
 from augean.runs.code_snapshot import snapshot_code
+from augean.runs.weights import find_weights
 from augean.store.locks import folder_id
 from augean.store.run_directory import runs_dir
 from augean.sweeps.composition import Composition
@@ -124,6 +125,9 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
     flat = flatten_config(plan.config)
     base = {key: value for key, value in flat.items() if key not in plan.space.distributions}
     base["data"] = build_source(plan.config).digest()
+    weights = find_weights(plan.config)
+    if weights is not None and "model.weights" not in plan.space.distributions:
+        base["model.weights"] = weights.digest
     # A worker's sign of life lies in the output folder: without a shared one it would be taken for
     # dead.
     base["runtime.outputs"] = f".id {folder_id(plan.outputs)}"

@@ -81,7 +81,7 @@ def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) 
         context.optimizer.state.clear()
     if context.scaler.is_enabled():
         begin_momentum(context.optimizer)
-    context.network.train()
+    context.train_mode()
 
     start = time.perf_counter()
     order = torch.randperm(num_images, device=context.device)  # int64 [N]

@@ -15,10 +15,12 @@ from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.datasets.base import Source
 from augean.errors import ConfigError, Pruned
+from augean.models.pretrained import load_state
 from augean.signals import Interrupted, StopSignals
 from augean.store.run_directory import write_metrics
 from augean.store.run_prefix import RunPrefix
 from augean.store.summary import Continuation, Divergence, RunState, RunSummary
+from augean.store.weights_file import WeightsFile
 from augean.training.artifacts import (
     logging_to,
     train_log,
@@ -67,6 +69,7 @@ class Trainer:
         path: Path,
         identity: str,
         prefixes: Sequence[RunPrefix] = (),
+        weights: WeightsFile | None = None,
     ) -> None:
         """Load the data and build the network; what cannot be trained is refused here.
 
@@ -74,6 +77,7 @@ class Trainer:
             path: the run's directory, which need not exist yet.
             identity: the run's id.
             prefixes: shorter trainings with whose state it may begin, the longest first.
+            weights: that `model.weights` names; None for random weights.
 
         Raises:
             AugeanError: for whatever the user can mend.
@@ -89,7 +93,8 @@ class Trainer:
         self.data = load_data(source, node.num_val, node.num_train, node.split_seed, self.device)
         _check_last_batch(config, len(self.data.train))
         self.description = describe_model(config, len(self.data.classes))
-        self.context = build_context(config, self.data, self.device)
+        self.weights = weights
+        self.context = build_context(config, self.data, self.device, weights)
         _check_probes(config, self.context.schedule.num_steps)
         self.run = ResumableRun(path, identity, self.context)
         self.diverged: Divergence | None = None
@@ -192,6 +197,9 @@ class Trainer:
         precision = self.config.trainer.precision
         title = device_title(self.device)
         train_log.info("started on %s, %s, %d threads", title, precision, self.run.threads)
+        if self.context.remark and self.run.last_epoch == 0:
+            train_log.info(self.context.remark)
+            logger.info(f"Run {self.identity}: {self.context.remark}")
         hint = precision_hint(precision, self.device)
         if hint is not None:
             train_log.info(hint)
@@ -220,7 +228,7 @@ class Trainer:
         """
         network = self.context.network
         if self.run.progress.best_weights:
-            network.load_state_dict(self.run.progress.best_weights)
+            load_state(network, self.run.progress.best_weights)
         score = evaluate_final(network, self.data.test, self.config)
         if not math.isfinite(score.loss):
             last = self.run.progress.rows[-1]
@@ -291,6 +299,7 @@ class Trainer:
             torch_settings=torch_settings(self.device),
             dead_units=score.dead_units if score else None,
             data_digest=self.data_digest,
+            weights_digest=self.weights.digest if self.weights else None,
             code_digests=code_digests(config),
             versions=library_versions() | torch_versions,
             git_commit=git_commit(),
