@@ -30,6 +30,7 @@ from augean.datasets.image_listing import (
     FolderListing,
     ImageFiles,
     count_images,
+    describe_unread,
     is_image,
     list_images,
 )
@@ -144,7 +145,7 @@ class ImageFolder(Source):
     def load(self) -> Images:
         listing = self._scan()
         index = self._index(listing)
-        content = _content_of(listing, index)
+        content = _Content(index.digest, listing.num_train - len(index.test))
         # Runs of this process may already have their addresses by an earlier digest.
         if process_contents.setdefault((self.folder, self.cache), content) != content:
             raise DataError(
@@ -385,23 +386,6 @@ class ImageFolder(Source):
         if self._scan().fingerprint != listing.fingerprint:
             raise DataError(f"{self.folder}: images have changed while they were read; start again")
         return images
-
-
-def describe_unread(folder: Path, names: Sequence[str]) -> str:
-    """Return the message for images with suffixes that are not read.
-
-    Args:
-        names: of the files, relative to the folder.
-    """
-    return (
-        f"{folder}: {len(names)} images would be left out, such as {names[0]}: only"
-        f" {', '.join(IMAGE_SUFFIXES)} are read; convert them, for instance to PNG, or move them"
-        " away"
-    )
-
-
-def _content_of(listing: FolderListing, index: FolderIndex) -> _Content:
-    return _Content(index.digest, listing.num_train - len(index.test))
 
 
 def _splits(
