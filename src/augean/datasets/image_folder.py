@@ -230,9 +230,7 @@ class ImageFolder(Source):
         )
 
     def _parts(self) -> list[str]:
-        """Return the folders that hold the classes: `train` and `test`, `train`, or the data set's
-        own, as an empty text.
-        """
+        """Return the folders that hold the classes; an empty text is the data set's own folder."""
         parts = [part for part in ("train", "test") if (self.folder / part).is_dir()]
         if parts == ["test"] or not self.folder.is_dir():
             return ["train", "test"]  # which is then said to be missing
