@@ -14,7 +14,7 @@ from augean.store.run_progress import RunProgress
 from augean.store.summary import RunState
 from commands import augean
 from conftest import ROOT
-from fake_runs import write_examples, write_record, write_run
+from fake_runs import write_record, write_run
 
 COMMANDS = (["status"], ["report"], ["settle", "table1_activation", "--dry-run"])
 NAME = "table1_activation"
@@ -110,13 +110,17 @@ def test_states_failures_and_progress_are_in_the_document(outputs: Path) -> None
 
 
 def test_a_study_says_how_many_trials_are_done_and_which_is_best(tmp_path: Path) -> None:
-    write_examples(tmp_path)
-    studies = [item for item in read(tmp_path, "status")["sweeps"] if item["study"]]
-    assert studies
-    for sweep in studies:
-        assert sweep["kind"] == "study"
-        assert sweep["study"]["best"]["trial"] in {run["trial"] for run in sweep["runs"]}
-        assert sweep["study"]["done"] > 0
+    jobs = []
+    for number, (state, score) in enumerate((("complete", 0.8), ("complete", 0.9), ("fail", None))):
+        kind = "failed" if state == "fail" else "finished"
+        job = write_run(tmp_path, state=kind, optimizer__lr=0.1 * (number + 1))
+        jobs.append(job | {"trial": number, "state": state, "score": score})
+    write_record(tmp_path, "study", jobs, kind="study", num_trials=4)
+    (sweep,) = read(tmp_path, "status")["sweeps"]
+    assert sweep["study"]["best"]["trial"] == 1
+    assert (sweep["study"]["done"], sweep["study"]["num_trials"]) == (2, 4)
+    assert not sweep["complete"]
+    assert [run["trial"] for run in sweep["runs"]] == [0, 1, 2]
 
 
 def test_nothing_launched_is_an_empty_list(tmp_path: Path) -> None:

@@ -25,8 +25,6 @@ from commands import augean
 from fake_runs import write_many, write_record, write_run
 from waiting import wait_for
 
-PROGRESS = RunProgress(epoch=4, epochs=12, fraction=0.3, seconds_left=200.0, val_accuracy=0.7123)
-
 
 def write_states(outputs: Path) -> dict[str, dict[str, object]]:
     """Write a sweep with a run of every state; return its jobs by state."""
@@ -35,7 +33,10 @@ def write_states(outputs: Path) -> dict[str, dict[str, object]]:
     for seed, state in enumerate(states):
         written = "interrupted" if state == "running" else state
         jobs[state] = write_run(outputs, state=written, accuracy=0.9, seed=seed, row="[red] elu")
-    PROGRESS.write(runs_dir(outputs) / str(jobs["running"]["run"]))
+    progress = RunProgress(
+        epoch=4, epochs=12, fraction=0.3, seconds_left=200.0, val_accuracy=0.7123
+    )
+    progress.write(runs_dir(outputs) / str(jobs["running"]["run"]))
     write_record(outputs, "table1", list(jobs.values()), baseline="[red] elu")
     return jobs
 
@@ -61,7 +62,7 @@ def test_every_state_is_counted_and_what_matters_is_listed(tmp_path: Path) -> No
     assert gaps == "1 diverged, 1 running, 1 interrupted, 1 failed, 1 missing"
     ((_, seed, epoch, val, left, _),) = shown.training
     assert (seed, epoch, val) == ("5", "4 of 12", "71.23")
-    assert left in ("3 min 20 s", "3 min 19 s", "3 min 18 s")
+    assert left.startswith("3 min ")
     assert shown.failures == [("[red] elu", "3", "out of memory")]
 
 

@@ -11,6 +11,7 @@ import yaml
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError
+from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.run_directory import read_verified
 from augean.store.summary import RunSummary, read_summary
 
@@ -135,7 +136,7 @@ def _read_config(file: Path) -> dict[str, Any]:
         AugeanError: when the file is not there, or is not what a run writes.
     """
     try:
-        text = file.read_text()
+        text = read_regular(file, NOTE_BYTES).decode()
         # Augean writes no aliases; with them a small file can stand for an endless config.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise AugeanError(f"{file}: has aliases, so it is not the config of a run")

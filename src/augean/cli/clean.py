@@ -10,7 +10,6 @@ from augean.errors import AugeanError
 
 if TYPE_CHECKING:
     from augean.store.cleaning import Removable
-    from augean.store.summary import RunSummary
 
 CLEAN_EXAMPLES = """
 augean clean                                   what could be removed, with sizes
@@ -40,11 +39,13 @@ def add_commands(commands: Commands) -> None:
 
 def run_clean(arguments: argparse.Namespace) -> int:
     """Show what can be removed, and remove it where that was said."""
+    from augean.analysis.freshness import FreshnessCheck
     from augean.store.cleaning import KINDS, REMOVED, find_removable, remove
 
     outputs: Path = arguments.outputs
     _check(arguments, tuple(KINDS))
-    found = find_removable(outputs, _is_outdated)
+    freshness = FreshnessCheck(outputs)
+    found = find_removable(outputs, lambda summary: freshness.check(summary).outdated == "yes")
     chosen = [item for item in found if not arguments.kinds or item.kind in arguments.kinds]
     for kind, description in KINDS.items():
         items = [item for item in chosen if item.kind == kind]
@@ -84,16 +85,6 @@ def _check(arguments: argparse.Namespace, kinds: Sequence[str]) -> None:
             raise AugeanError(f"{kind}: is no kind{list_choices(kind, kinds, '')}")
     if arguments.yes and not arguments.kinds:
         raise AugeanError(f"--yes: name what is to be removed, of {', '.join(kinds)}")
-
-
-def _is_outdated(summary: "RunSummary") -> bool:
-    """Tell whether today's Augean would train the run at another address.
-
-    A custom loop has no `core`: its mathematics is its own.
-    """
-    from augean.config.run_id import CORE, SCHEMA
-
-    return summary.schema not in (None, SCHEMA) or summary.core not in (None, CORE)
 
 
 def _describe(items: "Sequence[Removable]") -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augean.errors import AugeanError
+from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.locks import is_locked
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import PROGRESS_FILE, RunProgress, read_progress
@@ -220,9 +221,10 @@ def _read_error(file: Path) -> str | None:
     That is the first line, or the last of a traceback.
     """
     try:
-        lines = file.read_text(errors="replace").strip().splitlines()
+        text = read_regular(file, NOTE_BYTES).decode(errors="replace")
     except OSError:
         return None
+    lines = text.strip().splitlines()
     if not lines:
         return ""
     line = lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from augean.errors import AugeanError, RunLocked
+from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.archive.packing import STAGING
 from augean.store.checkpoints import CHECKPOINT_FILES, NEW_CHECKPOINT
 from augean.store.locks import hold_lock
@@ -266,7 +267,7 @@ def _list_removal(outputs: Path, item: Removable) -> None:
 def read_removals(outputs: Path) -> list[Removal]:
     """Return what was removed from a folder; lines that cannot be read are passed over."""
     try:
-        lines = (outputs / REMOVED).read_text(errors="replace").splitlines()
+        lines = read_regular(outputs / REMOVED, DATA_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return []
     removals = []

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from augean.errors import AugeanError, RunLocked
+from augean.regular_files import NOTE_BYTES, parse_json, read_regular
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
 
@@ -67,7 +68,7 @@ def _write(path: Path, size: CrewSize) -> None:
 def _read(path: Path) -> CrewSize | None:
     """Return the request in a file; None where there is none that can be understood."""
     try:
-        size = CrewSize(**json.loads(path.read_text()))
+        size = CrewSize(**parse_json(read_regular(path, NOTE_BYTES)))
     except (OSError, ValueError, TypeError):
         return None
     return size if isinstance(size.workers, int) and size.workers > 0 else None
