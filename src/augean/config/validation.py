@@ -160,7 +160,7 @@ def walk_fields(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any
 
 
 def _list_problems(config: Config) -> Iterator[str]:
-    """Yield the lists whose items are not plain, such as a list of lists, which OmegaConf accepts."""
+    """Yield the lists with items that are not plain, such as lists, which OmegaConf accepts."""
     for key, _, value in walk_fields(config, ""):
         items = value if isinstance(value, list) else []
         if not all(isinstance(item, str | int | float) for item in items):

@@ -19,7 +19,8 @@ DECODER = 1
 """Version of the decoding, in the name of the cached file. It is raised when the same image file
 gives other pixels, so that no older cache is read."""
 CHUNK = 64
-"""Number of files that a process is given at a time."""
+"""Number of files that a process is given at a time: few, so that the progress bar moves and all
+processes end together."""
 MAX_PROCESSES = 16
 """Most processes that decode at once."""
 MOST_NAMED = 20
@@ -36,7 +37,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of some files."""
+    """The result of decoding some files."""
 
     images: NDArray[np.uint8]
     """[N, size, size, 3]; black where a file could not be read."""
@@ -69,6 +70,7 @@ def decode_all(files: list[str], size: int, name: str, *, in_processes: bool) ->
         if in_processes:
             pool = stack.enter_context(_process_pool(len(chunks)))
             results = pool.map(decode_chunk, chunks)
+        # Both kinds of `map` give the results in the order of the chunks.
         results = show_progress(results, "Decoding", name, len(chunks))
         for start, chunk in zip(starts, results, strict=True):
             images[start : start + CHUNK] = chunk.images
@@ -132,8 +134,9 @@ def _reason(path: str, error: Exception) -> str:
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, Image.DecompressionBombError):
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # where Pillow begins to refuse
-        return f"it has more than {most:,} pixels; make it smaller"
+        # Pillow warns from MAX_IMAGE_PIXELS on and refuses from twice as many on.
+        max_pixels = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return f"it has more than {max_pixels:,} pixels; make it smaller"
     if isinstance(error, UnidentifiedImageError):
         is_empty = os.path.getsize(path) == 0
         return "the file is empty" if is_empty else "its content is not that of an image"
@@ -147,7 +150,7 @@ def _decode_file(path: str, size: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     with Image.open(path) as image:
-        # Integers and floats of more than 8 bits: Pillow would clip their values.
+        # Modes I and F are integers and floats of more than 8 bits: Pillow would clip their values.
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"mode {image.mode}: convert it to 8 bits per channel")
         decoded: Image.Image = image
@@ -168,9 +171,10 @@ def _resize_and_crop(image: Any, size: int) -> Any:
     from PIL import Image
 
     width, height = image.size
-    shorter = min(width, height)
-    width = size * width // shorter
-    height = size * height // shorter
+    shorter_side = min(width, height)
+    width = size * width // shorter_side
+    height = size * height // shorter_side
+    # Pillow's filter is antialiased by itself.
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
     # Upper left corner of the crop.
     x = round((width - size) / 2)
