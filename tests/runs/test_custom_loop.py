@@ -81,7 +81,7 @@ def test_a_finished_loop_is_skipped_and_left_as_it_was(
     assert again.finished
     assert again.summary == first.summary
     assert {file: file.stat().st_mtime_ns for file in first.address.path.iterdir()} == before
-    assert "is over, not trained again" in capsys.readouterr().out
+    assert "is completed, not trained again" in capsys.readouterr().out
 
 
 def test_an_interrupted_loop_goes_on_and_gives_what_an_unbroken_one_gives(tmp_path: Path) -> None:

@@ -47,8 +47,9 @@ def module_code(module: str) -> OwnCode:
         )
     path = Path(spec.origin)
     is_package = spec.submodule_search_locations is not None
-    # The source of a package is its __init__.py, one folder further down.
-    depth = module.count(".") + is_package
+    # The root is as many folders above the file as the name has dots. The source of a package is
+    # its __init__.py, one folder further down.
+    depth = module.count(".") + int(is_package)
     return file_code(path, path.parents[depth])
 
 
@@ -84,10 +85,12 @@ def file_code(path: Path, root: Path) -> OwnCode:
         pending += _imported_files(file, tree, root)
         pending += package_files(file, root)
         dumps[file] = _code_text(tree)
+    # One digest for each file, by which a report finds the file that was edited.
     files = {}
     for file in sorted(dumps):
         files[file.relative_to(root).as_posix()] = _digest(dumps[file])
-    # The file itself comes first and without its path, so that renaming it changes no run id.
+    # One digest for all of them, for the run id. The file itself comes first and without its path,
+    # so that renaming it changes no id.
     text = dumps.pop(path)
     for file in sorted(dumps):
         text += f"\n{file.relative_to(root).as_posix()}\n{dumps[file]}"
@@ -129,6 +132,7 @@ def _imported_files(file: Path, tree: ast.AST, root: Path) -> Iterator[Path]:
     """Yield the files below `root` that a file's import statements name."""
     for node in ast.walk(tree):
         for place in _imported_places(file, node, root):
+            # A module is a file, or a folder with an __init__.py.
             for path in (Path(f"{place}.py"), place / "__init__.py"):
                 if path.is_relative_to(root) and path.is_file():
                     yield path
@@ -140,7 +144,6 @@ def package_files(file: Path, root: Path) -> Iterator[Path]:
     Raises:
         ConfigError: when one is not valid Python.
     """
-    # Without this exception an empty __init__.py would change the run id.
     for folder in file.parents:
         if folder == root or not folder.is_relative_to(root):
             return
@@ -148,6 +151,7 @@ def package_files(file: Path, root: Path) -> Iterator[Path]:
         if path.is_file():
             tree = _parse(path)
             _remove_docstrings(tree)
+            # Adding an empty __init__.py, or one with a docstring only, must not change the run id.
             if tree.body:
                 yield path
 
@@ -159,6 +163,7 @@ def _imported_places(file: Path, node: ast.AST, root: Path) -> list[Path]:
     if isinstance(node, ast.ImportFrom):
         # `level` is the number of dots: 0 for an absolute import, 1 for the file's own folder.
         start = file.parents[node.level - 1] if node.level else root
+        # `from . import name` names no module: the empty text joins nothing.
         base = start.joinpath(*(node.module or "").split("."))
         # `from package import name`: the name may be a module of the package.
         return [base, *(base / alias.name for alias in node.names)]
@@ -166,6 +171,8 @@ def _imported_places(file: Path, node: ast.AST, root: Path) -> list[Path]:
 
 
 def _remove_docstrings(tree: ast.AST) -> None:
+    # Modules, classes and functions have a body, and so have `if` and `for`: a text that begins one
+    # of those does nothing either.
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):

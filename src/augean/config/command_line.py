@@ -1,4 +1,8 @@
-"""Refuse command lines that Hydra would misunderstand without an error."""
+"""Refuse command lines that Hydra would misunderstand without an error.
+
+Options: `-m` makes a sweep, `-cn` names the primary config (a sweep file), `-cd` adds a folder of
+configs, `-cp` replaces the folder `conf` (by the directory of a run), `--cfg` prints the config.
+"""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -15,7 +19,7 @@ from augean.suggestions import closest, did_you_mean, list_choices
 
 
 def check_command_line(words: Sequence[str]) -> Namespace:
-    """Refuse what Hydra would misunderstand without an error, or answer with a page of usage.
+    """Parse a command line, and refuse what Hydra would misunderstand without an error.
 
     Args:
         words: the command line without the program's name.
@@ -50,16 +54,20 @@ def check_command_line(words: Sequence[str]) -> Namespace:
 
 
 class _OnceNamespace(Namespace):
-    """Options of which each that names a file may be given once: Hydra takes the last."""
+    """Options that refuse a second, different value where they name a file.
+
+    Hydra would take the last value and ignore the others. argparse sets each option as an attribute
+    of this object, None first.
+    """
 
     NAMES: ClassVar = {"config_name": "-cn", "config_dir": "-cd", "config_path": "-cp"}
 
     def __setattr__(self, name: str, value: object) -> None:
-        before = getattr(self, name, None)
-        if name in self.NAMES and before is not None and value not in (None, before):
+        earlier = getattr(self, name, None)
+        if name in self.NAMES and earlier is not None and value not in (None, earlier):
             option = self.NAMES[name]
             raise UsageError(
-                f"{option} {before} {option} {value}: takes one name; give one command for each"
+                f"{option} {earlier} {option} {value}: takes one name; give one command for each"
             )
         super().__setattr__(name, value)
 
@@ -79,7 +87,9 @@ def parse_options(words: Sequence[str]) -> Namespace:
     def refuse(message: str) -> None:
         raise UsageError(f"{message}; `python train.py --hydra-help` lists the options")
 
+    # argparse would print its page of usage and end the process.
     parser.error = refuse  # type: ignore[assignment, method-assign]
+    # Intermixed: an option may stand between two overrides.
     options, unknown = parser.parse_known_intermixed_args(list(words), _OnceNamespace())
     if unknown:
         option_names = [name for name in parser._option_string_actions if name.startswith("--")]
@@ -88,9 +98,10 @@ def parse_options(words: Sequence[str]) -> Namespace:
 
 
 def _unknown_option(word: str, option_names: Sequence[str]) -> str:
-    """Return a message that suggests config keys first, then options.
+    """Return the message for a word that looks like an option.
 
-    Other programs take a setting as an option, such as `--epochs 3`.
+    It suggests config keys before options, as other programs take settings as options, such as
+    `--epochs 3`.
     """
     key, _, value = word.lstrip("-").partition("=")
     suggestions = [f"{name}={value or '<value>'}" for name in similar_keys(key)]
@@ -108,8 +119,8 @@ def _check_config_dir(config_dir_option: str, name: str) -> None:
     """
     folder = Path(config_dir_option)
     if not folder.is_dir():
-        here = [path.name for path in Path.cwd().iterdir() if path.is_dir()]
-        suggestions = [f"-cd {similar}" for similar in closest(config_dir_option, here)]
+        folders_here = [path.name for path in Path.cwd().iterdir() if path.is_dir()]
+        suggestions = [f"-cd {similar}" for similar in closest(config_dir_option, folders_here)]
         raise AugeanError(f"-cd {folder}: no such folder{did_you_mean(suggestions)}")
     # Without -cn a folder of config groups adds options to the default run; a folder of sweep
     # files would have no effect.
@@ -129,6 +140,7 @@ def _check_config_dir(config_dir_option: str, name: str) -> None:
 def _refuse_file_name(name: str) -> None:
     """Refuse `-cn sweeps/table.yaml` with the options that start this file."""
     file = Path(name)
+    # Augean's own sweeps, in sweeps/, are found by name alone.
     folder_option = ""
     if file.is_file() and file.parent.resolve() != sweeps_dir().resolve():
         folder_option = f"-cd {file.parent} "
@@ -140,6 +152,7 @@ def _refuse_file_name(name: str) -> None:
 def _check_sweep_file(file: Path) -> None:
     """Refuse a file without `defaults`: Hydra would run it without Augean's schema and sweeper."""
     content = _read_mapping(file)
+    # An empty file has no key that Hydra could misunderstand.
     if content and "defaults" not in content:
         raise AugeanError(
             f"{file}: is not a sweep file; defaults begin with config, as in [config, _self_]"
@@ -185,22 +198,24 @@ def _refuse_settings(file: Path) -> None:
         content = parse_yaml(binary)
     except ValueError as error:
         raise AugeanError(f"{file}: no valid YAML ({error})") from error
-    foreign = []
+    foreign_settings = []
     if isinstance(content, dict):
         for key in map(str, content):
+            # Both `hydra: {run: ...}` and the dotted key `hydra.run: ...` belong to the node.
             node = key.split(".")[0]
             if node in ("hydra", "runtime"):
-                foreign.append(key)
+                foreign_settings.append(key)
+        # Other defaults would bring in other files, with settings that are not seen here.
         run_defaults = ["augean", "_self_"]
         if content.get("defaults", run_defaults) != run_defaults:
-            foreign.append("other defaults than augean and _self_")
-    # A header can move the whole file below another node.
-    if not foreign and b"@package" in binary:
-        foreign.append("@package")
-    if foreign:
+            foreign_settings.append("other defaults than augean and _self_")
+    # Hydra reads `# @package hydra` in a comment: it moves the whole file below that node.
+    if not foreign_settings and b"@package" in binary:
+        foreign_settings.append("@package")
+    if foreign_settings:
         raise AugeanError(
-            f"{file}: has {', '.join(foreign)}, which Augean never writes into the config of a run;"
-            " remove that, and give such settings on the command line"
+            f"{file}: has {', '.join(foreign_settings)}, which Augean never writes into the config"
+            " of a run; remove that, and give such settings on the command line"
         )
 
 

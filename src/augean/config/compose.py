@@ -29,14 +29,15 @@ def register(sweep: str | None = None) -> None:
         sweep: name of one of Augean's own sweep files, which then needs no `-cd`. A file of the
             same name in the folder of `-cd` takes precedence.
     """
-    # Load Hydra's plugins first: they store their own options, and ours, such as
-    # `hydra/sweeper: optuna`, must replace them.
+    # Load Hydra's plugins first: they store their own options, which Augean's options of the same
+    # names, such as `hydra/sweeper: optuna`, must replace.
     Plugins.instance()
     store = ConfigStore.instance()
     for option, schema in SWEEPERS.items():
         store.store(group="hydra/sweeper", name=option, node=schema, replace=True)
     for option, node in PRUNERS.items():
         store.store(group="hydra/sweeper/pruner", name=option, node=node, replace=True)
+    # Hydra searches conf and the folder of -cd, but not Augean's folder of sweeps.
     if sweep in yaml_names(sweeps_dir()):
         store.store(name=sweep, node=OmegaConf.load(sweeps_dir() / f"{sweep}.yaml"), replace=True)
     store.store(name="augean_schema", node=Config, replace=True)
@@ -79,6 +80,7 @@ def compose(
     try:
         with hydra.initialize_config_dir(str(folder or config_dir())):
             return parse_config(hydra.compose(name, list(overrides)))
+    # All that Hydra raises for overrides that it cannot read or apply.
     except (
         HydraException,
         OmegaConfBaseException,

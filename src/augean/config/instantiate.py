@@ -14,7 +14,7 @@ def find_class(key: str, target: str, base: type[T]) -> type[T]:
     """Import the class that `target` names.
 
     Args:
-        key: of the config, for messages, such as `model._target_`.
+        key: the config key that names the class, for messages; such as `model._target_`.
         target: dotted name of the class.
         base: class that it must derive from.
 
@@ -48,6 +48,7 @@ def check_arguments(key: str, cls: type, names: Iterable[str], fix: str | None =
         ConfigError: with the arguments that the class takes.
     """
     parameters = inspect.signature(cls).parameters
+    # A class with **kwargs takes any name, and complains itself where it must.
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for name in names:

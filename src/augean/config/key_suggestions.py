@@ -20,9 +20,11 @@ FOREIGN_KEYS = {
 SWEEPER_KEYS = ("params", "rows", "ablate", "n_trials", "final_seeds", "storage", "study_name")
 """Keys of `hydra.sweeper` that people look for elsewhere."""
 MAX_SUGGESTIONS = 3
+"""Most keys that one message suggests."""
 
 
 def is_number(annotation: object) -> bool:
+    """Return whether a field of this type takes a number."""
     return annotation in (int, float, int | None, float | None)
 
 
@@ -35,6 +37,7 @@ def is_known_key(word: str) -> bool:
     """Return whether a word is a group, a key or the beginning of one."""
     if word in group_names():
         return True
+    # With a dot at the end of both, so that `model` begins `model.name` and `mod` does not.
     return any(f"{key}.".startswith(f"{word}.") for key, _, _ in walk_fields(Config(), ""))
 
 
@@ -59,6 +62,7 @@ def similar_keys(key: str, value: str = "") -> list[str]:
             annotation = types.get(candidate)
             if not value or annotation is None or _takes(annotation, value):
                 suggestions.append(candidate)
+    # Each once, in this order.
     return list(dict.fromkeys(suggestions))[:MAX_SUGGESTIONS]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-"""Numbers that YAML 1.1 takes for text because they have no point, such as 1e-4, are among them."""
+"""A decimal number, 1e-4 included, which YAML 1.1 takes for text because it has no point."""
 WORD = re.compile(r"[^,=\[\]{}]+")
 """One value in a label of several, such as `sgd, 0.1`, `model.stem=null` or `[0.9, 0.999]`."""
 LARGEST_EXACT = 2.0**53
@@ -16,13 +16,14 @@ LARGEST_EXACT = 2.0**53
 
 
 def row_label(value: Any) -> str:
-    """Return a config value as a row's label, in the words of a sweep file.
+    """Return a config value as a row's label, written as in a sweep file.
 
     Different values have different labels: `relu`, `null`, `true`, `0.0001` for 1e-4, `0` for 0.0,
     `[0.9, 0.999]`, `{a: 1}`, and `'1'` for the text that would be read as a number.
     """
     if value is None:
         return "null"
+    # Before int, of which bool is a subclass.
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -37,22 +38,25 @@ def row_label(value: Any) -> str:
     return _text_label(str(value))
 
 
+# Cached, as a table asks for the labels of the same few values for each of its runs.
 @lru_cache(maxsize=10_000)
 def _text_label(text: str) -> str:
+    """Return text as it is, or in quotes where YAML would read it as another value."""
     is_text = text != "" and isinstance(read_word(text), str)
     return text if is_text else f"'{text}'"
 
 
 def _float_label(value: float) -> str:
+    # A whole number has the label of the int: `lr: 1` and `lr: 1.0` are one row.
     if abs(value) <= LARGEST_EXACT and value == int(value):
         return str(int(value))
+    # Six digits are easier to read, but do not tell 0.1234567 from 0.1234568.
     short = f"{value:g}"
-    # Six digits do not tell 0.1234567 from 0.1234568.
     return short if float(short) == value else repr(value)
 
 
 def given_label(name: Any) -> str:
-    """Return the label that somebody gave a row: text stays as it is, without quotes."""
+    """Return the label that a user gave a row: text stays as it is, without quotes."""
     return name if isinstance(name, str) else row_label(name)
 
 
@@ -62,22 +66,26 @@ def value_label(key: str, value: Any) -> str:
     Only arguments of classes take text and numbers alike. The text of any other key needs no
     quotes: a data set may be named 2020.
     """
-    may_be_number = ".arguments." in key
-    return row_label(value) if may_be_number or value == "" else given_label(value)
+    takes_any_type = ".arguments." in key
+    # Empty text needs quotes anywhere, or the row would seem to have no label.
+    if takes_any_type or value == "":
+        return row_label(value)
+    return given_label(value)
 
 
 def find_label(name: Any, labels: Iterable[str]) -> str | None:
-    """Return the label that a name means; None where it means none, or several.
+    """Return the label that a name stands for; None where it fits no label, or several.
 
     A config value and a label need not be written alike: `baseline: no` is the text "False" once
     YAML and the schema have read it, and `5e-4` is 0.0005.
     """
     text = given_label(name)
-    distinct = list(dict.fromkeys(labels))
-    if text in distinct:
+    distinct_labels = list(dict.fromkeys(labels))
+    # The exact spelling wins, so that labels that differ in quotes alone can both be named.
+    if text in distinct_labels:
         return text
-    similar = [label for label in distinct if plain_label(label) == plain_label(text)]
-    return similar[0] if len(similar) == 1 else None
+    same_value = [label for label in distinct_labels if plain_label(label) == plain_label(text)]
+    return same_value[0] if len(same_value) == 1 else None
 
 
 def plain_label(label: str) -> str:
@@ -87,6 +95,7 @@ def plain_label(label: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def _plain_word(word: str) -> str:
+    # Without quotes: the label '1' of the text is here the same as the label 1 of the number.
     if len(word) > 1 and word[0] == word[-1] == "'":
         word = word[1:-1]
     value = read_word(word)
@@ -102,6 +111,8 @@ def read_word(word: str) -> Any:
         return None
     if NUMBER.fullmatch(word) and not word.isdigit():
         return float(word)
+    # Ask YAML itself for the type of the word, by its rules for plain (unquoted) scalars: the first
+    # of the two flags says that the word is plain.
     loader = yaml.SafeLoader("")
     tag = loader.resolve(yaml.ScalarNode, word, (True, False))
     construct = {

@@ -40,16 +40,17 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
     """Return the message for an exception that a command line caused.
 
     Args:
-        words: of the command line, after the program.
+        words: the command line, without the program's name.
 
     Returns:
-        None for an exception that no user can have caused.
+        None for an exception that is a fault of the program, which needs its traceback.
     """
     from hydra.errors import HydraException  # here, as a run is trained without Hydra
 
     cause = error.__cause__
     text = str(error)
-    # First the unknown keys that augean.config.validation refused: it does not know the words.
+    # Before the other ConfigErrors: augean.config.validation refused an unknown key, but only the
+    # command line shows what was typed.
     if isinstance(error, ConfigError) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
     if isinstance(error, AugeanError):
@@ -60,6 +61,7 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
         return _not_an_option(words)
     if isinstance(error, KeyValidationError | InterpolationResolutionError):
         return _explain_key(error)
+    # From here on exceptions that were not raised by Hydra itself.
     # OmegaConf raises a TypeError where a list and a dictionary are merged.
     is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
     if is_config_mistake or "incompatible container types" in text:
@@ -76,6 +78,7 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
 def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
     """Explain an exception of Hydra by its attributes and its cause, else by its text."""
     cause = error.__cause__ or error.__context__
+    # Attributes of MissingConfigException and of OverrideParseException.
     if hasattr(error, "missing_cfg_file"):
         return _missing_file(error.missing_cfg_file, getattr(error, "options", None), words)
     if hasattr(error, "override"):
@@ -90,14 +93,15 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
             f"{_sweep_file_text(words)}; write key: value, without '-' and brackets"
         )
     if isinstance(cause, ValidationError):
-        # Hydra's own keys are not in our schema.
+        # Hydra's own keys are not in Augean's schema.
         if str(cause.full_key).startswith("hydra."):
             return hydra_value_message(cause, _word_for(str(cause.full_key), words))
         return _wrong_value(cause, words)
     explanation = _explain_hydra_text(str(error), words)
     if explanation is not None:
         return explanation
-    # Unknown to us: Hydra's own lines, without its search path and the hint at its `+` syntax.
+    # No explanation here: Hydra's own lines, without its search path and the hint at its `+`
+    # syntax, which would add a key that nothing reads.
     lines = []
     for line in str(error).split("Config search path")[0].splitlines():
         if line and "To append" not in line:
@@ -108,17 +112,20 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
 
 def _explain_key(error: OmegaConfBaseException) -> str:
     """Explain a key that OmegaConf cannot use, or an interpolation that it cannot resolve."""
+    place = f"{error.full_key}: " if error.full_key else ""
     hint = "; write the key in quotes" if isinstance(error, KeyValidationError) else ""
+    # The lines after the first name OmegaConf's types and nodes.
     first_line = str(error).splitlines()[0]
-    return f"{error.full_key}: {first_line}{hint}" if error.full_key else f"{first_line}{hint}"
+    return f"{place}{first_line}{hint}"
 
 
 def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
     """Explain the messages of Hydra 1.4 whose exceptions have no attributes to read.
 
     Returns:
-        None for a message that is not among them.
+        None for any other message.
     """
+    # key=a,b without -m
     if match := re.match(r"Ambiguous value for argument '(.*)'", text):
         if parse_options(words).cfg:
             return f"{match[1]}: --cfg prints the config of one run; give one value"
@@ -126,6 +133,7 @@ def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
             f"{match[1]}: several values are a sweep: add -m, as in -m {match[1]}; one list is"
             " written key=[a,b]"
         )
+    # +group=option or +key=value for one that the config has
     if match := re.match(r"(\S+) appears more than once", text):
         word = _word_for(match[1], words)
         return (
@@ -137,11 +145,14 @@ def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
         return f"{word}: the config has {match[1]} already; leave the + out: {word.lstrip('+')}"
     if match := re.match(r"force-add of config groups is not supported: '(.*)'", text):
         return f"{match[1]}: chooses an option of a group; leave the + out: {match[1].lstrip('+')}"
+    # hydra.<key>=a,b with -m
     if match := re.match(r"Sweeping over Hydra's configuration is not supported : '(.*)'", text):
         return f"{match[1]}: is a setting of the sweep as a whole and takes one value"
+    # ~key for one that the config lacks
     if match := re.match(r"Could not delete from config. '(.*)' does not exist", text):
         key = match[1]
         return f"~{key}: there is no key {key}{did_you_mean(similar_keys(key))}"
+    # `override <group>: <option>` in a sweep file
     if match := re.match(r"In '(.*)': Invalid Defaults List override '(\S+): ", text):
         file, group = match[1], match[2]
         choices = list_choices(group, group_names(), "")
@@ -157,11 +168,14 @@ def _missing_file(missing: str | None, options: Sequence[str] | None, words: Seq
             `-cp` is the problem.
         options: the options that the group has; None for a primary config.
     """
+    # Hydra's launcher for Ray, which is an extra of Augean, brings this option.
     if missing == "hydra/launcher/ray":
         return "launcher=ray needs Ray and its Hydra launcher: pip install 'augean[ray]'"
+    # An option of a group.
     if missing and options:
         group, option = _choice_for(missing, words)
         return f"{group}={option}: no such option{list_choices(option, options, f'{group}=')}"
+    # A primary config: that of -cp, or another one that a file's `defaults` name, or that of -cn.
     command_line = parse_options(words)
     if command_line.config_path:
         problem = f"holds no {missing}.yaml" if missing else "is not a folder with a config"
@@ -205,10 +219,12 @@ def _not_an_option(words: Sequence[str]) -> str:
         group, _, value = word.split(",")[0].partition("=")
         if group not in group_names():
             continue
-        # The last alternative is the empty value, as in `model=`.
+        # Values that YAML gives another type than text; the last alternative is the empty value, as
+        # in `model=`.
         if not re.fullmatch(r"[\d.e+-]+|null|true|false|", value, re.IGNORECASE):
             continue
         choices = list_choices(value, yaml_names(config_dir() / group), f"{group}=")
+        # width=64 is meant for a key of the group.
         hint = ""
         number_keys = [key for key, item in _fields_below(group) if is_number(item.type)]
         if number_keys and value[:1].isdigit():
@@ -219,7 +235,8 @@ def _not_an_option(words: Sequence[str]) -> str:
 
 def _unreadable_override(word: str) -> str:
     """Explain an override that Hydra's grammar refuses."""
-    # From the clearest mistake to the least clear one.
+    # From the clearest mistake to the least clear one: the first that fits is explained.
+    # 1. Quotes that the shell has not removed.
     if word[:1] in ("'", '"'):
         inner = word.strip("'\"")
         return (
@@ -227,8 +244,10 @@ def _unreadable_override(word: str) -> str:
             f' alone: "{inner}"'
         )
     key, sign, value = word.partition("=")
+    # 2. choice(a, null) and the like, of which Hydra's grammar takes no null.
     if "null" in re.split(r"[(,)]", value):
         return f"{word}: null is no argument of a function; write the values alone: {key}=null,..."
+    # 3. Blanks or gaps around the sign or the commas.
     if sign and key.strip() != key:
         return f"{word}: no blanks around =: {key.strip()}={value.strip()}"
     if value != value.strip(",") or ",," in value:
@@ -236,15 +255,17 @@ def _unreadable_override(word: str) -> str:
             f"{word}: several values are written with commas alone, without blanks or gaps: -m"
             f" {key}=a,b"
         )
-    # key:value, key:=value or key==value, as other programs write it
+    # 4. key:value, key:=value or key==value, as other programs write it.
     other_sign = re.fullmatch(r"([\w./]+)(?:==|:=?)(.+)", word)
     if other_sign and is_known_key(other_sign[1]):
         return f"{word}: is not key=value; did you mean {other_sign[1]}={other_sign[2]}?"
+    # 5. Any other value that Hydra cannot read.
     if sign and key:
         return (
             f"{word}: cannot be read; a value with blanks or signs takes two pairs of quotes: "
             f"""'{key}="{value}"'"""
         )
+    # 6. A word without a sign.
     suggestions = _settings_for_bare_word(word)
     hint = did_you_mean(suggestions)
     if not suggestions:
@@ -270,6 +291,7 @@ def _settings_for_bare_word(word: str) -> list[str]:
 
 
 def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
+    """Explain a key that the config does not have, with the keys that may be meant."""
     key = str(cause.full_key)
     word = _word_for(key, words)
     place = _sweep_file_text(words)
@@ -282,7 +304,7 @@ def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
     hint = did_you_mean(_settings_for_unknown_key(cause, word))
     siblings = cause.parent_node
     if key.startswith("hydra.") and isinstance(siblings, DictConfig):
-        # `--cfg job` does not print them.
+        # All of them, as `--cfg job` does not print the keys of Hydra.
         names = sorted(str(name) for name in siblings if not str(name).startswith("_"))
         hint = f"{hint or '.'} There are {', '.join(names)}"
     if not hint:
@@ -304,6 +326,7 @@ def _settings_for_unknown_key(cause: OmegaConfBaseException, word: str) -> list[
         # optimiser.lr=0.1: optimiser is the unknown key, and the rest of the path stays.
         rest = path.removeprefix(key) if name in group_names() else ""
         settings.append(f"{name}{rest}{sign}{value}")
+    # Nothing is similar: model.foo=1 may be an argument of the model's class.
     node, _, argument = key.partition(".")
     if not settings and node in CLASS_NODES and argument and sign:
         argument = argument.removeprefix("arguments.")
@@ -312,10 +335,11 @@ def _settings_for_unknown_key(cause: OmegaConfBaseException, word: str) -> list[
 
 
 def _names_for_unknown_key(cause: OmegaConfBaseException, value: str) -> list[str]:
+    """Return the names of keys that may be meant by an unknown key."""
     key = str(cause.full_key)
     if key in SWEEPER_KEYS:
         return [f"hydra.sweeper.{key}"]
-    # Our schema does not describe these nodes, but OmegaConf adds a suggestion to its message.
+    # `walk_fields` does not reach these nodes, but OmegaConf suggests one of their keys itself.
     if key.startswith(("hydra", "runtime.table.")):
         match = re.search(r"Did you mean: '(\w+)'", str(cause))
         return [key.removesuffix(str(cause.key)) + match[1]] if match else []
@@ -324,6 +348,7 @@ def _names_for_unknown_key(cause: OmegaConfBaseException, value: str) -> list[st
 
 def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
     """Explain a value of the wrong type, or one that is not among the fixed choices."""
+    # dataset.mean[0] -> dataset.mean
     key = str(cause.full_key).split("[")[0]
     word = _word_for(key, words)
     # Not on the command line: the value comes from a file.
@@ -335,6 +360,7 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
             description = describe_values(key, item, value)
             hint = sweep_hint(key, item.type, value, is_sweep=parse_options(words).multirun)
             return f"{word}: must be {description}{hint}"
+    # Not a leaf of the schema: a node with keys of its own, or an entry of a dictionary.
     keys = [name for name, _ in _fields_below(key)]
     if not keys:  # an entry of a dictionary, such as the published numbers of a row
         return f"{word}: {str(cause).splitlines()[0]}"
@@ -342,6 +368,7 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
 
 
 def _fields_below(node: str) -> Iterator[tuple[str, "Field[Any]"]]:
+    """Yield (dotted key, field) of every field below a node of the schema."""
     for key, item, _ in walk_fields(Config(), ""):
         if key.startswith(f"{node}."):
             yield key, item

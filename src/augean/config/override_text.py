@@ -34,17 +34,20 @@ def override_text(value: Any, place: str) -> str:
     """
     if value is None:
         return "null"
+    # Before int, of which bool is a subclass.
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return repr(value)
+        return repr(value)  # all digits of a float, so that Hydra reads the same number
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, list):
         return f"[{', '.join(override_text(item, place) for item in value)}]"
     if isinstance(value, dict):
-        items = [f"{_key(key, place)}: {override_text(item, place)}" for key, item in value.items()]
-        return f"{{{', '.join(items)}}}"
+        entries = []
+        for key, item in value.items():
+            entries.append(f"{_key(key, place)}: {override_text(item, place)}")
+        return f"{{{', '.join(entries)}}}"
     raise ConfigError(
         f"{place}: {value!r} cannot be written as an override; it takes text, numbers, true, false,"
         " null, and lists and keys with those"
@@ -52,7 +55,9 @@ def override_text(value: Any, place: str) -> str:
 
 
 def written_value(value: Any, place: str) -> str:
-    """Return a value as the right-hand side of an override, where text is one already.
+    """Return a value of a sweep file as the right-hand side of an override.
+
+    Text is left as it is: in a sweep file it is written as on the command line, such as `0,1,2`.
 
     Args:
         place: key of the value, for messages.
@@ -64,18 +69,21 @@ def written_value(value: Any, place: str) -> str:
 
 
 def _text(text: str) -> str:
+    """Return text in quotes where Hydra would read it as something else without them."""
     if BARE.fullmatch(text) and text.lower() not in KEYWORDS:
         return text
-    # What begins with ${ would be looked up in the config. OmegaConf halves the backslashes
-    # before it.
+    # Three marks need a backslash, and Hydra and OmegaConf halve the backslashes before each.
+    # 1. ${ would begin an interpolation, which OmegaConf looks up in the config.
     escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    # Hydra halves the backslashes before a quote.
+    # 2. A quote would end the text.
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", escaped)
+    # 3. Backslashes at the end stand before the closing quote.
     escaped = re.sub(r"(\\+)\Z", r"\1\1", escaped)
     return f"'{escaped}'"
 
 
 def _key(key: Any, place: str) -> str:
+    """Return a key of a dictionary. Hydra's grammar takes no quotes there."""
     if not isinstance(key, str):
         return override_text(key, place)
     is_text = key.lower() not in KEYWORDS and not NUMBER_LIKE.fullmatch(key)
@@ -88,12 +96,14 @@ def _key(key: Any, place: str) -> str:
 
 
 def runtime_text_keys() -> frozenset[str]:
-    """Return the keys below `runtime` that hold free text, such as a title: a comma in it does not
-    make two values.
+    """Return the keys below `runtime` that hold free text, such as a title.
+
+    A comma in free text does not make two values.
     """
     keys = []
     for key, item, _ in walk_fields(Config(), ""):
         is_text = item.type in (str, str | None) and not choices_of(key)
+        # Folders and devices are written like any other value.
         is_free = key.removeprefix("runtime.") not in (*PLACE_KEYS, "device")
         if key.startswith("runtime.") and is_text and is_free:
             keys.append(key)
@@ -101,13 +111,19 @@ def runtime_text_keys() -> frozenset[str]:
 
 
 def text_override(key: str, text: str) -> str:
-    """Return the override that sets a key to text; quotes of Hydra's around the text are kept."""
+    """Return the override that sets a key to text.
+
+    Text that is in quotes already is an override's right-hand side and stays as it is.
+    """
     is_quoted = len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
     return f"{key}={text}" if is_quoted else f"{key}={_text(text)}"
 
 
 def place_overrides(runtime: RuntimeConfig) -> list[str]:
-    """Return the folders as absolute paths, as overrides for a job that runs in another folder."""
+    """Return overrides that set the folders of a config to absolute paths.
+
+    A job of a cluster may start in another folder.
+    """
     overrides = []
     for name, folder in places(runtime).items():
         if folder is not None:

@@ -14,7 +14,7 @@ PLACE_KEYS = ("outputs", "data", "cache")
 
 
 def config_dir() -> Path:
-    """Return the folder `conf`."""
+    """Return the folder `conf`, which holds a folder of options for each config group."""
     package = Path(__file__).parents[1]
     # A wheel brings the folder inside the package; in a checkout it lies beside src.
     packaged_conf = package / "conf"
@@ -39,22 +39,30 @@ def places(runtime: RuntimeConfig) -> dict[str, str | None]:
 
 
 def fix_places(config: DictConfig, values: Mapping[str, str | None]) -> None:
-    """Set the folders in a composed config; without a value the interpolation is resolved, once.
+    """Set the folders in a composed config to fixed texts.
 
     One sweep has one output folder: `${now:%H-%M}` would give each of its jobs another.
+
+    Args:
+        values: folders by key. A key that is not in it keeps its own value, resolved once.
     """
     with read_write(config), open_dict(config):
         for key in PLACE_KEYS:
+            # Reading the key of an OmegaConf node resolves an interpolation in it.
             config.runtime[key] = values.get(key, config.runtime[key])
 
 
 def from_folder(config: Config, folder: str) -> Config:
-    """Return the config with its folders as seen from the folder in which a command was started."""
+    """Return the config with its folders as absolute paths, read as relative to `folder`.
+
+    Args:
+        folder: where the command was started; Hydra may have changed the current folder since.
+    """
     if Path(folder) == Path.cwd():
         return config
-    absolute: dict[str, Any] = {
-        key: str(Path(folder) / place)
-        for key, place in places(config.runtime).items()
-        if place is not None
-    }
-    return replace(config, runtime=replace(config.runtime, **absolute))
+    absolute_places: dict[str, Any] = {}
+    for key, place in places(config.runtime).items():
+        if place is not None:
+            # An absolute place stays as it is: `/` ignores what stands before one.
+            absolute_places[key] = str(Path(folder) / place)
+    return replace(config, runtime=replace(config.runtime, **absolute_places))

@@ -1,4 +1,8 @@
-"""The run id: a digest of everything that makes a run what it is (see docs/architecture.md)."""
+"""Compute the run id: a digest of all that a run's results depend on (docs/architecture.md).
+
+The ids of existing runs must never change (tests/golden_ids.json). So whatever is hashed here, in
+which form and under which key, stays.
+"""
 
 import hashlib
 import json
@@ -16,8 +20,8 @@ SCHEMA = 1
 """Raised when the meaning of a config key changes."""
 CORE = 1
 """Raised when Augean's own mathematics changes, which is when a golden loss curve changes."""
-MOST_LETTERS = 255
-"""Of the name of a file or folder, on the file systems in use."""
+MAX_NAME_LENGTH = 255
+"""Most characters in the name of a file or folder, on the file systems in use."""
 
 
 def plain_value(value: Any, *, floats: bool) -> Any:
@@ -31,7 +35,8 @@ def plain_value(value: Any, *, floats: bool) -> Any:
         return {key_text(name): plain_value(item, floats=floats) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_value(item, floats=floats) for item in value]
-    if floats and isinstance(value, int | float) and not isinstance(value, bool):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if floats and is_number:
         # Keep whole numbers that a float cannot hold exactly: two of them could become one value.
         # The conversion overflows from 1024 bits on, so their length is tested before it.
         if isinstance(value, int) and (value.bit_length() > 1000 or float(value) != value):
@@ -46,9 +51,10 @@ def key_text(key: Any) -> str:
 
 
 def _ordered(value: Any) -> Any:
-    """Return an argument's value with the order of its dictionaries, as a list of pairs.
+    """Return an argument's value with each dictionary as a list of its pairs.
 
-    A class may build layers in the order of a dictionary, so two orders are two networks.
+    JSON with sorted keys would lose their order. A class may build layers in the order of a
+    dictionary, so two orders are two networks.
     """
     if isinstance(value, dict):
         return {"ordered": [[key_text(key), _ordered(item)] for key, item in value.items()]}
@@ -58,10 +64,10 @@ def _ordered(value: Any) -> Any:
 
 
 def canonical(node: Any) -> dict[str, Any]:
-    """Return a dataclass node as it is hashed.
+    """Return a node of the config (a dataclass) as it is hashed.
 
-    `runtime` is left out, and so is each key at its neutral default: a new key with a neutral
-    default changes no id.
+    `runtime` is left out, and so is each key whose value is its neutral default. So a new key, with
+    a neutral default, changes no existing id.
     """
     hints = get_type_hints(type(node))
     result: dict[str, Any] = {}
@@ -85,6 +91,7 @@ def canonical(node: Any) -> dict[str, Any]:
 
 
 def _neutral_default(item: "Field[Any]") -> Any:
+    # See `augean.config.schema.bounded`.
     if "neutral" in item.metadata:
         return item.metadata["neutral"]
     if item.default_factory is not MISSING:
@@ -108,14 +115,15 @@ def run_id(
         ConfigError: when the source of a class from elsewhere, or one of `code_files`, cannot be
             found or read.
     """
-    code = {target: own.digest for target, own in _own_code(config).items()}
+    digest_by_class = {target: code.digest for target, code in _own_code(config).items()}
     identity = {
         "schema": SCHEMA,
         "core": CORE,
         "config": canonical(config),
         "data": data_digest,
-        "code": code,
+        "code": digest_by_class,
     }
+    # Only where they are used: a key with an empty value would change the ids of all other runs.
     if config.code_files:
         identity["files"] = _listed_files(config)
     if loop is not None:
@@ -126,7 +134,7 @@ def run_id(
 
 
 def _own_code(config: Config) -> dict[str, OwnCode]:
-    """Return the code of each class of the config that is neither Augean's nor a library's."""
+    """Return the code of each class in the config that is not from a trusted package, by class."""
     code = {}
     for target in class_targets(config).values():
         if target.split(".")[0] not in TRUSTED_PACKAGES:
@@ -155,7 +163,7 @@ def _listed_files(config: Config) -> dict[str, str]:
 def code_digests(config: Config) -> dict[str, str]:
     """Return the digests of the user's files that are part of the run id, by path.
 
-    They are the imported Python files and those of `code_files`.
+    These are the imported Python files and those of `code_files`.
 
     Raises:
         ConfigError: as `run_id` does.
@@ -174,9 +182,9 @@ def short_hash(identity: Mapping[str, Any]) -> str:
 
 
 def directory_name(config: Config, identity: str) -> str:
-    """Return the name of the run's directory: readable parts, then the id.
+    """Return the name of the run's directory: four names, width, seed and id, with hyphens between.
 
-    Where it would be longer than a file system takes, the four names are cut, the id never.
+    Where it would be longer than a file system takes, the names are cut, the id never.
     """
     names = [
         config.dataset.name,
@@ -188,8 +196,9 @@ def directory_name(config: Config, identity: str) -> str:
     width = "cnative" if channels is None else f"c{channels}"
     numbers = [width, f"s{config.seed}", identity]
     name = "-".join([*names, *numbers])
-    if len(name) <= MOST_LETTERS:
+    if len(name) <= MAX_NAME_LENGTH:
         return name
-    num_separators = len(names)
-    share = (MOST_LETTERS - len("-".join(numbers)) - num_separators) // len(names)
+    # Each name gets an equal share of the characters that numbers and hyphens leave.
+    num_hyphens = len(names)  # one after each name; those between the numbers are counted there
+    share = (MAX_NAME_LENGTH - len("-".join(numbers)) - num_hyphens) // len(names)
     return "-".join([*(part[:share] for part in names), *numbers])

@@ -40,6 +40,7 @@ def bounded(
     Args:
         neutral: the value that is dropped before hashing, where it is not the default.
     """
+    # `augean.config.validation` reads the bounds, `augean.config.run_id` the neutral value.
     metadata: dict[str, Any] = {"low": low, "high": high, "above": above}
     if neutral is not None:
         metadata["neutral"] = neutral
@@ -48,6 +49,7 @@ def bounded(
 
 def directory_part(default: str = REQUIRED) -> Any:
     """Return a text field that becomes part of a directory's name."""
+    # No slash, and no dot or hyphen first: the name can neither leave the folder nor be hidden.
     return field(default=default, metadata={"pattern": r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"})
 
 
@@ -63,8 +65,8 @@ class ModelConfig:
     """ResNets only: 3x3 with stride 1 and no pooling, or 7x7 with stride 2 and max-pooling; null
     leaves the class's own default."""
     init: Literal["default", "xavier_normal"] = "default"
-    """default: PyTorch's; xavier_normal: weights of convolutions and linear layers, with biases
-    0."""
+    """default: PyTorch's own for each layer; xavier_normal: for the weights of convolutions and
+    linear layers, with their biases at 0."""
     weights: str | None = field(default=None, metadata={"by_content": True})
     """Weights that the training begins from: a file with a state dict; `run:<id>`, the selected
     weights of another run; or a name of torchvision's, such as DEFAULT. null: random ones."""
@@ -104,7 +106,7 @@ class OptimizerConfig:
 
 @dataclass
 class RegularizationConfig:
-    """Means against fitting the training images alone."""
+    """Methods against overfitting, which is to fit the training images alone."""
 
     weight_decay: float = bounded(0.0, low=0)
     """The optimizer's `weight_decay`: on every parameter, batch norm and biases included."""
@@ -167,6 +169,8 @@ class DatasetConfig:
     """Dotted name of the class, an `augean.datasets.base.Source`."""
     num_train: int | None = bounded(None, low=1)
     """Training images left after the validation split (stratified); null takes all."""
+    # Not the default null is neutral, but the number that it stands for on large data sets: null
+    # and 5,000 are the same run (see `augean.runs.address.with_num_val`).
     num_val: int | None = bounded(None, low=0, neutral=MOST_VAL)
     """Images held out of the training set, stratified by class; null holds out a tenth, at most
     5,000. 0 trains on everything and takes the last epoch."""
@@ -174,6 +178,7 @@ class DatasetConfig:
     """Seed of the split alone, so that runs of all seeds share it."""
     image_size: int = bounded(32, low=8, high=1024)
     """Height and width in pixels."""
+    # The default mean and std are those of ImageNet.
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     """Per colour channel, of values from 0 to 1; subtracted from the images."""
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
@@ -242,7 +247,7 @@ class TableConfig:
     largest."""
     baseline: str | None = None
     """The row that the others are compared with."""
-    # YAML reads a row such as 64 or 1e-4 as a number.
+    # Keys of any type, as YAML reads a row such as 64 as a number.
     reference: dict[Any, dict[str, float]] = field(default_factory=dict)
     """Per row the published numbers: test_accuracy in percent, seconds."""
     note: str | None = None

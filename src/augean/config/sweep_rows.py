@@ -1,4 +1,8 @@
-"""Read `hydra.sweeper.rows` and `ablate`: which rows a sweep has, and what each one changes."""
+"""Read `hydra.sweeper.rows` and `ablate`: which rows a sweep has, and what each one changes.
+
+Both may come from a sweep file, where YAML gives each label and value a type, or from the command
+line, where Hydra does. Labels are shown as the user wrote them wherever that is still known.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,13 +22,15 @@ STUDY_PREFIX = "study:"
 BASE = "base"
 """Label of the row that the others of an ablation differ from."""
 EXAMPLE = "optimizer.momentum=0"
+"""An override for messages that show how one is written."""
 
 
 def read_rows(
     rows: Any, ablate: Any, words: Mapping[Any, str] | None = None
 ) -> dict[str | None, list[str]]:
-    """Return the rows as label to overrides; without any there is one row, which adds nothing and
-    has no label of its own.
+    """Return the overrides of each row, by its label.
+
+    A sweep without rows has one row: its label is None and it adds no overrides.
 
     Args:
         rows: value of `hydra.sweeper.rows`.
@@ -35,7 +41,8 @@ def read_rows(
         ConfigError: for a value of another form, and for two rows of one label.
     """
     by_label: dict[str | None, list[str]] = {}
-    for place, label, overrides in [*_listed_rows(rows, words or {}), *_ablation_rows(ablate)]:
+    entries = [*_listed_rows(rows, words or {}), *_ablation_rows(ablate)]
+    for place, label, overrides in entries:
         if not label.strip():
             raise ConfigError(f"{ROWS}: {label!r} is no label; name the row, as in plain: []")
         if label in by_label:
@@ -60,7 +67,12 @@ def _listed_rows(rows: Any, words: Mapping[Any, str]) -> Iterator[tuple[str, str
 
 
 def _row_override(place: str, item: Any) -> str:
-    """Return an entry of a row, which is an override already."""
+    """Return an entry of a row, which must be an override, as on the command line.
+
+    Raises:
+        ConfigError: for anything else, with the override that may be meant.
+    """
+    # In YAML `- optimizer.momentum: 0` is a dictionary.
     if isinstance(item, dict) and item:
         lines = ", ".join(_lines_of_dict(place, item))
         raise ConfigError(f"{place}: write {lines}, with '=' in place of the colon")
@@ -68,6 +80,7 @@ def _row_override(place: str, item: Any) -> str:
         is_override = item.find("=") > 0 or item.startswith(("~", STUDY_PREFIX))
         if is_override:
             return item
+        # A colon without a blank after it makes no dictionary, so the entry is text.
         key, colon, value = item.partition(":")
         if colon:
             raise ConfigError(f"{place}: write {key.strip()}={value.strip()} in place of {item}")
@@ -75,7 +88,7 @@ def _row_override(place: str, item: Any) -> str:
 
 
 def _lines_of_dict(place: str, node: Mapping[Any, Any], prefix: str = "") -> list[str]:
-    """Return the overrides that keys with values are meant for."""
+    """Return nested keys with values as overrides, for a message that shows how to write them."""
     lines = []
     for key, value in node.items():
         name = f"{prefix}{key}"
@@ -94,6 +107,7 @@ def _ablation_rows(ablate: Any) -> Iterator[tuple[str, str, list[str]]]:
         raise ConfigError(
             f"{ABLATE}={row_label(ablate)}: needs keys with values, {{schedule: [constant]}}"
         )
+    # An ablation changes one thing at a time, so every row but the base has one override.
     yield ABLATE, BASE, []
     for key, values in ablate.items():
         if not isinstance(key, str) or not key.strip():
@@ -105,31 +119,41 @@ def _ablation_rows(ablate: Any) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _check_list(place: str, items: Any) -> list[Any]:
+    """Return the overrides of a row, or the values of an ablated key, which must be a list.
+
+    Raises:
+        ConfigError: with the list that may be meant.
+    """
     if isinstance(items, list):
         return items
-    if isinstance(items, dict) and place.startswith(ROWS):
-        meant = ", ".join(_lines_of_dict(place, items))
-    elif items is None:
-        meant = "" if place.startswith(ROWS) else "null"
+    # Entries of `rows` are overrides, those of `ablate` are values.
+    is_row = place.startswith(ROWS)
+    if isinstance(items, dict) and is_row:
+        suggestion = ", ".join(_lines_of_dict(place, items))
+    elif items is None and is_row:
+        suggestion = ""
     else:
-        meant = row_label(items)
-    raise ConfigError(f"{place}: must be a list, [{meant}]")
+        suggestion = row_label(items)
+    raise ConfigError(f"{place}: must be a list, [{suggestion}]")
 
 
 def words_of_file(master: DictConfig) -> dict[Any, str]:
-    """Return the labels of `rows` as the sweep file writes them, by the keys that YAML makes of
-    them; empty where the file has none.
+    """Return the labels of `rows` as the sweep file writes them.
 
     YAML reads `no` as false and `010` as 8, so that a composed config no longer has the words.
 
     Args:
         master: composed config of a sweep, with the node `hydra`.
 
+    Returns:
+        Each label by the key that YAML makes of it; empty where the file has no rows.
+
     Raises:
         ConfigError: for labels that are one key for YAML, which keeps the last row only.
     """
     words: dict[Any, str] = {}
     for node in _label_nodes(master):
+        # A quoted label stays text; a plain one, without quotes, gets a type.
         is_plain = node.style is None
         key = read_word(node.value) if is_plain else node.value
         if key in words:
@@ -150,21 +174,33 @@ def _label_nodes(master: DictConfig) -> list[yaml.ScalarNode]:
         node = yaml.compose(file.read_text(), Loader=yaml.SafeLoader)
     except (OSError, ValueError, yaml.YAMLError):
         return []  # Hydra has read the file; without its words the keys have to do
+    # Go down from the document to hydra, then sweeper, then rows.
     for name in ROWS.split("."):
-        children = node.value if isinstance(node, yaml.MappingNode) else []
-        node = next((value for key, value in children if key.value == name), None)
+        node = _child(node, name)
     if not isinstance(node, yaml.MappingNode):
         return []
     labels = []
     for key, _ in node.value:
-        is_merge = key.tag == "tag:yaml.org,2002:merge"  # <<: *other
+        # `<<: *other` puts the rows of another mapping here and is not a label itself.
+        is_merge = key.tag == "tag:yaml.org,2002:merge"
         if isinstance(key, yaml.ScalarNode) and not is_merge:
             labels.append(key)
     return labels
 
 
+def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    """Return the value of a key in a mapping; None where there is no such key, or no mapping."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    for key, value in node.value:
+        if key.value == name:
+            return value
+    return None
+
+
 def _sweep_file(master: DictConfig) -> Path | None:
     """Return the file that the sweep is named after, from the first folder that has it."""
+    # In Hydra's order of search. Other sources than files are in packages or in memory.
     for source in master.hydra.runtime.config_sources:
         file = Path(source.path) / f"{master.hydra.job.config_name}.yaml"
         if source.schema == "file" and file.is_file():

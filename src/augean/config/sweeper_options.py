@@ -45,15 +45,19 @@ class SweepOptions:
         """
         # A list is a value of these keys and of class arguments. Elsewhere it must be a mistake.
         list_keys = {key for key, _, value in walk_fields(Config(), "") if isinstance(value, list)}
-        lines = [] if self.workers is None else [f"runtime.workers={self.workers}"]
+        lines = []
+        if self.workers is not None:
+            lines.append(f"runtime.workers={self.workers}")
         text_keys = runtime_text_keys()
         for key, value in self.sweeper.params.items():
             place = f"hydra.sweeper.params.{key}"
-            if isinstance(value, list) and key not in list_keys and ".arguments." not in key:
+            takes_list = key in list_keys or ".arguments." in key
+            if isinstance(value, list) and not takes_list:
                 values = ",".join(override_text(item, place) for item in value)
                 raise ConfigError(
                     f"{place}={row_label(value)}: is one list; several values are {key}: {values}"
                 )
+            # Free text such as a title is one value, even with commas in it.
             if key in text_keys and isinstance(value, str):
                 lines.append(text_override(key, value))
             else:
@@ -74,6 +78,7 @@ def read_options(master: DictConfig) -> SweepOptions:
     assert isinstance(node, dict)
     _check_groups(node)
     _check_keys(node, [item.name for item in fields(SWEEPERS[choice])])
+    # Keys that are null are left out: they get the default of the schema.
     values = {str(key): value for key, value in node.items() if value is not None}
     if choice == "optuna":
         return _translate(OptunaSweeperConfig(**values), master.runtime.workers)
@@ -113,19 +118,19 @@ def _check_keys(node: Mapping[Any, Any], names: Sequence[str]) -> None:
 
 
 def check_study_options(sweeper: AugeanSweeperConfig) -> None:
-    """Check the options of a study that need nothing else.
+    """Check the options of a study by themselves, before a storage is opened.
 
     Raises:
         ConfigError: for a number out of range, or another direction.
     """
-    limits = {
+    values_and_minima = {
         "n_trials": (sweeper.n_trials or 0, 1),
         "final_seeds": (sweeper.final_seeds, 0),
         "max_failures": (sweeper.max_failures, 0),
     }
-    for name, (number, least) in limits.items():
-        if number < least:
-            raise ConfigError(f"hydra.sweeper.{name}={number}: must be at least {least}")
+    for name, (value, minimum) in values_and_minima.items():
+        if value < minimum:
+            raise ConfigError(f"hydra.sweeper.{name}={value}: must be at least {minimum}")
     if sweeper.direction not in ("maximize", "minimize"):
         raise ConfigError(
             f"hydra.sweeper.direction={sweeper.direction}: must be maximize or minimize"
@@ -166,6 +171,7 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
             " null for a journal file in <outputs>/studies"
         )
     direction = _read_direction(file.direction)
+    # Optuna's sweeper takes a share of the trials, Augean's a number.
     max_failures = round(file.max_failure_rate * file.n_trials)
     # 1 is the default of runtime.workers: nobody chose a number, so the file's counts.
     n_jobs = file.n_jobs if workers == 1 else None
@@ -178,10 +184,12 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
         f" (n_jobs={file.n_jobs})"
     )
     sweeper = AugeanSweeperConfig(
+        # `params` replace entries of `search_space`, the older way to write a space.
         params={**space_params, **(file.params or {})},
         n_trials=file.n_trials,
         max_failures=max_failures,
         sampler=file.sampler,
+        # Optuna's sweeper never prunes.
         pruner={"_target_": "optuna.pruners.NopPruner"},
         direction=direction,
         storage=file.storage,
@@ -221,27 +229,42 @@ def space_text(key: str, item: Mapping[str, Any]) -> str:
     if not isinstance(item, Mapping) or item.get("type") not in ("categorical", "int", "float"):
         raise ConfigError(f"{place}={item}: its type must be categorical, int or float")
     if item["type"] == "categorical":
-        if not isinstance(item.get("choices"), list) or not item["choices"]:
-            raise ConfigError(f"{place}={item}: needs choices, such as [16, 32]")
-        choices = [written_value(choice, place) for choice in item["choices"]]
-        # Hydra's choice() does not take null, but it is needed for a single choice.
-        return ",".join(choices) if len(choices) > 1 else f"choice({choices[0]})"
-    number = int if item["type"] == "int" else float
+        return _choices_text(place, item)
+    return _range_text(place, item)
+
+
+def _choices_text(place: str, item: Mapping[str, Any]) -> str:
+    """Return a categorical entry of `search_space`, such as `16,32`."""
+    if not isinstance(item.get("choices"), list) or not item["choices"]:
+        raise ConfigError(f"{place}={item}: needs choices, such as [16, 32]")
+    choices = [written_value(choice, place) for choice in item["choices"]]
+    # `16` alone would be one value and no space, so a single choice needs choice(). That does not
+    # take null, so several choices are written with commas.
+    if len(choices) == 1:
+        return f"choice({choices[0]})"
+    return ",".join(choices)
+
+
+def _range_text(place: str, item: Mapping[str, Any]) -> str:
+    """Return a numeric entry of `search_space`, such as `tag(log, interval(1e-4, 1))`."""
+    to_number = int if item["type"] == "int" else float
     # Steps are decimal: 0.1 + 0.2 is not 0.3 as a float.
     try:
-        low = number(item["low"])
-        high = number(item["high"])
+        low = to_number(item["low"])
+        high = to_number(item["high"])
         step = None if item.get("step") is None else Decimal(str(item["step"]))
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"{place}={item}: needs numbers low and high") from error
     # Hydra's interval is one of real numbers unless it is cast.
     interval = f"interval({low}, {high})"
-    if number is int:
+    if to_number is int:
         interval = f"int({interval})"
+    # Optuna takes no step on a logarithmic scale.
     if item.get("log"):
         return f"tag(log, {interval})"
     if step is None or step <= 0:
         return interval
     # Hydra's range excludes its end and Optuna's distribution includes it: end one step later.
-    num_steps = math.floor((Decimal(str(high)) - Decimal(str(low))) / step)
-    return f"range({low}, {Decimal(str(low)) + (num_steps + 1) * step}, {step})"
+    start = Decimal(str(low))
+    num_steps = math.floor((Decimal(str(high)) - start) / step)
+    return f"range({low}, {start + (num_steps + 1) * step}, {step})"

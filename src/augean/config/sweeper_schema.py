@@ -1,7 +1,7 @@
-"""The typed schema of `hydra.sweeper`: Augean's own, and that of files for Optuna's sweeper.
+"""Define the typed schema of `hydra.sweeper`: Augean's own, and that of files for Optuna's sweeper.
 
-It is not beside the sweeper, because Hydra composes it for a single run too, and a single run must
-load nothing of `augean.sweeps`.
+It is not in `augean.sweeps`, beside the sweeper: Hydra composes it for a single run too, which must
+load nothing from there.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import MISSING
 
 SWEEPER_CLASS = "augean.sweeps.hydra_plugin.AugeanSweeper"
+"""What Hydra constructs for either schema."""
 
 
 @dataclass
@@ -18,7 +19,8 @@ class AugeanSweeperConfig:
     hydra-optuna-sweeper.
     """
 
-    # `_self_` first: the choices of sampler and pruner fill what is missing here.
+    # `_self_` first, so that the options of the groups `sampler` and `pruner` replace the MISSING
+    # values below.
     defaults: list[Any] = field(
         default_factory=lambda: ["_self_", {"sampler": "tpe"}, {"pruner": "none"}]
     )

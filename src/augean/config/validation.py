@@ -43,6 +43,9 @@ In `arguments` they are refused: one of the two values would be lost."""
 def parse_config(raw: DictConfig | Mapping[str, Any]) -> Config:
     """Return a checked `Config` from a composed config or from plain nested dictionaries.
 
+    The types are checked first (`fill_schema`), then ranges and rules between keys
+    (`check_config`).
+
     Raises:
         ConfigError: for unknown keys, wrong types, missing or out-of-range values; all range
             problems at once.
@@ -63,14 +66,14 @@ def fill_schema(raw: DictConfig | Mapping[str, Any]) -> DictConfig:
         # config, a merge of that config would accept the key.
         plain = OmegaConf.to_container(raw) if isinstance(raw, DictConfig) else dict(raw)
         filled = cast(DictConfig, OmegaConf.merge(_schema(), plain))
-    # So that an override of an unknown key is refused when a sweep applies it later.
+    # A sweep applies the overrides of each job to this config: unknown keys must be refused there.
     OmegaConf.set_struct(filled, True)
     return filled
 
 
+# Built once: merges copy it.
 @lru_cache
 def _schema() -> DictConfig:
-    # Merges copy it, so that one is enough.
     return cast(DictConfig, OmegaConf.structured(Config))
 
 
@@ -82,6 +85,7 @@ def check_config(filled: DictConfig) -> Config:
     """
     with _as_config_error():
         config = cast(Config, OmegaConf.to_object(filled))
+    # `~` is the user's home folder, as in a shell.
     for key in PLACE_KEYS:
         folder = getattr(config.runtime, key)
         if folder is not None:
@@ -110,12 +114,15 @@ def _as_config_error() -> Iterator[None]:
 
 
 def _explain_omegaconf(error: OmegaConfBaseException) -> str:
+    """Return the message for an exception of OmegaConf, which begins with the key."""
+    # OmegaConf's own message for a wrong choice names the type and not the choices.
     if isinstance(error, ValidationError) and error.full_key:
         choices = choices_of(str(error.full_key))
         if choices:
             return f"{error.full_key}={error.value}: must be one of {', '.join(choices)}"
+    place = f"{error.full_key}: " if error.full_key else ""
     first_line = str(error).split("\n")[0]
-    return f"{error.full_key}: {first_line}" if error.full_key else first_line
+    return f"{place}{first_line}"
 
 
 def choices_of(key: str) -> tuple[str, ...]:
@@ -135,6 +142,7 @@ def _literal_values(annotation: Any) -> tuple[str, ...]:
     """Return the values of the `Literal` in an annotation such as `list[Literal["a", "b"]]`."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
+    # Inside list[...] or ... | None.
     for argument in get_args(annotation):
         if values := _literal_values(argument):
             return values
@@ -152,6 +160,7 @@ def walk_fields(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any
 
 
 def _list_problems(config: Config) -> Iterator[str]:
+    """Yield the lists with items that are not plain, such as lists, which OmegaConf accepts."""
     for key, _, value in walk_fields(config, ""):
         items = value if isinstance(value, list) else []
         if not all(isinstance(item, str | int | float) for item in items):
@@ -162,7 +171,7 @@ def _range_problems(config: Config) -> Iterator[str]:
     """Yield what is wrong with single values, by the metadata of their fields."""
     for key, item, value in walk_fields(config, ""):
         meta = item.metadata
-        if value is None:
+        if value is None:  # a key that is left open
             continue
         if "pattern" in meta and not re.fullmatch(meta["pattern"], value):
             yield (
@@ -181,12 +190,14 @@ def _is_in_range(value: float, meta: Mapping[str, float]) -> bool:
 
 
 def _range_text(meta: Mapping[str, float]) -> str:
+    """Return a range for a message, such as `above 0 and at most 0.999`."""
     parts = []
     if meta["above"] > -math.inf:
         parts.append(f"above {meta['above']:g}")
     if meta["low"] > -math.inf:
         parts.append(f"at least {meta['low']:g}")
     if meta["high"] < math.inf:
+        # 12 digits show 2**31 - 1 in full.
         parts.append(f"at most {meta['high']:.12g}")
     return " and ".join(parts) or "a finite number"
 
@@ -270,6 +281,7 @@ def _target_problems(config: Config) -> Iterator[str]:
     own_packages = config.runtime.allowed_packages
     allowed = (*TRUSTED_PACKAGES, *own_packages)
     for key, target in class_targets(config).items():
+        # Letters, digits, underscores, and at least one dot: <package>.<class>.
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
             yield f"{key}={target}: must be a dotted class name such as torch.optim.SGD"
             continue  # it has no package to judge
@@ -308,6 +320,7 @@ def _plain_argument_problems(key: str, value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _plain_argument_problems(f"{key}[{index}]", item)
+    # NaN has no JSON form, so a run with it would have no id.
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{key}={value}: must be a finite number"
     elif not isinstance(value, str | int | float | None):

@@ -21,12 +21,14 @@ EXAMPLE_VALUES = {"int": "10", "float": "0.1", "dict": "{key:1}"}
 """Values for messages, by type, where the key's default is not an example."""
 OMEGACONF_TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 """Names of types in messages, by those of OmegaConf."""
-MOST_LISTED = 10
-"""Values that a hint lists one by one."""
+MAX_LISTED = 10
+"""Most values that a hint lists one by one."""
 
 
 def hydra_value_message(cause: ValidationError, word: str) -> str:
-    """Return the message for a wrong value of one of Hydra's own keys, which our schema lacks.
+    """Return the message for a wrong value of one of Hydra's own keys.
+
+    They are not in Augean's schema, so the type that the key takes is read from OmegaConf's text.
 
     Args:
         word: of the command line; the key alone for a value from a file.
@@ -58,6 +60,7 @@ def describe_values(key: str, item: "Field[Any]", value: str) -> str:
 
 
 def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:
+    """Return a valid value for a message; empty where there is no good one."""
     default = item.default
     if item.default_factory is not MISSING:
         default = item.default_factory()
@@ -66,6 +69,7 @@ def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:
         return f"[{value}]"
     if default in (None, "???", {}):
         return EXAMPLE_VALUES.get(type_name, "")
+    # As on a command line: [0.5,4.0] without blanks, true in lower case.
     return str(default).replace(" ", "").lower()
 
 
@@ -78,6 +82,7 @@ def sweep_hint(key: str, annotation: object, value: str, *, is_sweep: bool) -> s
         annotation: type of the key.
         is_sweep: whether the command line has `-m` already.
     """
+    # A list is one value of such a key.
     if str(annotation).startswith(("list", "dict")):
         return ""
     values = ""
@@ -97,6 +102,6 @@ def _between(first: int, last: int) -> str:
     """
     if first >= last:
         return ""
-    if last - first < MOST_LISTED:
+    if last - first < MAX_LISTED:
         return ",".join(str(number) for number in range(first, last + 1))
     return f"range({first},{last + 1})"

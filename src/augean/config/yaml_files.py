@@ -1,4 +1,4 @@
-"""Parse YAML that may come from a stranger."""
+"""Parse YAML that may come from a stranger: no code is run, and few values are built."""
 
 from typing import Any
 
@@ -15,13 +15,14 @@ def parse_yaml(content: bytes) -> Any:
         ValueError: when the content is not YAML, is nested too deep, or stands for too many values:
             with aliases of aliases a few lines can stand for billions.
     """
+    # As `yaml.safe_load` does it, with a count between its two steps, parsing and building.
     loader = None
     try:
         loader = yaml.SafeLoader(content)
         node = loader.get_single_node()
         if node is None:
             return None
-        # Before the values are made, as merging mappings (`<<`) repeats them there already.
+        # Counted before the values are built, as `<<` copies whole mappings while they are.
         if _count_values(node, {}) > MAX_VALUES:
             raise ValueError(f"it stands for more than {MAX_VALUES:,} values")
         return loader.construct_document(node)
@@ -35,16 +36,16 @@ def parse_yaml(content: bytes) -> Any:
 
 
 def _count_values(node: yaml.Node, counts: dict[int, float]) -> float:
-    """Count a node with all that is in it, as often as aliases repeat it.
+    """Count the values in a node, itself included, as often as aliases repeat them.
 
     Args:
-        counts: of the nodes that were counted before, by their identity: an alias is the same node
+        counts: the number of each node that was counted before, by `id`: an alias is the same node
             as the one that it repeats.
     """
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in counts:
-        # Until it is counted: a node that holds itself has no end.
+        # The value while its children are counted: a node that holds itself has no end.
         counts[id(node)] = float("inf")
         children = node.value
         if isinstance(node, yaml.MappingNode):

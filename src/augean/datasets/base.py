@@ -48,6 +48,7 @@ class Images:
 
 def _check_arrays(images: NDArray[Any], labels: NDArray[Any]) -> None:
     # Compared as text, such as "uint8[5, 32, 32, 3], int64[5]", which is what the message shows.
+    # Any height and width are valid, so those of the images are taken for both.
     actual_layout = f"{images.dtype}{list(images.shape)}, {labels.dtype}{list(labels.shape)}"
     image_shape = [len(labels), *images.shape[1:3], 3]
     valid_layout = f"uint8{image_shape}, int64[{len(labels)}]"
@@ -82,6 +83,7 @@ class Source(ABC):
                 f" resized; set dataset.image_size={self.only_size}"
             )
         self.name = name
+        # Absolute, as a later `chdir` must not lead to other data.
         self.root = Path(root).expanduser().absolute()
         self.cache = Path(cache).expanduser().absolute()
         self.image_size = image_size
@@ -99,6 +101,7 @@ class Source(ABC):
         return hash(self._identity())
 
     def _identity(self) -> tuple[object, ...]:
+        # Not the folders: the same data in two places is the same data.
         return type(self), self.image_size, self.digest()
 
     @abstractmethod
@@ -149,7 +152,7 @@ class Source(ABC):
         Raises:
             DataError: when the folder cannot be written.
         """
-        from filelock import FileLock
+        from filelock import FileLock  # here, as most data sets never need it
 
         try:
             self.cache.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, read by torchvision."""
+"""Load CIFAR-10 and CIFAR-100 by torchvision, with a download that cannot hang or leave damage."""
 
 import socket
 import warnings
@@ -46,6 +46,7 @@ class Cifar10(Source):
                 # NumPy 2.4.0 to 2.4.4 warn about the dtypes in the official pickles (numpy#31177).
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
                 train, test = self._read_or_download(cls)
+        # From the cache lock, with a message of its own.
         except AugeanError:
             raise
         # Sockets, archives and torchvision raise many kinds; the remedy is always the same.
@@ -64,6 +65,7 @@ class Cifar10(Source):
         try:
             train = cls(self.root, train=True)
         except RuntimeError:  # torchvision's error for missing or damaged files
+            # Another process may have downloaded it meanwhile: torchvision then downloads nothing.
             with self.cache_lock():
                 self._download(cls)
             train = cls(self.root, train=True)
@@ -97,6 +99,7 @@ class Cifar10(Source):
         """Return the message of an error: what is wrong, and what a user can do about it."""
         archive = self.root / self.archive
         folder = self.root / self.folder
+        # A complete folder would have been read, so a folder that is there is incomplete.
         damaged = []
         if folder.exists():
             damaged.append(str(folder))

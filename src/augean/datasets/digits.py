@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: real images that come with its installation."""
+"""Load scikit-learn's handwritten digits: real images that come with its installation."""
 
 import hashlib
 

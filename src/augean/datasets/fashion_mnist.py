@@ -1,4 +1,4 @@
-"""Fashion-MNIST, read from files on the disk or downloaded by torchvision."""
+"""Load Fashion-MNIST from files on the disk, or download it by torchvision."""
 
 import gzip
 import hashlib
@@ -70,6 +70,7 @@ class FashionMnist(Source):
                 # Another process may have downloaded them while this one waited for the lock.
                 folder = self._find_folder() or self._download()
         contents = [self._read(folder, name) for name in self.files]
+        # Checked on every load: the run id names this digest without a look at the files.
         checksum = hashlib.sha256()
         for content in contents:
             checksum.update(content)
@@ -80,6 +81,7 @@ class FashionMnist(Source):
                 f" {digest[:12]}, not {self.content[:12]}); remove the files there, so that they"
                 " are downloaded again"
             )
+        # In the order of `files`.
         train_images, train_labels, test_images, test_labels = map(parse_idx, contents)
         return Images(
             train_images=to_rgb32(train_images),
@@ -157,6 +159,7 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
     Raises:
         DataError: when the content is not such a file.
     """
+    # The header has 4 bytes, then 4 for each dimension.
     num_dimensions = content[3] if len(content) > 3 else 0
     header_bytes = 4 + 4 * num_dimensions
     if content[:3] != bytes((0, 0, IDX_UINT8)) or len(content) < header_bytes:
@@ -170,5 +173,6 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
 
 def to_rgb32(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Pad grey images with zeros and repeat them: [N, 28, 28] to [N, 32, 32, 3]."""
+    # Two pixels on each of the four sides.
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
     return np.repeat(padded[..., None], 3, axis=3)

@@ -1,4 +1,4 @@
-"""The two files that the cache holds of an image folder: its index and its decoded images.
+"""Read and write the two files that the cache holds of an image folder: its index and its images.
 
 Either may be missing or damaged at any time, and is then made again.
 """
@@ -29,9 +29,10 @@ _HEADER_BYTES = 2**16
 
 @dataclass(frozen=True)
 class FolderIndex:
-    """What the content of an image folder's files says."""
+    """What was computed from the content of an image folder's files."""
 
     digest: str
+    """Digest of the data set, see `ImageFolder`."""
     test: tuple[int, ...] = ()
     """Positions of the images that are set aside for the test, where there is no folder `test`."""
 
@@ -50,6 +51,7 @@ def read_index(path: Path, fingerprint: str) -> FolderIndex | None:
         # The index holds one entry, of the state of the files when it was written.
         entry = parse_json(read_regular(path, DATA_BYTES))
         index = FolderIndex(digest=entry["digest"], test=tuple(entry.get("test", ())))
+        # Another fingerprint makes another seal, and so does a damaged digest.
         if entry == _index_entry(fingerprint, index):
             return index
     except (OSError, ValueError, KeyError, TypeError):
@@ -72,12 +74,13 @@ def _index_entry(fingerprint: str, index: FolderIndex) -> dict[str, Any]:
 
     Without the checksum a flipped bit in the digest would give runs other ids.
     """
-    sealed = f"{fingerprint} {index.digest}"
+    sealed_text = f"{fingerprint} {index.digest}"
     entry: dict[str, Any] = {"digest": index.digest}
+    # Only where there are any, so that older entries of other folders stay valid.
     if index.test:
         entry["test"] = list(index.test)
-        sealed += f" {entry['test']}"
-    return {**entry, "seal": hashlib.sha256(sealed.encode()).hexdigest()}
+        sealed_text += f" {entry['test']}"
+    return {**entry, "seal": hashlib.sha256(sealed_text.encode()).hexdigest()}
 
 
 def read_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np.uint8] | None:
@@ -92,8 +95,8 @@ def read_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np
     try:
         # An npz file is a zip archive: reading a member to its end checks its CRC-32, at a third of
         # a sha256's time.
-        size = math.prod(shape) + _HEADER_BYTES
-        with open_regular(path, size) as file, np.load(file, allow_pickle=False) as archive:
+        max_bytes = math.prod(shape) + _HEADER_BYTES  # a byte for each value
+        with open_regular(path, max_bytes) as file, np.load(file, allow_pickle=False) as archive:
             images: NDArray[np.uint8] = archive["images"]
         if images.dtype != np.uint8 or images.shape != shape:
             raise ValueError(f"{images.dtype}{list(images.shape)} instead of uint8{list(shape)}")

@@ -20,7 +20,8 @@ DECODER = 1
 gives other pixels, so that no older cache is read."""
 INTERPOLATIONS = ("bilinear", "bicubic")
 CHUNK = 64
-"""Number of files that a process is given at a time."""
+"""Number of files that a process is given at a time: few, so that the progress bar moves and all
+processes end together."""
 MAX_PROCESSES = 16
 """Most processes that decode at once."""
 MOST_NAMED = 20
@@ -78,7 +79,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of some files."""
+    """The result of decoding some files."""
 
     images: NDArray[np.uint8]
     """[N, size, size, 3]; black where a file could not be read."""
@@ -114,6 +115,7 @@ def decode_all(
         if in_processes:
             pool = stack.enter_context(_process_pool(len(chunks)))
             results = pool.map(decode_chunk, chunks)
+        # Both kinds of `map` give the results in the order of the chunks.
         results = show_progress(results, "Decoding", name, len(chunks))
         for start, chunk in zip(starts, results, strict=True):
             images[start : start + CHUNK] = chunk.images
@@ -177,8 +179,9 @@ def _reason(path: str, error: Exception) -> str:
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, Image.DecompressionBombError):
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # where Pillow begins to refuse
-        return f"it has more than {most:,} pixels; make it smaller"
+        # Pillow warns from MAX_IMAGE_PIXELS on and refuses from twice as many on.
+        max_pixels = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return f"it has more than {max_pixels:,} pixels; make it smaller"
     if isinstance(error, UnidentifiedImageError):
         is_empty = os.path.getsize(path) == 0
         return "the file is empty" if is_empty else "its content is not that of an image"
@@ -192,7 +195,7 @@ def _decode_file(path: str, geometry: Geometry) -> NDArray[np.uint8]:
     from PIL import Image
 
     with Image.open(path) as image:
-        # Integers and floats of more than 8 bits: Pillow would clip their values.
+        # Modes I and F are integers and floats of more than 8 bits: Pillow would clip their values.
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"mode {image.mode}: convert it to 8 bits per channel")
         decoded: Image.Image = image
@@ -217,6 +220,7 @@ def _resize_and_crop(image: Any, geometry: Geometry) -> Any:
     shorter = min(width, height)
     width = geometry.shorter_side * width // shorter
     height = geometry.shorter_side * height // shorter
+    # Pillow's filters are antialiased by themselves.
     method = Image.Resampling[geometry.interpolation.upper()]
     resized = image.resize((width, height), method)
     # Upper left corner of the crop.

@@ -1,7 +1,6 @@
-"""List the image files of a folder, so that none is left out without a word."""
+"""List the image files of a folder, those with suffixes that are not read included."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from errno import EINVAL, ELOOP
 from pathlib import Path
@@ -17,8 +16,8 @@ OTHER_SUFFIXES = (
     ".pfm", ".tga", ".ico", ".psd", ".svg", ".dng", ".cr2", ".nef", ".exr", ".hdr",
 )  # fmt: skip
 """Suffixes of images that are not read, in lower or upper case."""
-MOST_LEVELS = 20
-"""Folders in one another below the one that is listed."""
+MAX_LEVELS = 20
+"""Most levels of folders below the one that is listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,8 @@ def _add_images(files: ImageFiles, folder: Path, prefix: str) -> None:
     Args:
         prefix: of the names, for a folder below the one that is listed.
     """
-    if prefix.count("/") > MOST_LEVELS:
+    # A link to a folder above it would be followed for ever.
+    if prefix.count("/") > MAX_LEVELS:
         raise OSError(ELOOP, "too many folders in one another; is there a link to itself?", prefix)
     subfolders = []
     # By descriptor, which spares resolving the path 60,000 times.
@@ -84,6 +84,8 @@ def _add_images(files: ImageFiles, folder: Path, prefix: str) -> None:
         for name in sorted(os.listdir(directory)):
             if name.startswith("."):
                 continue
+            # A folder is only looked for where the suffix is not that of an image: that spares
+            # asking the system twice about each of many files.
             if not name.lower().endswith(IMAGE_SUFFIXES):
                 if os.path.isdir(folder / name):
                     subfolders.append(name)
@@ -105,19 +107,7 @@ def count_images(folder: Path) -> int:
     """Count the images below a folder, whether they are read or not, outside hidden folders."""
     count = 0
     for _, folders, names in os.walk(folder):
+        # Changed in place, as `os.walk` goes on into the folders that are left in the list.
         folders[:] = [name for name in folders if not name.startswith(".")]
         count += sum(is_image(name) and not name.startswith(".") for name in names)
     return count
-
-
-def describe_unread(folder: Path, names: Sequence[str]) -> str:
-    """Return the message for images with suffixes that are not read.
-
-    Args:
-        names: of the files, relative to the folder.
-    """
-    return (
-        f"{folder}: {len(names)} images would be left out, such as {names[0]}: only"
-        f" {', '.join(IMAGE_SUFFIXES)} are read; convert them, for instance to PNG, or move them"
-        " away"
-    )

@@ -1,4 +1,4 @@
-"""A split of training images into training and validation that is the same on every machine."""
+"""Split training images into training and validation, in the same way on every machine."""
 
 from typing import Any
 
@@ -55,6 +55,7 @@ def stratified_split(
     order = np.argsort(random_numbers, kind="stable")  # [N]
     # For each class the indices of its images, in this order.
     groups = [order[labels[order] == label] for label in np.unique(labels)]
+    # Validation is served first, so that it does not depend on `num_train`.
     val, train = _share(groups, num_val)
     if num_train is not None:
         train, _ = _share(train, num_train)

@@ -1,4 +1,4 @@
-"""A data set of generated images, for tests and timing."""
+"""Generate a data set of images, for tests and timing."""
 
 from pathlib import Path
 
@@ -109,6 +109,7 @@ class Synthetic(Source):
         self, generator: np.random.Generator, patterns: NDArray[np.int16], count: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Draw images [count, image_size, image_size, 3] and labels [count]."""
+        # 0, 1, ..., 0, 1, ...: classes of equal size but for one image, then in random order.
         labels = generator.permutation(np.arange(count, dtype=np.int64) % self.num_classes)
         # A copy, as `labels` is an array. int16 holds a pattern with its noise, from -255 to 510.
         images = patterns[labels]

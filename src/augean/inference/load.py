@@ -15,7 +15,8 @@ from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.config.yaml_files import parse_yaml
 from augean.datasets.image_decoding import decode_all
-from augean.datasets.image_listing import describe_unread, is_image, list_images
+from augean.datasets.image_layout import describe_unread
+from augean.datasets.image_listing import is_image, list_images
 from augean.errors import AugeanError, ConfigError, DataError
 from augean.models.pretrained import load_state
 from augean.regular_files import (

@@ -1,4 +1,4 @@
-"""Batch norm, addition and activation: as three modules, or on CUDA as one fused pass.
+"""Run batch norm, addition and activation: as three modules, or on CUDA as one fused pass.
 
 As modules they read and write every activation several times, and on a GPU that takes about as long
 as the convolutions (benchmarks/NOTES.md). `augean.models.fused_norm` does the same in one pass.
@@ -11,6 +11,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
+# A context and not an argument of the networks: whether a pass is fused is a matter of the training
+# step, and it must not be part of the model's config.
 _fuses: ContextVar[bool] = ContextVar("fuses", default=False)
 
 
@@ -53,6 +55,7 @@ def run_layers(layers: nn.Sequential, x: Tensor) -> Tensor:
         return y
     modules = list(layers)
     index = 0
+    # Step over two modules where both are done at once.
     while index < len(modules):
         if isinstance(modules[index], nn.BatchNorm2d) and index + 1 < len(modules):
             x = norm_activation(modules[index], modules[index + 1], x)
@@ -69,6 +72,7 @@ def can_fuse(norm: nn.Module, activation: nn.Module, x: Tensor, residual: Tensor
     The backward pass finds the activation's derivative from its output, which ReLU, LeakyReLU and
     ELU allow. fp32 stays with PyTorch's own kernels, as it is what the others are compared with.
     """
+    # `type`, not isinstance: a subclass may do something else in its forward pass.
     is_plain_norm = (
         type(norm) is nn.BatchNorm2d
         and norm.training
@@ -103,11 +107,13 @@ def is_known_activation(activation: nn.Module) -> bool:
     if type(activation) is nn.ReLU:
         return True
     if type(activation) is nn.LeakyReLU:
+        # With a negative slope a positive output could come from either side of 0.
         return activation.negative_slope >= 0
     return type(activation) is nn.ELU and activation.alpha >= 0
 
 
 def has_hooks(module: nn.Module) -> bool:
+    """Tell whether anything watches the module's inputs, outputs or gradients."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks

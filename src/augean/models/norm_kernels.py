@@ -1,7 +1,8 @@
-"""The Triton kernels of `augean.models.fused_norm`.
+"""Define the Triton kernels of `augean.models.fused_norm`.
 
 Each works on a matrix of `num_rows` rows and `num_columns` columns that is stored row by row: a
-feature map in channels_last. All arithmetic is in fp32. A program's tile is `ROWS` x `COLUMNS`.
+feature map in channels_last. All arithmetic is in fp32. A program's tile is `ROWS` x `COLUMNS`, and
+`mask` is false where the tile goes beyond the matrix or the block.
 """
 
 import triton
@@ -37,10 +38,12 @@ def sum_blocks(
         mask = (row < end)[:, None] & in_columns[None, :]
         offset = row[:, None] * num_columns + column[None, :]
         x = tl.load(x_pointer + offset, mask=mask, other=0.0).to(tl.float32)
+        # The tile's own mean and squared deviations.
         tile_count = (tl.minimum(end, start + ROWS) - start).to(tl.float32)
         tile_mean = tl.sum(x, axis=0) / tile_count
         deviation = tl.where(mask, x - tile_mean[None, :], 0.0)
         tile_square = tl.sum(deviation * deviation, axis=0)
+        # Join them with those of the tiles before.
         total = count + tile_count
         delta = tile_mean - mean
         mean += delta * (tile_count / total)
@@ -85,6 +88,7 @@ def join_blocks(
     variance = square / num_rows
     tl.store(batch_mean_pointer + column, mean, mask=in_columns)
     tl.store(inverse_pointer + column, 1.0 / tl.sqrt(variance + eps), mask=in_columns)
+    # PyTorch normalises by the biased variance, over N, and keeps the unbiased one, over N - 1.
     running_mean = tl.load(running_mean_pointer + column, mask=in_columns)
     running_var = tl.load(running_var_pointer + column, mask=in_columns)
     unbiased = square / (num_rows - 1)
@@ -92,6 +96,7 @@ def join_blocks(
     running_var += momentum * (unbiased - running_var)
     tl.store(running_mean_pointer + column, running_mean, mask=in_columns)
     tl.store(running_var_pointer + column, running_var, mask=in_columns)
+    # One number for all columns: one program counts the batch.
     if tl.program_id(0) == 0:
         tl.store(num_batches_pointer, tl.load(num_batches_pointer) + 1)
 
@@ -127,7 +132,7 @@ def apply(
     y = (x - mean[None, :]) * scale[None, :] + bias[None, :]
     if HAS_RESIDUAL:
         y += tl.load(residual_pointer + offset, mask=mask).to(tl.float32)
-    if ACTIVATION == 0:
+    if ACTIVATION == 0:  # LEAKY_RELU of fused_norm; a kernel cannot read globals of Python
         y = tl.where(y > 0, y, slope * y)
     else:
         y = tl.where(y > 0, y, slope * (tl.exp(y) - 1.0))
@@ -172,6 +177,7 @@ def sum_gradient_blocks(
         if ACTIVATION == 0:
             gradient = tl.where(y > 0, gradient, slope * gradient)
         else:
+            # For negative x, y = slope * (exp(x) - 1) has the derivative slope * exp(x).
             gradient = tl.where(y > 0, gradient, (y + slope) * gradient)
         # Summed as it is written, so that both passes see the same numbers.
         inner = gradient.to(inner_pointer.dtype.element_ty)
@@ -230,6 +236,8 @@ def apply_gradient(
     mean = tl.load(mean_pointer + column, mask=in_columns)
     inverse = tl.load(inverse_pointer + column, mask=in_columns)
     scale = tl.load(weight_pointer + column, mask=in_columns) * inverse
+    # The mean and the variance depend on every x of the column. So the gradient loses its own mean,
+    # and its part along the normed x.
     mean_gradient = tl.load(bias_gradient_pointer + column, mask=in_columns) / num_rows
     mean_product = tl.load(weight_gradient_pointer + column, mask=in_columns) / num_rows
     gradient = tl.load(inner_pointer + offset, mask=mask).to(tl.float32)

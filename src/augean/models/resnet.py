@@ -1,4 +1,4 @@
-"""ResNets of basic blocks (He et al. 2016), with the original stem or one for small images."""
+"""Build ResNets of basic blocks (He et al. 2016), with the original or a smaller stem."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,6 +18,7 @@ class BasicBlock(nn.Module):
         self, in_channels: int, channels: int, activation: Callable[[], nn.Module]
     ) -> None:
         super().__init__()
+        # The convolutions have no bias, as batch norm would subtract it again.
         stride = 1 if channels == in_channels else 2
         self.conv1 = nn.Conv2d(
             in_channels, channels, kernel_size=3, stride=stride, padding=1, bias=False

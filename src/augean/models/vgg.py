@@ -1,4 +1,4 @@
-"""VGG (Simonyan and Zisserman 2015) for small images, with or without batch norm."""
+"""Build VGG (Simonyan and Zisserman 2015) for small images, with or without batch norm."""
 
 from collections.abc import Callable, Sequence
 
@@ -63,6 +63,7 @@ class VGG(nn.Module):
         if not any(isinstance(layer, nn.Conv2d) for layer in features):
             raise ValueError(f"layout={list(layout)}: must have at least one convolution")
         self.features = nn.Sequential(*features)
+        # 1x1 already for images of up to 32x32, which this leaves as it is.
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
         classifier: list[nn.Module] = []

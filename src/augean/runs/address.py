@@ -1,4 +1,4 @@
-"""The address of a run, and its outcome if it is finished already."""
+"""Find the address of a run, and its outcome if it is completed already."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -20,19 +20,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunAddress:
-    """Where a run lives, whoever asks for it."""
+    """The place of a run: whoever asks for the same run gets the same address."""
 
     outputs: Path
+    """Folder of runs, sweep records and locks."""
     id: str
+    """Ten hex digits, see `augean.config.run_id`."""
     path: Path
+    """The run's directory, which need not exist yet."""
 
 
 @dataclass(frozen=True)
 class RunOutcome:
+    """A completed run: its result, and whether it had to be trained for it."""
+
     address: RunAddress
     summary: RunSummary
     skipped: bool
-    """Whether the run was already over when it was asked for."""
+    """Whether the run was completed before, so that nothing was trained."""
 
     @property
     def objective(self) -> float:
@@ -47,7 +52,9 @@ class RunOutcome:
 
 def build_source(config: Config) -> Source:
     """Return the data set of a config, without reading it yet."""
-    node, runtime = config.dataset, config.runtime
+    node = config.dataset
+    runtime = config.runtime
+    # mypy refuses abstract classes here; `find_class` returns a class derived from Source.
     cls = find_class("dataset._target_", node._target_, Source)  # type: ignore[type-abstract]
     root = Path(runtime.data)
     cache = Path(runtime.cache) if runtime.cache else root / ".augean"
@@ -55,6 +62,7 @@ def build_source(config: Config) -> Source:
         return cls(
             name=node.name, root=root, cache=cache, image_size=node.image_size, **node.arguments
         )
+    # From the class's own checks of `dataset.arguments`, or from Python for an unknown one.
     except (TypeError, ValueError) as error:
         raise ConfigError(f"dataset: {error}") from error
 
@@ -72,6 +80,7 @@ def with_open_values(config: Config) -> Config:
     return replace(config, dataset=replace(config.dataset, num_val=num_val))
 
 
+# Cached, so that a sweep of many runs counts the images, and logs the number, only once.
 @lru_cache(maxsize=64)
 def _default_num_val(source: Source) -> int:
     """Return a tenth of the training images, at least 1 and at most `MOST_VAL`."""
@@ -95,25 +104,29 @@ def find_address(config: Config, loop: str | None = None, weights: str | None = 
         loop: as for `augean.config.run_id`.
         weights: likewise, where the digest is known; the file need not be there then.
     """
+    # Before hashing: the id holds the value itself, so that null and the same value are one run.
     config = with_open_values(config)
     if weights is None:
         file = find_weights(config)
         weights = file.digest if file else None
     identity = run_id(config, build_source(config).digest(), loop, weights)
     outputs = Path(config.runtime.outputs)
-    return RunAddress(outputs, identity, runs_dir(outputs) / directory_name(config, identity))
+    path = runs_dir(outputs) / directory_name(config, identity)
+    return RunAddress(outputs=outputs, id=identity, path=path)
 
 
-def find_outcome(address: RunAddress, *, say: bool = False) -> RunOutcome | None:
-    """Return the outcome of a run that is over; None when it still has to be trained.
+def find_outcome(address: RunAddress, *, warn: bool = False) -> RunOutcome | None:
+    """Return the outcome of a completed run; None when the run still has to be trained.
 
     Args:
-        say: whether to log why a run that was over has to be trained again.
+        warn: whether to log why a run with a damaged summary is trained again.
     """
     try:
         summary = read_summary(address.path, address.id)
     except AugeanError as error:
-        if say:
+        if warn:
             logger.warning(f"{error}; the run is made again")
         return None
-    return RunOutcome(address, summary, skipped=True) if summary is not None else None
+    if summary is None:
+        return None
+    return RunOutcome(address=address, summary=summary, skipped=True)

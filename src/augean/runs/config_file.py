@@ -1,4 +1,4 @@
-"""A run's config.yaml."""
+"""Write a run's config.yaml, from which the same run can be started again."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,7 +10,10 @@ from augean.config.schema import Config
 
 
 def config_values(config: Config) -> dict[str, Any]:
-    """Return the config as nested plain values, without `runtime`, which is not the run's."""
+    """Return the config as nested plain values.
+
+    `runtime` is left out: it says where a run is executed and is not part of the run.
+    """
     values = asdict(config)
     del values["runtime"]
     return values
@@ -21,6 +24,7 @@ def config_yaml(config: Config) -> str:
 
     `python train.py -cp <absolute run directory> -cn config` is the same run.
     """
+    # `augean` brings the schema and the Hydra settings, `_self_` the values below.
     return to_yaml({"defaults": ["augean", "_self_"], **config_values(config)})
 
 

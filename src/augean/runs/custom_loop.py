@@ -6,9 +6,9 @@
             run.save(state)                              # what run.load() gives after an interruption
         run.finish(test_accuracy=...)                    # a line of the table
 
-The run's address holds the config and the code of the calling file with all that it imports from
-beside it: results of another loop, or of the same loop before an edit, are never taken for this
-one's.
+The run's address is made of the config and of the code: that of the calling file and of the files
+that it imports from its own folder. So the results of another loop, or of the same loop before an
+edit, are never taken for those of this one.
 """  # noqa: E501
 
 import logging
@@ -19,9 +19,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from augean.config.code_digest import file_code
+from augean.config.code_digest import OwnCode, file_code
 from augean.config.labels import given_label
 from augean.config.run_id import SCHEMA, code_digests, plain_value, short_hash
 from augean.config.schema import Config, RuntimeConfig
@@ -40,7 +41,18 @@ from augean.training.provenance import timestamp
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 64
-"""Characters of the first part of a directory's name."""
+"""Most characters of the first part of a directory's name."""
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """The code of a custom loop."""
+
+    file: Path
+    """The file that calls `augean.run`."""
+    root: Path
+    """Folder on Python's path from which the file is imported, or in which it lies as a script."""
+    code: OwnCode
 
 
 @dataclass(frozen=True)
@@ -48,14 +60,17 @@ class _Description:
     """What the config of a custom loop says of its run."""
 
     address: RunAddress
+    runtime: RuntimeConfig
     values: Mapping[str, Any]
     """The config as config.yaml holds it."""
     flat: Mapping[str, Any]
     """The config with dotted keys, as the report shows it."""
     name: str
+    """First part of the directory's name; also the row's label where none is given."""
     seed: int
     code_digests: Mapping[str, str]
-    """Of the classes that a composed config names; see `augean.config.run_id.code_digests`."""
+    """Digests of the files of the user's own classes and of `code_files`, by path; see
+    `augean.config.run_id.code_digests`."""
     data_digest: str | None
     """None where the config names no data set."""
 
@@ -73,15 +88,17 @@ def run(
     """Return a run whose training is the body of a `with` statement.
 
     Args:
-        config: what the address is made of: a composed config (`augean.config.compose.compose`), or
-            a mapping or dataclass of plain values, in which `seed` is the seed. Of data it knows
-            what it says: name the version there.
+        config: the part of the address that the caller chooses: a composed config
+            (`augean.config.compose.compose`), or a mapping or dataclass of plain values, in which
+            `seed` is the seed. A mapping should name the version of the data too, as Augean does
+            not see which data a custom loop reads.
         name: first part of the directory's name where the config is a mapping; None: its `name`, or
             that of the file.
         table: title of the table in the report that the run belongs to.
         row: its row there; None: the name.
         baseline: the row that the others are compared with.
-        wait: for another process that trains the same run; otherwise that is an error.
+        wait: whether to wait for another process that trains the same run; without it, such a
+            process is an error.
         runtime: keys of `augean.config.schema.RuntimeConfig`, such as `outputs`,
             `checkpoint_seconds` or `loggers`.
 
@@ -92,50 +109,71 @@ def run(
         SystemExit: 128 + signal number, on leaving the block after a stop signal.
     """
     show_messages()
-    caller = sys._getframe(1)
-    loop = Path(caller.f_code.co_filename)
-    if not loop.is_file():
-        raise ConfigError(
-            "augean.run: a prompt or notebook has no file whose code could be part of the run's"
-            " address"
-        )
-    package = str(caller.f_globals.get("__package__") or "")
-    depth = len(package.split(".")) if package else 0
-    root = loop.parents[depth]
-    code = file_code(loop, root)
+    # The frame above this one runs the file that calls `augean.run`.
+    loop = _read_loop(sys._getframe(1))
     try:
         if isinstance(config, Config):
-            node = replace(config.runtime, **runtime)
-            description = _describe_config(replace(config, runtime=node), code.digest)
+            # The keywords replace what the composed config says of `runtime`.
+            config = replace(config, runtime=replace(config.runtime, **runtime))
+            description = _describe_config(config, loop.code.digest)
         else:
-            node = RuntimeConfig(**runtime)
             values = dict(config) if isinstance(config, Mapping) else asdict(config)
-            name = str(name or values.get("name") or loop.stem)
-            description = _describe_values(values, name, code.digest, Path(node.outputs))
+            name = str(name or values.get("name") or loop.file.stem)
+            description = _describe_values(values, name, loop.code.digest, RuntimeConfig(**runtime))
+    # A value that has no JSON form, such as NaN or a tensor, or a keyword that is not a key.
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"augean.run: plain finite values and keys of `runtime` only: {error}"
         ) from error
-    address = description.address
+    # The table names the run before it is trained, so that a report can count what is missing.
     if table is not None:
         label = description.name if row is None else given_label(row)
-        _note_in_record(address, table, baseline, label or description.name, description.seed)
-    text = f"# Trained by {loop.name}\n{to_yaml(description.values)}"
+        _add_to_record(description, table, baseline, label or description.name)
+    return _running(_make_run(loop, description), _config_text(loop, description), wait)
+
+
+def _read_loop(caller: FrameType) -> _Loop:
+    """Return the code of the file that calls `augean.run`.
+
+    Raises:
+        ConfigError: when the caller has no file, or a file of its code is not valid Python.
+    """
+    file = Path(caller.f_code.co_filename)
+    if not file.is_file():
+        raise ConfigError(
+            "augean.run: a prompt or notebook has no file whose code could be part of the run's"
+            " address"
+        )
+    # A script has no package and lies in the root itself; a module of the package a.b lies two
+    # folders below it.
+    package = str(caller.f_globals.get("__package__") or "")
+    depth = len(package.split(".")) if package else 0
+    root = file.parents[depth]
+    return _Loop(file=file, root=root, code=file_code(file, root))
+
+
+def _make_run(loop: _Loop, description: _Description) -> CustomRun:
     origin = RunOrigin(
-        loop=loop.name,
-        loop_digest=code.digest,
-        code_digests={**description.code_digests, **code.files},
+        loop=loop.file.name,
+        loop_digest=loop.code.digest,
+        code_digests={**description.code_digests, **loop.code.files},
         data_digest=description.data_digest,
-        places={"loop": place_from(address.outputs, root)},
+        places={"loop": place_from(description.address.outputs, loop.root)},
     )
-    custom_run = CustomRun(address, description.flat, node, origin)
-    return _running(custom_run, text, wait)
+    return CustomRun(description.address, description.flat, description.runtime, origin)
 
 
-def _describe_config(config: Config, digest: str) -> _Description:
+def _config_text(loop: _Loop, description: _Description) -> str:
+    """Return the content of config.yaml."""
+    return f"# Trained by {loop.file.name}\n{to_yaml(description.values)}"
+
+
+def _describe_config(config: Config, loop_digest: str) -> _Description:
+    """Describe a run by a composed config. Its address is made as for Augean's own training."""
     config = with_open_values(config)
     return _Description(
-        address=find_address(config, digest),
+        address=find_address(config, loop_digest),
+        runtime=config.runtime,
         values=config_values(config),
         flat=flatten_config(config),
         name=config.model.name,
@@ -146,21 +184,31 @@ def _describe_config(config: Config, digest: str) -> _Description:
 
 
 def _describe_values(
-    values: Mapping[str, Any], name: str, digest: str, outputs: Path
+    values: Mapping[str, Any], name: str, loop_digest: str, runtime: RuntimeConfig
 ) -> _Description:
+    """Describe a run by plain values, of which Augean knows no schema.
+
+    Raises:
+        TypeError, ValueError: for values that have no JSON form, such as NaN.
+    """
+    # Other characters could lead out of the runs' folder, or not be allowed in a file's name.
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST_NAME]
     seed = int(values.get("seed", 0))
+    # config.yaml and the report show whole numbers as they were given. For the id all numbers are
+    # floats, as there is no schema that says which of 1 and 1.0 is meant.
     plain = plain_value(dict(values), floats=False)
     identity = {
         "schema": SCHEMA,
-        "loop": digest,
+        "loop": loop_digest,
         "name": name,
         "config": plain_value(dict(values), floats=True),
     }
     run_id = short_hash(identity)
+    outputs = Path(runtime.outputs)
     path = runs_dir(outputs) / f"{name}-s{seed}-{run_id}"
     return _Description(
-        address=RunAddress(outputs, run_id, path),
+        address=RunAddress(outputs=outputs, id=run_id, path=path),
+        runtime=runtime,
         values=plain,
         flat=dict(_flatten(plain)),
         name=name,
@@ -171,6 +219,7 @@ def _describe_values(
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of nested values."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{key}.")
@@ -180,10 +229,17 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 @contextmanager
 def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun]:
+    """Claim the run, hand it to the user's `with` block, and judge how the block ended.
+
+    Raises:
+        AugeanError: when the block ends without `finish`.
+    """
     address = run.address
     with claim_run(address, wait=wait) as outcome:
         if outcome is not None:
-            logger.info(f"Run {address.id} is over, not trained again: {address.path}")
+            logger.info(f"Run {address.id} is completed, not trained again: {address.path}")
+            # With a summary the run yields no epochs and ignores what the block gives it. The
+            # block itself runs: a context manager cannot skip it.
             run.summary = outcome.summary
             yield run
             return
@@ -193,6 +249,8 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
             run.resume()
             try:
                 yield run
+            # Raised by `run.log`, which has written the summary already. Divergence is a result, so
+            # the script goes on after the block.
             except Diverged:
                 logger.info(
                     f"Run {address.id} diverged in epoch {len(run.rows) + 1}: {address.path}"
@@ -205,20 +263,30 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
                 logger.info(f"Run {address.id} finished: {address.path}")
 
 
-def _note_in_record(
-    address: RunAddress, table: str, baseline: str | None, row: str, seed: int
-) -> None:
+def _add_to_record(description: _Description, table: str, baseline: str | None, row: str) -> None:
     """Add a run to the record of its table, in place of an older one of the same row and seed."""
+    address = description.address
     name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table)
     path = address.outputs / "sweeps" / f"{name}.json"
+    # Held from reading to writing: loops that start together must not lose each other's runs.
     with hold_record(address.outputs, name):
-        command = shlex.join(["python", *map(without_passwords, sys.argv)])
-        new = SweepRecord(
-            name=name, title=table, command=command, created=timestamp(), jobs=[], baseline=baseline
+        if path.exists():
+            record = read_record(path)
+        else:
+            record = SweepRecord(
+                name=name,
+                title=table,
+                command=shlex.join(["python", *map(without_passwords, sys.argv)]),
+                created=timestamp(),
+                jobs=[],
+                baseline=baseline,
+            )
+        job = SweepJob(id=address.id, run=address.path.name, row=row, seed=description.seed)
+        jobs = {(other.row, other.seed): other for other in record.jobs}
+        jobs[job.row, job.seed] = job
+        updated_record = replace(
+            record, jobs=[*jobs.values()], baseline=baseline or record.baseline
         )
-        before = read_record(path) if path.exists() else new
-        jobs = {(job.row, job.seed): job for job in before.jobs}
-        jobs[row, seed] = SweepJob(address.id, address.path.name, row, seed)
-        record = replace(before, jobs=[*jobs.values()], baseline=baseline or before.baseline)
-        if record != before:
-            record.write(address.outputs)
+        # A script that is started again changes nothing, and so writes nothing.
+        if updated_record != record:
+            updated_record.write(address.outputs)

@@ -1,4 +1,4 @@
-"""A run whose loop is the user's own: what `augean.run` hands to the body of a `with` statement."""
+"""Define the run of a custom loop, which `augean.run` hands to the body of a `with` statement."""
 
 import logging
 import math
@@ -28,7 +28,10 @@ SELECTED_SCORES = ("train_accuracy", "val_loss", "val_accuracy")
 
 @dataclass(frozen=True, kw_only=True)
 class RunOrigin:
-    """What a run was made by and of, as its summary says it."""
+    """The code, data and folder that a run was trained from, for its summary.
+
+    The fields have the names of those of `RunSummary`.
+    """
 
     loop: str
     """Name of the file whose code trains."""
@@ -43,10 +46,10 @@ class Diverged(Exception):
 
 
 class CustomRun:
-    """One run while its loop is at work.
+    """One run of a custom loop.
 
-    A run that is over has its `summary`, no epochs left, and ignores what is still given to it: so
-    a script may be started again as it is.
+    A completed run has its `summary` and no epochs left, and it ignores further calls of `log`,
+    `save` and `finish`. So the same script can be started again without a change.
     """
 
     def __init__(
@@ -56,10 +59,10 @@ class CustomRun:
         runtime: RuntimeConfig,
         origin: RunOrigin,
     ) -> None:
-        """Describe a run that is not begun yet.
+        """Describe a run that has not begun yet.
 
         Args:
-            config: flat, as the report shows it.
+            config: with dotted keys, as the report shows it.
         """
         self.address = address
         self.config = config
@@ -67,18 +70,20 @@ class CustomRun:
         self.origin = origin
         self.summary: RunSummary | None = None
         self.session: RunSession | None = None
-        """None for a run that was over before."""
+        """None for a run that was completed before this process asked for it."""
         self.rows: list[dict[str, Any]] = []
         """Lines of metrics.csv, one an epoch."""
         self._num_epochs: int | None = None
-        """Of the whole run; None for a loop that does not say it by `epochs`."""
-        self._num_before = 0
-        """Epochs that were done when `epochs` was called."""
+        """Epochs of the whole run; None for a loop that does not call `epochs`."""
+        self._num_epochs_before = 0
+        """Epochs that earlier sessions had logged when `epochs` was called."""
         self._state: Any = None
+        """What `load` returns: the user's state in the checkpoint that the run goes on from."""
         self._history = History()
         self._start_clocks()
 
     def _start_clocks(self) -> None:
+        """Start this session's times, in seconds of `time.perf_counter`."""
         now = time.perf_counter()
         self._start = now
         self._epoch_start = now
@@ -87,7 +92,7 @@ class CustomRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is over, diverged ones included: there is nothing left to train."""
+        """Whether the run is completed, diverged runs included: nothing is left to train."""
         return self.summary is not None
 
     @property
@@ -99,13 +104,14 @@ class CustomRun:
     def epochs(self, count: int) -> Iterator[int]:
         """Yield the epochs from 1 to `count` that are still to do.
 
-        After a stop signal there is no next one: the process ends with status 128 + signal number.
+        After a stop signal no further epoch begins: the process ends with status 128 + signal
+        number.
 
         Raises:
             AugeanError: when an epoch was not logged before the next.
         """
         self._num_epochs = count
-        self._num_before = len(self.rows)
+        self._num_epochs_before = len(self.rows)
         while not self.finished and len(self.rows) < count:
             self._exit_if_stopped()
             epoch = len(self.rows) + 1
@@ -115,13 +121,13 @@ class CustomRun:
                 raise AugeanError(f"epoch {epoch} ended without run.log(...)")
 
     def log(self, **values: Any) -> None:
-        """Note the numbers of an epoch.
+        """Write the numbers of an epoch as a line of metrics.csv.
 
         Losses, accuracies as fractions, `lr`, `seconds`, `images_per_second`.
 
         Args:
             values: by column of metrics.csv; None or absent is an empty cell. `epoch` and `seconds`
-                are known.
+                need not be given: they are the next epoch and the time since it began.
 
         Raises:
             AugeanError: for another column, another epoch than the next, or an accuracy that is not
@@ -130,14 +136,17 @@ class CustomRun:
         if self.finished:
             return
         row = self._read_row(values)
-        if not all(math.isfinite(row[name] or 0.0) for name in ("train_loss", "val_loss")):
-            last = self.rows[-1]["train_loss"] if self.rows else None
-            divergence = Divergence(epoch=row["epoch"], last_loss=last)
+        # A missing loss does not end the run, so None counts as 0 here.
+        losses = [row["train_loss"] or 0.0, row["val_loss"] or 0.0]
+        if not all(map(math.isfinite, losses)):
+            last_loss = self.rows[-1]["train_loss"] if self.rows else None
+            divergence = Divergence(epoch=row["epoch"], last_loss=last_loss)
             self._end(RunState.DIVERGED, {"diverged": asdict(divergence)})
             raise Diverged
         _check_fractions(row)
         self.rows.append(row)
         write_metrics(self.address.path, self.rows)
+        # For a loop without `epochs`: its next epoch begins where this one was logged.
         self._epoch_start = time.perf_counter()
         if self.session is not None:
             self.session.loggers.log(row)
@@ -149,21 +158,24 @@ class CustomRun:
         if self._num_epochs is None or now - self._last_shown < WRITE_SECONDS:
             return
         self._last_shown = now
-        last = self.rows[-1]
+        last_row = self.rows[-1]
         num_done = len(self.rows)
-        seconds_per_epoch = (now - self._start) / max(1, num_done - self._num_before)
+        # The clock began with this session, so only its own epochs count.
+        num_done_here = max(1, num_done - self._num_epochs_before)
+        seconds_per_epoch = (now - self._start) / num_done_here
         scores = [row["val_accuracy"] for row in self.rows if row["val_accuracy"] is not None]
         RunProgress(
             epoch=min(num_done + 1, self._num_epochs),
             epochs=self._num_epochs,
             fraction=num_done / self._num_epochs,
             seconds_left=seconds_per_epoch * (self._num_epochs - num_done),
-            train_accuracy=last["train_accuracy"],
-            val_accuracy=last["val_accuracy"],
+            train_accuracy=last_row["train_accuracy"],
+            val_accuracy=last_row["val_accuracy"],
             best_val_accuracy=max(scores, default=None),
         ).write(self.address.path)
 
     def _read_row(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the next line of metrics.csv, with None for each value that was not given."""
         epoch = len(self.rows) + 1
         unknown = values.keys() - {*METRICS}
         if unknown:
@@ -180,10 +192,10 @@ class CustomRun:
         return row
 
     def save(self, state: Any) -> None:
-        """Keep what is needed to go on after the epochs logged so far.
+        """Write a checkpoint with what is needed to go on after the epochs logged so far.
 
-        At most every `checkpoint_seconds`. After a stop signal it is kept at once, and the process
-        ends with status 128 + signal number.
+        It is written at most every `checkpoint_seconds`, and at once after a stop signal: then the
+        process ends with status 128 + signal number.
 
         Args:
             state: tensors, numbers, text, bytes, and lists and dictionaries of them, which is what
@@ -197,10 +209,13 @@ class CustomRun:
             return
         from augean.training.checkpoint import decode_checkpoint, encode_checkpoint
 
+        # `_restore` reads these three keys. They are part of the file format.
         history = vars(self._history) | {"seconds": self._seconds()}
         content_by_part = {"rows": self.rows, "state": state, "past": history}
         content = encode_checkpoint(self.address.id, content_by_part)
-        if self._state is None:  # once, and not on the day when it is needed
+        # Read the first checkpoint back, so that a state that cannot be loaded is an error now and
+        # not on the day when it is needed.
+        if self._state is None:
             try:
                 self._state = decode_checkpoint(content, self.address.id)["state"]
             except Exception as error:  # whatever torch raises
@@ -213,9 +228,10 @@ class CustomRun:
         self._exit_if_stopped()
 
     def load(self) -> Any:
-        """Return what an interrupted run kept last, with tensors on the CPU.
+        """Return the state that an interrupted run saved last, with tensors on the CPU.
 
-        None where there is nothing to go on from.
+        Returns:
+            None for a run that begins anew.
         """
         return self._state
 
@@ -231,8 +247,8 @@ class CustomRun:
         """End the run with its test score, a fraction.
 
         Args:
-            selected_epoch: the epoch whose weights were tested, whose validation scores the report
-                shows; None: the last. Choose it by validation scores alone, such as `best_epoch`.
+            selected_epoch: the epoch whose weights were tested; the report shows its validation
+                scores. None: the last. Choose it by validation scores alone, such as `best_epoch`.
             weights: a state dict to be kept as best.pt.
             correct: which test images are classified right, in the order of the test set, kept as
                 correct.npy; `num_test` is their number.
@@ -251,6 +267,7 @@ class CustomRun:
                 f"run.finish: selected_epoch={selected}, but only {len(self.rows)} were logged"
             )
         _check_fractions({"test_accuracy": test_accuracy})
+        # First the files, then the summary: it holds their digests and completes the run.
         if correct is not None:
             facts = {"num_test": len(correct), **facts}
             self._write_correct(correct, test_accuracy)
@@ -259,7 +276,7 @@ class CustomRun:
 
             write_weights(self.address.path, weights)
         scores: dict[str, Any] = dict.fromkeys(SELECTED_SCORES)
-        if selected:
+        if selected:  # 0 for a loop that logged no epoch
             scores = {name: self.rows[selected - 1][name] for name in SELECTED_SCORES}
         scores["test_accuracy"] = float(test_accuracy)
         scores["selected_epoch"] = selected
@@ -269,6 +286,7 @@ class CustomRun:
         self._end(RunState.FINISHED, facts | scores)
 
     def _write_correct(self, correct: "Sequence[bool] | Tensor", test_accuracy: float) -> None:
+        """Write correct.npy, which must agree with the test accuracy."""
         import torch
 
         from augean.training.artifacts import write_correct
@@ -285,8 +303,16 @@ class CustomRun:
         write_correct(self.address.path, is_right)
 
     def _end(self, status: RunState, content: Mapping[str, Any]) -> None:
-        assert self.session is not None  # a run that is over does not end again
+        """Write the summary, which completes the run.
+
+        Args:
+            content: further entries of the summary.
+        """
+        assert self.session is not None  # a completed run does not end again
+        # Here too, for a run that ends without a logged epoch: metrics.csv is then its header.
         write_metrics(self.address.path, self.rows)
+        # Later entries replace earlier ones: `content` has facts of the user, who may choose the
+        # title of the data set, but not the entries below.
         entries = {
             "dataset_title": self.runtime.dataset_title,
             **content,
@@ -302,6 +328,7 @@ class CustomRun:
         self.summary = self.session.complete(parse_entries(entries, "run.finish"))
 
     def _seconds(self) -> float:
+        """Return the wall time of all sessions so far."""
         return self._history.seconds + time.perf_counter() - self._start
 
     def _is_stopped(self) -> bool:
@@ -332,14 +359,19 @@ class CustomRun:
         try:
             checkpoint = decode_checkpoint(content, self.address.id)
             history = History(**checkpoint["past"])
-            self.rows, self._state = checkpoint["rows"], checkpoint["state"]
-        except Exception as error:  # rubbish fails in every way that torch knows
+            rows = checkpoint["rows"]
+            state = checkpoint["state"]
+        # A file that is not a checkpoint of this run makes torch raise almost anything.
+        except Exception as error:
             raise foreign_checkpoint_error(self.address.path, error) from error
         history.num_resumes += 1
         self._history = history
+        self.rows = rows
+        self._state = state
 
 
 def _check_fractions(values: Mapping[str, Any]) -> None:
+    # The usual mistake is an accuracy in percent.
     for name, value in values.items():
         if name.endswith("accuracy") and value is not None and not 0 <= value <= 1:
             raise AugeanError(f"{name}={value}: must be a fraction from 0 to 1")

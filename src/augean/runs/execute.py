@@ -32,17 +32,20 @@ def execute(
     should_stop: "ShouldStop | None" = None,
     begin: Callable[[], None] | None = None,
 ) -> RunOutcome:
-    """Make sure that a run is over: at once if it is already, else by training or resuming it.
+    """Complete a run: return its result if there is one, else train it, or resume its training.
 
     Args:
-        wait: for another process that trains the same run; otherwise that is an error.
-        begin: called when it is known that this process, and no other, trains the run.
+        wait: whether to wait for another process that trains the same run; without it, such a
+            process is an error.
+        should_stop: asked after each epoch whether the run is to be pruned; None never prunes.
+        begin: called once this process holds the run's lock and is about to train it.
 
     Raises:
         AugeanError: for whatever the user can mend, RunLocked included; Pruned when `should_stop`
-            said so.
+            returned true.
         SystemExit: 128 + signal number after a stop signal, with the run's checkpoint written.
     """
+    # Filled in here already, as the run's config.yaml and summary must hold the values themselves.
     config = with_open_values(config)
     address = find_address(config)
     with claim_run(address, wait=wait) as outcome:
@@ -56,16 +59,19 @@ def execute(
         except Exception as error:
             _release_frames(error)
             raise
-        return RunOutcome(address, summary, skipped=False)
+        return RunOutcome(address=address, summary=summary, skipped=False)
 
 
 @explaining_system_errors()
 def _train(config: Config, address: RunAddress, should_stop: "ShouldStop | None") -> RunSummary:
+    """Train a claimed run and write its summary."""
+    # Imported here, as both load torch, which a skipped run does without.
     from augean.training.device import algorithms
     from augean.training.trainer import Trainer
 
     text = config_yaml(config)
     with algorithms(config.trainer.deterministic):
+        # The trainer comes first: a config that it refuses must leave no run directory behind.
         trainer = Trainer(
             config,
             build_source(config),
@@ -79,20 +85,23 @@ def _train(config: Config, address: RunAddress, should_stop: "ShouldStop | None"
 
 
 def _release_frames(error: BaseException | None) -> None:
-    """Free the memory that an exception holds by the frames it came through.
+    """Free the memory that an exception holds: its traceback keeps the local variables of `_train`.
 
-    The next job of a sweep needs it.
+    Network, optimizer and images are among them, and the next job of a sweep needs their memory.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
+        # The exception that this one was raised from has frames of its own.
         error = error.__cause__ or error.__context__
+    # Objects that refer to each other, as those of a network do, are only freed by the collector.
     gc.collect()
 
 
 def log_outcome(outcome: RunOutcome) -> None:
-    """Say where the run is and how it scored."""
+    """Log where the run is and how it scored."""
     summary = outcome.summary
     logger.info(f"Run {outcome.address.id} {_describe_end(outcome)}: {outcome.address.path}")
+    # A diverged run was not tested.
     if summary.diverged is not None:
         return
     scores = []
@@ -107,11 +116,12 @@ def log_outcome(outcome: RunOutcome) -> None:
 
 
 def _describe_end(outcome: RunOutcome) -> str:
+    """Return how the run ended, such as `finished` or `diverged in epoch 3, step 17`."""
     diverged = outcome.summary.diverged
     if diverged is None:
         return "already finished, not trained again" if outcome.skipped else "finished"
     text = f"diverged in epoch {diverged.epoch}"
-    if diverged.step:
+    if diverged.step:  # None where the validation or test loss diverged, after the steps
         text += f", step {diverged.step}"
     if outcome.skipped:
         text += " (earlier)"

@@ -1,7 +1,9 @@
 """The session of a run: what Augean's own training and a custom loop have in common.
 
-One process claims the run, unless it is over; opens its directory; and either completes it with a
-summary, or leaves a checkpoint or failure.txt behind.
+1. `claim_run`: take the run's lock, unless the run is completed.
+2. `open_session`: make its directory, watch for stop signals, open the loggers.
+3. `RunSession.complete`: write the summary. A run that does not get there leaves a checkpoint or,
+   by `noting_failure`, its failure.txt.
 """
 
 import logging
@@ -35,14 +37,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class RunSession:
-    """A run in the hands of this process, its directory made and its lock held."""
+    """A run that this process trains; its directory exists and its lock is held."""
 
     address: RunAddress
     stop: StopSignals
-    """Whether a signal asked the process to end."""
+    """Holds the signal that asked the process to end, once one has arrived."""
     loggers: "Loggers"
     places: Mapping[str, str]
-    """Where its code and data lie, see `RunSummary.places`."""
+    """Folders of the run's data and cache, and where it was started; see `RunSummary.places`."""
 
     def complete(self, summary: RunSummary) -> RunSummary:
         """Write the summary, which makes the run a finished one, and remove its checkpoints.
@@ -50,16 +52,18 @@ class RunSession:
         Returns:
             The summary as written, with schema, places, host, time of the end and digests of files.
         """
-        ended = replace(
+        with_circumstances = replace(
             summary,
             schema=SCHEMA,
+            # A custom loop adds a place of its own, from which its code is imported.
             places={**self.places, **(summary.places or {})},
             host=socket.gethostname(),
             finished=timestamp(),
         )
-        written = write_summary(self.address.path, ended)
+        written_summary = write_summary(self.address.path, with_circumstances)
+        # Only now: without a summary the checkpoints are all that is left of the run.
         remove_checkpoints(self.address.path)
-        return written
+        return written_summary
 
     def exit_if_stopped(self) -> None:
         """End the process with status 128 + signal number if a stop signal came."""
@@ -69,17 +73,19 @@ class RunSession:
 
 @contextmanager
 def claim_run(address: RunAddress, *, wait: bool) -> Iterator[RunOutcome | None]:
-    """Hold the lock of a run that is still to be trained.
+    """Hold the lock of a run that still has to be trained.
 
     Yields:
-        None; or the outcome of a run that is over, then without the lock.
+        None where the caller is to train the run. For a completed run its outcome: then there is
+        nothing to do, and the lock need not be held.
 
     Args:
-        wait: for another process that trains the same run.
+        wait: whether to wait for another process that trains the same run.
 
     Raises:
         RunLocked: without `wait`, when another process trains it.
     """
+    # Most runs of a sweep that is started again are completed: they need no lock.
     outcome = find_outcome(address)
     if outcome is not None:
         yield outcome
@@ -87,8 +93,8 @@ def claim_run(address: RunAddress, *, wait: bool) -> Iterator[RunOutcome | None]
     if wait and is_locked(address.outputs, address.id):
         logger.info(f"Run {address.id} is being trained by another process; waiting for it.")
     with hold_lock(address.outputs, address.id, wait=wait):
-        # Whoever held the lock before may have finished it.
-        yield find_outcome(address, say=True)
+        # The process that held the lock before may have completed the run.
+        yield find_outcome(address, warn=True)
 
 
 @contextmanager
@@ -107,6 +113,7 @@ def open_session(
     """
     from augean.training.loggers import Loggers
 
+    # Before the directory is made, as a missing package must not leave an empty run behind.
     loggers = Loggers(runtime, address.path, config)
     address.path.mkdir(parents=True, exist_ok=True)
     clear_leftovers(address.path)
@@ -116,15 +123,18 @@ def open_session(
         try:
             write_atomic(address.path / "config.yaml", config_text)
             yield session
+        # The training was left by a stop signal; the run can be resumed from its checkpoint.
         except Interrupted:
             raise SystemExit(128 + (stop.signal or signal.SIGINT)) from None
         finally:
             loggers.close()
             remove_progress(address.path)
+        # A signal that came after the last epoch, or while the summary was written.
         session.exit_if_stopped()
 
 
 def _places(outputs: Path, runtime: RuntimeConfig) -> dict[str, str]:
+    """Return the folders that the summary records, as seen from the outputs folder."""
     data = Path(runtime.data)
     cache = Path(runtime.cache) if runtime.cache else data / ".augean"
     folders = {"start": Path.cwd(), "data": data, "cache": cache}
@@ -133,9 +143,10 @@ def _places(outputs: Path, runtime: RuntimeConfig) -> dict[str, str]:
 
 @contextmanager
 def noting_failure(path: Path) -> Iterator[None]:
-    """Leave failure.txt when the block raises; the pruning of a run is not a failure."""
+    """Write failure.txt when the block raises an error."""
     try:
         yield
+    # A pruned run is interrupted: its study decided so, and nothing has failed.
     except Pruned:
         raise
     except Exception as error:
@@ -147,9 +158,11 @@ def note_failure(path: Path, error: Exception) -> None:
     """Write failure.txt, if the run has a directory and the disk takes the file."""
     if not path.is_dir():
         return
+    # The message of an AugeanError says all; any other error is a fault and needs its traceback.
     if isinstance(error, AugeanError):
         text = str(error)
     else:
         text = "".join(traceback.format_exception(error))
+    # On a full disk the error itself matters, not that it could not be noted.
     with suppress(AugeanError):
         write_atomic(path / "failure.txt", text.rstrip() + "\n")

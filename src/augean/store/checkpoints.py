@@ -32,18 +32,22 @@ def save_checkpoint(path: Path, content: bytes) -> None:
     previous = path / PREVIOUS
     new = path / NEW_CHECKPOINT
     listed_digests = _listed_digests(path)
+    # 1. Write the new checkpoint beside the others.
     write_atomic(new, content)
-    lines = [f"{hashlib.sha256(content).hexdigest()}  {CHECKPOINT}\n"]
+    # 2. Find the one before it: the newest that is undamaged.
     last_good = None
     for file in (current, previous):
         if _is_listed(file, listed_digests):
             last_good = file
             break
+    # 3. List both.
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {CHECKPOINT}\n"]
     if last_good is not None:
         lines.append(f"{digest_regular(last_good)}  {PREVIOUS}\n")
     # The list is replaced before the files are renamed. It holds both digests: wherever between
     # these steps the process dies, the last good file is still listed.
     write_atomic(path / CHECKSUMS, "".join(lines))
+    # 4. Give both their names. A damaged current checkpoint is overwritten by the new one.
     if last_good == current:
         current.replace(previous)
     new.replace(current)
@@ -55,6 +59,7 @@ def _listed_digests(path: Path) -> set[str]:
         lines = read_regular(path / CHECKSUMS, NOTE_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         return set()
+    # A line is `<digest>  <name>`.
     return {line.split()[0] for line in lines if line.strip()}
 
 
@@ -87,6 +92,7 @@ def load_checkpoint(path: Path) -> tuple[bytes | None, str]:
     remarks: list[str] = []
     for name in (CHECKPOINT, PREVIOUS):
         file = path / name
+        # A broken link is there, and damaged; `exists` would follow it and see nothing.
         if not os.path.lexists(file):
             continue
         content = _read_listed(file, listed_digests)

@@ -47,8 +47,8 @@ def content_digest(content: Mapping[str, Any]) -> str:
 
     That key itself is left out, and the order of the keys does not count.
     """
-    rest = {key: value for key, value in content.items() if key != "sha256"}
-    text = json.dumps(rest, sort_keys=True)
+    digested = {key: value for key, value in content.items() if key != "sha256"}
+    text = json.dumps(digested, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ from augean.store.sweep_record import SweepRecord, read_records
 
 BEST = "best:"
 """`best:<sweep>` stands for the best run of a sweep."""
-MOST_LISTED = 8
+MAX_LISTED = 8
 """Most runs that a message lists."""
 
 
@@ -26,6 +26,7 @@ def find_run(name: str, outputs: Path) -> Path:
     """
     if name.startswith(BEST):
         return _best_run(name.removeprefix(BEST), outputs)
+    # Every run directory has a config.yaml, an interrupted one too.
     if (Path(name) / "config.yaml").is_file():
         return Path(name)
     runs = sorted(path for path in runs_dir(outputs).glob("*-*") if path.is_dir())
@@ -35,7 +36,8 @@ def find_run(name: str, outputs: Path) -> Path:
     reason = "no run has an id that begins with it, nor is it a path"
     if matches:
         reason = f"{len(matches)} runs begin with it"
-    candidates = (matches or runs)[:MOST_LISTED]
+    # The runs that fit, or any of the folder, to choose from.
+    candidates = (matches or runs)[:MAX_LISTED]
     listing = "".join(f"\n  {path.name}" for path in candidates)
     raise AugeanError(f"{name}: {reason}; those in {outputs}:{listing or ' none'}")
 
@@ -57,7 +59,7 @@ def _best_run(sweep: str, outputs: Path) -> Path:
     record = _find_sweep(sweep, outputs)
     jobs = record.jobs
     if record.kind == "study":
-        # The study's direction decides, which may be `minimize`.
+        # Only the winner, as the study's direction decides and may be `minimize`.
         winner = record.best_trial()
         jobs = [] if winner is None else [winner]
     scores: dict[Path, float] = {}

@@ -54,10 +54,10 @@ def hold_lock(outputs: Path, identity: str, *, wait: bool) -> Iterator[None]:
     path = _lock_file(outputs, identity)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # In seconds; -1 waits without end.
+        timeout = -1 if wait else 0
         # No fall-back to a marker file: that would outlive a killed holder and block the run for
         # ever.
-        # Seconds that filelock waits for another holder; -1 is without end.
-        timeout = -1 if wait else 0
         lock = FileLock(path, timeout=timeout, fallback_to_soft=False)
         lock.acquire(poll_interval=0.2)
     except Timeout as error:
@@ -80,6 +80,7 @@ def is_locked(outputs: Path, identity: str) -> bool:
     free.
     """
     path = _lock_file(outputs, identity)
+    # Without the file nobody has locked it yet, and asking must not make files.
     if not path.exists():
         return False
     probe = FileLock(path, timeout=0, fallback_to_soft=False)

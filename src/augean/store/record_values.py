@@ -1,4 +1,4 @@
-"""The types of a sweep record's values, checked when it is read."""
+"""Check the types of a sweep record's values, when it is read and when it is written."""
 
 import reprlib
 from collections.abc import Callable
@@ -33,8 +33,9 @@ def check_value(name: str, value: Any, parse: Callable[[Any], Any], place: str =
         if not (value is None and name in _OPTIONAL):
             parse(value)
     except WrongValueError as error:
-        words = f"{name}={reprlib.repr(value)} {place}".rstrip()
-        raise TypeError(f"{words}: must be {error}") from error
+        # reprlib cuts what is long: the value may be of any size.
+        subject = f"{name}={reprlib.repr(value)} {place}".rstrip()
+        raise TypeError(f"{subject}: must be {error}") from error
 
 
 def _as_typed(value: Any) -> str:
@@ -53,11 +54,15 @@ def _as_text_list(value: Any) -> list[str]:
 def _as_directory(value: Any) -> str:
     """Return the name of a run's directory, which lies in outputs/runs and nowhere else."""
     name = as_text(value)
-    if not name or name in (".", "..") or "/" in name or "\0" in name or len(name) > MAX_NAME:
+    # No name that leads out of outputs/runs, and none that the system would refuse later.
+    leads_elsewhere = name in ("", ".", "..") or "/" in name
+    if leads_elsewhere or "\0" in name or len(name) > MAX_NAME:
         refuse("the name of a directory")
     return name
 
 
+# By the names of the fields of SweepRecord and SweepJob, all but `kind`, `direction`, `jobs` and
+# `schema`, which `augean.store.sweep_record` checks itself.
 RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "name": _as_typed,
     "title": as_text,

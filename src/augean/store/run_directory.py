@@ -1,4 +1,4 @@
-"""The files of one run's directory and the state that they prove."""
+"""Read and write the files of one run's directory, and tell the run's state by them."""
 
 import hashlib
 import os
@@ -23,7 +23,8 @@ METRICS = (
     "seconds",
     "images_per_second",
 )
-"""Columns of metrics.csv: accuracies are fractions, seconds and rate are of training only."""
+"""Columns of metrics.csv: accuracies are fractions; `seconds` and `images_per_second` are those of
+the training alone, without evaluation."""
 
 
 def runs_dir(outputs: Path) -> Path:
@@ -32,16 +33,17 @@ def runs_dir(outputs: Path) -> Path:
 
 
 def place_from(outputs: Path, folder: Path) -> str:
-    """Return where a folder lies as seen from the outputs, as `RunSummary.places` has it.
+    """Return the path of a folder relative to the outputs folder, as `RunSummary.places` has it.
 
-    So a project that is moved as a whole keeps its places.
+    Relative paths stay right when a project is moved as a whole.
     """
     return os.path.relpath(folder, outputs)
 
 
 def place_at(outputs: Path, place: str) -> Path:
     """Return the absolute path of what `place_from` returned."""
-    # The path as text: with `outputs` a link, "../data" lies beside the link.
+    # Joined as text: where `outputs` is a link, "../data" lies beside the link and not beside its
+    # target.
     return Path(os.path.normpath(os.path.join(os.path.abspath(outputs), place)))
 
 
@@ -81,11 +83,12 @@ def run_state(outputs: Path, path: Path, identity: str) -> RunState:
         summary = None
     if summary is not None:
         return summary.status
-    # Looked at before failure.txt, which the next process may not have removed yet.
+    # The lock before failure.txt: a process that trains the run again may not have removed it yet.
     if is_locked(outputs, identity):
         return RunState.RUNNING
     if (path / "failure.txt").exists():
         return RunState.FAILED
+    # Begun, but neither completed nor failed: stopped by a signal, pruned, or killed.
     if path.is_dir():
         return RunState.INTERRUPTED
     return RunState.MISSING
@@ -103,6 +106,7 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     lines: list[Sequence[Any]] = [METRICS]
     for row in rows:
         lines.append([row[name] for name in METRICS])
+    # Written anew in each epoch and rebuilt on resume, so no write needs to wait for the disk.
     write_csv(path / "metrics.csv", lines, sync=False)
 
 

@@ -1,4 +1,4 @@
-"""How far a run in training has come: a small file for `augean status` and other readers.
+"""Write and read how far a run in training has come: a small file, for `augean status` and others.
 
 Readers look at this file because they must not test the run's lock: testing acquires it for a
 moment, which would disturb workers. Writing does not wait for the disk. The file is removed when
@@ -56,12 +56,13 @@ def read_progress(directory: Path) -> RunProgress | None:
         content = parse_json(read_regular(directory / PROGRESS_FILE, NOTE_BYTES))
         values = {name: parse(content[name]) for name, parse in _PARSERS.items()}
         return RunProgress(**values)
-    # The file may come from another version, or be damaged.
+    # The file may come from another version, or be damaged. Nothing depends on it but a display.
     except (OSError, ValueError, KeyError, TypeError, WrongValueError):
         return None
 
 
 def _optional(parse: Callable[[Any], float]) -> Callable[[Any], float | None]:
+    """Return a parser that also takes None."""
     return lambda value: None if value is None else parse(value)
 
 

@@ -1,4 +1,4 @@
-"""The summary of a completed run, and its file `summary.json`.
+"""Define the summary of a completed run, and write and read its file `summary.json`.
 
 The file is written last: it exists if and only if the run is finished or diverged. Only
 `write_summary` writes it and only `read_summary` reads it.
@@ -30,6 +30,8 @@ from augean.store.values import (
 )
 
 SUMMARY = "summary.json"
+# No run needs all of them: a custom loop writes few, steps.npy and probe.csv come from the keys of
+# `record`, state.pt from `runtime.keep_state`.
 DIGESTED_FILES = (
     "config.yaml",
     "metrics.csv",
@@ -111,7 +113,7 @@ class RunSummary:
     selected_epoch: int | None = None
     """The epoch whose weights were tested, from 1. The next three entries are its scores."""
     val_accuracy: float | None = None
-    """A fraction from 0 to 1, like all accuracies; None without a validation split."""
+    """A fraction from 0 to 1, as all accuracies are; None without a validation split."""
     val_loss: float | None = None
     train_accuracy: float | None = None
     test_accuracy: float | None = None
@@ -120,9 +122,9 @@ class RunSummary:
     seconds: float | None = None
     """Wall time of all sessions, with evaluation and checkpoints, that of `continued` included."""
     train_seconds: float | None = None
-    """Of that, the time of training only."""
+    """The part of `seconds` that was spent on training steps alone."""
     images_per_second: float | None = None
-    """Median over the epochs, of training only."""
+    """Training images; the median over the epochs."""
     peak_memory_mb: float | None = None
     """MiB on the GPU; None on other devices."""
     parameters: int | None = None
@@ -185,11 +187,13 @@ class RunSummary:
             if value is None and (self.loop is not None or name in OPTIONAL):
                 continue
             entries[name] = value
+        # Plain values in place of this module's own types.
         entries["status"] = str(self.status)
         if self.diverged is not None:
             entries["diverged"] = asdict(self.diverged)
         if self.continued is not None:
             entries["continued"] = asdict(self.continued)
+        # A fact never replaces an entry.
         return self.facts | entries
 
     @property
@@ -284,7 +288,8 @@ def parse_entries(entries: Mapping[str, Any], place: str) -> RunSummary:
             elif value is not None:
                 values[name] = _PARSERS[name](value)
         except WrongValueError as error:
-            # The key may be any text: escaped, without its quotes.
+            # The key may be any text, and the message goes to a terminal: `ascii` escapes it, and
+            # the slice takes its quotes off.
             reason = f"{ascii(name)[1:-1]}={reprlib.repr(value)}: must be {error}"
             raise AugeanError(f"{place}: {reason}") from error
     for name in ("id", "status", "config"):
@@ -302,6 +307,7 @@ def parse_entries(entries: Mapping[str, Any], place: str) -> RunSummary:
 
 
 def _check_seed(seed: Any, place: str) -> None:
+    """Check the seed in a config, by which reports count and pair runs."""
     try:
         if seed is not None:
             as_count(seed)
@@ -310,6 +316,7 @@ def _check_seed(seed: Any, place: str) -> None:
 
 
 def _status(value: Any) -> RunState:
+    # Of all states only these two have a summary.
     if value not in (RunState.FINISHED, RunState.DIVERGED):
         refuse(f"{RunState.FINISHED} or {RunState.DIVERGED}")
     return RunState(value)
@@ -317,7 +324,8 @@ def _status(value: Any) -> RunState:
 
 def _divergence(value: Any) -> Divergence:
     content = as_mapping(value)
-    step, last_loss = content.get("step"), content.get("last_loss")
+    step = content.get("step")
+    last_loss = content.get("last_loss")
     return Divergence(
         epoch=as_count(content.get("epoch")),
         step=None if step is None else as_count(step),
@@ -334,6 +342,7 @@ def _continuation(value: Any) -> Continuation:
     )
 
 
+# One for each field of RunSummary but `facts`. At the end of the file, as it names functions.
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "id": as_text,
     "status": _status,

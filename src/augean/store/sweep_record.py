@@ -1,4 +1,4 @@
-"""Sweep records: which runs a launched sweep asked for, and how its table is laid out.
+"""Define sweep records: which runs a launched sweep asked for, and how its table is laid out.
 
 A record does not hold the results or states of its runs: those are read from the runs' directories.
 """
@@ -24,8 +24,9 @@ from augean.store.summary import RunState
 
 RECORD_SCHEMA = 1
 """Number of the file format. A record with another number is refused."""
-# An override begins with +, ++ or ~ where it adds or deletes a key. `hydra.sweeper.params`, `.rows`
-# and `.ablate` say which rows a sweep has: below `hydra` only these three identify a sweep.
+# An override begins with +, ++ or ~ where it adds or deletes a key. `runtime` and `launcher` say
+# where runs are executed. `hydra.sweeper.params`, `.rows` and `.ablate` say which rows a sweep has:
+# below `hydra` only these three identify a sweep.
 NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))")
 """Overrides that change neither a run nor the set of rows: with them a sweep stays the same."""
 PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
@@ -122,7 +123,7 @@ class SweepRecord:
         return path
 
     def _as_text(self) -> str:
-        """Return the record as the text of its file, which was read back once.
+        """Return the content of the record's file, after reading it back as a check.
 
         Raises:
             AugeanError: when reading it would refuse it, so that no run is trained for a record
@@ -182,9 +183,10 @@ class SweepRecord:
         """
         # By id, as one run may be the job of several rows.
         runs = {job.id: job.run for job in self.jobs if job.trial is None}
-        return Counter(
-            run_state(outputs, runs_dir(outputs) / run, id_) for id_, run in runs.items()
-        )
+        counts: Counter[RunState] = Counter()
+        for id_, directory in runs.items():
+            counts[run_state(outputs, runs_dir(outputs) / directory, id_)] += 1
+        return counts
 
 
 def hold_record(outputs: Path, name: str) -> AbstractContextManager[None]:
@@ -205,7 +207,7 @@ def best_trial(trials: Iterable[SweepJob], direction: Direction) -> SweepJob | N
     complete = [job for job in trials if job.state == COMPLETE and job.score is not None]
 
     def rank(job: SweepJob) -> tuple[float, int]:
-        # Negative, so that of equal scores the earlier trial ranks higher.
+        # The highest rank wins. Negative numbers, so that of equal scores the earlier trial does.
         return sign * (job.score or 0.0), -(job.trial or 0)
 
     return max(complete, key=rank, default=None)
@@ -220,7 +222,8 @@ def identifying_overrides(overrides: Iterable[str]) -> list[str]:
         overrides: those of the command line that are not in the sweep's file.
     """
     items = [item for item in overrides if not NOT_PART.match(item)]
-    # As texts are sorted, so that the names of existing records stay.
+    # The sign `=` belongs to the sort key: without it the order of some keys would change, and with
+    # it the names of existing records.
     return sorted(items, key=lambda item: f"{item.lstrip('+').partition('=')[0]}=")
 
 
@@ -265,7 +268,7 @@ def _parse_record(text: bytes, place: str) -> SweepRecord:
                 f"{place}: sweep record of schema {content['schema']}, this Augean reads"
                 f" {RECORD_SCHEMA}"
             )
-        # Early records have no digest.
+        # Early records have no digest. It is not a field, so it is taken out either way.
         digest = content.pop("sha256", None)
         if digest not in (None, content_digest(content)):
             raise AugeanError(
@@ -275,12 +278,13 @@ def _parse_record(text: bytes, place: str) -> SweepRecord:
             # Records from before `row_keys` hold one text with commas, or null.
             row_key = content.pop("row_key")
             content["row_keys"] = [] if row_key is None else split_row_keys(str(row_key))
-        # Earlier versions left out only some of them.
+        # Earlier versions wrote some passwords into the command.
         content["command"] = command_without_passwords(content["command"])
         content["jobs"] = [SweepJob(**job) for job in content["jobs"]]
         record = _with_texts(SweepRecord(**content))
         _check_types(record)
         return record
+    # Not JSON, not a mapping, or with other keys or values than those of a record.
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AugeanError(
             f"{place}: not a sweep record ({type(error).__name__}: {error})"

@@ -1,4 +1,7 @@
-"""Check the types of values that come from a file."""
+"""Check the types of values that come from a file.
+
+Each `as_<type>` returns the value, or raises `WrongValueError` with what the value must be.
+"""
 
 import math
 from collections.abc import Mapping

@@ -12,7 +12,9 @@ from augean.regular_files import parse_json
 from augean.store.archive.members import RefusedError
 
 MANIFEST = "manifest.json"
+"""Name of the member."""
 MANIFEST_FORMAT = 1
+"""Number of the format. An archive with another number is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ def compare_with_manifest(manifest: Mapping[str, Entry], entries: Mapping[str, E
     Raises:
         RefusedError: names the first member that is missing, altered or not in the manifest.
     """
+    # Sorted, so that the same damage always gives the same message.
     for name in sorted(manifest.keys() | entries.keys()):
         if name not in entries:
             raise RefusedError(f"{name!r} is missing from it")

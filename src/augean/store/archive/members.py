@@ -20,6 +20,7 @@ RUN_FILES = (
 """Files of a run that are packed. The summary is last, as it completes the run: of files that are
 moved in this order, a summary is never without the others."""
 
+# Alternatives of a regular expression, each for one name exactly: the dots are escaped.
 _RUN_FILE = "|".join(re.escape(name) for name in RUN_FILES)
 # Every part of a name begins with a letter, digit or underscore, so that none is hidden or "..".
 # `(?a:` makes `\w` mean ASCII only.

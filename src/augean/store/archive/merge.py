@@ -51,7 +51,7 @@ def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
     records = sorted(staged.glob("sweeps/*.json"))
     # A damaged record in `outputs` is found here, while nothing has been changed yet.
     for record in records:
-        _read_ours(outputs / "sweeps" / record.name)
+        _read_if_there(outputs / "sweeps" / record.name)
     # Runs first and records last, so that a record never names a run that is not there yet.
     for name, is_completed in completed.items():
         try:
@@ -62,9 +62,8 @@ def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
     for folder in ("studies", "sweeps"):
         (outputs / folder).mkdir(exist_ok=True)
     for journal in sorted(staged.glob("studies/*")):
-        _merge_journal(
-            read_regular(journal, DATA_BYTES), outputs / "studies" / journal.name, merged
-        )
+        content = read_regular(journal, DATA_BYTES)
+        _merge_journal(content, outputs / "studies" / journal.name, merged)
     for record in records:
         _merge_record(record, outputs, merged)
     return merged
@@ -101,7 +100,8 @@ def _merge_journal(content: bytes, path: Path, merged: Merged) -> None:
     """Replace a study's journal by a later state of the same study.
 
     A journal is only ever appended to: of two states of one study the later one begins with the
-    earlier one. Where neither begins with the other they are of two studies, and ours stays.
+    earlier one. Where neither begins with the other they are of two studies, and the one in
+    `outputs` stays.
 
     Args:
         content: of the journal in the archive.
@@ -109,10 +109,11 @@ def _merge_journal(content: bytes, path: Path, merged: Merged) -> None:
     """
     # Optuna's workers hold this lock while they write to the journal.
     with FileLock(f"{path}.flock", fallback_to_soft=False):
-        ours = read_regular(path, JOURNAL_BYTES) if path.exists() else b""
-        if content.startswith(ours):
+        # Every content begins with the empty one of a journal that does not exist.
+        present = read_regular(path, JOURNAL_BYTES) if path.exists() else b""
+        if content.startswith(present):
             write_atomic(path, content)
-        elif not ours.startswith(content):
+        elif not present.startswith(content):
             merged.remarks.append(f"{path}: another study of that name is here and stays")
 
 
@@ -129,37 +130,43 @@ def _merge_record(file: Path, outputs: Path, merged: Merged) -> None:
         hold_record(outputs, name),
         hold_lock(outputs, f"study-{name}", wait=True),
     ):
-        ours = _read_ours(path)
-        if ours is None:
+        present = _read_if_there(path)
+        if present is None:
             write_atomic(path, read_regular(file, DATA_BYTES))
             return
-        theirs = read_record(file)
-        if ours.kind != theirs.kind:
-            merged.remarks.append(f"{path}: a {ours.kind} of that name is here and stays")
-        elif ours.kind == "grid":
-            _merge_grids(ours, theirs).write(outputs)
-        # `<=` of sets is "is a subset of": a later state has all trials of an earlier one.
-        elif _trials(ours) <= _trials(theirs) and _progress(ours) <= _progress(theirs):
-            theirs.write(outputs)
-        elif not _trials(theirs) <= _trials(ours):
+        packed = read_record(file)
+        if present.kind != packed.kind:
+            merged.remarks.append(f"{path}: a {present.kind} of that name is here and stays")
+        elif present.kind == "grid":
+            _merge_grids(present, packed).write(outputs)
+        elif _is_later(packed, present):
+            packed.write(outputs)
+        elif not _trials(packed) <= _trials(present):
             # Neither has all trials of the other.
             merged.remarks.append(f"{path}: another study of that name is here and stays")
 
 
-def _read_ours(path: Path) -> SweepRecord | None:
-    """Read the record in `outputs`; None where there is none."""
+def _read_if_there(path: Path) -> SweepRecord | None:
+    """Read a record in `outputs`; None where there is none of that name."""
     return read_record(path) if path.exists() else None
 
 
-def _merge_grids(ours: SweepRecord, theirs: SweepRecord) -> SweepRecord:
-    """Return our record with the jobs of both.
+def _merge_grids(present: SweepRecord, packed: SweepRecord) -> SweepRecord:
+    """Return the record in `outputs` with the jobs of both.
 
-    Jobs are the same when run and row are; then ours stays.
+    Two jobs are the same when they have the same run and row; then the present one stays.
     """
     jobs: dict[tuple[str, str], SweepJob] = {}
-    for job in (*ours.jobs, *theirs.jobs):
+    for job in (*present.jobs, *packed.jobs):
         jobs.setdefault((job.id, job.row), job)
-    return replace(ours, jobs=list(jobs.values()))
+    return replace(present, jobs=list(jobs.values()))
+
+
+def _is_later(study: SweepRecord, other: SweepRecord) -> bool:
+    """Return whether a record is a later state of another one's study, or the same state."""
+    # `<=` of sets is "is a subset of": a later state has all trials of an earlier one.
+    has_its_trials = _trials(other) <= _trials(study)
+    return has_its_trials and _progress(other) <= _progress(study)
 
 
 def _trials(record: SweepRecord) -> set[tuple[int | None, str]]:
@@ -169,6 +176,8 @@ def _trials(record: SweepRecord) -> set[tuple[int | None, str]]:
 
 def _progress(record: SweepRecord) -> tuple[int, int, int]:
     """Return how far a study has come; a later state has the larger value, or an equal one."""
+    # Tuples compare by their first different items: jobs, then completed trials, then the winner,
+    # which is empty until the study has all its trials.
     states = Counter(job.state for job in record.trials)
     num_finished = states["complete"] + states["pruned"]
     return len(record.jobs), num_finished, len(record.winner)

@@ -1,7 +1,7 @@
 """Pack the small files of an outputs folder into one archive, and unpack such an archive.
 
-An archive is a tar file compressed by xz, whose first member is a manifest. Weights and checkpoints
-are not packed, as a run counts as completed by its summary. The same runs make the same archive,
+An archive is a tar file compressed by xz, whose first member is a manifest. It holds no weights and
+no checkpoints: a run counts as completed by its summary alone. The same runs make the same archive,
 byte for byte.
 """
 
@@ -35,8 +35,10 @@ STAGING = ".unpack-"
 
 
 def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
-    """Write the small files of all runs, sweep records and studies below `outputs` to `archive`, a
-    .tar.xz.
+    """Write the small files of all runs, sweep records and studies below `outputs` to an archive.
+
+    Args:
+        archive: a .tar.xz, replaced if it exists.
 
     Returns:
         A message for each run, record and study that is damaged or too large and was left out.
@@ -45,36 +47,38 @@ def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
         AugeanError: when there is nothing to pack, or too much for one archive, or the archive
             cannot be written.
     """
+    # 1. Read all files into memory, checked.
     members: dict[str, bytes] = {}
-    left_out: list[str] = []
-    total = 0
+    remarks: list[str] = []
+    num_bytes = 0
     for path in _packable_paths(outputs):
         try:
             contents = _read_packable(outputs, path, limits)
         except AugeanError as error:
-            left_out.append(f"{error}; left out")
+            remarks.append(f"{error}; left out")
             continue
         # A run is packed whole or not at all: `unpack` would refuse one that lacks a file.
         members |= contents
-        total += sum(len(content) for content in contents.values())
-        if total > limits.total_bytes or len(members) > limits.members:
+        num_bytes += sum(len(content) for content in contents.values())
+        if num_bytes > limits.total_bytes or len(members) > limits.members:
             raise _too_much(outputs, limits)
     if not members:
-        reasons = "".join(f"\n  {reason}" for reason in left_out)
+        reasons = "".join(f"\n  {remark}" for remark in remarks)
         raise AugeanError(
             f"{outputs}: no runs to pack; name the folder that runtime.outputs named{reasons}"
         )
-    # `unpack` reads the manifest into memory before it has checked anything else, so the manifest
-    # has a limit of its own.
+    # 2. List them in the manifest. `unpack` reads it into memory before it has checked anything
+    # else, so it has a limit of its own.
     manifest = _make_manifest(members)
     if len(manifest) > limits.manifest_bytes:
         raise _too_much(outputs, limits)
+    # 3. Compress and write both.
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AugeanError(f"{archive}: cannot make its folder ({error.strerror})") from error
     write_atomic(archive, _compress(manifest, members))
-    return left_out
+    return remarks
 
 
 def _too_much(outputs: Path, limits: Limits) -> AugeanError:
@@ -123,6 +127,7 @@ def _checked_files(path: Path) -> list[Path]:
     """
     if path.parent.name == "runs":
         return _checked_run_files(path)
+    # A journal is opaque here; Optuna alone reads it.
     if not path.is_file():  # such as a folder with the name of a record
         return []
     if path.suffix == ".json":

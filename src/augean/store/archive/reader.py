@@ -99,11 +99,13 @@ def _decompress(compressed: IO[bytes], tar_file: IO[bytes], limits: Limits) -> N
         RefusedError: when it holds more than `limits` allow, or when bytes follow it.
     """
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DECODER_BYTES)
-    # tarfile fills its last record, of 10 KiB, with zeros.
+    # Beside the contents a tar file has headers and padding, the manifest, and its last record, of
+    # 10 KiB, which tarfile fills with zeros.
     overhead = limits.manifest_bytes + limits.members * _OVERHEAD_BYTES + tarfile.RECORDSIZE
     max_size = limits.total_bytes + overhead
     size = 0
     while not decompressor.eof:
+        # Without new input the decompressor goes on with what it has buffered.
         chunk = b""
         if decompressor.needs_input:
             chunk = compressed.read(_CHUNK_BYTES)
@@ -191,6 +193,7 @@ def _read_long_name(tar_file: IO[bytes], header: tarfile.TarInfo) -> str:
         raise RefusedError(f"has a header of {header.size:,} bytes")
     content = b"".join(_chunks(tar_file, header.size))
     length, _, record = content.partition(b" ")
+    # `pack` needs no other record, such as a time with fractions or a user's name.
     is_name = record.startswith(b"path=") and record.endswith(b"\n")
     if not is_name or int(length) != len(content):
         raise _foreign(header)
@@ -231,12 +234,12 @@ def _chunks(tar_file: IO[bytes], size: int) -> Iterator[bytes]:
     Raises:
         RefusedError: when other bytes than zeros fill the block.
     """
-    num_left = size
-    while num_left > 0:
-        chunk = _read_exactly(tar_file, min(num_left, _CHUNK_BYTES))
-        num_left -= len(chunk)
+    num_bytes_left = size
+    while num_bytes_left > 0:
+        chunk = _read_exactly(tar_file, min(num_bytes_left, _CHUNK_BYTES))
+        num_bytes_left -= len(chunk)
         yield chunk
-    # Bytes up to the next multiple of the block size.
+    # Bytes up to the next multiple of the block size, 0 to 511.
     num_padding = -size % tarfile.BLOCKSIZE
     padding = _read_exactly(tar_file, num_padding)
     if any(padding):
