@@ -13,6 +13,7 @@ def pad(images: Tensor, padding: int) -> Tensor:
     """Zero-pad uint8 images [N, H, W, 3] on all four sides, once per run rather than once per
     batch.
     """
+    # torch lists the sides from the last dimension to the first: channels, width, height.
     return functional.pad(images, (0, 0, padding, padding, padding, padding)).contiguous()
 
 
@@ -35,6 +36,7 @@ def crop_and_flip(padded: Tensor, index: Tensor, size: int, flip: bool) -> Tenso
     if height == size and not flip:
         return padded[index].permute(0, 3, 1, 2)
     device, batch = padded.device, len(index)
+    # 1. Choose where each row and column of the result lies in its padded image: int64 [B, size].
     steps = torch.arange(size, device=device)
     rows, columns = steps.expand(batch, size), steps.expand(batch, size)
     if flip:
@@ -43,19 +45,22 @@ def crop_and_flip(padded: Tensor, index: Tensor, size: int, flip: bool) -> Tenso
     if height > size:
         offsets = torch.randint(0, height - size + 1, (2, batch, 1), device=device)
         rows, columns = rows + offsets[0], columns + offsets[1]
-    pixels = ((index.view(-1, 1, 1) * height + rows.unsqueeze(2)) * width) + columns.unsqueeze(
-        1
-    )  # [B, size, size]
+    # 2. Count the pixels of all padded images through, row by row, so that one number names each.
+    first_row = index.view(-1, 1, 1) * height  # of each image, [B, 1, 1]
+    row = first_row + rows.unsqueeze(2)  # [B, size, 1]
+    pixels = row * width + columns.unsqueeze(1)  # [B, size, size]
+    # 3. Gather them; the result's memory has the channels last, as that of `padded`.
     return padded.view(-1, 3)[pixels].permute(0, 3, 1, 2)
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 [B, 3, H, W] to fp32, (x / 255 - mean) / std per channel.
+    """Turn uint8 [B, 3, H, W] into fp32, (x / 255 - mean) / std per channel.
 
     Args:
         mean: fp32 [3], of values in [0, 1].
         std: fp32 [3].
     """
+    # The same as x * scale - mean / std, in one pass over the images.
     scale = 1 / (255 * std)
     return torch.addcmul((-mean / std).view(1, 3, 1, 1), images.float(), scale.view(1, 3, 1, 1))
 
@@ -67,16 +72,22 @@ def cutout(images: Tensor, side: int) -> Tensor:
     """
     batch, _, height, width = images.shape
     device = images.device
-    first = [
-        torch.randint(0, extent, (batch, 1), device=device) - side // 2
-        for extent in (height, width)
-    ]
-    inside = []
-    for start, extent in zip(first, (height, width), strict=True):
-        steps = torch.arange(extent, device=device)
-        inside.append((steps >= start) & (steps < start + side))  # [B, extent]
-    mask = inside[0].view(batch, 1, height, 1) & inside[1].view(batch, 1, 1, width)
-    return images.masked_fill(mask, 0)
+    # The centre is drawn inside the image; the first row and column may lie before its edge.
+    top = torch.randint(0, height, (batch, 1), device=device) - side // 2  # [B, 1]
+    left = torch.randint(0, width, (batch, 1), device=device) - side // 2  # [B, 1]
+    rows = _inside(top, side, height).view(batch, 1, height, 1)
+    columns = _inside(left, side, width).view(batch, 1, 1, width)
+    return images.masked_fill(rows & columns, 0)
+
+
+def _inside(start: Tensor, side: int, extent: int) -> Tensor:
+    """Return which of `extent` positions lie in [start, start + side): bool [B, extent].
+
+    Args:
+        start: int64 [B, 1].
+    """
+    positions = torch.arange(extent, device=start.device)
+    return (positions >= start) & (positions < start + side)
 
 
 def mixup(images: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,9 +100,8 @@ def mixup(images: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     """
     concentration = torch.full((), alpha, device=images.device)
     weight = torch.distributions.Beta(concentration, concentration, validate_args=False).sample()
-    if (
-        images.device.type == "cuda"
-    ):  # where a short randperm is made on the host, which no CUDA graph can record
+    if images.device.type == "cuda":
+        # torch makes a short randperm on the host, which a CUDA graph cannot capture.
         partner = torch.rand(len(images), device=images.device).argsort()
     else:
         partner = torch.randperm(len(images), device=images.device)
