@@ -91,7 +91,8 @@ def restore_training(context: TrainingContext, state: Mapping[str, Any]) -> Prog
     Raises whatever torch raises when the state is of something else.
     """
     context.network.load_state_dict(state["network"])
-    # Settings come from the config; the checkpoint's may be those of another device.
+    # Of the optimizer only the state is restored. Its settings come from the config: those of the
+    # checkpoint, such as `fused`, may belong to another device.
     groups = context.optimizer.state_dict()["param_groups"]
     optimizer_state = {"state": state["optimizer"]["state"], "param_groups": groups}
     context.optimizer.load_state_dict(optimizer_state)
@@ -111,6 +112,7 @@ def decode_checkpoint(content: bytes, identity: str) -> dict[str, Any]:
     Raises whatever torch raises for bytes that are not a checkpoint, or a ValueError for one of
     another run; see `refusing_foreign_checkpoint`.
     """
+    # `weights_only` refuses all but tensors and plain values, so no code of the file runs.
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     run = state.get("run", identity)
     if run != identity:
@@ -124,13 +126,13 @@ def refusing_foreign_checkpoint(path: Path) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # rubbish fails in every way that torch knows
+        raise  # it says nothing of the checkpoint
+    except Exception as error:  # torch raises many kinds of errors for damaged content
         raise foreign_checkpoint_error(path, error) from error
 
 
 class ResumableRun:
-    """What of a run outlives its process: the weights, the optimizer's state and the progress."""
+    """The part of a run that outlives its process: weights, optimizer's state and progress."""
 
     def __init__(self, path: Path, identity: str, context: TrainingContext) -> None:
         """Begin a run from nothing.
@@ -165,6 +167,7 @@ class ResumableRun:
 
     def encode(self) -> bytes:
         """Return the content of a checkpoint of the epochs so far."""
+        # `progress.seconds` counts the earlier sessions; the copy has this one added.
         progress = replace(self.progress, seconds=self.seconds)
         state = training_state(self.context, progress, self._environment())
         return encode_checkpoint(self.identity, state)
@@ -192,7 +195,8 @@ class ResumableRun:
     def _restore(self, state: dict[str, Any]) -> None:
         saved: dict[str, Any] = state["environment"]
         if self.context.device.type == "cpu":
-            self.threads = saved["threads"]  # another number of threads gives other bits
+            # Another number of threads adds in another order, which gives other last bits.
+            self.threads = saved["threads"]
         self.progress = restore_training(self.context, state)
         self.progress.num_resumes += 1
         now = vars(self._environment())
@@ -215,7 +219,7 @@ class ResumableRun:
         )
 
     def _note(self, text: str) -> None:
-        """Say a remark that belongs into the summary."""
+        """Log a remark, and keep it for the summary."""
         train_log.info(text)
         logger.warning(f"Run {self.identity}: {text}")
         note = self.progress.note
