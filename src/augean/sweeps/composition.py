@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Composition:
-    """What Hydra has composed for a sweep as a whole, and the way to the configs of its jobs."""
+    """The config that Hydra has composed for a sweep, from which those of its jobs are composed."""
 
     loader: ConfigLoader
     master: DictConfig
     """The config of the sweep, with the node `hydra`; no job's values are in it."""
     _without_values: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
-    """Cache of `compose`: choices of files to the config that they give."""
+    """Cache of `compose`: chosen files to the config that they give, values not applied."""
 
     @property
     def arguments(self) -> list[str]:
@@ -72,27 +72,29 @@ class Composition:
     def compose(self, point: Sequence[str]) -> Config:
         """Compose and check a job's config; the same as Hydra itself would compose.
 
-        Choosing files and checking types costs some hundred milliseconds. Jobs that differ in
-        values alone, such as seeds, share it.
-
         Raises:
             AugeanError, HydraException, OmegaConfBaseException, ValueError: for whatever is wrong
                 with the overrides.
         """
+        # Choosing files and checking types costs some hundred milliseconds. Jobs that differ only
+        # in values, such as seeds, share it: hence values and choices of files are told apart.
         loader = cast(ConfigLoaderImpl, self.loader)
         overrides = OverridesParser.create().parse_overrides(list(point))
         values = [
             item for item in overrides if not loader.repository.group_exists(item.key_or_group)
         ]
+        # Deletions and packages are rare: such a job is left to Hydra as a whole.
         if any(item.type == OverrideType.DEL or item.package is not None for item in values):
-            values = []  # rare, and left to Hydra as a whole
+            values = []
         choices = tuple(str(item.input_line) for item in overrides if item not in values)
         if choices not in self._without_values:
             whole = self.loader.load_sweep_config(self.master, list(choices))
             self._without_values[choices] = fill_schema(without_hydra(whole))
+        # The values are applied to a copy, so that the next job finds the cached config unchanged.
         config = copy.deepcopy(self._without_values[choices])
         loader._apply_overrides_to_config(values, config)
         fix_places(config, places(self.master.runtime))
+        # The types were checked with the files. Only keys that `+` adds are new to that check.
         has_added_keys = any(item.type != OverrideType.CHANGE for item in values)
         return parse_config(config) if has_added_keys else check_config(config)
 
@@ -119,6 +121,7 @@ def compose_sweep(
     if folder is not None:
         search_path.append("command-line", f"file://{folder.absolute()}")
     try:
+        # What `python train.py -cn <name> -m` does before it calls the sweeper.
         loader = Hydra.create_main_hydra2("train", search_path).config_loader
         master = loader.load_configuration(name, list(overrides), run_mode=RunMode.MULTIRUN)
         fix_places(master, {})
@@ -126,6 +129,7 @@ def compose_sweep(
     except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
         raise ConfigError(explain_error(error, ["-cn", name, *overrides])) from error
     finally:
+        # Hydra refuses to be initialised twice in a process.
         GlobalHydra.instance().clear()
 
 
@@ -163,7 +167,7 @@ def _distribution(override: Override) -> "BaseDistribution":
     Raises:
         AugeanError: where there is none.
     """
-    # They bring Optuna, which a grid does without.
+    # Imported here because both import Optuna, which a grid does not need.
     from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -178,13 +182,14 @@ def _distribution(override: Override) -> "BaseDistribution":
                 raise ConfigError(EMPTY_SWEEP)
             if override.is_choice_sweep():
                 return CategoricalDistribution(choices)
+        # Hydra reads the ends of intervals as real numbers. A key for whole ones refuses those.
         if isinstance(value, IntervalSweep) and _is_whole(value, bare_key(override)):
             is_log = "log" in value.tags
             return IntDistribution(int(value.start or 0), int(value.end or 0), log=is_log)
         distribution: BaseDistribution = create_optuna_distribution_from_override(override)
         return distribution
     except (ValueError, TypeError, AssertionError, NotImplementedError) as error:
-        # Some have no text, others further lines that are for developers.
+        # Some of these errors have no text; others have further lines, meant for developers.
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
             f"{override.input_line}: cannot be searched ({reason}); a space is key=a,b or"
@@ -199,10 +204,7 @@ def _choice(item: Any) -> Any:
 
 
 def _is_whole(interval: IntervalSweep, key: str) -> bool:
-    """Return whether an interval is one of whole numbers, because its key takes no others.
-
-    Hydra reads all intervals as real numbers.
-    """
+    """Return whether an interval is to give whole numbers, because its key takes no others."""
     types = {name: item.type for name, item, _ in walk_fields(Config(), "")}
     ends = (interval.start, interval.end)
     has_whole_ends = all(end is not None and float(end).is_integer() for end in ends)

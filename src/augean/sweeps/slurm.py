@@ -40,11 +40,11 @@ logger = logging.getLogger(__name__)
 MAX_ARRAY = 1000
 """Elements of one array; SLURM's own default limit (MaxArraySize) is 1001."""
 NOTICE_SECONDS = 60
-"""Beyond the grace time, how long before the time limit a job is told to leave."""
+"""A job gets its signal this long, plus the grace time, before its time limit."""
 COMPLETING = "COMPLETING"
-"""What SLURM calls a job that has just ended; it may still be requeued."""
+"""SLURM's state of a job that has just ended; it may still be requeued."""
 SETTLE_SECONDS = 30
-"""How long to wait for what becomes of such a job."""
+"""Longest wait until such a job has either ended or returned to the queue."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,13 @@ class ArrayElement:
     def __call__(self) -> None:
         """Work, and go back into the queue where the time limit is near.
 
-        After SIGTERM there is nothing to do: SLURM sends it to a job that it cancels, or requeues
-        by itself.
-
         Raises:
             SystemExit: 128 + signal number after a signal, with the run's checkpoint written.
         """
         os.chdir(self.folder)
         os.environ["OMP_NUM_THREADS"] = str(self.launcher.cpus)
-        # While a run trains, or a study's worker runs, these are replaced.
+        # These handlers are for the time before and after training, such as imports. A run, or a
+        # study's worker, installs its own, which end in a SystemExit.
         handle_signals({TIME_LIMIT_NEAR: self._leave, CANCEL: self._leave})
         try:
             self.work()
@@ -76,16 +74,16 @@ class ArrayElement:
             raise
 
     def _leave(self, number: int, _frame: FrameType | None) -> None:
-        """End at once: an exception would be lost in a callback, such as imports have, and the work
-        go on.
-        """
+        """End the process without an exception, which a callback of an import could swallow."""
         self._requeue(128 + number)
         os._exit(128 + number)
 
     def _requeue(self, code: object) -> None:
+        # Only the signal for the time limit needs this. SIGTERM comes from SLURM itself, which then
+        # cancels the job or requeues it.
         starts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         if code == 128 + TIME_LIMIT_NEAR and starts < self.launcher.max_requeues:
-            ignore_signal(CANCEL)  # which the requeue sends
+            ignore_signal(CANCEL)  # the requeue sends it, and this process must end by itself
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
 
 
@@ -107,12 +105,12 @@ def train_run(config: Config, identity: str) -> None:
 
 @dataclass(frozen=True)
 class Queue:
-    """What of a folder's work SLURM has in its queue."""
+    """The part of a folder's work that is in SLURM's queue."""
 
     states: dict[str, str] = field(default_factory=dict)
     """SLURM's state, such as PENDING, by what names the work: a run's id, or a study's worker."""
     problems: list[str] = field(default_factory=list)
-    """A message for each array of which nothing is known, as its file is damaged."""
+    """A message for each array whose file is damaged, so that its elements are not known."""
 
 
 def queued(outputs: Path) -> Queue:
@@ -124,13 +122,14 @@ def queued(outputs: Path) -> Queue:
     keys, problems = _read_arrays(outputs)
     if not keys:
         return Queue(problems=problems)
+    # Keys are "<array>_<element>"; one call asks for all elements of all arrays.
     arrays = ",".join(sorted({job.split("_")[0] for job in keys}))
     command = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={arrays}"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AugeanError(f"SLURM cannot be asked what is queued: {error}") from error
-    # It is an error to ask for a single id that SLURM has forgotten, and none to ask for several.
+    # For a single id that SLURM has forgotten it reports an error, for several it does not.
     if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
         raise AugeanError(f"SLURM cannot be asked what is queued: {answer.stderr.strip()}")
     states: dict[str, str] = {}
@@ -207,16 +206,18 @@ def submit(
     check_submission(runtime)
     outputs = Path(runtime.outputs)
     arrays = []
-    # Under a lock, so that two submissions at one time know of each other's.
+    # Under a lock, so that of two submissions at one time the second sees the array of the first.
     with hold_lock(outputs, "submit", wait=True):
         queue = _settled_queue(outputs)
         waiting = {key for key, state in queue.states.items() if state != COMPLETING}
-        # In this order: an element that ends while it is asked about is over by the last question.
+        # The order matters: an element that ends between these questions has ended by the last one,
+        # so it is never taken for missing.
         absent = [key for key in work if key not in waiting and not is_locked(outputs, key)]
         missing = [key for key in absent if not is_over(key)]
         for start in range(0, len(missing), MAX_ARRAY):
             part = {key: work[key] for key in missing[start : start + MAX_ARRAY]}
             arrays.append(_submit_array(name, runtime, part))
+            # Not before the first array: where SLURM refuses, there is to be no record.
             if len(arrays) == 1:
                 write_record()
     if not arrays:
@@ -257,7 +258,7 @@ def check_submission(runtime: RuntimeConfig) -> None:
 
 
 def _settled_queue(outputs: Path) -> Queue:
-    """Return what is queued, once no job is completing: SLURM may requeue such a one."""
+    """Return what is queued, once no job is completing; SLURM may requeue a completing job."""
     queue = queued(outputs)
     for _ in range(SETTLE_SECONDS - 1):
         if COMPLETING not in queue.states.values():
@@ -306,6 +307,7 @@ def _sbatch_options(name: str, runtime: RuntimeConfig, num_elements: int) -> dic
     """Return the options of an array as submitit calls them."""
     launcher = runtime.launcher
     notice_seconds = math.ceil(runtime.grace_seconds) + NOTICE_SECONDS
+    # Names are submitit's; None leaves an option to the cluster's own default.
     options = {
         "job_name": f"augean-{name}",
         "time": launcher.minutes,
@@ -314,6 +316,7 @@ def _sbatch_options(name: str, runtime: RuntimeConfig, num_elements: int) -> dic
         "mem": f"{launcher.memory_gb:g}G" if launcher.memory_gb else None,
         "partition": launcher.partition,
         "account": launcher.account,
+        # Elements that run at one time; submitit's own default is 256.
         "array_parallelism": launcher.max_parallel or num_elements,
         "stderr_to_stdout": True,
         "additional_parameters": {

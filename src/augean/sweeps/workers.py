@@ -30,9 +30,11 @@ PLACES = "AUGEAN_PLACES"
 
 
 def orphaned() -> bool:
-    """Return whether this is a worker whose supervisor was killed: nobody could stop it, and the
-    command, given again, starts others.
+    """Return whether this is a worker whose supervisor was killed.
+
+    It should end: nobody can stop it, and the same command given again starts other workers.
     """
+    # A process whose parent dies gets another parent.
     parent = str(os.getppid())
     return os.environ.get(SUPERVISOR, parent) != parent
 
@@ -135,7 +137,8 @@ def run_worker(arguments: Sequence[str], runtime: RuntimeConfig, since: float) -
         code = children.start(command, env=_environment(since, runtime)).wait()
     if children.signal is not None:
         raise SystemExit(128 + children.signal)
-    if code < 0:  # killed by a signal, which did not come through this process
+    # `Popen` gives -n for a process that signal n has killed; a shell's status for it is 128 + n.
+    if code < 0:
         raise SystemExit(128 - code)
     if code:
         raise SystemExit(code)
@@ -155,6 +158,6 @@ def program(arguments: Sequence[str]) -> list[str]:
 def command_line() -> str:
     """Return the command that launched this sweep, as a person would type it again."""
     start = "python train.py" if sys.argv[0].endswith("train.py") else "augean train"
-    # A storage's password does not belong into a record, which a report prints.
+    # The URL of a database may hold a password. The record keeps this command, a report prints it.
     words = [without_passwords(word) for word in sys.argv[1:]]
     return f"{start} {shlex.join(words)}"

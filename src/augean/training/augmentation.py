@@ -13,7 +13,6 @@ def pad(images: Tensor, padding: int) -> Tensor:
     """Zero-pad uint8 images [N, H, W, 3] on all four sides, once per run rather than once per
     batch.
     """
-    # torch lists the sides from the last dimension to the first: channels, width, height.
     return functional.pad(images, (0, 0, padding, padding, padding, padding)).contiguous()
 
 

@@ -72,7 +72,7 @@ class Trainer:
         self.config = config
         self.path = path
         self.identity = identity
-        check_classes(config)  # before any data is downloaded
+        check_classes(config)  # before data is downloaded
         self.data_digest = source.digest()
         self.device = find_device(config.runtime.device)
         node = config.dataset
