@@ -16,7 +16,7 @@ import numpy
 from PIL import Image
 
 from augean.report import make_report
-from augean.store.archive import unpack
+from augean.store.archive.packing import unpack
 
 BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from augean.store.archive_manifest import MANIFEST
+from augean.store.archive.manifest import MANIFEST
 
 
 def write_archive(path: Path, files: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> Path:

@@ -24,7 +24,7 @@ WITHOUT = {
     "config.validation": {"torch", "hydra", "pandas"},
     "config.override_errors": {"torch", "hydra", "pandas"},
     "analysis.freshness": {"torch", "hydra", "pandas"},
-    "store.archive": {"torch", "hydra", "pandas", "omegaconf", "yaml"},
+    "store.archive.packing": {"torch", "hydra", "pandas", "omegaconf", "yaml"},
     "runs.execute": {"torch", "hydra", "pandas"},
     "runs.custom_loop": {"torch", "hydra", "pandas"},
     "datasets.image_folder": {"torch", "hydra", "pandas", "PIL"},

@@ -19,6 +19,7 @@ from augean.config.sweeper_options import check_sweeper
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError, UsageError
 from augean.passwords import hide_passwords
+from augean.runs.code_snapshot import use_snapshot
 from augean.runs.execute import execute, log_outcome
 from augean.terminal import guarded_streams, show_messages
 
@@ -61,6 +62,7 @@ def main() -> None:
         SystemExit: with a message, and status 1, for a mistake of the user; with 2 for one in the
             options.
     """
+    use_snapshot()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
     with guarded_streams():
         _main()

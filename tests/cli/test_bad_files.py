@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 from augean.errors import AugeanError, StorageError
-from augean.store.archive import unpack
+from augean.store.archive.packing import unpack
 from augean.store.checkpoints import load_checkpoint
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import read_progress

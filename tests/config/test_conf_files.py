@@ -32,8 +32,15 @@ def test_every_group_option_composes_and_builds(override: str) -> None:
         pytest.importorskip(
             "hydra_plugins.hydra_ray_launcher", reason="not installed: pip install 'augean[ray]'"
         )
-    extra = ["dataset.name=photos"] if override == "dataset=image_folder" else []
-    config = compose([override, "width.channels=4", *extra])
+    extra = ["width.channels=4"]
+    if override in ("model=torchvision", "activation=native", "width=native"):
+        # The three belong together, and the first brings the others.
+        extra = ["model=torchvision"]
+    if override in ("dataset=image_folder", "dataset=photos"):
+        extra.append("dataset.name=photos")
+    if override == "experiment=transfer":
+        extra = ["dataset.name=photos"]
+    config = compose([override, *extra])
     build_source(config)
     build_activation(config)
     describe_model(config, num_classes=10)

@@ -29,7 +29,7 @@ from augean.inference.load import TrainedModel, load_model, read_test_set
 from augean.inference.metrics import calibration_error, measure
 from augean.runs.address import RunOutcome, build_source, find_address
 from augean.runs.execute import execute
-from augean.store.archive import pack, unpack
+from augean.store.archive.packing import pack, unpack
 from augean.store.find_run import find_run
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary, write_summary

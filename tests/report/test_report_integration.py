@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from augean.report import ReportResult, make_report
-from augean.store.archive import pack
+from augean.store.archive.packing import pack
 from conftest import ROOT
 from fake_runs import write_examples, write_record, write_run
 

@@ -39,6 +39,7 @@ from augean.training.device import algorithms, find_device, precision_hint
 from augean.training.loop import evaluate
 from augean.training.results import Score
 from conftest import ROOT, TINY, KilledError
+from same_results import metrics, same_result
 from waiting import wait_for
 
 Make = Callable[..., Config]
@@ -52,29 +53,9 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def metrics(
-    path: Path, *, without: tuple[str, ...] = ("seconds", "images_per_second")
-) -> list[dict[str, str]]:
-    with (path / "metrics.csv").open() as file:
-        return [
-            {key: value for key, value in row.items() if key not in without}
-            for row in csv.DictReader(file)
-        ]
-
-
 def weights(path: Path) -> dict[str, torch.Tensor]:
     loaded: dict[str, torch.Tensor] = torch.load(path / "best.pt", weights_only=True)
     return loaded
-
-
-def same_result(one: Path, other: Path) -> bool:
-    first, second = (json.loads((path / "summary.json").read_text()) for path in (one, other))
-    scores = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "selected_epoch", "epochs")
-    return (
-        metrics(one) == metrics(other)
-        and {**first["files"], "metrics.csv": ""} == {**second["files"], "metrics.csv": ""}
-        and all(first[name] == second[name] for name in scores)
-    )
 
 
 def test_a_finished_run_has_all_its_files_and_no_others(tiny: Make) -> None:

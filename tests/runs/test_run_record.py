@@ -16,8 +16,8 @@ from augean.inference.load import load_model, read_test_set
 from augean.inference.record import record_test
 from augean.runs.address import build_source
 from augean.runs.execute import execute
-from augean.store.archive import pack, unpack
-from augean.store.archive_members import check_run
+from augean.store.archive.members import check_run
+from augean.store.archive.packing import pack, unpack
 from augean.store.checkpoints import load_checkpoint, save_checkpoint
 from augean.store.run_progress import read_progress
 from augean.store.summary import DIGESTED_FILES, read_summary, write_summary

@@ -16,8 +16,8 @@ from augean.errors import AugeanError
 from augean.report import load_runs, make_report
 from augean.runs.address import find_address, find_outcome
 from augean.runs.execute import execute
-from augean.store.archive import pack, unpack
-from augean.store.archive_members import RUN_FILES, Limits
+from augean.store.archive.members import RUN_FILES, Limits
+from augean.store.archive.packing import pack, unpack
 from augean.store.checkpoints import save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir

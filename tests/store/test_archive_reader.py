@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from augean.errors import AugeanError
 from augean.report import load_runs
-from augean.store.archive import pack, unpack
-from augean.store.archive_manifest import MANIFEST, MANIFEST_FORMAT
-from augean.store.archive_members import Limits
+from augean.store.archive.manifest import MANIFEST, MANIFEST_FORMAT
+from augean.store.archive.members import Limits
+from augean.store.archive.packing import pack, unpack
 from conftest import ROOT
 from fake_archives import flip_bit, read_archive, read_members, write_archive, write_tar
 from fake_runs import contents, write_record, write_run

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from augean.errors import AugeanError
-from augean.store.archive import pack, unpack
+from augean.store.archive.packing import pack, unpack
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import RunProgress

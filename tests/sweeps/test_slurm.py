@@ -575,3 +575,32 @@ def test_a_grid_on_a_ray_cluster_of_two_nodes_shares_a_gpu_and_accounts_for_fail
     assert len(summaries) == 3
     (free,) = re.findall(r"^GPUs free: (.*)$", done.stdout, re.MULTILINE)
     assert set(free.split()) - {"0.0"} == {"0.5", "1.0"}
+
+
+@pytest.mark.integration
+@ONE_SLURM
+def test_jobs_train_several_runs_with_the_code_of_the_submission(
+    slurm: Environment, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "__init__.py").write_text("")
+    (own / "act.py").write_text("import torch\n\n\nclass Own(torch.nn.ReLU):\n    pass\n")
+    outputs = tmp_path / "outputs"
+    command = [
+        sys.executable, "-m", "augean", "train", "-m", "seed=range(0,5)", *TINY, "launcher=slurm",
+        "activation=relu", "activation.name=own", "activation._target_=mine.act.Own",
+        "runtime.allowed_packages=[mine]", f"runtime.outputs={outputs}",
+        "runtime.launcher.cpus=1", "runtime.launcher.gpus=0", "runtime.launcher.runs_per_job=2",
+    ]  # fmt: skip
+    # They wait in the queue while the code is edited.
+    ask(slurm, "scontrol", "update", "PartitionName=main", "State=DOWN")
+    done = subprocess.run(command, env=slurm, capture_output=True, text=True, cwd=tmp_path)
+    assert "5 submitted as SLURM array" in done.stdout, done.stdout + done.stderr
+    assert len(states(slurm)) == 3
+    (own / "act.py").write_text("raise RuntimeError('edited while the jobs wait')\n")
+    ask(slurm, "scontrol", "update", "PartitionName=main", "State=UP")
+    wait_for(lambda: not states(slurm), 400)
+    (record,), _ = read_records(outputs)
+    logs = "".join(path.read_text() for path in (outputs / "slurm").glob("*.out"))
+    assert record.states(outputs) == Counter(finished=5), logs

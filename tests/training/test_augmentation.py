@@ -5,9 +5,18 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
+from augean.training.augmentation import (
+    crop_and_flip,
+    cutout,
+    mixup,
+    normalize,
+    pad,
+    random_boxes,
+    resized_crop,
+)
 
 SIZE, PADDING = 8, 2
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +124,47 @@ def test_mixup_mixes_each_image_with_its_partner_by_one_beta_weight() -> None:
     drawn = torch.tensor(weights)
     assert drawn.mean().item() == pytest.approx(0.5, abs=0.06)
     assert drawn.var().item() == pytest.approx(1 / 8, abs=0.02)  # of Beta(a, a): 1 / (4 (2a + 1))
+
+
+def test_a_resized_crop_equals_torchvisions_of_the_same_box() -> None:
+    batch = images(50, 20)
+    torch.manual_seed(1)
+    boxes = random_boxes(50, 20, 0.1, CPU)
+    torch.manual_seed(1)
+    crops = resized_crop(batch, 0.1, flip=False)
+    for image, box, crop in zip(batch, boxes.T.tolist(), crops, strict=True):
+        chw = image.permute(2, 0, 1)
+        expected = v2.functional.resized_crop(chw, *box, size=[20, 20], antialias=True)
+        # Halves may be rounded up or down.
+        assert (crop.int() - expected.int()).abs().max() <= 1
+
+
+def test_boxes_have_the_distribution_of_torchvisions() -> None:
+    count, size = 20_000, 32
+    ours = random_boxes(count, size, 0.1, CPU).double()
+    assert (ours[:2] >= 0).all()
+    assert (ours[0] + ours[2] <= size).all()
+    assert (ours[1] + ours[3] <= size).all()
+    whole = torch.zeros(3, size, size)
+    drawn = [
+        v2.RandomResizedCrop.make_params(v2.RandomResizedCrop(size, scale=(0.1, 1)), [whole])
+        for _ in range(count)
+    ]
+    names = ("top", "left", "height", "width")
+    theirs = torch.tensor([[box[name] for box in drawn] for name in names]).double()
+    torch.testing.assert_close(ours.mean(1), theirs.mean(1), rtol=0.03, atol=0)
+    torch.testing.assert_close(ours.std(1), theirs.std(1), rtol=0.03, atol=0)
+
+
+def test_half_of_the_resized_crops_are_mirrored() -> None:
+    # Brighter from left to right, so that the direction shows.
+    ramp = torch.arange(0, 200, 10, dtype=torch.uint8).view(1, 1, 20, 1).expand(4000, 20, 20, 3)
+    crops = resized_crop(ramp, 0.5, flip=True).int()
+    mirrored = crops[:, 0, 0, 0] > crops[:, 0, 0, -1]
+    assert 0.45 < mirrored.double().mean() < 0.55
+
+
+def test_a_crop_of_the_whole_area_keeps_the_image() -> None:
+    batch = images(5, 20)
+    # Only a square has the whole area and fits.
+    assert torch.equal(resized_crop(batch, 1.0, flip=False), batch.permute(0, 3, 1, 2))

@@ -27,6 +27,7 @@ from augean.config.labels import find_label, plain_label, row_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
+from augean.store.cleaning import runs_without_weights
 from augean.store.run_directory import METRICS, run_state, runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
@@ -151,11 +152,13 @@ def scan(outputs: Path, select: str | None = None, *, check_freshness: bool = Tr
 
 def _read_runs(contents: Contents) -> None:
     copies = []
+    without_weights = runs_without_weights(contents.outputs)
     paths = sorted(runs_dir(contents.outputs).glob("[!.]*"))
     for path in tqdm(paths, "reading runs", delay=1, leave=False, disable=None):
         run = _read_run(contents, path)
         if run is None:
             continue
+        run.weights_removed = path.name in without_weights
         is_original = run.id == _id_in_name(path) and run.id not in contents.runs
         if is_original or run.summary is None:
             contents.runs[run.id] = run

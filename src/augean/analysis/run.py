@@ -15,6 +15,7 @@ NOT_COLUMNS = frozenset(
         "config",
         "versions",
         "diverged",
+        "continued",
         "torch_settings",
         "dead_units",
         "code_digests",
@@ -38,6 +39,8 @@ class Run:
     """None until the run is completed."""
     freshness: Freshness | None = None
     """Whether it is outdated; None where that was not asked, or the run is not completed."""
+    weights_removed: bool = False
+    """Whether `augean clean` has removed its weights."""
     recorded_config: dict[str, str] = field(default_factory=dict)
     """What a sweep record says of the config of a run without a summary."""
 

@@ -30,7 +30,7 @@ def add_commands(commands: Commands) -> None:
 
 def run_pack(arguments: argparse.Namespace) -> int:
     """Write an archive of small files; return 2 where something had to be left out."""
-    from augean.store.archive import pack
+    from augean.store.archive.packing import pack
 
     problems = pack(arguments.outputs, arguments.to)
     for problem in problems:
@@ -41,7 +41,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
 
 def run_unpack(arguments: argparse.Namespace) -> int:
     """Merge an archive into an output directory and print how many runs had which outcome."""
-    from augean.store.archive import unpack
+    from augean.store.archive.packing import unpack
 
     merged = unpack(arguments.archive, arguments.outputs)
     for remark in merged.remarks:

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from augean.cli import archive, bench, inference, report, sweeps, train
+from augean.cli import archive, bench, clean, diff, inference, report, sweeps, train, watch, workers
 from augean.cli.parser import Parser
 from augean.errors import AugeanError, UsageError
 from augean.terminal import exit_if_output_was_lost, guarded_streams
@@ -72,9 +72,13 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     train.add_commands(commands)
     sweeps.add_commands(commands)
+    watch.add_commands(commands)
+    workers.add_commands(commands)
     report.add_commands(commands)
+    diff.add_commands(commands)
     inference.add_commands(commands)
     archive.add_commands(commands)
+    clean.add_commands(commands)
     bench.add_commands(commands)
     return parser
 

@@ -4,6 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from augean.cli.json_document import (
+    add_json_option,
+    document,
+    messages_on_stderr,
+    table_entry,
+)
 from augean.cli.parser import Commands, add_command, add_outputs_option
 
 REPORT_EXAMPLES = """
@@ -23,6 +29,7 @@ def add_commands(commands: Commands) -> None:
         examples=REPORT_EXAMPLES,
     )
     add_outputs_option(parser)
+    add_json_option(parser)
     parser.add_argument(
         "--select", help="only runs with these values, such as optimizer.name=sgd,adam"
     )
@@ -53,10 +60,16 @@ def run_report(arguments: argparse.Namespace) -> int:
     """Write the report and print where it is."""
     from augean.report import make_report
 
-    result = make_report(arguments.outputs, arguments.select)
-    for problem in result.problems:
-        print(f"{problem.path}: {problem.message}", file=sys.stderr)
+    with messages_on_stderr(arguments.json):
+        result = make_report(arguments.outputs, arguments.select)
+    problems = [f"{problem.path}: {problem.message}" for problem in result.problems]
+    for problem in problems:
+        print(problem, file=sys.stderr)
     page = result.directory / "index.html"
+    if arguments.json:
+        sweeps = [table_entry(arguments.outputs, section.table) for section in result.sections]
+        print(document("report", arguments.outputs, sweeps, problems, page))
+        return result.exit_code
     print(f"Report on {result.num_runs} runs, {len(result.sections)} tables: {page}")
     return result.exit_code
 

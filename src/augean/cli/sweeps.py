@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from augean.cli.json_document import (
+    add_json_option,
+    document,
+    messages_on_stderr,
+    sweep_entry,
+    table_entry,
+)
 from augean.cli.parser import (
     Commands,
     add_command,
@@ -19,6 +26,7 @@ from augean.errors import AugeanError, UsageError
 if TYPE_CHECKING:
     from augean.store.sweep_record import SweepRecord
     from augean.sweeps.plan import SweepPlan
+    from augean.sweeps.settle import Settling
 
 STATUS_EXAMPLES = """
 augean status                                             all sweeps of ./outputs
@@ -53,6 +61,7 @@ def _add_status(commands: Commands) -> None:
         examples=STATUS_EXAMPLES,
     )
     add_outputs_option(parser)
+    add_json_option(parser)
     add_sweep_arguments(
         parser, sweep_help="only sweeps whose name begins with this; or a sweep file"
     )
@@ -65,9 +74,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     Returns:
         2 where a record or the file of a SLURM array is damaged, else 0.
     """
-    from augean.analysis.freshness import FreshnessCheck, describe_record
     from augean.store.sweep_record import read_records
-    from augean.sweeps.slurm import Queue, queued
 
     sweep, overrides = read_sweep_arguments(arguments)
     # A sweep is asked for in the words of its launch, which name its folder in this way.
@@ -77,33 +84,48 @@ def run_status(arguments: argparse.Namespace) -> int:
         raise AugeanError(
             f"--outputs {outputs}: no such folder; name the runs' own runtime.outputs"
         )
-    records, problems = read_records(outputs)
+    all_records, problems = read_records(outputs)
+    records = all_records
     if sweep:
-        names = [record.name for record in records]
         records = [record for record in records if record.was_asked_as(sweep, overrides)]
-        if not records:
-            _check_sweep_name(sweep, outputs, arguments.config_dir, names)
-            return _print_preview(sweep, overrides, outputs, arguments.config_dir)
     elif arguments.multirun:
         grid = _plan_grid(overrides, outputs)
         records = [record for record in records if record.name == grid.record.name]
-        if not records:
-            return _print_plan(grid)
     elif overrides:
         words = " ".join(overrides)
         raise AugeanError(
             f"{words}: overrides of which sweep? Name it, as in augean status <sweep> {words}, or"
             f" preview a grid: augean status -m {words}"
         )
-    if not records:
+    if not records and not arguments.json:
+        # What was not launched yet is previewed.
+        if sweep:
+            names = [record.name for record in all_records]
+            _check_sweep_name(sweep, outputs, arguments.config_dir, names)
+            return _print_preview(sweep, overrides, outputs, arguments.config_dir)
+        if arguments.multirun:
+            return _print_plan(grid)
         example = "augean train -cn table1_activation experiment=demo"
         print(f"No sweep was launched into {outputs} yet. For example: {example}")
+    return _print_status(outputs, records, problems, as_json=arguments.json)
+
+
+def _print_status(
+    outputs: Path, records: "Sequence[SweepRecord]", problems: list[str], *, as_json: bool
+) -> int:
+    """Print launched sweeps with their runs by state; return the exit status."""
+    from augean.analysis.freshness import FreshnessCheck, describe_record
+    from augean.sweeps.slurm import Queue, queued
+
     # Without an answer of SLURM the states of the runs are still right.
     try:
         queue = queued(outputs)
     except AugeanError as error:
         print(error, file=sys.stderr)
         queue = Queue()
+    if as_json:
+        print(_status_document(outputs, records, queue.states, problems + queue.problems))
+        records = []
     check = FreshnessCheck(outputs)
     for record in records:
         _print_record(record, outputs, queue.states)
@@ -114,6 +136,20 @@ def run_status(arguments: argparse.Namespace) -> int:
     for problem in problems:
         print(problem, file=sys.stderr)
     return 2 if problems else 0
+
+
+def _status_document(
+    outputs: Path, records: "Sequence[SweepRecord]", slurm_jobs: dict[str, str], problems: list[str]
+) -> str:
+    from augean.monitor.sweep_status import StatusReader, is_locked_run
+    from augean.sweeps.slurm import describe_queue
+
+    reader = StatusReader(outputs, is_locked_run(outputs))
+    sweeps = []
+    for record in records:
+        queue = describe_queue(record, slurm_jobs)
+        sweeps.append(sweep_entry(reader.read(record), queue=queue))
+    return document("status", outputs, sweeps, problems)
 
 
 def _outputs_of(overrides: Sequence[str]) -> Path | None:
@@ -258,6 +294,7 @@ def _add_settle(commands: Commands) -> None:
         "--dry-run", action="store_true", help="only say what is undecided and what it may cost"
     )
     add_outputs_option(parser)
+    add_json_option(parser)
 
 
 def run_settle(arguments: argparse.Namespace) -> int:
@@ -281,7 +318,33 @@ def run_settle(arguments: argparse.Namespace) -> int:
         design,
         arguments.budget,
     )
-    return settling.run(dry=arguments.dry_run)
+    with messages_on_stderr(arguments.json):
+        try:
+            status = settling.run(dry=arguments.dry_run)
+        except SystemExit as stop:
+            if not arguments.json or not isinstance(stop.code, int):
+                raise
+            status = stop.code  # of a sweep that failed or was stopped: the document says how far
+        text = _settle_document(settling) if arguments.json else ""
+    if arguments.json:
+        print(text)
+    return status
+
+
+def _settle_document(settling: "Settling") -> str:
+    from augean.analysis.comparison import summarise
+    from augean.analysis.load import scan
+
+    record = settling.find_record()
+    sweeps = []
+    problems = []
+    if record is not None:
+        contents = scan(settling.outputs)
+        problems = [f"{problem.path}: {problem.message}" for problem in contents.problems]
+        for sweep in contents.sweeps:
+            if sweep.record.name == record.name:
+                sweeps.append(table_entry(settling.outputs, summarise(sweep)))
+    return document("settle", settling.outputs, sweeps, problems)
 
 
 def _add_promote(commands: Commands) -> None:

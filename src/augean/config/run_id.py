@@ -67,7 +67,8 @@ def canonical(node: Any) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for item in fields(node):
         value = getattr(node, item.name)
-        if isinstance(value, RuntimeConfig):
+        # What a value names by its content is hashed as that, see `run_id`.
+        if isinstance(value, RuntimeConfig) or item.metadata.get("by_content"):
             continue
         if is_dataclass(value):
             if inner := canonical(value):
@@ -91,7 +92,9 @@ def _neutral_default(item: "Field[Any]") -> Any:
     return item.default
 
 
-def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
+def run_id(
+    config: Config, data_digest: str, loop: str | None = None, weights: str | None = None
+) -> str:
     """Return the run's address: 10 hex digits of a digest of its config, its data and its code.
 
     Args:
@@ -99,6 +102,7 @@ def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
         data_digest: content digest of the data set, see `augean.datasets.base.Source.digest`.
         loop: digest of the code of a custom loop, see `augean.runs.custom_loop`; None for
             Augean's own.
+        weights: digest of the file that `model.weights` names; None for random weights.
 
     Raises:
         ConfigError: when the source of a class from elsewhere, or one of `code_files`, cannot be
@@ -116,6 +120,8 @@ def run_id(config: Config, data_digest: str, loop: str | None = None) -> str:
         identity["files"] = _listed_files(config)
     if loop is not None:
         identity["loop"] = loop
+    if weights is not None:
+        identity["weights"] = weights
     return short_hash(identity)
 
 
@@ -178,7 +184,9 @@ def directory_name(config: Config, identity: str) -> str:
         config.activation.name,
         config.optimizer.name,
     ]
-    numbers = [f"c{config.width.channels}", f"s{config.seed}", identity]
+    channels = config.width.channels
+    width = "cnative" if channels is None else f"c{channels}"
+    numbers = [width, f"s{config.seed}", identity]
     name = "-".join([*names, *numbers])
     if len(name) <= MOST_LETTERS:
         return name

@@ -65,6 +65,9 @@ class ModelConfig:
     init: Literal["default", "xavier_normal"] = "default"
     """default: PyTorch's; xavier_normal: weights of convolutions and linear layers, with biases
     0."""
+    weights: str | None = field(default=None, metadata={"by_content": True})
+    """Weights that the training begins from: a file with a state dict; `run:<id>`, the selected
+    weights of another run; or a name of torchvision's, such as DEFAULT. null: random ones."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the class."""
 
@@ -93,6 +96,8 @@ class OptimizerConfig:
     """Initial learning rate; the peak of `schedule=cosine` and `onecycle`."""
     momentum: float | None = bounded(None, low=0, high=1)
     """For classes that take `momentum`; null leaves the class's own default."""
+    head_lr_factor: float = bounded(1.0, above=0)
+    """The last layer's learning rate is `lr` times this."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the class."""
 
@@ -117,8 +122,9 @@ class RegularizationConfig:
 class WidthConfig:
     """The width of the network."""
 
-    channels: int = bounded(REQUIRED, low=1)
-    """C: channels of the first stage; the later stages have 2C, 4C, 8C."""
+    channels: int | None = bounded(REQUIRED, low=1)
+    """C: channels of the first stage; the later stages have 2C, 4C, 8C. null (`width=native`): as
+    published, for networks of torchvision."""
 
 
 @dataclass
@@ -129,6 +135,9 @@ class AugmentationConfig:
     """Pixels of zero padding before a random crop of the original size."""
     flip: bool = False
     """Horizontal flip with probability 1/2."""
+    crop_area: float = bounded(1.0, above=0, high=1)
+    """Smallest share of an image's area that a random crop has, which is then resized to the whole
+    image; 1 is no such crop."""
 
 
 @dataclass
@@ -163,7 +172,7 @@ class DatasetConfig:
     5,000. 0 trains on everything and takes the last epoch."""
     split_seed: int = bounded(0, low=0)
     """Seed of the split alone, so that runs of all seeds share it."""
-    image_size: int = bounded(32, low=8, high=512)
+    image_size: int = bounded(32, low=8, high=1024)
     """Height and width in pixels."""
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     """Per colour channel, of values from 0 to 1; subtracted from the images."""
@@ -173,6 +182,12 @@ class DatasetConfig:
     """Pixels that `augmentation=standard` pads on these images."""
     flip: bool = True
     """Whether `augmentation=standard` flips these images."""
+    crop_area: float = bounded(1.0, above=0, high=1)
+    """Smallest share of the area that `augmentation=standard` crops from these images."""
+    transforms: Literal["own", "weights"] = "own"
+    """weights: `image_size`, `mean`, `std` and the resizing are those that belong to
+    `model.weights`, or to a network of torchvision without weights. A run's config has these
+    values in their places."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the class."""
 
@@ -191,6 +206,9 @@ class TrainerConfig:
     """Use deterministic kernels only."""
     reset_optimizer: Literal["never", "epoch"] = "never"
     """epoch: momentum and moments start anew each epoch."""
+    freeze: str = "none"
+    """Part of the network that stays as it is: none; backbone, all but the last layer; or `until
+    <module>`, that module and all before it."""
 
 
 @dataclass
@@ -254,6 +272,8 @@ class LauncherConfig:
     """SLURM: account that the jobs are charged to; null leaves the user's default."""
     max_parallel: int | None = bounded(None, low=1)
     """SLURM: runs of one array at a time; null sets no limit."""
+    runs_per_job: int = bounded(1, low=1)
+    """SLURM: runs of a grid that one job trains, one after the other, within its time limit."""
     max_requeues: int = bounded(100, low=0)
     """SLURM: starts of one run after the first. Without a limit, an epoch that is longer than the
     time limit would be repeated for ever."""

@@ -197,6 +197,7 @@ def _cross_problems(config: Config) -> Iterator[str]:
     yield from _image_size_problems(config)
     yield from _validation_set_problems(config)
     yield from _probe_problems(config)
+    yield from _freeze_problems(config)
     yield from _place_problems(config)
     yield from _target_problems(config)
     yield from _double_argument_problems(config)
@@ -218,6 +219,11 @@ def _image_size_problems(config: Config) -> Iterator[str]:
     padding = config.augmentation.crop_padding
     if padding >= size:
         yield f"augmentation.crop_padding={padding}: must be below dataset.image_size={size}"
+    if padding and config.augmentation.crop_area < 1:
+        yield (
+            f"augmentation.crop_area={config.augmentation.crop_area}: not together with"
+            f" augmentation.crop_padding={padding}; set one of them to 1 or 0"
+        )
     cutout = config.regularization.cutout
     if cutout > size:
         yield f"regularization.cutout={cutout}: must be at most dataset.image_size={size}"
@@ -237,6 +243,16 @@ def _probe_problems(config: Config) -> Iterator[str]:
     limits = config.record.probe_range
     if len(limits) != 2 or not 0 < limits[0] < limits[1] < math.inf:
         yield f"record.probe_range={limits}: must be two numbers, 0 < smallest < largest"
+
+
+def _freeze_problems(config: Config) -> Iterator[str]:
+    freeze = config.trainer.freeze
+    # Not a `Literal` of the schema: any module may follow.
+    if not re.fullmatch(r"none|backbone|until [\w.]+", freeze):
+        yield (
+            f"trainer.freeze={freeze}: must be none, backbone or 'until <module>', a module of the"
+            " network such as layer3"
+        )
 
 
 def _place_problems(config: Config) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augean.datasets.image_decoding import Geometry
 from augean.errors import ConfigError, DataError
 
 SPLITS = ("train", "test")
@@ -84,6 +85,8 @@ class Source(ABC):
         self.root = Path(root).expanduser().absolute()
         self.cache = Path(cache).expanduser().absolute()
         self.image_size = image_size
+        self.geometry = Geometry(image_size)
+        """How an image file of any size becomes an image for a network of this data."""
 
     def __eq__(self, other: object) -> bool:
         """Return whether both sources load the same images.
@@ -95,7 +98,7 @@ class Source(ABC):
     def __hash__(self) -> int:
         return hash(self._identity())
 
-    def _identity(self) -> tuple[type, int, str]:
+    def _identity(self) -> tuple[object, ...]:
         return type(self), self.image_size, self.digest()
 
     @abstractmethod

@@ -11,19 +11,61 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augean.errors import DataError
+from augean.errors import ConfigError, DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Suffixes of image files, in lower or upper case. Files with other suffixes are ignored."""
 DECODER = 1
 """Version of the decoding, in the name of the cached file. It is raised when the same image file
 gives other pixels, so that no older cache is read."""
+INTERPOLATIONS = ("bilinear", "bicubic")
 CHUNK = 64
 """Number of files that a process is given at a time."""
 MAX_PROCESSES = 16
 """Most processes that decode at once."""
 MOST_NAMED = 20
 """Files that one message names."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an image of any size becomes a square: resized, and cropped at the centre.
+
+    Raises:
+        ConfigError: for another interpolation, or a `resize` below `size`.
+    """
+
+    size: int
+    """Height and width in pixels of the square."""
+    resize: int | None = None
+    """Length in pixels of the shorter side before the crop; None: `size`."""
+    interpolation: str = "bilinear"
+    """bilinear or bicubic, both antialiased."""
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in INTERPOLATIONS:
+            raise ConfigError(
+                f"dataset.arguments.interpolation={self.interpolation}: must be one of"
+                f" {', '.join(INTERPOLATIONS)}"
+            )
+        resize = self.resize
+        if resize is not None and not (isinstance(resize, int) and resize >= self.size):
+            raise ConfigError(
+                f"dataset.arguments.resize={resize}: must be a whole number, at least"
+                f" dataset.image_size={self.size}"
+            )
+
+    @property
+    def shorter_side(self) -> int:
+        return self.size if self.resize is None else self.resize
+
+    @property
+    def label(self) -> str:
+        """Text for the name of a file with such images."""
+        text = f"{self.size}px"
+        if self.shorter_side != self.size:
+            text = f"{self.shorter_side}to{text}"
+        return text if self.interpolation == "bilinear" else f"{text}-{self.interpolation}"
 
 
 @dataclass(frozen=True)
@@ -44,11 +86,13 @@ class Decoded:
     """One for each file that could not be read."""
 
 
-def decode_all(files: list[str], size: int, name: str, *, in_processes: bool) -> NDArray[np.uint8]:
+def decode_all(
+    files: list[str], geometry: Geometry, name: str, *, in_processes: bool
+) -> NDArray[np.uint8]:
     """Decode many files, with a progress bar on a terminal.
 
     Args:
-        size: height and width in pixels.
+        geometry: of the images.
         name: of the data set, for the progress bar.
         in_processes: whether several processes share the work.
 
@@ -60,7 +104,8 @@ def decode_all(files: list[str], size: int, name: str, *, in_processes: bool) ->
     """
     starts = range(0, len(files), CHUNK)
     chunks = [files[start : start + CHUNK] for start in starts]
-    decode_chunk = partial(decode_files, size=size)
+    decode_chunk = partial(decode_files, geometry=geometry)
+    size = geometry.size
     # Filled chunk by chunk: joining a list of chunks at the end would take twice the memory.
     images = np.empty((len(files), size, size, 3), dtype=np.uint8)
     problems: list[Problem] = []
@@ -110,18 +155,18 @@ def _process_pool(num_chunks: int) -> Any:
     return ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"))
 
 
-def decode_files(paths: list[str], size: int) -> Decoded:
+def decode_files(paths: list[str], geometry: Geometry) -> Decoded:
     """Decode files, and go on after those that cannot be read, so that all are known at once."""
     from PIL import Image
 
-    images = np.zeros((len(paths), size, size, 3), dtype=np.uint8)
+    images = np.zeros((len(paths), geometry.size, geometry.size, 3), dtype=np.uint8)
     problems = []
     with warnings.catch_warnings():
         # Pillow warns of large photographs long before it refuses them.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         for index, path in enumerate(paths):
             try:
-                images[index] = _decode_file(path, size)
+                images[index] = _decode_file(path, geometry)
             except Exception as error:  # Pillow's plugins raise far more than OSError
                 problems.append(Problem(path, _reason(path, error)))
     return Decoded(images, problems)
@@ -142,7 +187,7 @@ def _reason(path: str, error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _decode_file(path: str, size: int) -> NDArray[np.uint8]:
+def _decode_file(path: str, geometry: Geometry) -> NDArray[np.uint8]:
     """Decode one file to uint8 [size, size, 3], RGB."""
     from PIL import Image
 
@@ -155,23 +200,25 @@ def _decode_file(path: str, size: int) -> NDArray[np.uint8]:
             # By way of RGBA, as Pillow warns about palettes with transparency otherwise.
             decoded = image.convert("RGBA")
         rgb = decoded.convert("RGB")
-    if rgb.size != (size, size):
-        rgb = _resize_and_crop(rgb, size)
+    if rgb.size != (geometry.size, geometry.size) or geometry.shorter_side != geometry.size:
+        rgb = _resize_and_crop(rgb, geometry)
     return np.asarray(rgb)
 
 
-def _resize_and_crop(image: Any, size: int) -> Any:
-    """Resize a Pillow image so that its shorter side is `size`, and crop its centre.
+def _resize_and_crop(image: Any, geometry: Geometry) -> Any:
+    """Resize a Pillow image by its shorter side, and crop its centre.
 
     Sizes and positions are rounded as by torchvision's Resize and CenterCrop.
     """
     from PIL import Image
 
     width, height = image.size
+    size = geometry.size
     shorter = min(width, height)
-    width = size * width // shorter
-    height = size * height // shorter
-    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    width = geometry.shorter_side * width // shorter
+    height = geometry.shorter_side * height // shorter
+    method = Image.Resampling[geometry.interpolation.upper()]
+    resized = image.resize((width, height), method)
     # Upper left corner of the crop.
     x = round((width - size) / 2)
     y = round((height - size) / 2)

@@ -19,11 +19,18 @@ from augean.datasets.image_cache import (
     write_images,
     write_index,
 )
-from augean.datasets.image_decoding import DECODER, IMAGE_SUFFIXES, decode_all, show_progress
+from augean.datasets.image_decoding import (
+    DECODER,
+    IMAGE_SUFFIXES,
+    Geometry,
+    decode_all,
+    show_progress,
+)
 from augean.datasets.image_listing import (
     FolderListing,
     ImageFiles,
     count_images,
+    describe_unread,
     is_image,
     list_images,
 )
@@ -65,7 +72,7 @@ class ImageFolder(Source):
     never lie on both sides. The classes may then lie directly in `<root>/<name>`, too.
 
     Each of `train` and `test` has the layout of torchvision's ImageFolder. Images become RGB; those
-    that are not squares of `image_size` are resized by their shorter side (bilinear, antialiased)
+    that are not squares of `image_size` are resized by their shorter side (antialiased)
     and cropped at the centre, which equals torchvision's Resize and CenterCrop. Transparency is
     dropped; orientation tags are ignored; of several frames or pages the first counts. Hidden files
     and files that are not images are ignored. Images that would be left out are refused: those in
@@ -73,12 +80,32 @@ class ImageFolder(Source):
 
     The digest is of the files' paths below the folder and of their bytes. An index in the cache
     folder makes it unnecessary to read the files again while none changes. Decoded images are kept
-    in the cache too, by digest and image size.
+    in the cache too, by digest and geometry.
+
+    Args:
+        resize: length in pixels of the shorter side before the crop; None: `image_size`.
+        interpolation: bilinear or bicubic.
+
+    Raises:
+        ConfigError: for another interpolation, or a `resize` below `image_size`.
     """
 
-    def __init__(self, *, name: str, root: Path, cache: Path, image_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        root: Path,
+        cache: Path,
+        image_size: int,
+        resize: int | None = None,
+        interpolation: str = "bilinear",
+    ) -> None:
         super().__init__(name=name, root=root, cache=cache, image_size=image_size)
         self.folder = self.root / name
+        self.geometry = Geometry(image_size, resize, interpolation)
+
+    def _identity(self) -> tuple[object, ...]:
+        return *super()._identity(), self.geometry
 
     def digest(self) -> str:
         return self._content().digest
@@ -118,7 +145,7 @@ class ImageFolder(Source):
     def load(self) -> Images:
         listing = self._scan()
         index = self._index(listing)
-        content = _content_of(listing, index)
+        content = _Content(index.digest, listing.num_train - len(index.test))
         # Runs of this process may already have their addresses by an earlier digest.
         if process_contents.setdefault((self.folder, self.cache), content) != content:
             raise DataError(
@@ -334,7 +361,7 @@ class ImageFolder(Source):
     def _read_or_decode(self, listing: FolderListing, digest: str) -> NDArray[np.uint8]:
         """Return all images, [N, image_size, image_size, 3], from the cache if they are there."""
         size = self.image_size
-        file = self.cache / f"{self.name}-{digest[:16]}-{size}px-v{DECODER}.npz"
+        file = self.cache / f"{self.name}-{digest[:16]}-{self.geometry.label}-v{DECODER}.npz"
         read = partial(read_images, file, (len(listing.paths), size, size, 3))
         images = read(warn=False)
         if images is not None:
@@ -355,27 +382,10 @@ class ImageFolder(Source):
         """
         files = [f"{self.folder}/{path}" for path in listing.paths]
         in_processes = listing.num_bytes > POOL_BYTES
-        images = decode_all(files, self.image_size, self.name, in_processes=in_processes)
+        images = decode_all(files, self.geometry, self.name, in_processes=in_processes)
         if self._scan().fingerprint != listing.fingerprint:
             raise DataError(f"{self.folder}: images have changed while they were read; start again")
         return images
-
-
-def describe_unread(folder: Path, names: Sequence[str]) -> str:
-    """Return the message for images with suffixes that are not read.
-
-    Args:
-        names: of the files, relative to the folder.
-    """
-    return (
-        f"{folder}: {len(names)} images would be left out, such as {names[0]}: only"
-        f" {', '.join(IMAGE_SUFFIXES)} are read; convert them, for instance to PNG, or move them"
-        " away"
-    )
-
-
-def _content_of(listing: FolderListing, index: FolderIndex) -> _Content:
-    return _Content(index.digest, listing.num_train - len(index.test))
 
 
 def _splits(

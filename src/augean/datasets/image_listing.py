@@ -107,3 +107,16 @@ def count_images(folder: Path) -> int:
         folders[:] = [name for name in folders if not name.startswith(".")]
         count += sum(is_image(name) and not name.startswith(".") for name in names)
     return count
+
+
+def describe_unread(folder: Path, names: Sequence[str]) -> str:
+    """Return the message for images with suffixes that are not read.
+
+    Args:
+        names: of the files, relative to the folder.
+    """
+    return (
+        f"{folder}: {len(names)} images would be left out, such as {names[0]}: only"
+        f" {', '.join(IMAGE_SUFFIXES)} are read; convert them, for instance to PNG, or move them"
+        " away"
+    )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from augean.errors import AugeanError
 from augean.inference.load import TrainedModel
+from augean.runs.address import build_source
 from augean.system_errors import require_packages
 from augean.training.augmentation import normalize
 
@@ -100,7 +101,14 @@ def _random_images(size: int) -> Tensor:
 def _metadata(run: TrainedModel) -> dict[str, str]:
     """Return the metadata of the file: each value is JSON, as the formats take only text."""
     dataset = run.config.dataset
-    preparation = {"mean": dataset.mean, "std": dataset.std, "image_size": dataset.image_size}
+    geometry = build_source(run.config).geometry
+    preparation = {
+        "mean": dataset.mean,
+        "std": dataset.std,
+        "image_size": dataset.image_size,
+        "resize": geometry.shorter_side,
+        "interpolation": geometry.interpolation,
+    }
     return {
         "classes": json.dumps(run.classes),
         "run": json.dumps(run.summary.id),

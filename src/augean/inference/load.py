@@ -1,7 +1,5 @@
 """Load a trained network from the directory of its run, and read images for it."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +15,9 @@ from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.config.yaml_files import parse_yaml
 from augean.datasets.image_decoding import decode_all
-from augean.datasets.image_folder import describe_unread
-from augean.datasets.image_listing import is_image, list_images
+from augean.datasets.image_listing import describe_unread, is_image, list_images
 from augean.errors import AugeanError, ConfigError, DataError
+from augean.models.pretrained import load_state
 from augean.regular_files import (
     CONFIG_BYTES,
     WEIGHTS_BYTES,
@@ -28,8 +26,9 @@ from augean.regular_files import (
     read_regular,
 )
 from augean.runs.address import build_source, find_address
-from augean.store.run_directory import read_verified, run_state
+from augean.store.run_directory import run_state
 from augean.store.summary import RunState, RunSummary, read_summary
+from augean.store.weights_file import read_class_names
 from augean.training.build import build_model
 from augean.training.device import autocast, exact_fp32, find_device
 from augean.training.loop import EVALUATION_BATCH
@@ -96,7 +95,7 @@ def load_model(
     runtime = {"data": data, "device": device, "allowed_packages": list(allowed_packages)}
     config = _read_config(path, summary, runtime)
     # Without confusion.csv the names are in the data set, which takes longer to load.
-    classes = _read_class_names(path) or build_source(config).load().classes
+    classes = read_class_names(path) or build_source(config).load().classes
     with exact_fp32():
         network = build_model(config, len(classes)).eval()
     _load_weights(path / "best.pt", network)
@@ -212,21 +211,6 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
         ) from error
 
 
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    """Read the names of the classes from the first line of confusion.csv.
-
-    Returns:
-        An empty tuple where there is no such file, as a custom loop need not write it.
-    """
-    try:
-        text = read_verified(path, "confusion.csv").decode(errors="replace")
-    except FileNotFoundError:
-        return ()
-    # Not `splitlines`, which would split a name at letters such as U+2028.
-    header: list[str] = next(csv.reader(io.StringIO(text, newline="")), [])
-    return tuple(header[1:])  # the first column holds the true class
-
-
 def _load_weights(file: Path, network: nn.Module) -> None:
     """Load a state dict into the network.
 
@@ -237,7 +221,7 @@ def _load_weights(file: Path, network: nn.Module) -> None:
         # `weights_only`: no code of the file is executed.
         with open_regular(file, WEIGHTS_BYTES) as content:
             weights = torch.load(content, map_location="cpu", weights_only=True)
-        network.load_state_dict(weights)
+        load_state(network, weights)
     except Exception as error:  # torch raises many kinds for a file that holds something else
         lines = str(error).splitlines() or [""]
         raise AugeanError(
@@ -256,7 +240,7 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
             run was trained with.
     """
     # The id is computed anew: it is the same only if data and own code are.
-    run_id = find_address(run.config, run.summary.loop_digest).id
+    run_id = find_address(run.config, run.summary.loop_digest, run.summary.weights_digest).id
     if run_id != run.summary.id:
         freshness = FreshnessCheck(run.path.parent.parent).check(run.summary)
         reason = f" ({freshness.reason})" if freshness.outdated == "yes" else ""
@@ -272,13 +256,13 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
 def read_images(run: TrainedModel, paths: Sequence[str]) -> Array:
     """Read image files at the run's image size: uint8 [N, H, W, 3].
 
-    They are resized and cropped like those of an `ImageFolder`.
+    They are resized and cropped like those of the run's `ImageFolder`.
 
     Raises:
         DataError: names the first file that cannot be read.
     """
-    size = run.config.dataset.image_size
-    return decode_all(list(paths), size, "images", in_processes=False)
+    geometry = build_source(run.config).geometry
+    return decode_all(list(paths), geometry, "images", in_processes=False)
 
 
 def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:

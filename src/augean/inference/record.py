@@ -6,7 +6,7 @@ import torch
 
 from augean.errors import AugeanError
 from augean.inference.load import Array, TrainedModel
-from augean.store.archive_members import check_run
+from augean.store.archive.members import check_run
 from augean.store.summary import RunSummary, write_summary
 from augean.training.artifacts import write_correct
 from augean.training.data import Split

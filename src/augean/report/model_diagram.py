@@ -69,7 +69,7 @@ def _file_name(run: Run) -> str:
     data = run.config.get("dataset.name")
     model = run.config.get("model.name")
     stem = run.config.get("model.stem") or "plain"
-    channels = run.config.get("width.channels")
+    channels = run.config.get("width.channels") or "native"
     name = f"figure1_{data}-{model}-{stem}-c{channels}"
     return re.sub(r"[^\w.-]", "_", name)[:120]
 
@@ -82,7 +82,8 @@ def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Pictur
     try:
         model = parse_json(read_verified(path.parent, path.name))
         channels = run.config.get("width.channels")
-        title = f"{model['name']}, C = {channels}, on {run.config.get('dataset.name')}"
+        width = "" if channels is None else f", C = {channels}"
+        title = f"{model['name']}{width}, on {run.config.get('dataset.name')}"
         size = f"{int(model['parameters']):,} parameters"
         figure = _structure(model["input"], _blocks(model["modules"]))
     except UNREADABLE as error:

@@ -26,7 +26,7 @@ from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
 from augean.report.tables import number, runs_text
 from augean.reproduction.claims import RIVALS, TABLES, Evidence, Finding, num_last_epochs, reported
-from augean.store.archive import pack, unpack
+from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary
@@ -235,7 +235,8 @@ def _setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[str, Any]:
     common = _common(chosen)
     example = common.summaries[0] if common else None
     keys = [*FACTS, *runs.filter(like="versions.")]
-    seconds = runs.get("seconds", pandas.Series(dtype=float))
+    summaries = [run.summary for run in contents.runs.values() if run.summary is not None]
+    seconds = sum(summary.own_seconds or 0.0 for summary in summaries)
     seeds = [row.accuracy.n for table in chosen.values() for row in table.rows if row.runs]
     return {
         "common": common,
@@ -243,7 +244,7 @@ def _setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[str, Any]:
         "official": example is not None and example.config["dataset.name"] == "cifar10",
         "facts": {key: _values(runs, key) for key in keys},
         "states": Counter(run.state for run in contents.runs.values()),
-        "hours": float(seconds.sum()) / 3600,
+        "hours": seconds / 3600,
         "seeds": _range(seeds),
     }
 

@@ -10,6 +10,8 @@ from augean.config.run_id import directory_name, run_id
 from augean.config.schema import MOST_VAL, Config
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
+from augean.runs.transforms import with_transforms
+from augean.runs.weights import find_weights
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 
@@ -57,12 +59,13 @@ def build_source(config: Config) -> Source:
         raise ConfigError(f"dataset: {error}") from error
 
 
-def with_num_val(config: Config) -> Config:
-    """Return the config with `dataset.num_val` filled in, where it was left open.
+def with_open_values(config: Config) -> Config:
+    """Return the config with the values filled in that it leaves to the data and to the weights.
 
     Raises:
-        AugeanError: when it is open and the data cannot be read.
+        AugeanError: when a value is open and the data cannot be read, or the weights do not say it.
     """
+    config = with_transforms(config)
     if config.dataset.num_val is not None:
         return config
     num_val = _default_num_val(build_source(config))
@@ -82,16 +85,21 @@ def _default_num_val(source: Source) -> int:
     return num_val
 
 
-def find_address(config: Config, loop: str | None = None) -> RunAddress:
+def find_address(config: Config, loop: str | None = None, weights: str | None = None) -> RunAddress:
     """Return the run's address.
 
-    It needs the digest of the data set, for which the data is read where it is not known yet.
+    It needs the digests of the data set and of `model.weights`, for which data and file are read
+    where these are not known yet.
 
     Args:
         loop: as for `augean.config.run_id`.
+        weights: likewise, where the digest is known; the file need not be there then.
     """
-    config = with_num_val(config)
-    identity = run_id(config, build_source(config).digest(), loop)
+    config = with_open_values(config)
+    if weights is None:
+        file = find_weights(config)
+        weights = file.digest if file else None
+    identity = run_id(config, build_source(config).digest(), loop, weights)
     outputs = Path(config.runtime.outputs)
     return RunAddress(outputs, identity, runs_dir(outputs) / directory_name(config, identity))
 

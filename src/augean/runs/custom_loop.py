@@ -28,7 +28,7 @@ from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
 from augean.passwords import without_passwords
-from augean.runs.address import RunAddress, build_source, find_address, with_num_val
+from augean.runs.address import RunAddress, build_source, find_address, with_open_values
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
 from augean.runs.session import claim_run, noting_failure, open_session
@@ -133,7 +133,7 @@ def run(
 
 
 def _describe_config(config: Config, digest: str) -> _Description:
-    config = with_num_val(config)
+    config = with_open_values(config)
     return _Description(
         address=find_address(config, digest),
         values=config_values(config),

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
-from augean.runs.address import RunAddress, RunOutcome, build_source, find_address, with_num_val
+from augean.runs.address import RunAddress, RunOutcome, build_source, find_address, with_open_values
 from augean.runs.config_file import config_yaml
+from augean.runs.prefixes import find_prefixes
 from augean.runs.session import claim_run, noting_failure, open_session
+from augean.runs.weights import find_weights
 from augean.store.summary import RunSummary
 from augean.system_errors import explaining_system_errors
 
@@ -41,7 +43,7 @@ def execute(
             said so.
         SystemExit: 128 + signal number after a stop signal, with the run's checkpoint written.
     """
-    config = with_num_val(config)
+    config = with_open_values(config)
     address = find_address(config)
     with claim_run(address, wait=wait) as outcome:
         if outcome is not None:
@@ -64,7 +66,14 @@ def _train(config: Config, address: RunAddress, should_stop: "ShouldStop | None"
 
     text = config_yaml(config)
     with algorithms(config.trainer.deterministic):
-        trainer = Trainer(config, build_source(config), address.path, address.id)
+        trainer = Trainer(
+            config,
+            build_source(config),
+            address.path,
+            address.id,
+            prefixes=find_prefixes(config, address),
+            weights=find_weights(config),
+        )
         with open_session(address, config.runtime, flatten_config(config), text) as session:
             return session.complete(trainer.train(session.stop, session.loggers, should_stop))
 

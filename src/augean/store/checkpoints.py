@@ -18,8 +18,9 @@ PREVIOUS = "checkpoint.prev.pt"
 CHECKSUMS = "checkpoint.pt.sha256"
 """The sha256 of both, in the format of `sha256sum`. A file is good if its digest is listed here,
 under whichever name."""
-_NEW = ".checkpoint.new.pt"
+NEW_CHECKPOINT = ".checkpoint.new.pt"
 """A checkpoint that is written, but does not have its name yet."""
+CHECKPOINT_FILES = (CHECKPOINT, PREVIOUS, CHECKSUMS, NEW_CHECKPOINT)
 
 
 def save_checkpoint(path: Path, content: bytes) -> None:
@@ -29,7 +30,7 @@ def save_checkpoint(path: Path, content: bytes) -> None:
     """
     current = path / CHECKPOINT
     previous = path / PREVIOUS
-    new = path / _NEW
+    new = path / NEW_CHECKPOINT
     listed_digests = _listed_digests(path)
     write_atomic(new, content)
     lines = [f"{hashlib.sha256(content).hexdigest()}  {CHECKPOINT}\n"]
@@ -113,5 +114,5 @@ def foreign_checkpoint_error(path: Path, error: Exception) -> AugeanError:
 
 def remove_checkpoints(path: Path) -> None:
     """Remove the checkpoints of the run at `path`, with what a killed process left of one."""
-    for name in (CHECKPOINT, PREVIOUS, CHECKSUMS, _NEW):
+    for name in CHECKPOINT_FILES:
         (path / name).unlink(missing_ok=True)

@@ -73,6 +73,18 @@ class Divergence:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """The beginning of a run that continues a shorter training of the same config."""
+
+    run: str
+    """Id of the shorter run."""
+    epoch: int
+    """The last epoch that was trained there."""
+    seconds: float
+    """Wall time that was spent there: a part of the run's own `seconds`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSummary:
     """The results and circumstances of a completed run.
 
@@ -106,7 +118,7 @@ class RunSummary:
     """None for a diverged run, like `test_loss`."""
     test_loss: float | None = None
     seconds: float | None = None
-    """Wall time of all sessions, with evaluation and checkpoints."""
+    """Wall time of all sessions, with evaluation and checkpoints, that of `continued` included."""
     train_seconds: float | None = None
     """Of that, the time of training only."""
     images_per_second: float | None = None
@@ -131,6 +143,9 @@ class RunSummary:
     data_digest: str | None = None
     """Content digest of the data set, a part of the run id; None: not recorded, or a custom loop
     reads its own data."""
+    weights_digest: str | None = None
+    """Digest of the file of `model.weights`, a part of the run id; None: random weights, or not
+    recorded."""
     code_digests: dict[str, str] | None = None
     """Digests of the user's own code that is a part of the run id, by the path of each file; None:
     not recorded."""
@@ -146,6 +161,8 @@ class RunSummary:
     finished: str | None = None
     num_resumes: int = 0
     """How many times the run was resumed from a checkpoint."""
+    continued: Continuation | None = None
+    """The shorter training that the run continues; None for one that was trained from the start."""
     note: str = ""
     """Remarks on the resumes, such as a damaged checkpoint or another environment."""
     loop: str | None = None
@@ -165,17 +182,28 @@ class RunSummary:
         entries: dict[str, Any] = {}
         for name in FIELD_NAMES:
             value = getattr(self, name)
-            if value is None and (self.loop is not None or name in ("loop", "loop_digest")):
+            if value is None and (self.loop is not None or name in OPTIONAL):
                 continue
             entries[name] = value
         entries["status"] = str(self.status)
         if self.diverged is not None:
             entries["diverged"] = asdict(self.diverged)
+        if self.continued is not None:
+            entries["continued"] = asdict(self.continued)
         return self.facts | entries
+
+    @property
+    def own_seconds(self) -> float | None:
+        """The wall time that this run cost beyond the one that it continues."""
+        if self.seconds is None or self.continued is None:
+            return self.seconds
+        return self.seconds - self.continued.seconds
 
 
 FIELD_NAMES = tuple(item.name for item in fields(RunSummary) if item.name != "facts")
 """Keys of summary.json; all other keys in it are facts."""
+OPTIONAL = ("loop", "loop_digest", "continued")
+"""Keys that are left out where they are None: few runs have them."""
 
 
 def write_summary(path: Path, summary: RunSummary) -> RunSummary:
@@ -297,6 +325,15 @@ def _divergence(value: Any) -> Divergence:
     )
 
 
+def _continuation(value: Any) -> Continuation:
+    content = as_mapping(value)
+    return Continuation(
+        run=as_text(content.get("run")),
+        epoch=as_count(content.get("epoch")),
+        seconds=as_amount(content.get("seconds")),
+    )
+
+
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "id": as_text,
     "status": _status,
@@ -327,6 +364,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "torch_settings": as_mapping,
     "dead_units": as_fractions,
     "data_digest": as_text,
+    "weights_digest": as_text,
     "code_digests": as_texts,
     "places": as_texts,
     "versions": as_texts,
@@ -335,6 +373,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "started": as_text,
     "finished": as_text,
     "num_resumes": as_count,
+    "continued": _continuation,
     "note": as_text,
     "loop": as_text,
     "loop_digest": as_text,

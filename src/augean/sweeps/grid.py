@@ -11,6 +11,7 @@ from augean.config.schema import Config
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.runs.address import RunAddress, RunOutcome, find_outcome
+from augean.runs.code_snapshot import snapshot_code
 from augean.runs.session import note_failure
 from augean.store.locks import is_locked
 from augean.store.run_directory import run_state
@@ -59,7 +60,7 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
         share_work(
             record.name,
             plan.config,
-            on_slurm={id_: partial(train_run, job.config, id_) for id_, job in missing.items()},
+            on_slurm=_work_on_slurm(plan, missing),
             is_over=lambda id_: find_outcome(missing[id_].address) is not None,
             write_record=write_record,
             work=lambda since: work_on_jobs(jobs, runner, since=since),
@@ -67,6 +68,20 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
     else:
         write_record()
     return account(record.name, jobs, num_before=num_before)
+
+
+def _work_on_slurm(
+    plan: SweepPlan, missing: Mapping[str, PlannedJob]
+) -> dict[str, Callable[[], None]]:
+    """Return what the elements of an array do, with a copy of the code of this moment.
+
+    Without SLURM nothing is copied.
+    """
+    code = None
+    if plan.config.runtime.launcher.name == "slurm":
+        configs = [job.config for job in missing.values()]
+        code = snapshot_code(configs, plan.outputs / "slurm" / "code")
+    return {id_: partial(train_run, job.config, id_, code) for id_, job in missing.items()}
 
 
 def check_networks(jobs: Iterable[PlannedJob], check: Callable[[Config], None]) -> int:
@@ -133,7 +148,7 @@ def share_work(
         raise SystemExit(submit(name, config.runtime, on_slurm, is_over, write_record))
     write_record()
     if num_workers > 1:
-        supervise(num_workers, config.runtime, since=start)
+        supervise(name, num_workers, config.runtime, since=start)
     else:
         work(start)
 

@@ -24,7 +24,7 @@ from augean.config.sweeper_options import SweepOptions, check_study_options, rea
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
 from augean.override_key import override_key
-from augean.runs.address import RunAddress, find_address, with_num_val
+from augean.runs.address import RunAddress, find_address, with_open_values
 from augean.store.sweep_record import (
     NOT_PART,
     SweepJob,
@@ -281,7 +281,7 @@ def plan_jobs(
 
 
 def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> PlannedJob:
-    config = with_num_val(composition.compose(point.overrides))
+    config = with_open_values(composition.compose(point.overrides))
     flat = flatten_config(config)
     table = config.runtime.table
     row_keys = split_row_keys(table.row)

@@ -48,8 +48,7 @@ UNITS: dict[str, tuple[Unit, int]] = {
     "gpuh": ("gpuh", 3600),
 }
 """Units in which a budget may be written: what each counts, and its size in that."""
-WIDTH = 41
-"""Characters of the picture of a row's interval."""
+WIDTH = 41  # characters of the picture of a row's interval
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ def read_budget(text: str | None) -> Budget:
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\w+)", text)
     if match is None or match[2] not in UNITS:
         raise AugeanError(
-            f"--budget {text}: needs a number and one of runs, s, min, h, gpuh, such as 30runs or"
-            " 1.5h"
+            f"--budget {text}: needs a number and one of runs, s, min, h, gpuh, such as 1.5h"
         )
     unit, size = UNITS[match[2]]
     return Budget(amount=float(match[1]) * size, unit=unit)
@@ -264,7 +262,9 @@ class Settling:
         if self.budget.unit == "s":
             num_rounds = math.ceil(num_runs / self.num_workers)
             return time.monotonic() - self.start + num_rounds * look.seconds
-        return sum(_seconds(new_runs.values())) + num_runs * look.seconds
+        # What a run continues was paid for when that was trained.
+        spent = sum(run.summary.own_seconds or 0.0 for run in new_runs.values() if run.summary)
+        return spent + num_runs * look.seconds
 
     def launch(self) -> None:
         """Run the sweep's own command to its end; a stop signal is passed on to it.

@@ -27,6 +27,7 @@ from augean.config.schema import Config, LauncherConfig, RuntimeConfig
 from augean.errors import AugeanError, ConfigError, SetupError
 from augean.regular_files import NOTE_BYTES, parse_json, read_regular
 from augean.runs.address import find_address
+from augean.runs.code_snapshot import use_snapshot
 from augean.runs.execute import execute
 from augean.signals import CANCEL, TIME_LIMIT_NEAR, handle_signals, ignore_signal
 from augean.store.files import write_atomic
@@ -43,6 +44,7 @@ NOTICE_SECONDS = 60
 """A job gets its signal this long, plus the grace time, before its time limit."""
 COMPLETING = "COMPLETING"
 """SLURM's state of a job that has just ended; it may still be requeued."""
+RUN_ID = r"[0-9a-f]{10}"
 SETTLE_SECONDS = 30
 """Longest wait until such a job has either ended or returned to the queue."""
 
@@ -87,13 +89,18 @@ class ArrayElement:
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
 
 
-def train_run(config: Config, identity: str) -> None:
+def train_run(config: Config, identity: str, code: str | None = None) -> None:
     """Skip, resume or train the run that was submitted.
 
+    Args:
+        code: folder of the copy of its own code, see `augean.runs.code_snapshot`.
+
     Raises:
-        ConfigError: when its code or data have changed since, for then it is another run.
+        ConfigError: when its data, or one of its `code_files`, have changed since, for then it is
+            another run.
     """
     show_messages()
+    use_snapshot(code)
     current = find_address(config).id
     if current != identity:
         raise ConfigError(
@@ -101,6 +108,56 @@ def train_run(config: Config, identity: str) -> None:
             " again"
         )
     execute(config)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Several runs in one job, one after the other."""
+
+    work: Mapping[str, Callable[[], object]]
+    """What is to be done, by the run's id."""
+    outputs: Path
+
+    def __call__(self) -> None:
+        """Train the runs; one that another process trains is waited for only in the end.
+
+        Raises:
+            SetupError: where no other run can do better.
+            SystemExit: with status 1 when a run failed, after all others.
+        """
+        remaining = dict(self.work)
+        has_failed = False
+        while remaining:
+            free = [key for key in remaining if not is_locked(self.outputs, key)]
+            key = free[0] if free else next(iter(remaining))
+            try:
+                remaining.pop(key)()
+            except SetupError:
+                raise
+            except Exception:
+                logger.exception(f"run {key} failed")
+                has_failed = True
+        if has_failed:
+            raise SystemExit(1)
+
+
+def pack_work(
+    work: Mapping[str, Callable[[], object]], runtime: RuntimeConfig
+) -> dict[str, Callable[[], object]]:
+    """Put `runtime.launcher.runs_per_job` runs into one job; a study's workers stay alone.
+
+    Returns:
+        What each job does, by the keys of its work with commas between them.
+    """
+    size = runtime.launcher.runs_per_job
+    if size == 1 or not all(re.fullmatch(RUN_ID, key) for key in work):
+        return dict(work)
+    keys = list(work)
+    packs: dict[str, Callable[[], object]] = {}
+    for start in range(0, len(keys), size):
+        part = {key: work[key] for key in keys[start : start + size]}
+        packs[",".join(part)] = Pack(work=part, outputs=Path(runtime.outputs).absolute())
+    return packs
 
 
 @dataclass(frozen=True)
@@ -135,8 +192,10 @@ def queued(outputs: Path) -> Queue:
     states: dict[str, str] = {}
     for line in answer.stdout.splitlines():
         job, state = line.split()
-        if job in keys:
-            states[keys[job]] = state
+        # One job may train several runs.
+        for key in keys.get(job, "").split(","):
+            if key:
+                states[key] = state
     return Queue(states, problems)
 
 
@@ -276,17 +335,18 @@ def _submit_array(
 
     launcher = runtime.launcher
     folder = Path(runtime.outputs).absolute() / "slurm"
-    elements = [ArrayElement(item, str(Path.cwd()), launcher) for item in work.values()]
+    packs = pack_work(work, runtime)
+    elements = [ArrayElement(item, str(Path.cwd()), launcher) for item in packs.values()]
     files_before = set(folder.glob("*"))
     try:
         executor = submitit.SlurmExecutor(folder)
-        executor.update_parameters(**_sbatch_options(name, runtime, len(work)))
+        executor.update_parameters(**_sbatch_options(name, runtime, len(packs)))
         jobs = executor.submit_array(elements)
     except (OSError, RuntimeError, ValueError) as error:
         _remove_submission(folder, files_before)
         raise AugeanError(f"SLURM did not take the sweep: {error}") from error
     array = str(jobs[0].job_id).split("_")[0]
-    keys = {job.job_id: key for job, key in zip(jobs, work, strict=True)}
+    keys = {job.job_id: key for job, key in zip(jobs, packs, strict=True)}
     write_atomic(folder / f"{array}.json", json.dumps(keys))
     return array
 

@@ -17,6 +17,8 @@ from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, RunLocked, SetupError
 from augean.runs.address import build_source, find_outcome
+from augean.runs.code_snapshot import snapshot_code
+from augean.runs.weights import find_weights
 from augean.store.locks import folder_id
 from augean.store.run_directory import runs_dir
 from augean.sweeps.composition import Composition
@@ -105,7 +107,10 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
     name = plan.record.name
     num_jobs = tuning.study.setup.num_trials + options.sweeper.final_seeds
     num_workers = min(plan.config.runtime.workers, num_jobs)
-    run_one = partial(run_worker, sys.argv, plan.config.runtime, time.time())
+    code = None
+    if plan.config.runtime.launcher.name == "slurm":
+        code = snapshot_code([plan.config], plan.outputs / "slurm" / "code")
+    run_one = partial(run_worker, sys.argv, plan.config.runtime, time.time(), code)
     share_work(
         name,
         plan.config,
@@ -123,6 +128,9 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
     flat = flatten_config(plan.config)
     base = {key: value for key, value in flat.items() if key not in plan.space.distributions}
     base["data"] = build_source(plan.config).digest()
+    weights = find_weights(plan.config)
+    if weights is not None and "model.weights" not in plan.space.distributions:
+        base["model.weights"] = weights.digest
     # The lock by which a worker shows that it lives is in the output folder. A worker with another
     # folder would be taken for dead.
     base["runtime.outputs"] = f".id {folder_id(plan.outputs)}"

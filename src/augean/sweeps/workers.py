@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +14,9 @@ from pathlib import Path
 from augean.config.paths import places
 from augean.config.schema import RuntimeConfig
 from augean.passwords import without_passwords
+from augean.runs.code_snapshot import use_snapshot
 from augean.signals import ChildProcesses
+from augean.store.crew_size import announce_crew
 
 logger = logging.getLogger(__name__)
 
@@ -45,58 +49,109 @@ def handed_on_places() -> dict[str, str | None]:
     return content
 
 
-def supervise(num_workers: int, runtime: RuntimeConfig, *, since: float) -> None:
+def supervise(name: str, num_workers: int, runtime: RuntimeConfig, *, since: float) -> None:
     """Run `num_workers` processes of this command until all have ended; one that is killed is
-    replaced.
+    replaced, one that was told to leave by SIGTERM is not.
 
     Each gets its share of the cores and, in turn, one of the CUDA devices. A stop signal is passed
-    on to them.
+    on to them. `augean workers` changes their number meanwhile.
 
     Args:
+        name: of the sweep's record.
         since: when the sweep began, in seconds of the epoch.
 
     Raises:
         SystemExit: 128 + signal number after a stop signal, when all workers have ended.
     """
-    command = [*program(sys.argv), *sys.argv[1:], "runtime.progress=none"]
-    environments = _worker_environments(num_workers, runtime, since)
-    num_restarts = 0
-    with ChildProcesses() as children:
-        workers = []
-        for environment in environments:
-            if children.signal is None:
-                workers.append(children.start(command, env=environment))
-        while any(worker.returncode is None for worker in workers):
+    outputs = Path(runtime.outputs)
+    with ChildProcesses() as children, announce_crew(outputs, name, num_workers) as read_size:
+        crew = _Crew(children, runtime, since)
+        size = read_size()
+        crew.resize(size.workers)
+        while crew.is_at_work():
             time.sleep(POLL_SECONDS)
             # Those that were killed are replaced before it is asked whether all have ended: all may
             # be killed at once.
-            for index, worker in enumerate(workers):
-                code = worker.poll()
-                was_killed = code is not None and code < 0
-                may_restart = children.signal is None and num_restarts < MAX_RESTARTS
-                if code is not None and was_killed and may_restart:
-                    num_restarts += 1
-                    logger.warning(f"worker {index} was killed by signal {-code}; starting another")
-                    workers[index] = children.start(command, env=environments[index])
+            crew.account_for_the_ended()
+            newest = read_size()
+            if newest.request != size.request and children.signal is None:
+                size = newest
+                logger.info(f"{size.workers} workers from now on")
+                crew.resize(size.workers)
     if children.signal is not None:
         raise SystemExit(128 + children.signal)
 
 
-def _worker_environments(
-    num_workers: int, runtime: RuntimeConfig, since: float
-) -> list[dict[str, str]]:
-    """Return the environment of each worker: cores are shared, CUDA devices dealt out."""
-    num_cores = os.cpu_count() or 1
-    threads = runtime.threads or max(1, num_cores // num_workers)
-    shared = _environment(since, runtime) | {"OMP_NUM_THREADS": str(threads)}
-    environments = []
-    devices = _cuda_devices() if runtime.device in ("auto", "cuda") else []
-    for index in range(num_workers):
-        environment = dict(shared)
-        if devices:
-            environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-        environments.append(environment)
-    return environments
+class _Crew:
+    """The workers of one sweep that this process has started, by their numbers."""
+
+    def __init__(self, children: ChildProcesses, runtime: RuntimeConfig, since: float) -> None:
+        self.children = children
+        self.runtime = runtime
+        self.since = since
+        self.command = [*program(sys.argv), *sys.argv[1:], "runtime.progress=none"]
+        self.devices = _cuda_devices() if runtime.device in ("auto", "cuda") else []
+        self.workers: dict[int, subprocess.Popen[bytes]] = {}
+        """Those that are at work."""
+        self.leaving: list[subprocess.Popen[bytes]] = []
+        self.num_workers = 0
+        self.num_restarts = 0
+
+    def is_at_work(self) -> bool:
+        """Return whether a worker is at work, or on its way out."""
+        return bool(self.workers or self.leaving)
+
+    def resize(self, num_workers: int) -> None:
+        """Start workers, or tell the last ones to leave, so that so many are at work."""
+        self.num_workers = num_workers
+        for number in sorted(self.workers)[num_workers:]:
+            worker = self.workers.pop(number)
+            worker.terminate()
+            self.leaving.append(worker)
+        number = 0
+        while len(self.workers) < num_workers and self.children.signal is None:
+            if number not in self.workers:
+                self._start(number)
+            number += 1
+
+    def account_for_the_ended(self) -> None:
+        """Replace the workers that were killed; forget those that have ended otherwise."""
+        self.leaving = [worker for worker in self.leaving if worker.poll() is None]
+        for number, worker in list(self.workers.items()):
+            code = worker.poll()
+            if code is None:
+                continue
+            del self.workers[number]
+            may_restart = self.children.signal is None and self.num_restarts < MAX_RESTARTS
+            if _was_told_to_leave(code):
+                if self.children.signal is None:
+                    logger.info(f"worker {number} was told to leave; {len(self.workers)} go on")
+            elif code < 0 and may_restart:
+                self.num_restarts += 1
+                logger.warning(f"worker {number} was killed by signal {-code}; starting another")
+                self._start(number)
+
+    def _start(self, number: int) -> None:
+        environment = self._environment(number)
+        self.workers[number] = self.children.start(self.command, env=environment)
+
+    def _environment(self, number: int) -> dict[str, str]:
+        """Return the environment of a worker: cores are shared, CUDA devices dealt out."""
+        num_cores = os.cpu_count() or 1
+        threads = self.runtime.threads or max(1, num_cores // self.num_workers)
+        environment = _environment(self.since, self.runtime)
+        environment["OMP_NUM_THREADS"] = str(threads)
+        if self.devices:
+            environment["CUDA_VISIBLE_DEVICES"] = self.devices[number % len(self.devices)]
+        return environment
+
+
+def _was_told_to_leave(code: int) -> bool:
+    """Tell by its exit status whether a worker ended by SIGTERM.
+
+    Within a run it ends at a checkpoint with 128 + the signal's number; between runs at once.
+    """
+    return code in (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 def _environment(since: float, runtime: RuntimeConfig) -> dict[str, str]:
@@ -120,18 +175,22 @@ def _cuda_devices() -> list[str]:
     return [str(index) for index in range(num_devices)]
 
 
-def run_worker(arguments: Sequence[str], runtime: RuntimeConfig, since: float) -> None:
+def run_worker(
+    arguments: Sequence[str], runtime: RuntimeConfig, since: float, snapshot: str | None = None
+) -> None:
     """Run a command again as one of its own workers, in a process of its own, until it has ended.
 
     Args:
         arguments: `sys.argv` of the command.
         runtime: of the sweep.
         since: when the sweep began, in seconds of the epoch.
+        snapshot: folder of a copy of the user's own code, see `augean.runs.code_snapshot`.
 
     Raises:
         SystemExit: with the worker's exit status, if that is not 0; 128 + signal number after a
             stop signal, which is passed on.
     """
+    use_snapshot(snapshot)
     command = [*program(arguments), *arguments[1:]]
     with ChildProcesses() as children:
         code = children.start(command, env=_environment(since, runtime)).wait()

@@ -4,15 +4,25 @@ images.
 Random numbers come from the device's default generator, which training seeds anew each epoch.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+BOX_ATTEMPTS = 10
+"""Boxes that are drawn for an image, of which the first that fits is taken; torchvision's
+number."""
 
 
 def pad(images: Tensor, padding: int) -> Tensor:
     """Zero-pad uint8 images [N, H, W, 3] on all four sides, once per run rather than once per
     batch.
+
+    Without padding they are returned as they are, not copied.
     """
+    if padding == 0:
+        return images.contiguous()
     return functional.pad(images, (0, 0, padding, padding, padding, padding)).contiguous()
 
 
@@ -50,6 +60,80 @@ def crop_and_flip(padded: Tensor, index: Tensor, size: int, flip: bool) -> Tenso
     pixels = row * width + columns.unsqueeze(1)  # [B, size, size]
     # 3. Gather them; the result's memory has the channels last, as that of `padded`.
     return padded.view(-1, 3)[pixels].permute(0, 3, 1, 2)
+
+
+def resized_crop(images: Tensor, min_area: float, flip: bool) -> Tensor:
+    """Crop a box of random area and shape from each image, and resize it to the whole image.
+
+    The same distribution as torchvision's RandomResizedCrop, scale (min_area, 1), of square images,
+    followed by RandomHorizontalFlip. Bilinear; a crop is never made smaller, so that antialiasing
+    would change nothing.
+
+    Args:
+        images: uint8 [B, H, H, 3].
+        flip: whether each is flipped with probability 1/2.
+
+    Returns:
+        uint8 [B, 3, H, H] in channels_last memory format.
+    """
+    batch, size = images.shape[:2]
+    boxes = random_boxes(batch, size, min_area, images.device)
+    top, left, height, width = boxes.unsqueeze(2)  # each [B, 1]
+    rows, columns = _sources(top, height, size), _sources(left, width, size)  # [B, H]
+    if flip:
+        mirrored = torch.rand(batch, 1, device=images.device) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    # From pixels to the coordinates of grid_sample: -1 is the first pixel, 1 the last.
+    x = columns.unsqueeze(1).expand(batch, size, size) * (2 / (size - 1)) - 1
+    y = rows.unsqueeze(2).expand(batch, size, size) * (2 / (size - 1)) - 1
+    pixels = functional.grid_sample(
+        images.permute(0, 3, 1, 2).float(),
+        torch.stack((x, y), dim=3),  # [B, H, H, 2]
+        padding_mode="border",
+        align_corners=True,
+    )
+    return pixels.round().byte().contiguous(memory_format=torch.channels_last)
+
+
+def random_boxes(batch: int, size: int, min_area: float, device: torch.device) -> Tensor:
+    """Draw a box in each of some square images, as torchvision's RandomResizedCrop does.
+
+    Its share of the area is uniform from `min_area` to 1, its width to its height log-uniform from
+    3/4 to 4/3. Boxes that do not fit are drawn again; after `BOX_ATTEMPTS` the box is the image.
+
+    Returns:
+        int64 [4, B]: top, left, height, width.
+    """
+    shape = (BOX_ATTEMPTS, batch)
+    areas = size**2 * (min_area + (1 - min_area) * torch.rand(shape, device=device))
+    ratios = torch.exp(math.log(4 / 3) * (2 * torch.rand(shape, device=device) - 1))
+    heights = (areas / ratios).sqrt().round().long()
+    widths = (areas * ratios).sqrt().round().long()
+    fits = (heights >= 1) & (widths >= 1) & (heights <= size) & (widths <= size)
+    # The first that fits: of equal values argmax takes the first.
+    first = fits.int().argmax(0, keepdim=True)  # [1, B]
+    found = fits.any(0)  # [B]
+    height = torch.where(found, heights.gather(0, first)[0], size)
+    width = torch.where(found, widths.gather(0, first)[0], size)
+    top = (torch.rand(batch, device=device) * (size - height + 1)).long()
+    left = (torch.rand(batch, device=device) * (size - width + 1)).long()
+    return torch.stack((top, left, height, width))
+
+
+def _sources(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Return where the pixels of a resized line come from, as interpolation does it.
+
+    Args:
+        start: first pixel of the crop, [B, 1].
+        length: its pixels, [B, 1].
+        size: pixels of the result.
+
+    Returns:
+        fp32 [B, size], positions in the whole line; none is outside the crop.
+    """
+    centres = torch.arange(size, device=start.device) + 0.5  # [size]
+    inside = centres * (length / size) - 0.5  # [B, size]
+    return start + inside.clamp(min=0).minimum(length - 1)
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Every mistake is refused with its key.
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,8 +14,12 @@ import torch
 from torch import nn
 
 from augean.config.instantiate import check_arguments, find_class
-from augean.config.schema import Config
+from augean.config.schema import Config, OptimizerConfig
 from augean.errors import ConfigError
+from augean.models.freezing import freeze_part, frozen_norms
+from augean.models.native import Native
+from augean.models.pretrained import find_head, load_pretrained, read_state
+from augean.store.weights_file import WeightsFile, check_content
 from augean.training.data import Data, Split
 from augean.training.device import choose_layout, seed_all
 from augean.training.lr_schedule import LRSchedule
@@ -54,23 +58,40 @@ class TrainingContext:
     train: Split
     val: Split | None
     """None where nothing is held out."""
+    frozen_norms: list[nn.Module] = field(default_factory=list)
+    """Batch norms of a frozen part, see `train_mode`."""
+    remark: str = ""
+    """What became of pretrained weights; empty without such."""
+
+    def train_mode(self) -> None:
+        """Set the network to training mode, except the batch norms of a frozen part."""
+        self.network.train()
+        for norm in self.frozen_norms:
+            norm.eval()
 
     @property
     def device(self) -> torch.device:
         return self.train.images.device
 
 
-def build_context(config: Config, data: Data, device: torch.device) -> TrainingContext:
+def build_context(
+    config: Config, data: Data, device: torch.device, weights: WeightsFile | None = None
+) -> TrainingContext:
     """Build all that a run trains with, in its initial state, from `config.seed`.
 
     Args:
         device: that of the data.
+        weights: that the network begins from; None for random ones.
 
     Raises:
-        ConfigError: when the network or the optimizer cannot be built.
+        ConfigError: when the network or the optimizer cannot be built, or the weights do not fit.
     """
     seed_all(config.seed, 0)
-    network = build_model(config, len(data.classes)).to(device)
+    network = build_model(config, len(data.classes))
+    remark = ""
+    if weights is not None:
+        remark = _load_pretrained(network, weights, data.classes)
+    network = network.to(device)
     network = network.to(memory_format=choose_layout(network, device))
     num_steps = math.ceil(len(data.train) / config.trainer.batch_size) * config.trainer.epochs
     return TrainingContext(
@@ -81,7 +102,22 @@ def build_context(config: Config, data: Data, device: torch.device) -> TrainingC
         scaler=torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16"),
         train=data.train,
         val=data.val,
+        frozen_norms=frozen_norms(network, config.trainer.freeze),
+        remark=remark,
     )
+
+
+def _load_pretrained(network: nn.Module, weights: WeightsFile, classes: tuple[str, ...]) -> str:
+    """Load the weights that a run begins from; return what is to be said about it."""
+    check_content(weights)
+    key = f"model.weights={weights.name}"
+    try:
+        new_head = load_pretrained(network, read_state(weights.path), classes, weights.classes)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
+    if new_head is None:
+        return f"begins from {key}"
+    return f"begins from {key}, with the last layer {new_head} made anew for {len(classes)} classes"
 
 
 def _construct(key: str, cls: Callable[..., T], **arguments: Any) -> T:
@@ -111,7 +147,31 @@ def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
         check_arguments("model", cls, ["stem"], fix="set model.stem=null")
         arguments["stem"] = node.stem
     check_arguments("model.arguments", cls, arguments)
+    _check_native_groups(config, cls)
+    # A class may have a check of its own, for what can be known before it is built.
+    check = getattr(cls, "check", None)
+    if check is not None:
+        _construct("model.arguments", check, **arguments)
     return cls, arguments
+
+
+def _check_native_groups(config: Config, cls: type[nn.Module]) -> None:
+    """Refuse an activation or a width that the network does not take, and `native` elsewhere."""
+    activation = find_class("activation._target_", config.activation._target_, nn.Module)
+    width = config.width.channels
+    values = {"activation": config.activation.name, "width": f"w{width}"}
+    is_native = {"activation": issubclass(activation, Native), "width": width is None}
+    native_groups = getattr(cls, "native_groups", ())
+    for group, value in values.items():
+        if group in native_groups and not is_native[group]:
+            raise ConfigError(
+                f"{group}={value}: {config.model.name} has its own {group}; use {group}=native"
+            )
+        if is_native[group] and group not in native_groups:
+            raise ConfigError(
+                f"{group}=native: only for networks with their own {group}, such as those of"
+                f" model=torchvision; {config.model.name} needs another option"
+            )
 
 
 def build_model(config: Config, num_classes: int) -> nn.Module:
@@ -136,6 +196,11 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
                 nn.init.xavier_normal_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+    freeze = config.trainer.freeze
+    try:
+        freeze_part(network, freeze)
+    except ValueError as error:
+        raise ConfigError(f"trainer.freeze={freeze}: {error}") from error
     return network
 
 
@@ -166,7 +231,9 @@ def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, A
 
 
 def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimizer of all parameters, with `regularization.weight_decay` on each of them.
+    """Build the optimizer of all parameters that are not frozen.
+
+    `regularization.weight_decay` applies to each of them.
 
     Args:
         network: on the device where it is trained, which decides the optimizer's implementation.
@@ -181,7 +248,26 @@ def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer
         arguments = _without_device_arguments(arguments)
     else:
         _check_step(config, cls, arguments, device)
-    return _construct("optimizer", partial(cls, network.parameters()), **arguments)
+    parameters = _parameters(network, config.optimizer)
+    return _construct("optimizer", partial(cls, parameters), **arguments)
+
+
+def _parameters(network: nn.Module, node: OptimizerConfig) -> list[Any]:
+    """Return what the optimizer changes: parameters, or groups of them by learning rate.
+
+    The key `lr_factor` of a group is for `augean.training.step`.
+    """
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    factor = node.head_lr_factor
+    if factor == 1:
+        return trained
+    head = list(network.get_submodule(find_head(network)).parameters())
+    in_head = {id(parameter) for parameter in head}
+    others = [parameter for parameter in trained if id(parameter) not in in_head]
+    groups: list[dict[str, Any]] = [{"params": head, "lr": node.lr * factor, "lr_factor": factor}]
+    if others:
+        groups.insert(0, {"params": others})
+    return groups
 
 
 def _without_device_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ The files that hold it, and the digests that prove them, are `augean.store.check
 import io
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,11 +21,12 @@ from augean.store.checkpoints import (
     save_checkpoint,
 )
 from augean.store.run_directory import METRICS
+from augean.store.run_prefix import RunPrefix
 from augean.training.artifacts import serialize, train_log
 from augean.training.build import TrainingContext
 from augean.training.device import device_title, instruction_set
 from augean.training.loss_landscape import ProbeRow
-from augean.training.provenance import History
+from augean.training.provenance import History, timestamp
 from augean.training.results import EpochResult
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,9 @@ class Progress(History):
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     """Empty without a validation split."""
     note: str = ""
+    continued: dict[str, Any] | None = None
+    """Fields of the summary's `Continuation`, where the run began with the state of a shorter
+    one."""
 
     def add_epoch(self, result: EpochResult, network: nn.Module) -> None:
         """Note the numbers of an epoch, and keep its weights if they are the best so far."""
@@ -199,16 +203,84 @@ class ResumableRun:
             self.threads = saved["threads"]
         self.progress = restore_training(self.context, state)
         self.progress.num_resumes += 1
-        now = vars(self._environment())
-        changes = []
-        for name, value in now.items():
-            # Checkpoints of earlier releases lack what was not recorded then.
-            if name in saved and value != saved[name]:
-                changes.append(name.replace("_", " "))
+        changes = self._changes(saved)
         if changes:
             what = " and ".join(changes)
             self._note(f"resumed after epoch {self.last_epoch} with another {what}: not exact")
         train_log.info("resumed after epoch %d", self.last_epoch)
+
+    def begin(self, prefixes: Sequence[RunPrefix]) -> None:
+        """Begin with the longest state that a shorter training left, or else from nothing.
+
+        The state must come from this environment, so that the end is the same as that of a
+        training from the start.
+
+        Args:
+            prefixes: the shorter trainings, the longest first.
+        """
+        longest: dict[str, Any] = {}
+        num_epochs = 0
+        for prefix in prefixes:
+            # The state of an interrupted run may have fewer epochs than that of a shorter one.
+            if prefix.epochs <= num_epochs:
+                break
+            state = self._read_prefix(prefix)
+            rows = state["progress"]["rows"] if state else []
+            if len(rows) > num_epochs:
+                longest = state
+                num_epochs = len(rows)
+        if not longest:
+            return
+        if self.context.device.type == "cpu":
+            self.threads = longest["environment"]["threads"]
+        self.progress = restore_training(self.context, longest)
+        self.progress.continued = {
+            "run": longest["run"],
+            "epoch": num_epochs,
+            "seconds": self.progress.seconds,
+        }
+        self.progress.started = timestamp()
+        self._say(f"begins after epoch {num_epochs} of run {longest['run']}")
+
+    def _read_prefix(self, prefix: RunPrefix) -> dict[str, Any]:
+        """Return the state of a shorter training; empty where none can be used."""
+        content = prefix.read_state()
+        if content is None:
+            return {}
+        try:
+            state = decode_checkpoint(content, prefix.id)
+            changes = self._changes(state["environment"])
+        except Exception as error:  # rubbish fails in every way that torch knows
+            self._say(f"the state of run {prefix.id} cannot be used ({type(error).__name__})")
+            return {}
+        if "threads" in changes and self._takes_any_threads():
+            changes.remove("threads")
+        if changes:
+            what = " and ".join(changes)
+            self._say(f"does not continue run {prefix.id}, which was trained with another {what}")
+            return {}
+        return state
+
+    def _takes_any_threads(self) -> bool:
+        """Return whether the number of threads may be that of a shorter training.
+
+        Off the CPU it changes no bit of the result.
+        """
+        on_cpu = self.context.device.type == "cpu"
+        return not on_cpu or self.context.config.runtime.threads is None
+
+    def _changes(self, saved: Mapping[str, Any]) -> list[str]:
+        """Return what differs now from the environment of a checkpoint, in words."""
+        changes = []
+        for name, value in vars(self._environment()).items():
+            # Checkpoints of earlier releases lack what was not recorded then.
+            if name in saved and value != saved[name]:
+                changes.append(name.replace("_", " "))
+        return changes
+
+    def _say(self, text: str) -> None:
+        train_log.info(text)
+        logger.info(f"Run {self.identity}: {text}")
 
     def _environment(self) -> Environment:
         return Environment(

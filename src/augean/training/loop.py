@@ -84,7 +84,7 @@ def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) 
         context.optimizer.state.clear()
     if context.scaler.is_enabled():
         begin_momentum(context.optimizer)
-    context.network.train()
+    context.train_mode()
 
     # 2. Make the steps; their losses stay on the device until the last one.
     start = time.perf_counter()

@@ -48,8 +48,10 @@ def _describe(config: Config, num_classes: int) -> dict[str, Any]:
             def enter(_module: nn.Module, _inputs: Any) -> None:
                 modules.append(entry)
 
-            def leave(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-                entry["output"] = list(output.shape[1:])
+            def leave(_module: nn.Module, _inputs: Any, output: Any) -> None:
+                # Attention returns its weights too.
+                first = output[0] if isinstance(output, tuple) else output
+                entry["output"] = list(first.shape[1:])
                 entry["parameters"] = sum(parameter.numel() for parameter in module.parameters())
 
             module.register_forward_pre_hook(enter)
@@ -60,7 +62,7 @@ def _describe(config: Config, num_classes: int) -> dict[str, Any]:
                 note(name, module)
         try:
             output = network(torch.empty(1, *shape))
-        except (RuntimeError, ValueError, TypeError) as error:
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise ConfigError(
                 f"model={config.model.name}: cannot take images of shape {shape}: {error}"
             ) from error

@@ -10,7 +10,7 @@ from torch.nn import functional
 from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.models.norm_activation import fused_norms
-from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
+from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad, resized_crop
 from augean.training.build import TrainingContext
 from augean.training.device import autocast, choose_layout
 from augean.training.loss_landscape import ProbeRow, probe
@@ -174,16 +174,20 @@ class Step:
         """Whether the optimizer is in the graph."""
         # The optimizer reads the rate from the device in every step, captured or not. From a number
         # of the host it would compute other last bits.
-        self.rate: Tensor | None = None
-        if device.type == "cuda" and capturable:
-            self.rate = torch.zeros((), device=device)
+        self.rates_on_device = device.type == "cuda" and capturable
+        if self.rates_on_device:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.rate
+                group["lr"] = torch.zeros((), device=device)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images `index`, augmented, as uint8 [B, 3, H, W], with their labels, int64 [B]."""
         size = self.train.images.shape[1]
-        images = crop_and_flip(self.padded, index, size, self.config.augmentation.flip)
+        augmentation = self.config.augmentation
+        if augmentation.crop_area < 1:
+            images = self.train.images[index]
+            images = resized_crop(images, augmentation.crop_area, augmentation.flip)
+            return images, self.train.labels[index]
+        images = crop_and_flip(self.padded, index, size, augmentation.flip)
         return images, self.train.labels[index]
 
     def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,11 +213,12 @@ class Step:
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the next step."""
-        if self.rate is not None:
-            self.rate.fill_(rate)
-        else:
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+        for group in self.optimizer.param_groups:
+            group_rate = rate * group.get("lr_factor", 1.0)
+            if self.rates_on_device:
+                group["lr"].fill_(group_rate)
+            else:
+                group["lr"] = group_rate
 
     def eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Make a step on a given batch, not captured; returns as `gradient`."""

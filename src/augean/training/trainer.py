@@ -4,7 +4,7 @@ import importlib.metadata
 import logging
 import math
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.datasets.base import Source
 from augean.errors import ConfigError, Pruned
+from augean.models.pretrained import load_state
 from augean.signals import Interrupted, StopSignals
 from augean.store.run_directory import write_metrics
-from augean.store.summary import Divergence, RunState, RunSummary
+from augean.store.run_prefix import RunPrefix
+from augean.store.summary import Continuation, Divergence, RunState, RunSummary
+from augean.store.weights_file import WeightsFile
 from augean.training.artifacts import (
     logging_to,
     train_log,
@@ -59,12 +62,22 @@ class Trainer:
     It goes from the newest checkpoint, or from nothing, to the scores or to the next checkpoint.
     """
 
-    def __init__(self, config: Config, source: Source, path: Path, identity: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        source: Source,
+        path: Path,
+        identity: str,
+        prefixes: Sequence[RunPrefix] = (),
+        weights: WeightsFile | None = None,
+    ) -> None:
         """Load the data and build the network; what cannot be trained is refused here.
 
         Args:
             path: the run's directory, which need not exist yet.
             identity: the run's id.
+            prefixes: shorter trainings with whose state it may begin, the longest first.
+            weights: that `model.weights` names; None for random weights.
 
         Raises:
             AugeanError: for whatever the user can mend.
@@ -73,13 +86,15 @@ class Trainer:
         self.path = path
         self.identity = identity
         check_classes(config)  # before data is downloaded
+        self.prefixes = prefixes
         self.data_digest = source.digest()
         self.device = find_device(config.runtime.device)
         node = config.dataset
         self.data = load_data(source, node.num_val, node.num_train, node.split_seed, self.device)
         _check_last_batch(config, len(self.data.train))
         self.description = describe_model(config, len(self.data.classes))
-        self.context = build_context(config, self.data, self.device)
+        self.weights = weights
+        self.context = build_context(config, self.data, self.device, weights)
         _check_probes(config, self.context.schedule.num_steps)
         self.run = ResumableRun(path, identity, self.context)
         self.diverged: Divergence | None = None
@@ -102,6 +117,8 @@ class Trainer:
             write_model(self.path, self.description)
             try:
                 self.run.resume()
+                if self.run.last_epoch == 0:
+                    self._begin(loggers, should_stop)
                 self.fit(stop, loggers, should_stop)
                 # Only the test is left, which takes seconds: a stop signal now waits for its end.
                 stop.disarm()
@@ -115,6 +132,19 @@ class Trainer:
                 # A checkpoint may have set the number of threads; the next run of this process
                 # is to have its own.
                 torch.set_num_threads(threads_before)
+
+    def _begin(self, loggers: Loggers, should_stop: ShouldStop | None) -> None:
+        """Begin at the state of a shorter training where there is one, with its history.
+
+        Raises:
+            Pruned: when `should_stop` said so of an epoch that was trained there.
+        """
+        self.run.begin(self.prefixes)
+        for row in self.run.progress.rows:
+            loggers.log(row)
+            if should_stop is not None and should_stop(row["epoch"], row["val_accuracy"]):
+                self.run.save()
+                raise Pruned(f"pruned after epoch {row['epoch']}")
 
     def fit(self, stop: StopSignals, loggers: Loggers, should_stop: ShouldStop | None) -> None:
         """Train to the last epoch or to divergence, with checkpoints on the way.
@@ -171,6 +201,9 @@ class Trainer:
         precision = self.config.trainer.precision
         title = device_title(self.device)
         train_log.info("started on %s, %s, %d threads", title, precision, self.run.threads)
+        if self.context.remark and self.run.last_epoch == 0:
+            train_log.info(self.context.remark)
+            logger.info(f"Run {self.identity}: {self.context.remark}")
         hint = precision_hint(precision, self.device)
         if hint is not None:
             train_log.info(hint)
@@ -200,7 +233,7 @@ class Trainer:
         network = self.context.network
         # Empty without a validation split: then the last epoch's weights are tested.
         if self.run.progress.best_weights:
-            network.load_state_dict(self.run.progress.best_weights)
+            load_state(network, self.run.progress.best_weights)
         score = evaluate_final(network, self.data.test, self.config)
         if not math.isfinite(score.loss):
             last = self.run.progress.rows[-1]
@@ -273,11 +306,13 @@ class Trainer:
             torch_settings=torch_settings(self.device),
             dead_units=score.dead_units if score else None,
             data_digest=self.data_digest,
+            weights_digest=self.weights.digest if self.weights else None,
             code_digests=code_digests(config),
             versions=library_versions() | torch_versions,
             git_commit=git_commit(),
             started=progress.started,
             num_resumes=progress.num_resumes,
+            continued=Continuation(**progress.continued) if progress.continued else None,
             note=progress.note,
         )
 

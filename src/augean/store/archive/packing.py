@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 from augean.errors import AugeanError
 from augean.regular_files import read_regular
-from augean.store.archive_manifest import MANIFEST, Entry, write_manifest
-from augean.store.archive_members import (
+from augean.store.archive.manifest import MANIFEST, Entry, write_manifest
+from augean.store.archive.members import (
     LIMITS,
     MEMBER,
     RUN_FILES,
@@ -23,14 +23,14 @@ from augean.store.archive_members import (
     check_record,
     check_run,
 )
-from augean.store.archive_reader import extract
+from augean.store.archive.merge import Merged, merge
+from augean.store.archive.reader import extract
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock
-from augean.store.merge import Merged, merge
 from augean.store.run_directory import runs_dir
 from augean.store.summary import SUMMARY
 
-_STAGING = ".unpack-"
+STAGING = ".unpack-"
 """Prefix of the temporary folder that an archive is unpacked into before it is merged."""
 
 
@@ -195,10 +195,10 @@ def unpack(archive: Path, outputs: Path, limits: Limits = LIMITS) -> Merged:
         # second call would leave the run alone, even if its own copy were the completed one.
         with hold_lock(outputs, "merge", wait=True):
             # No other call is running, so these are the folders of calls that were killed.
-            for leftover in runs.glob(f"{_STAGING}*"):
+            for leftover in runs.glob(f"{STAGING}*"):
                 shutil.rmtree(leftover)
             # Below `runs`, so on the same file system: a rename moves a run to its place.
-            with TemporaryDirectory(prefix=_STAGING, dir=runs) as temporary:
+            with TemporaryDirectory(prefix=STAGING, dir=runs) as temporary:
                 staged = Path(temporary)
                 extract(archive, staged, limits)
                 completed = _check_staged(archive, staged)

@@ -15,8 +15,8 @@ from typing import IO
 
 from augean.errors import AugeanError
 from augean.regular_files import WEIGHTS_BYTES, open_regular
-from augean.store.archive_manifest import MANIFEST, Entry, compare_with_manifest, read_manifest
-from augean.store.archive_members import LIMITS, MEMBER, Limits, RefusedError
+from augean.store.archive.manifest import MANIFEST, Entry, compare_with_manifest, read_manifest
+from augean.store.archive.members import LIMITS, MEMBER, Limits, RefusedError
 
 _CHUNK_BYTES = 2**20
 """Most bytes that are read or decompressed at once."""

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from augean.errors import RunLocked
 from augean.regular_files import DATA_BYTES, JOURNAL_BYTES, read_regular
-from augean.store.archive_members import RUN_FILES
+from augean.store.archive.members import RUN_FILES
 from augean.store.checkpoints import remove_checkpoints
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock

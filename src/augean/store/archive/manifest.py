@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from augean.regular_files import parse_json
-from augean.store.archive_members import RefusedError
+from augean.store.archive.members import RefusedError
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1

@@ -1,0 +1,113 @@
+"""`augean clean`: what an outputs folder can do without, with sizes, and its removal."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from augean.cli.parser import Commands, add_command, add_outputs_option
+from augean.errors import AugeanError
+
+if TYPE_CHECKING:
+    from augean.store.cleaning import Removable
+    from augean.store.summary import RunSummary
+
+CLEAN_EXAMPLES = """
+augean clean                                   what could be removed, with sizes
+augean clean weights --list                    every file of a kind
+augean clean weights checkpoints --yes         removes these kinds
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "clean",
+        run_clean,
+        summary="what could be removed from the outputs, with sizes; nothing goes without --yes",
+        examples=CLEAN_EXAMPLES,
+    )
+    parser.add_argument(
+        "kinds",
+        nargs="*",
+        metavar="kind",
+        help="weights, states, checkpoints, outdated or leftovers (default: show all)",
+    )
+    add_outputs_option(parser)
+    parser.add_argument("--list", action="store_true", help="name every file")
+    parser.add_argument("--yes", action="store_true", help="remove the kinds that are named")
+
+
+def run_clean(arguments: argparse.Namespace) -> int:
+    """Show what can be removed, and remove it where that was said."""
+    from augean.store.cleaning import KINDS, REMOVED, find_removable, remove
+
+    outputs: Path = arguments.outputs
+    _check(arguments, tuple(KINDS))
+    found = find_removable(outputs, _is_outdated)
+    chosen = [item for item in found if not arguments.kinds or item.kind in arguments.kinds]
+    for kind, description in KINDS.items():
+        items = [item for item in chosen if item.kind == kind]
+        if items or kind in arguments.kinds:
+            print(f"{kind:11}  {_describe(items):>22}  {description}")
+    if arguments.list:
+        for item in chosen:
+            print(f"  {item.path}  {readable_size(item.num_bytes)}")
+    if not chosen:
+        print("There is nothing to remove.")
+        return 0
+    if not arguments.yes:
+        kinds = dict.fromkeys(item.kind for item in chosen)
+        print(f"Nothing was removed; to remove it: augean clean {' '.join(kinds)} --yes")
+        return 0
+    result = remove(outputs, chosen)
+    print(f"Removed: {_describe(result.removed)}; listed in {outputs / REMOVED}")
+    if result.locked:
+        print(f"Left, as their runs are in training: {_describe(result.locked)}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace, kinds: Sequence[str]) -> None:
+    """Refuse a missing folder, unknown kinds, and a removal of kinds that are not named.
+
+    Raises:
+        AugeanError: in these cases.
+    """
+    from augean.suggestions import list_choices
+
+    if not arguments.outputs.is_dir():
+        raise AugeanError(
+            f"--outputs {arguments.outputs}: no such folder; name the runs' own runtime.outputs"
+        )
+    for kind in arguments.kinds:
+        if kind not in kinds:
+            raise AugeanError(f"{kind}: is no kind{list_choices(kind, kinds, '')}")
+    if arguments.yes and not arguments.kinds:
+        raise AugeanError(f"--yes: name what is to be removed, of {', '.join(kinds)}")
+
+
+def _is_outdated(summary: "RunSummary") -> bool:
+    """Tell whether today's Augean would train the run at another address.
+
+    A custom loop has no `core`: its mathematics is its own.
+    """
+    from augean.config.run_id import CORE, SCHEMA
+
+    return summary.schema not in (None, SCHEMA) or summary.core not in (None, CORE)
+
+
+def _describe(items: "Sequence[Removable]") -> str:
+    num_bytes = sum(item.num_bytes for item in items)
+    things = "file" if len(items) == 1 else "files"
+    if items and items[0].path.is_dir():
+        things = "run" if len(items) == 1 else "runs"
+    return f"{len(items):,} {things}, {readable_size(num_bytes)}"
+
+
+def readable_size(num_bytes: float) -> str:
+    """Return a size such as `12.3 MB`, in powers of 1,000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.1f} {unit}" if unit != "B" else f"{num_bytes:.0f} B"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"

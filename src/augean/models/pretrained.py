@@ -1,0 +1,152 @@
+"""Load weights into a network that may have other classes than the one they come from."""
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from augean.regular_files import WEIGHTS_BYTES, open_regular
+
+MOST_NAMED = 3
+"""Weights that a message names of each kind."""
+AUXILIARY = ("AuxLogits", "aux1", "aux2")
+"""Parts of GoogLeNet and Inception that are only for their training by torchvision."""
+OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)")
+"""Names of weights in torchvision's files of DenseNets: norm.1 is norm1 by now."""
+
+
+def find_head(network: nn.Module) -> str:
+    """Return the name of the layer that gives the outputs: the last convolution or linear layer.
+
+    Raises:
+        ValueError: when the network has no such layer.
+    """
+    names: list[str] = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            names.append(name)
+    if not names:
+        raise ValueError("the network has no linear layer and no convolution")
+    return names[-1]
+
+
+def load_state(
+    network: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True
+) -> tuple[list[str], list[str]]:
+    """Load a state dict that may have lost the versions of its modules.
+
+    Augean's are plain dictionaries, without them. MNASNet would then take the weights for those of
+    its first version, which had other layers.
+
+    Returns:
+        The names of missing weights and of those that the network does not have.
+
+    Raises:
+        RuntimeError: when the weights do not fit.
+    """
+    state = OrderedDict(weights)
+    # An attribute that torch gives its state dicts.
+    versions = vars(weights if hasattr(weights, "_metadata") else network.state_dict())
+    vars(state).update(versions)
+    missing, unexpected = network.load_state_dict(state, strict=strict)
+    return missing, unexpected
+
+
+def read_state(path: Path) -> Mapping[str, Tensor]:
+    """Read a state dict from a file, with tensors on the CPU; runs no code from it.
+
+    Raises:
+        ValueError: when the file is not a state dict.
+    """
+    try:
+        with open_regular(path, WEIGHTS_BYTES) as file:
+            content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that holds something else
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"{path} cannot be read as a file of weights ({reason})") from error
+    is_state = isinstance(content, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not is_state or not content:
+        raise ValueError(f"{path} must hold a state dict, names with tensors, and nothing else")
+    return content  # type: ignore[no-any-return]
+
+
+def load_pretrained(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    classes: Sequence[str],
+    weights_classes: Sequence[str],
+) -> str | None:
+    """Load weights, all but those of the head where they are of other classes.
+
+    Args:
+        weights: the state dict of an equal network, up to the number of its outputs.
+        classes: names of the network's classes.
+        weights_classes: those of the weights; empty where they are not known. Then the head is
+            loaded if it has as many outputs.
+
+    Returns:
+        The name of the head that was left as it is; None where all weights were loaded.
+
+    Raises:
+        ValueError: names weights that do not fit.
+    """
+    own = network.state_dict()
+    adapted = _adapt(weights, own)
+    head = find_head(network)
+    head_names = {name for name in own if name.startswith(f"{head}.")}
+    others = bool(weights_classes) and tuple(weights_classes) != tuple(classes)
+    is_new = others or any(
+        name in adapted and _fits_but_for_outputs(adapted[name], own[name]) for name in head_names
+    )
+    if is_new:
+        for name in head_names:
+            adapted.pop(name, None)
+    shapes = []
+    for name, value in adapted.items():
+        if name in own and own[name].shape != value.shape:
+            shapes.append(f"{name} {list(value.shape)} for {list(own[name].shape)}")
+    missing = []
+    for name in own:
+        is_left = is_new and name in head_names
+        # Old files lack the counters of batch norm, which nothing needs.
+        is_counter = name.endswith(".num_batches_tracked")
+        if name not in adapted and not is_left and not is_counter:
+            missing.append(name)
+    unexpected = [name for name in adapted if name not in own]
+    problems = {"missing": missing, "not in the network": unexpected, "another shape": shapes}
+    texts = [f"{what}: {_names(names)}" for what, names in problems.items() if names]
+    if texts:
+        raise ValueError("; ".join(texts))
+    load_state(network, adapted, strict=False)
+    return head if is_new else None
+
+
+def _adapt(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> "OrderedDict[str, Tensor]":
+    """Return the weights under the names of the network, without auxiliary parts."""
+    adapted: OrderedDict[str, Tensor] = OrderedDict()
+    for name, value in weights.items():
+        old = OLD_DENSENET.fullmatch(name)
+        new_name = f"{old[1]}{old[2]}" if old else name
+        if new_name not in own and name.split(".")[0] in AUXILIARY:
+            continue
+        adapted[new_name] = value
+    if hasattr(weights, "_metadata"):
+        vars(adapted).update(vars(weights))
+    return adapted
+
+
+def _fits_but_for_outputs(theirs: Tensor, own: Tensor) -> bool:
+    """Return whether two tensors differ in the first length alone, the number of outputs."""
+    return theirs.shape != own.shape and theirs.shape[1:] == own.shape[1:]
+
+
+def _names(names: Sequence[str]) -> str:
+    text = ", ".join(names[:MOST_NAMED])
+    more = len(names) - MOST_NAMED
+    return f"{text} and {more} more" if more > 0 else text

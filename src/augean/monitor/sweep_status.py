@@ -1,0 +1,229 @@
+"""How far a sweep is, from its files alone: the state of each run, and the means of its rows.
+
+Readers that look every few seconds take no locks, which would disturb workers, and read again only
+what may have changed.
+"""
+
+import math
+import os
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from augean.errors import AugeanError
+from augean.store.locks import is_locked
+from augean.store.run_directory import runs_dir
+from augean.store.run_progress import PROGRESS_FILE, RunProgress, read_progress
+from augean.store.summary import SUMMARY, RunState, RunSummary, read_summary
+from augean.store.sweep_record import SweepJob, SweepRecord, read_record
+
+FAILURE = "failure.txt"
+SILENT_SECONDS = 120.0
+"""Age of a progress file from which on its run no longer counts as running. A run writes it every
+few seconds while it trains, but not while it reads its data or is evaluated."""
+LONGEST_ERROR = 200
+"""Characters of a failure's message."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One job of a sweep, and how its run stands."""
+
+    job: SweepJob
+    state: RunState
+    summary: RunSummary | None = None
+    """Of a finished or diverged run."""
+    progress: RunProgress | None = None
+    """Of a running run; None where it has not written any yet."""
+    error: str = ""
+    """The message of a failed run, one line."""
+
+
+@dataclass(frozen=True)
+class RowStatus:
+    """One row of a sweep's table up to now, every run once."""
+
+    label: str
+    runs: list[RunStatus]
+
+    @property
+    def finished(self) -> list[RunSummary]:
+        """The summaries of its finished runs."""
+        summaries = [run.summary for run in self.runs if run.state == RunState.FINISHED]
+        return [summary for summary in summaries if summary is not None]
+
+    @property
+    def scores(self) -> list[float]:
+        """The test accuracies of its finished runs, as fractions."""
+        accuracies = [summary.test_accuracy for summary in self.finished]
+        return [accuracy for accuracy in accuracies if accuracy is not None]
+
+    @property
+    def states(self) -> "Counter[RunState]":
+        return Counter(run.state for run in self.runs)
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """A sweep record and the state of all that it asked for."""
+
+    record: SweepRecord
+    runs: list[RunStatus]
+    """Every run once, trials of a study included."""
+    rows: list[RowStatus]
+    """In the order of their first job; a study's trials are no rows."""
+
+    @property
+    def states(self) -> "Counter[RunState]":
+        """How many runs are in each state, without trials, which have states of their own."""
+        return Counter(run.state for run in self.runs if run.job.trial is None)
+
+    @property
+    def num_trials_done(self) -> int:
+        return len([job for job in self.record.trials if job.state in ("complete", "pruned")])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of what the sweep asked for is left to do."""
+        if self.record.kind == "study" and self.num_trials_done < (self.record.num_trials or 0):
+            return False
+        return all(state.is_completed for state in self.states)
+
+    def in_state(self, state: RunState) -> list[RunStatus]:
+        return [run for run in self.runs if run.state == state]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean; NaN of nothing."""
+    return statistics.fmean(values) if values else math.nan
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation; NaN of fewer than two values."""
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+IsRunning = Callable[[str, RunProgress | None], bool]
+"""Says whether a run is in training, by its id and its progress file."""
+
+
+def shows_life(_identity: str, progress: RunProgress | None) -> bool:
+    """Tell by its progress file whether a run is in training, without a look at its lock."""
+    return progress is not None and time.time() - progress.updated < SILENT_SECONDS
+
+
+def is_locked_run(outputs: Path) -> IsRunning:
+    """Return what tells by the lock of a run whether it is in training.
+
+    Looking at a lock acquires it for a moment, so it is not for readers that look again and again.
+    """
+
+    def is_running(identity: str, _progress: RunProgress | None) -> bool:
+        return is_locked(outputs, identity)
+
+    return is_running
+
+
+class StatusReader:
+    """Reads the status of sweeps in a folder, again and again.
+
+    What is over is read once: the summary of a finished run does not change.
+    """
+
+    def __init__(self, outputs: Path, is_running: IsRunning = shows_life) -> None:
+        self.outputs = outputs
+        self.is_running = is_running
+        self.problems: list[str] = []
+        """Messages on records that could not be read at the last look."""
+        self._records: dict[Path, tuple[tuple[int, int], SweepRecord]] = {}
+        self._summaries: dict[str, RunSummary] = {}
+        """By the name of the run's directory."""
+
+    def read_records(self) -> list[SweepRecord]:
+        """Return all records, sorted by their file names; unchanged ones are not read again."""
+        records = []
+        self.problems = []
+        for path in sorted((self.outputs / "sweeps").glob("*.json")):
+            try:
+                status = path.stat()
+                stamp = (status.st_mtime_ns, status.st_size)
+                if path not in self._records or self._records[path][0] != stamp:
+                    self._records[path] = (stamp, read_record(path))
+                records.append(self._records[path][1])
+            except (OSError, AugeanError) as error:
+                self.problems.append(str(error))
+        return records
+
+    def read(self, record: SweepRecord) -> SweepStatus:
+        """Return the status of a sweep as its files are now."""
+        present = self._directories()
+        runs: dict[str, RunStatus] = {}
+        rows: dict[str, dict[str, RunStatus]] = {}
+        for job in record.jobs:
+            if job.id not in runs:
+                runs[job.id] = self._read_run(job, present)
+            if job.trial is None:
+                rows.setdefault(job.row, {})[job.id] = runs[job.id]
+        return SweepStatus(
+            record=record,
+            runs=list(runs.values()),
+            rows=[RowStatus(label=label, runs=list(row.values())) for label, row in rows.items()],
+        )
+
+    def _directories(self) -> set[str]:
+        """Return the names of all run directories, so that missing ones cost nothing."""
+        try:
+            return set(os.listdir(runs_dir(self.outputs)))
+        except OSError:
+            return set()
+
+    def _read_run(self, job: SweepJob, present: set[str]) -> RunStatus:
+        path = runs_dir(self.outputs) / job.run
+        if job.run not in present:
+            self._summaries.pop(job.run, None)
+            is_begun = self.is_running(job.id, None)
+            return RunStatus(job=job, state=RunState.RUNNING if is_begun else RunState.MISSING)
+        summary = self._read_summary(job, path)
+        if summary is not None:
+            return RunStatus(job=job, state=summary.status, summary=summary)
+        progress = read_progress(path) if (path / PROGRESS_FILE).exists() else None
+        # Looked at before failure.txt, which the next process may not have removed yet.
+        if self.is_running(job.id, progress):
+            return RunStatus(job=job, state=RunState.RUNNING, progress=progress)
+        error = _read_error(path / FAILURE)
+        if error is not None:
+            return RunStatus(job=job, state=RunState.FAILED, error=error)
+        return RunStatus(job=job, state=RunState.INTERRUPTED)
+
+    def _read_summary(self, job: SweepJob, path: Path) -> RunSummary | None:
+        """Return a run's summary; None where it is not over, or its summary is damaged."""
+        known = self._summaries.get(job.run)
+        if known is not None:
+            return known
+        if not (path / SUMMARY).exists():
+            return None
+        try:
+            summary = read_summary(path, job.id)
+        except AugeanError:
+            return None
+        if summary is not None:
+            self._summaries[job.run] = summary
+        return summary
+
+
+def _read_error(file: Path) -> str | None:
+    """Return one line of failure.txt that says what went wrong; None where there is no such file.
+
+    That is the first line, or the last of a traceback.
+    """
+    try:
+        lines = file.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return None
+    if not lines:
+        return ""
+    line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return line[:LONGEST_ERROR]

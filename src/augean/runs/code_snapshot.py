@@ -1,0 +1,137 @@
+"""A copy of the user's own code, so that a job that waits in a queue runs what was submitted."""
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from augean.config.code_digest import module_code
+from augean.config.schema import TRUSTED_PACKAGES, Config
+from augean.config.validation import class_targets
+from augean.errors import AugeanError
+
+CODE = "AUGEAN_CODE"
+"""Environment variable: the folder of the copy that a process and its children import from."""
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def snapshot_code(configs: Iterable[Config], folder: Path) -> str | None:
+    """Copy the packages of own classes, with what they import from beside them.
+
+    Python files are copied; others are links to the originals, as data may be large. Installed
+    packages stay where they are, as nobody edits them.
+
+    Args:
+        folder: gets a folder for each content.
+
+    Returns:
+        The absolute path of the copy, for `use_snapshot`; None where there is no own code.
+
+    Raises:
+        AugeanError: when it cannot be written.
+    """
+    sources: dict[str, Path] = {}
+    for config in configs:
+        for root, top in _own_parts(config):
+            sources.setdefault(top, root / top)
+    if not sources:
+        return None
+    folder = folder.absolute()
+    target = folder / _digest(sources)
+    if not target.is_dir():
+        temporary = folder / f".{uuid.uuid4().hex}"
+        try:
+            for top, source in sources.items():
+                _copy(source, temporary / top)
+            temporary.rename(target)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            # Another submission of the same code may have made it meanwhile.
+            if not target.is_dir():
+                raise AugeanError(f"cannot copy the code to {target}: {error.strerror}") from error
+    return str(target)
+
+
+def _own_parts(config: Config) -> Iterator[tuple[Path, str]]:
+    """Yield the folders on Python's path, and the names in them, that own classes come from."""
+    # A study may choose any class of the packages that it may name.
+    for package in config.runtime.allowed_packages:
+        place = _place(package)
+        if place is not None:
+            yield place.parent, place.name
+    for target in class_targets(config).values():
+        module = target.rpartition(".")[0]
+        if module.split(".")[0] in TRUSTED_PACKAGES:
+            continue
+        place = _place(module)
+        if place is not None:
+            for file in module_code(module).files:
+                yield place.parent, file.split("/")[0]
+
+
+def _place(module: str) -> Path | None:
+    """Return the folder, or the file, of a module's package; None where it is an installed one."""
+    try:
+        spec = importlib.util.find_spec(module.split(".")[0])
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    places = list(spec.submodule_search_locations or ())
+    if not places and spec.origin is not None:
+        places = [spec.origin]
+    if not places or Path(places[0]).parent.name in _INSTALLED:
+        return None
+    return Path(places[0])
+
+
+def _python_files(source: Path) -> Iterator[Path]:
+    if source.is_file():
+        yield source
+        return
+    for path in sorted(source.rglob("*.py")):
+        if path.is_file():
+            yield path
+
+
+def _digest(sources: dict[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for top in sorted(sources):
+        source = sources[top]
+        for file in _python_files(source):
+            digest.update(f"{file.relative_to(source.parent)}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_file():
+        if source.suffix == ".py":
+            shutil.copyfile(source, target)
+        else:
+            target.symlink_to(source.absolute())
+        return
+    target.mkdir()
+    for inner in sorted(source.iterdir()):
+        if inner.name != "__pycache__" and not inner.name.startswith("."):
+            _copy(inner, target / inner.name)
+
+
+def use_snapshot(folder: str | None = None) -> None:
+    """Import from a copy of the code from here on, in child processes too.
+
+    Args:
+        folder: what `snapshot_code` returned; None for that of the parent process, if it has one.
+    """
+    folder = folder or os.environ.get(CODE)
+    if folder is None or folder in sys.path[:1]:
+        return
+    os.environ[CODE] = folder
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()

@@ -1,0 +1,40 @@
+"""Find the runs that are the beginning of a longer one: the same config with fewer epochs."""
+
+import glob
+from dataclasses import replace
+
+from augean.config.run_id import run_id
+from augean.config.schema import Config
+from augean.runs.address import RunAddress, build_source
+from augean.store.run_prefix import RunPrefix
+
+FREE_OF_LENGTH = ("constant", "plateau")
+"""Schedules whose learning rates do not depend on the number of epochs."""
+
+
+def find_prefixes(config: Config, address: RunAddress) -> list[RunPrefix]:
+    """Return the shorter trainings of a config that have a directory, the longest first.
+
+    With another schedule there are none: cosine and onecycle stretch with the number of epochs.
+
+    Args:
+        address: the run's own.
+    """
+    if config.schedule.name not in FREE_OF_LENGTH:
+        return []
+    folder = address.path.parent
+    readable_part = address.path.name.removesuffix(address.id)
+    names = {path.name for path in folder.glob(f"{glob.escape(readable_part)}*")}
+    names.discard(address.path.name)
+    # Most runs have no relatives: then no id need be computed.
+    if not names:
+        return []
+    data_digest = build_source(config).digest()
+    prefixes = []
+    for epochs in range(config.trainer.epochs - 1, 0, -1):
+        shorter = replace(config, trainer=replace(config.trainer, epochs=epochs))
+        identity = run_id(shorter, data_digest)
+        name = f"{readable_part}{identity}"
+        if name in names:
+            prefixes.append(RunPrefix(id=identity, path=folder / name, epochs=epochs))
+    return prefixes

@@ -1,0 +1,91 @@
+"""Fill in how images are prepared, where a config leaves that to the weights."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from augean.config.instantiate import find_class
+from augean.config.schema import Config
+from augean.config.validation import parse_config
+from augean.errors import AugeanError, ConfigError
+from augean.runs.weights import is_published
+from augean.store.find_run import find_run
+from augean.store.summary import read_summary
+from augean.store.weights_file import RUN
+
+KEYS = ("image_size", "mean", "std", "resize", "interpolation")
+"""What the weights say; `resize` and `interpolation` are arguments of `ImageFolder`."""
+
+
+def with_transforms(config: Config) -> Config:
+    """Return the config with the values that `dataset.transforms=weights` stands for.
+
+    Of data sets that do not resize images only mean and std are set.
+
+    Raises:
+        AugeanError: when nothing says how images are prepared for the network.
+    """
+    node = config.dataset
+    if node.transforms == "own":
+        return config
+    values = _values(config)
+    dataset = replace(node, transforms="own", mean=values["mean"], std=values["std"])
+    if _resizes(node._target_):
+        arguments = dict(node.arguments)
+        for key in ("resize", "interpolation"):
+            arguments.pop(key, None)
+            if values.get(key) is not None:
+                arguments[key] = values[key]
+        dataset = replace(dataset, image_size=values["image_size"], arguments=arguments)
+    # Checked again, as the rules between keys apply to these values too.
+    return parse_config(asdict(replace(config, dataset=dataset)))
+
+
+def _resizes(target: str) -> bool:
+    return "resize" in inspect.signature(find_class("dataset._target_", target, object)).parameters
+
+
+def _values(config: Config) -> Mapping[str, Any]:
+    weights = config.model.weights
+    if weights is not None and weights.startswith(RUN):
+        return _values_of_run(weights, Path(config.runtime.outputs))
+    from torch import nn
+
+    cls = find_class("model._target_", config.model._target_, nn.Module)
+    find_transforms = getattr(cls, "find_transforms", None)
+    if find_transforms is None:
+        raise ConfigError(
+            "dataset.transforms=weights: only model.weights=run:<id> and networks of"
+            " model=torchvision say how images are prepared; set dataset.transforms=own,"
+            " dataset.image_size, mean and std"
+        )
+    # A file does not say it, and random weights do not either: those of torchvision do.
+    name = weights if weights is not None and is_published(weights) else "DEFAULT"
+    try:
+        return asdict(find_transforms(name, **config.model.arguments))
+    except ValueError as error:
+        raise ConfigError(f"model.weights={name}: {error}") from error
+
+
+def _values_of_run(weights: str, outputs: Path) -> Mapping[str, Any]:
+    """Return what a run's config says; absent where the run has the default.
+
+    Raises:
+        ConfigError: when there is no such run, or its config has no data set of Augean.
+    """
+    try:
+        summary = read_summary(find_run(weights.removeprefix(RUN), outputs))
+    except AugeanError as error:
+        raise ConfigError(f"model.weights={weights}: {error}") from error
+    values: dict[str, Any] = {}
+    if summary is not None:
+        for key in KEYS:
+            place = "dataset.arguments." if key in ("resize", "interpolation") else "dataset."
+            values[key] = summary.config.get(f"{place}{key}")
+    if not values.get("mean"):
+        raise ConfigError(
+            f"dataset.transforms=weights: {weights} does not say how its images were prepared"
+        )
+    return values

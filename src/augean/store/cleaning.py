@@ -1,0 +1,290 @@
+"""Find what an outputs folder can do without, remove it, and record what was removed.
+
+What cannot be judged is kept: directories that are not of a run, runs with a damaged summary, and
+weights of runs that belong to no sweep.
+"""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from augean.errors import AugeanError, RunLocked
+from augean.store.archive.packing import STAGING
+from augean.store.checkpoints import CHECKPOINT_FILES, NEW_CHECKPOINT
+from augean.store.locks import hold_lock
+from augean.store.run_directory import runs_dir
+from augean.store.run_prefix import STATE
+from augean.store.run_progress import read_progress
+from augean.store.summary import RunState, RunSummary, read_summary
+from augean.store.sweep_record import SweepRecord, read_records
+
+Kind = Literal["weights", "states", "checkpoints", "outdated", "leftovers"]
+KINDS: dict[Kind, str] = {
+    "weights": "best.pt of a sweep's finished runs, save its best run's",
+    "states": "state.pt, from which a longer training could go on",
+    "checkpoints": "checkpoints of pruned and failed trials",
+    "outdated": "runs, results and all, of other code, data or mathematics than today's",
+    "leftovers": "what killed processes left: temporary files, checkpoints of finished runs",
+}
+WEIGHTS = "best.pt"
+REMOVED = "removed.jsonl"
+"""Lists in the outputs folder, a line each, what was removed."""
+LEFTOVER_SECONDS = 3600.0
+"""Age from which on a temporary file belongs to no living process."""
+_GIVEN_UP = ("pruned", "fail")
+"""States of trials whose runs are not gone on with."""
+
+
+@dataclass(frozen=True)
+class Removable:
+    """A file, or a directory, that can go."""
+
+    kind: Kind
+    path: Path
+    run: str | None
+    """Id of the run that it belongs to; None for what lies outside of runs."""
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A line of the list of what was removed."""
+
+    time: str
+    """ISO 8601 in UTC."""
+    kind: str
+    path: str
+    """Relative to the outputs folder."""
+    num_bytes: int
+    sha256: str | None = None
+    """Of weights and states, as the run's summary has it."""
+
+
+IsOutdated = Callable[[RunSummary], bool]
+
+
+def find_removable(outputs: Path, is_outdated: IsOutdated) -> list[Removable]:
+    """Return what the folder can do without, of all kinds; nothing of runs in training.
+
+    Raises:
+        AugeanError: when a sweep record is damaged: it may need what would be removed.
+    """
+    records, problems = read_records(outputs)
+    if problems:
+        raise AugeanError(f"{problems[0]}\nnothing is removed while it is not known what it needs")
+    needs = _Needs.of(records, outputs)
+    found = list(_temporary_files(outputs))
+    for path in sorted(runs_dir(outputs).glob("*")):
+        if path.is_symlink() or not path.is_dir():
+            continue
+        if path.name.startswith(STAGING):
+            if _is_old(path):
+                found.append(_removable("leftovers", path, None))
+            continue
+        match = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", path.name)
+        if match is not None and not _is_in_training(path):
+            found += _of_run(path, match[1], needs, is_outdated)
+    return found
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What the sweeps need of their runs, by id."""
+
+    listed: frozenset[str]
+    best: frozenset[str]
+    given_up: frozenset[str]
+    """Runs of pruned and failed trials that nobody else asked for."""
+
+    @classmethod
+    def of(cls, records: Sequence[SweepRecord], outputs: Path) -> "_Needs":
+        listed: set[str] = set()
+        best: set[str] = set()
+        given_up: set[str] = set()
+        wanted: set[str] = set()
+        for record in records:
+            listed.update(job.id for job in record.jobs)
+            best.update(_best_runs(record, outputs))
+            for job in record.jobs:
+                if job.trial is not None and job.state in _GIVEN_UP:
+                    given_up.add(job.id)
+                else:
+                    wanted.add(job.id)
+        return cls(
+            listed=frozenset(listed),
+            best=frozenset(best),
+            given_up=frozenset(given_up - wanted),
+        )
+
+
+def _best_runs(record: SweepRecord, outputs: Path) -> Iterator[str]:
+    """Yield the ids of a sweep's best runs: that of its rows, and the winner of a study."""
+    winner = record.best_trial()
+    if winner is not None:
+        yield winner.id
+    scores: dict[str, float] = {}
+    for job in record.jobs:
+        if job.trial is not None:
+            continue
+        try:
+            summary = read_summary(runs_dir(outputs) / job.run)
+        except AugeanError:
+            continue
+        if summary is not None and summary.val_accuracy is not None:
+            scores[job.id] = summary.val_accuracy
+    if scores:
+        # Of equal scores `max` returns the first, as `best:<sweep>` does.
+        yield max(scores, key=lambda identity: scores[identity])
+
+
+def _of_run(
+    path: Path, identity: str, needs: _Needs, is_outdated: IsOutdated
+) -> Iterator[Removable]:
+    try:
+        summary = read_summary(path, identity)
+    except AugeanError:
+        return
+    if summary is None:
+        if identity in needs.given_up:
+            yield from _files("checkpoints", path, identity, CHECKPOINT_FILES)
+        return
+    if is_outdated(summary):
+        yield _removable("outdated", path, identity)
+        return
+    if summary.status == RunState.FINISHED and identity in needs.listed - needs.best:
+        yield from _files("weights", path, identity, [WEIGHTS])
+    yield from _files("states", path, identity, [STATE])
+    yield from _files("leftovers", path, identity, CHECKPOINT_FILES)
+
+
+def _files(kind: Kind, path: Path, identity: str, names: Iterable[str]) -> Iterator[Removable]:
+    for name in names:
+        if (path / name).is_file():
+            yield _removable(kind, path / name, identity)
+
+
+def _temporary_files(outputs: Path) -> Iterator[Removable]:
+    """Yield what killed processes left of files that they were writing."""
+    for pattern in (".*.tmp", "*/.*.tmp", "runs/*/.*.tmp", f"runs/*/{NEW_CHECKPOINT}"):
+        for file in sorted(outputs.glob(pattern)):
+            if file.is_file() and _is_old(file):
+                run = file.parent.name[-10:] if pattern.startswith("runs/") else None
+                yield _removable("leftovers", file, run)
+
+
+def _removable(kind: Kind, path: Path, run: str | None) -> Removable:
+    return Removable(kind=kind, path=path, run=run, num_bytes=_size(path))
+
+
+def _size(path: Path) -> int:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            return sum(_size(inner) for inner in path.iterdir())
+        return path.lstat().st_size
+    except OSError:  # gone meanwhile
+        return 0
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > LEFTOVER_SECONDS
+    except OSError:
+        return False
+
+
+def _is_in_training(path: Path) -> bool:
+    """Tell by its progress file whether a run trains; the removal itself asks for its lock."""
+    progress = read_progress(path)
+    return progress is not None and time.time() - progress.updated < LEFTOVER_SECONDS
+
+
+@dataclass
+class CleaningResult:
+    """What a removal did."""
+
+    removed: list[Removable]
+    locked: list[Removable]
+    """Left, as another process holds the lock of their run."""
+
+
+def remove(outputs: Path, removables: Iterable[Removable]) -> CleaningResult:
+    """Remove files and directories, each under the lock of its run, and list them in `REMOVED`.
+
+    Raises:
+        AugeanError: when the folder cannot be written.
+    """
+    result = CleaningResult(removed=[], locked=[])
+    for item in removables:
+        try:
+            if item.run is None:
+                _remove_one(outputs, item)
+            else:
+                with hold_lock(outputs, item.run, wait=False):
+                    _remove_one(outputs, item)
+            result.removed.append(item)
+        except RunLocked:
+            result.locked.append(item)
+        except OSError as error:
+            raise AugeanError(f"cannot remove {item.path}: {error.strerror}") from error
+    return result
+
+
+def _remove_one(outputs: Path, item: Removable) -> None:
+    # Listed first: a process that dies in between has listed a file that is still there, and the
+    # next call removes it.
+    _list_removal(outputs, item)
+    if item.path.is_dir() and not item.path.is_symlink():
+        # Without its summary the run is not finished, however much of the rest is left.
+        (item.path / "summary.json").unlink(missing_ok=True)
+        shutil.rmtree(item.path)
+    else:
+        item.path.unlink(missing_ok=True)
+
+
+def _list_removal(outputs: Path, item: Removable) -> None:
+    digest = None
+    if item.path.name in (WEIGHTS, STATE):
+        summary = read_summary(item.path.parent)
+        digest = None if summary is None else summary.files.get(item.path.name)
+    removal = Removal(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        kind=item.kind,
+        path=str(item.path.relative_to(outputs)),
+        num_bytes=item.num_bytes,
+        sha256=digest,
+    )
+    with hold_lock(outputs, "removed", wait=True), (outputs / REMOVED).open("a") as file:
+        file.write(json.dumps(asdict(removal)) + "\n")
+
+
+def read_removals(outputs: Path) -> list[Removal]:
+    """Return what was removed from a folder; lines that cannot be read are passed over."""
+    try:
+        lines = (outputs / REMOVED).read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    removals = []
+    for line in lines:
+        try:
+            removal = Removal(**json.loads(line))
+        except (ValueError, TypeError):  # half a line of a killed process
+            continue
+        if isinstance(removal.path, str):
+            removals.append(removal)
+    return removals
+
+
+def runs_without_weights(outputs: Path) -> set[str]:
+    """Return the names of the run directories whose weights were removed and have not come back."""
+    names = set()
+    for removal in read_removals(outputs):
+        path = outputs / removal.path
+        if path.name == WEIGHTS and not path.exists():
+            names.add(path.parent.name)
+    return names

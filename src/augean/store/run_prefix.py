@@ -1,0 +1,38 @@
+"""Shorter trainings of the same config, whose state a longer one can begin with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from augean.errors import AugeanError
+from augean.store.checkpoints import load_checkpoint
+from augean.store.run_directory import read_verified
+from augean.store.summary import RunState, read_summary
+
+STATE = "state.pt"
+"""The checkpoint of a finished run's last epoch, which `runtime.keep_state` keeps."""
+
+
+@dataclass(frozen=True)
+class RunPrefix:
+    """A run that differs from a longer one in its number of epochs alone."""
+
+    id: str
+    path: Path
+    """The directory of the shorter run."""
+    epochs: int
+    """Epochs that the shorter run has when it is finished."""
+
+    def read_state(self) -> bytes | None:
+        """Return the newest state of the run, undamaged; None where it has none.
+
+        A diverged run has none: its weights are those of the step that broke it.
+        """
+        try:
+            summary = read_summary(self.path, self.id)
+            if summary is None:
+                return load_checkpoint(self.path)[0]
+            if summary.status == RunState.FINISHED:
+                return read_verified(self.path, STATE)
+        except (OSError, AugeanError):
+            return None
+        return None

@@ -1,0 +1,118 @@
+"""The file of weights that a run begins from, and the digest that stands for it in the address."""
+
+import csv
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from augean.errors import AugeanError, ConfigError
+from augean.regular_files import digest_regular
+from augean.store.find_run import find_run
+from augean.store.run_directory import read_verified
+from augean.store.summary import RunState, read_summary
+
+RUN = "run:"
+"""`model.weights=run:<id>` stands for the weights of another run."""
+DIGITS = 16
+"""Length of a digest: the first hex digits of a sha256."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A state dict on the disk. The file may be gone while its digest is still known."""
+
+    name: str
+    """The value of `model.weights`, for messages."""
+    path: Path
+    digest: str
+    """Of the file's content."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes that its outputs stand for; empty where they are not known."""
+
+
+def weights_of_run(name: str, outputs: Path) -> WeightsFile:
+    """Return the selected weights of a finished run.
+
+    Args:
+        name: `run:` and what `find_run` takes, such as the beginning of an id.
+
+    Raises:
+        ConfigError: when there is no such run, or it has no weights.
+    """
+    key = f"model.weights={name}"
+    try:
+        path = find_run(name.removeprefix(RUN), outputs)
+        summary = read_summary(path)
+        classes = read_class_names(path)
+    except AugeanError as error:
+        raise ConfigError(f"{key}: {error}") from error
+    if summary is None or summary.status != RunState.FINISHED:
+        raise ConfigError(f"{key}: {path} is not a finished run; train it first")
+    if "best.pt" not in summary.files:
+        raise ConfigError(f"{key}: {path} has no weights; name a run that has a best.pt")
+    digest = summary.files["best.pt"][:DIGITS]
+    return WeightsFile(name=name, path=path / "best.pt", digest=digest, classes=classes)
+
+
+def weights_of_file(name: str, path: Path, classes: tuple[str, ...] = ()) -> WeightsFile:
+    """Return a file of weights.
+
+    Raises:
+        ConfigError: when there is no such file, or it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            raise ConfigError(
+                f"model.weights={name}: there is no file {path}; give its path, run:<id> for"
+                " another run's weights, or DEFAULT for those of torchvision"
+            )
+        status = path.stat()
+        digest = _digest(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise ConfigError(f"model.weights={name}: cannot read {path} ({error.strerror})") from error
+    return WeightsFile(name=name, path=path, digest=digest, classes=classes)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, _size: int, _mtime: int) -> str:
+    """Return the digest of a file, which is read once as long as size and time stay."""
+    return digest_regular(path)[:DIGITS]
+
+
+def check_content(weights: WeightsFile) -> None:
+    """Make sure that the file is there and is the one of the address.
+
+    Raises:
+        ConfigError: when it is missing, was altered or cannot be read.
+    """
+    try:
+        digest = digest_regular(weights.path)[:DIGITS]
+    except OSError as error:
+        raise ConfigError(
+            f"model.weights={weights.name}: cannot read {weights.path} ({error.strerror}); a run"
+            " that was unpacked has no weights: train it here, or name another"
+        ) from error
+    if digest != weights.digest:
+        raise ConfigError(
+            f"model.weights={weights.name}: {weights.path} is not the file of the run's address;"
+            " it was altered or damaged"
+        )
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Read the names of a run's classes from the first line of its confusion.csv.
+
+    Returns:
+        An empty tuple where there is no such file, as a custom loop need not write it.
+
+    Raises:
+        AugeanError: when the file was altered after the run.
+    """
+    try:
+        text = read_verified(path, "confusion.csv").decode(errors="replace")
+    except FileNotFoundError:
+        return ()
+    # Not `splitlines`, which would split a name at letters such as U+2028.
+    header: list[str] = next(csv.reader(io.StringIO(text, newline="")), [])
+    return tuple(header[1:])  # the first column holds the true class

@@ -1,0 +1,76 @@
+"""Images of any size are resized and cropped as torchvision does for its weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.transforms import v2
+
+from augean.datasets.image_decoding import Geometry, decode_all
+from augean.datasets.image_folder import ImageFolder
+from augean.errors import ConfigError
+
+
+def write_image(path: Path, width: int, height: int) -> None:
+    pixels = np.random.default_rng(width * height).integers(0, 256, (height, width, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def folder(root: Path, **arguments: object) -> ImageFolder:
+    return ImageFolder(name="pets", root=root, cache=root / "cache", image_size=8, **arguments)
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    for name in ("cat", "dog"):
+        for split in ("train", "test"):
+            for number in range(3):
+                path = tmp_path / "pets" / split / name / f"{number}.png"
+                write_image(path, 12 + number, 20 - number)
+    return tmp_path
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("resize", [8, 9, 11])
+@pytest.mark.parametrize("size", [(8, 8), (11, 11), (23, 14), (9, 31), (5, 7)])
+def test_a_geometry_equals_torchvisions_resize_and_center_crop(
+    size: tuple[int, int], resize: int, interpolation: str, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "image.png", *size)
+    method = v2.InterpolationMode(interpolation)
+    transform = v2.Compose([v2.Resize(resize, interpolation=method), v2.CenterCrop(8)])
+    expected = np.asarray(transform(Image.open(tmp_path / "image.png")))
+    geometry = Geometry(8, resize, interpolation)
+    images = decode_all([f"{tmp_path}/image.png"], geometry, "test", in_processes=False)
+    assert np.array_equal(images[0], expected)
+
+
+def load(root: Path, **arguments: object) -> NDArray[np.uint8]:
+    return folder(root, **arguments).load().train_images
+
+
+def test_images_of_two_geometries_are_kept_apart_in_cache_and_memory(pets: Path) -> None:
+    plain, larger = load(pets), load(pets, resize=10)
+    assert not np.array_equal(plain, larger)
+    assert not np.array_equal(larger, load(pets, resize=10, interpolation="bicubic"))
+    assert np.array_equal(larger, load(pets, resize=10))
+    assert folder(pets) != folder(pets, resize=10)
+    assert folder(pets, resize=10) == folder(pets, resize=10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"resize": 7}, "arguments.resize=7: must be a whole number, at least .*image_size=8"),
+        ({"resize": 8.5}, "arguments.resize=8.5: must be"),
+        ({"interpolation": "area"}, "interpolation=area: must be one of bilinear, bicubic"),
+    ],
+)
+def test_a_geometry_that_makes_no_sense_is_refused(
+    arguments: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        folder(tmp_path, **arguments)

@@ -1,0 +1,221 @@
+"""`augean clean`: what can go and what never does, and that tables say what is gone."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from augean.errors import AugeanError
+from augean.report import make_report
+from augean.store.checkpoints import CHECKPOINT, save_checkpoint
+from augean.store.cleaning import find_removable, read_removals, remove
+from augean.store.locks import hold_lock
+from augean.store.run_directory import runs_dir
+from augean.store.run_progress import RunProgress
+from augean.store.summary import RunSummary, read_summary
+from augean.training.artifacts import write_state
+from commands import augean
+from fake_runs import sign, write_record, write_run
+
+Job = dict[str, Any]
+
+
+def never(_summary: RunSummary) -> bool:
+    return False
+
+
+def directory(outputs: Path, job: Job) -> Path:
+    return runs_dir(outputs) / str(job["run"])
+
+
+def write_weights(outputs: Path, job: Job) -> None:
+    """Give a finished run weights and a state."""
+    path = directory(outputs, job)
+    (path / "best.pt").write_bytes(b"w" * 1000)
+    write_state(path, b"s" * 3000)
+    sign(path)
+
+
+def write_table(outputs: Path, name: str = "table1") -> list[Job]:
+    """Write a table of three runs with weights; the second has the best validation accuracy."""
+    jobs = []
+    for seed, accuracy in enumerate((0.91, 0.95, 0.93)):
+        job = write_run(outputs, accuracy=accuracy, seed=seed, activation__name=name)
+        path = directory(outputs, job)
+        sign(path, val_accuracy=accuracy)
+        write_weights(outputs, job)
+        jobs.append(job)
+    write_record(outputs, name, jobs)
+    return jobs
+
+
+def found(outputs: Path) -> dict[str, list[str]]:
+    """Return the removable files by kind, from the folder of runs or of outputs."""
+    files: dict[str, list[str]] = {}
+    for item in find_removable(outputs, never):
+        files.setdefault(item.kind, []).append(str(item.path.relative_to(outputs)))
+    return files
+
+
+def mentions(outputs: Path, job: Job) -> bool:
+    """Return whether anything of a run could be removed."""
+    return any(item.run == job["id"] for item in find_removable(outputs, never))
+
+
+def test_the_weights_of_a_tables_best_run_are_kept(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    names = [f"runs/{job['run']}/best.pt" for job in jobs]
+    assert sorted(found(tmp_path)["weights"]) == sorted([names[0], names[2]])
+
+
+def test_what_is_best_in_one_of_two_tables_is_kept(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    write_record(tmp_path, "smaller", jobs[2:])
+    assert found(tmp_path)["weights"] == [f"runs/{jobs[0]['run']}/best.pt"]
+
+
+def test_a_run_of_no_sweep_keeps_its_weights(tmp_path: Path) -> None:
+    job = write_run(tmp_path)
+    write_weights(tmp_path, job)
+    assert "weights" not in found(tmp_path)
+
+
+def write_study(outputs: Path) -> dict[str, Job]:
+    """Write a study with a trial of each end, all unfinished runs with a checkpoint."""
+    jobs: dict[str, Job] = {}
+    for number, (state, score) in enumerate(
+        (("complete", 0.9), ("complete", 0.8), ("pruned", 0.5), ("fail", None), ("running", None))
+    ):
+        kind = "finished" if state == "complete" else "interrupted"
+        job = write_run(outputs, state=kind, seed=0, optimizer__lr=0.1 * (number + 1))
+        key = f"{state}{number}"
+        jobs[key] = job | {"trial": number, "state": state, "score": score}
+        if state == "complete":
+            write_weights(outputs, job)
+        else:
+            save_checkpoint(directory(outputs, job), b"c" * 500)
+    write_record(outputs, "study", list(jobs.values()), kind="study", num_trials=5)
+    return jobs
+
+
+def test_checkpoints_of_pruned_and_failed_trials_alone_can_go(tmp_path: Path) -> None:
+    jobs = write_study(tmp_path)
+    files = found(tmp_path)
+    assert files["weights"] == [f"runs/{jobs['complete1']['run']}/best.pt"]
+    owners = {Path(file).parent.name for file in files["checkpoints"]}
+    assert owners == {jobs["pruned2"]["run"], jobs["fail3"]["run"]}
+    # Another sweep asks for the pruned trial's run.
+    own = {
+        key: value for key, value in jobs["pruned2"].items() if key in ("id", "run", "row", "seed")
+    }
+    write_record(tmp_path, "grid", [own])
+    owners = {Path(file).parent.name for file in found(tmp_path)["checkpoints"]}
+    assert owners == {jobs["fail3"]["run"]}
+
+
+def test_only_old_temporary_files_are_leftovers(tmp_path: Path) -> None:
+    job = write_run(tmp_path)
+    path = directory(tmp_path, job)
+    for folder in (path, tmp_path / "sweeps"):
+        folder.mkdir(exist_ok=True)
+        for name in ("old", "new"):
+            (folder / f".{name}.tmp").write_text("x")
+        os.utime(folder / ".old.tmp", (0, time.time() - 7200))
+    (path / CHECKPOINT).write_bytes(b"c")
+    assert sorted(found(tmp_path)["leftovers"]) == [
+        f"runs/{job['run']}/.old.tmp",
+        f"runs/{job['run']}/{CHECKPOINT}",
+        "sweeps/.old.tmp",
+    ]
+
+
+def test_an_outdated_run_goes_as_a_whole_and_is_listed(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    old = directory(tmp_path, jobs[0])
+    sign(old, core=0)
+    (item,) = find_removable(tmp_path, lambda summary: summary.core == 0)[:1]
+    done = augean("clean", "outdated", "--yes", "--outputs", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (item.kind, item.path) == ("outdated", old)
+    assert not old.exists()
+    (removal,) = read_removals(tmp_path)
+    assert (removal.kind, removal.path) == ("outdated", f"runs/{old.name}")
+
+
+def test_nothing_goes_without_yes_nor_without_a_kind(tmp_path: Path) -> None:
+    write_table(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    done = augean("clean", "--outputs", str(tmp_path))
+    assert done.returncode == 0
+    assert "2 files, 2.0 kB" in done.stdout
+    assert "3 files, 9.0 kB" in done.stdout
+    assert augean("clean", "--yes", "--outputs", str(tmp_path)).returncode == 1
+    assert augean("clean", "wieghts", "--yes", "--outputs", str(tmp_path)).returncode == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_locked_stays(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    items = [item for item in find_removable(tmp_path, never) if item.kind == "weights"]
+    with hold_lock(tmp_path, jobs[0]["id"], wait=False):
+        result = remove(tmp_path, items)
+    assert [item.run for item in result.locked] == [jobs[0]["id"]]
+    assert (directory(tmp_path, jobs[0]) / "best.pt").exists()
+    assert not (directory(tmp_path, jobs[2]) / "best.pt").exists()
+
+
+def test_a_run_in_training_is_not_even_shown(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    RunProgress(epoch=1, epochs=2, fraction=0.1, seconds_left=None).write(
+        directory(tmp_path, jobs[0])
+    )
+    assert not mentions(tmp_path, jobs[0])
+
+
+def test_a_damaged_record_stops_all_and_a_damaged_summary_its_run(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    (directory(tmp_path, jobs[0]) / "summary.json").write_text("{")
+    assert not mentions(tmp_path, jobs[0])
+    (tmp_path / "sweeps" / "bad.json").write_text("{")
+    with pytest.raises(AugeanError, match="nothing is removed"):
+        found(tmp_path)
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    jobs = write_table(outside)
+    (tmp_path / "outputs").mkdir()
+    runs_dir(tmp_path / "outputs").mkdir()
+    link = runs_dir(tmp_path / "outputs") / str(jobs[0]["run"])
+    link.symlink_to(directory(outside, jobs[0]))
+    assert found(tmp_path / "outputs") == {}
+
+
+def test_results_stay_and_the_table_says_that_weights_are_gone(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    paths = [directory(tmp_path, job) for job in jobs]
+    before = [read_summary(path) for path in paths]
+    done = augean("clean", "weights", "states", "--yes", "--outputs", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert [read_summary(path) for path in paths] == before
+    assert not list(tmp_path.glob("runs/*/state.pt"))
+    digests = {removal.sha256 for removal in read_removals(tmp_path)}
+    assert digests == {before[0].files["best.pt"], before[0].files["state.pt"]}  # type: ignore[union-attr]
+    make_report(tmp_path)
+    page = tmp_path / "report" / "report.md"
+    assert "The weights of 2 runs were removed (augean clean)." in page.read_text()
+    # Trained again, the run has weights again.
+    write_weights(tmp_path, jobs[0])
+    make_report(tmp_path)
+    assert "The weights of 1 run were removed" in page.read_text()
+
+
+def test_a_line_that_was_torn_is_passed_over(tmp_path: Path) -> None:
+    write_table(tmp_path)
+    item = find_removable(tmp_path, never)[0]
+    remove(tmp_path, [item])
+    with (tmp_path / "removed.jsonl").open("a") as file:
+        file.write('{"time": "2026')
+    assert len(read_removals(tmp_path)) == 1
