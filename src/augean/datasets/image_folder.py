@@ -132,9 +132,10 @@ class ImageFolder(Source):
         key = (self.folder, self.cache)
         if key not in process_contents:
             listing = self._scan()
-            process_contents[key] = _content_of(listing, self._index(listing))
+            index = self._index(listing)
+            num_train = listing.num_train - len(index.test)
+            process_contents[key] = _Content(digest=index.digest, num_train=num_train)
             if not listing.has_test:
-                num_train = process_contents[key].num_train
                 logger.info(
                     f"{self.folder}: no folder test, so a fifth of the images is set aside for it:"
                     f" {num_train:,} for training and validation,"
@@ -229,9 +230,7 @@ class ImageFolder(Source):
         )
 
     def _parts(self) -> list[str]:
-        """Return the folders that hold the classes: `train` and `test`, `train`, or the data set's
-        own, as an empty text.
-        """
+        """Return the folders that hold the classes; an empty text is the data set's own folder."""
         parts = [part for part in ("train", "test") if (self.folder / part).is_dir()]
         if parts == ["test"] or not self.folder.is_dir():
             return ["train", "test"]  # which is then said to be missing

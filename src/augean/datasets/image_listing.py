@@ -1,6 +1,7 @@
 """List the image files of a folder, so that none is left out without a word."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from errno import EINVAL, ELOOP
 from pathlib import Path
