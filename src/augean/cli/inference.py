@@ -135,6 +135,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     if arguments.output:
         content = {"run": run.summary.id, "images": place, **result}
         write_atomic(arguments.output, json.dumps(content, indent=1) + "\n")
+    # Last, so that a test that is refused here has been printed all the same.
     if arguments.record:
         from augean.inference.record import record_test
 
@@ -154,6 +155,7 @@ def _print_dead_units(shares: dict[str, float]) -> None:
 
 
 def _print_metrics(place: str, result: dict[str, Any]) -> None:
+    """Print the measures of `augean.inference.metrics.measure`, then a line for each class."""
     from augean.inference.metrics import NUM_BINS
 
     print(

@@ -40,6 +40,7 @@ def main() -> None:
 
 def _main() -> None:
     try:
+        # `train` and `submit` have Hydra's command line, all other commands argparse's.
         words_for_hydra = train.hydra_words(sys.argv[1:])
         if words_for_hydra is not None:
             train.run_hydra(words_for_hydra)
@@ -56,6 +57,7 @@ def _main() -> None:
     except (AugeanError, OSError) as error:
         from augean.config.override_errors import explain_error
 
+        # The words after the command may be overrides, which the explanation then names.
         sys.exit(explain_error(error, sys.argv[2:]) or str(error))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -96,6 +98,7 @@ def parse(parser: Parser) -> argparse.Namespace:
         argcomplete.autocomplete(parser)
     arguments: argparse.Namespace
     arguments, unknown = parser.parse_known_args()
+    # `--` ends the options; argparse leaves it among the unknown words.
     unknown = [word for word in unknown if word != "--"]
     if unknown:
         hint = report.SELECT_HINT if arguments.command == "report" else ""

@@ -75,12 +75,13 @@ def run_watch(arguments: argparse.Namespace) -> int:
             f"--outputs {outputs}: no such folder; name the runs' own runtime.outputs"
         )
     watch = Watch(StatusReader(outputs), arguments.sweep, arguments.every, arguments.page)
-    if arguments.once or not (sys.stdout.isatty() or arguments.page):
+    is_terminal = sys.stdout.isatty()
+    if arguments.once or not (is_terminal or arguments.page):
         watch.show_once()
-    elif sys.stdout.isatty():
+    elif is_terminal:
         watch.show_live()
     else:
-        watch.repeat(lambda: None)
+        watch.repeat(lambda: None)  # only the page is kept up to date
     return 0
 
 
@@ -127,6 +128,7 @@ class Watch:
             write_watch_page(self.page, self.views, self.remarks, seconds)
 
     def show_once(self) -> None:
+        """Print the table as it is now."""
         from rich.console import Console
 
         from augean.monitor.terminal import render
@@ -145,7 +147,7 @@ class Watch:
         with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
             def show() -> None:
-                # One line more than there are shows that something is cut.
+                # One line more than the screen has, so that `Live` marks the table as cut.
                 picture = render(self.views, self.remarks, console.height + 1)
                 live.update(picture, refresh=True)
 
@@ -159,5 +161,6 @@ class Watch:
                 show()
                 time.sleep(self.seconds)
         except KeyboardInterrupt:
+            # The page stops reloading, as nobody writes it any more.
             if self.page is not None:
                 self.look(last=True)
