@@ -23,6 +23,12 @@ augean export best:table1_activation --to onnx            <run directory's name>
 
 
 def add_commands(commands: Commands) -> None:
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_export(commands)
+
+
+def _add_evaluate(commands: Commands) -> None:
     parser = add_command(
         commands,
         "evaluate",
@@ -44,6 +50,8 @@ def add_commands(commands: Commands) -> None:
         " (correct.npy), and its dead units",
     )
 
+
+def _add_predict(commands: Commands) -> None:
     parser = add_command(
         commands,
         "predict",
@@ -58,6 +66,8 @@ def add_commands(commands: Commands) -> None:
         "--top", type=positive_number, default=3, help="classes for each image (default: 3)"
     )
 
+
+def _add_export(commands: Commands) -> None:
     parser = add_command(
         commands,
         "export",

@@ -115,7 +115,7 @@ class Pack:
     """Several runs in one job, one after the other."""
 
     work: Mapping[str, Callable[[], object]]
-    """What is to be done, by the run's id."""
+    """The work of each run, by the run's id."""
     outputs: Path
 
     def __call__(self) -> None:
@@ -128,13 +128,14 @@ class Pack:
         remaining = dict(self.work)
         has_failed = False
         while remaining:
+            # First the runs that nobody holds; a run that is held is waited for by its own work.
             free = [key for key in remaining if not is_locked(self.outputs, key)]
             key = free[0] if free else next(iter(remaining))
             try:
                 remaining.pop(key)()
             except SetupError:
                 raise
-            except Exception:
+            except Exception:  # the other runs of the job are not to suffer
                 logger.exception(f"run {key} failed")
                 has_failed = True
         if has_failed:
@@ -252,8 +253,8 @@ def submit(
 
     Args:
         name: of the sweep's record.
-        work: what each element does, by a run's id or by what names one of a study's workers.
-        is_over: says of such a key whether its work has ended.
+        work: what each element does, by a run's id or by the name of one of a study's workers.
+        is_over: returns whether the work of such a key has ended.
         write_record: called once SLURM has taken the first array, or has nothing to take.
 
     Returns:
@@ -281,19 +282,23 @@ def submit(
                 write_record()
     if not arrays:
         write_record()
+    submitted = "nothing to submit"
     if arrays:
         submitted = f"{len(missing)} submitted as SLURM array {', '.join(arrays)}"
-    else:
-        submitted = "nothing to submit"
     num_others = len(work) - len(missing)
-    logger.info(f"Sweep {name}: {submitted}, {num_others} queued or running already.")
+    _log_submission(name, outputs, f"{submitted}, {num_others} queued or running already")
+    for problem in queue.problems:
+        logger.warning(problem)
+    return 2 if queue.problems else 0
+
+
+def _log_submission(name: str, outputs: Path, counts: str) -> None:
+    """Log what was submitted, and how the user follows it from here."""
+    logger.info(f"Sweep {name}: {counts}.")
     logger.info(
         f"  how it stands: augean status; logs: {outputs / 'slurm'}; what is cancelled or fails:"
         " submit again"
     )
-    for problem in queue.problems:
-        logger.warning(problem)
-    return 2 if queue.problems else 0
 
 
 def check_submission(runtime: RuntimeConfig) -> None:

@@ -80,15 +80,23 @@ def run_study(
             raise
     # Trials and final seeds have ended, here or elsewhere; `account` reports what is missing.
     final_jobs = tuning.write_winner()
-    best = study.best()
-    score = best.score or 0.0
-    logger.info(f"Study {setup.name}: {study.count()}; best {score:.2%} in trial {best.trial}:")
-    for assignment in plan.space.assignments(best.values):
-        logger.info(f"  {assignment}")
+    best_score = _log_best(plan, study)
     if not final_jobs:
-        return [score]
+        return [best_score]
     num_before = len({job.address.id for job in final_jobs if job.address.path in finished_before})
     return account(plan.record.name, final_jobs, num_before=num_before)
+
+
+def _log_best(plan: SweepPlan, study: Study) -> float:
+    """Log the winner with its values, and return its score."""
+    best = study.best()
+    score = best.score or 0.0
+    logger.info(
+        f"Study {study.setup.name}: {study.count()}; best {score:.2%} in trial {best.trial}:"
+    )
+    for assignment in plan.space.assignments(best.values):
+        logger.info(f"  {assignment}")
+    return score
 
 
 def _finished_runs(outputs: Path) -> set[Path]:

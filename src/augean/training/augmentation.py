@@ -65,9 +65,9 @@ def crop_and_flip(padded: Tensor, index: Tensor, size: int, flip: bool) -> Tenso
 def resized_crop(images: Tensor, min_area: float, flip: bool) -> Tensor:
     """Crop a box of random area and shape from each image, and resize it to the whole image.
 
-    The same distribution as torchvision's RandomResizedCrop, scale (min_area, 1), of square images,
-    followed by RandomHorizontalFlip. Bilinear; a crop is never made smaller, so that antialiasing
-    would change nothing.
+    The same distribution as torchvision's RandomResizedCrop with scale (min_area, 1), for square
+    images, followed by RandomHorizontalFlip. Pixels are interpolated bilinearly. Antialiasing would
+    change nothing, as a crop is never made smaller.
 
     Args:
         images: uint8 [B, H, H, 3].
@@ -110,11 +110,11 @@ def random_boxes(batch: int, size: int, min_area: float, device: torch.device) -
     heights = (areas / ratios).sqrt().round().long()
     widths = (areas * ratios).sqrt().round().long()
     fits = (heights >= 1) & (widths >= 1) & (heights <= size) & (widths <= size)
-    # The first that fits: of equal values argmax takes the first.
+    # The first attempt that fits: of equal values argmax takes the first.
     first = fits.int().argmax(0, keepdim=True)  # [1, B]
-    found = fits.any(0)  # [B]
-    height = torch.where(found, heights.gather(0, first)[0], size)
-    width = torch.where(found, widths.gather(0, first)[0], size)
+    has_box = fits.any(0)  # [B]
+    height = torch.where(has_box, heights.gather(0, first)[0], size)
+    width = torch.where(has_box, widths.gather(0, first)[0], size)
     top = (torch.rand(batch, device=device) * (size - height + 1)).long()
     left = (torch.rand(batch, device=device) * (size - width + 1)).long()
     return torch.stack((top, left, height, width))
