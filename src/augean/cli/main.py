@@ -34,6 +34,7 @@ def main() -> None:
     # A user's own code is in the working directory. It comes last on the path, so that it hides no
     # installed package.
     sys.path.append(str(Path.cwd()))
+    # A closed pipe or a full disk behind standard output must not end a run.
     with guarded_streams():
         _main()
 
@@ -92,6 +93,7 @@ def parse(parser: Parser) -> argparse.Namespace:
         SystemExit: 2 for a command line that is wrong.
         AugeanError: for a `--config-dir` that does not exist.
     """
+    # argcomplete calls the program itself; it answers and exits inside this call.
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 

@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
             **options,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            allow_abbrev=False,  # a new option may make an abbreviation ambiguous
         )
         self._intermixes = False
 
@@ -64,6 +64,7 @@ class Parser(argparse.ArgumentParser):
         # An option with several values has taken an override that was written behind it.
         if re.match(r"argument --[\w-]+: .*?[\w.]+=", message):
             hint = "; overrides go before an option that takes several values"
+        # No page of usage: it would hide the message.
         self.exit(2, f"{self.prog}: {message}{hint}\n{self.prog} --help shows what there is\n")
 
     def _suggestion(self, message: str) -> str:
@@ -81,6 +82,7 @@ class Parser(argparse.ArgumentParser):
     def _valid_words(self) -> list[str]:
         """Return all choices of this parser, and the options of its commands."""
         words: list[str] = []
+        # The choices of the sub-command action are a dictionary: name to the command's own parser.
         for action in self._actions:
             words += action.choices or ()
             if isinstance(action.choices, dict):

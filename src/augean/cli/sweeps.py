@@ -123,6 +123,7 @@ def _print_status(
     except AugeanError as error:
         print(error, file=sys.stderr)
         queue = Queue()
+    # The document has all records, so that no text follows it on standard output.
     if as_json:
         print(_status_document(outputs, records, queue.states, problems + queue.problems))
         records = []
@@ -141,6 +142,7 @@ def _print_status(
 def _status_document(
     outputs: Path, records: "Sequence[SweepRecord]", slurm_jobs: dict[str, str], problems: list[str]
 ) -> str:
+    """Return the states of sweeps as a JSON document."""
     from augean.monitor.sweep_status import StatusReader, is_locked_run
     from augean.sweeps.slurm import describe_queue
 
@@ -326,7 +328,8 @@ def run_settle(arguments: argparse.Namespace) -> int:
         except SystemExit as stop:
             if not arguments.json or not isinstance(stop.code, int):
                 raise
-            status = stop.code  # of a sweep that failed or was stopped: the document says how far
+            # A sweep that failed or was stopped has a document too: it says how far it came.
+            status = stop.code
         text = _settle_document(settling) if arguments.json else ""
     if arguments.json:
         print(text)
@@ -334,9 +337,11 @@ def run_settle(arguments: argparse.Namespace) -> int:
 
 
 def _settle_document(settling: "Settling") -> str:
+    """Return the table that is being settled as a JSON document."""
     from augean.analysis.comparison import summarise
     from augean.analysis.load import scan
 
+    # A dry run of a sweep that was never launched leaves no record: the document has no sweep.
     record = settling.find_record()
     sweeps = []
     problems = []

@@ -73,10 +73,8 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
 def _work_on_slurm(
     plan: SweepPlan, missing: Mapping[str, PlannedJob]
 ) -> dict[str, Callable[[], None]]:
-    """Return what the elements of an array do, with a copy of the code of this moment.
-
-    Without SLURM nothing is copied.
-    """
+    """Return the work of the elements of an array, by run id."""
+    # An element may start hours later, so it gets a copy of the user's code as it is now.
     code = None
     if plan.config.runtime.launcher.name == "slurm":
         configs = [job.config for job in missing.values()]

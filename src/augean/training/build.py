@@ -61,7 +61,7 @@ class TrainingContext:
     frozen_norms: list[nn.Module] = field(default_factory=list)
     """Batch norms of a frozen part, see `train_mode`."""
     remark: str = ""
-    """What became of pretrained weights; empty without such."""
+    """How pretrained weights were used; empty without such."""
 
     def train_mode(self) -> None:
         """Set the network to training mode, except the batch norms of a frozen part."""
@@ -86,6 +86,7 @@ def build_context(
     Raises:
         ConfigError: when the network or the optimizer cannot be built, or the weights do not fit.
     """
+    # Layers draw their weights in a fixed order on the CPU, so that every device begins alike.
     seed_all(config.seed, 0)
     network = build_model(config, len(data.classes))
     remark = ""
@@ -108,7 +109,7 @@ def build_context(
 
 
 def _load_pretrained(network: nn.Module, weights: WeightsFile, classes: tuple[str, ...]) -> str:
-    """Load the weights that a run begins from; return what is to be said about it."""
+    """Load the weights that a run begins from; return a remark on it for train.log."""
     check_content(weights)
     key = f"model.weights={weights.name}"
     try:
@@ -157,6 +158,7 @@ def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
 
 def _check_native_groups(config: Config, cls: type[nn.Module]) -> None:
     """Refuse an activation or a width that the network does not take, and `native` elsewhere."""
+    # A network with an activation or a width of its own names these groups in `native_groups`.
     activation = find_class("activation._target_", config.activation._target_, nn.Module)
     width = config.width.channels
     values = {"activation": config.activation.name, "width": f"w{width}"}
@@ -181,6 +183,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     and linear layers.
     """
     cls, arguments = _model(config)
+    # These four arguments every network takes; the rest are those of its class.
     network = _construct(
         "model",
         cls,
@@ -253,14 +256,13 @@ def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer
 
 
 def _parameters(network: nn.Module, node: OptimizerConfig) -> list[Any]:
-    """Return what the optimizer changes: parameters, or groups of them by learning rate.
-
-    The key `lr_factor` of a group is for `augean.training.step`.
-    """
+    """Return the parameters to train, or groups of them where the head has a rate of its own."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     factor = node.head_lr_factor
     if factor == 1:
         return trained
+    # The schedule sets the rate anew at each step, and `augean.training.step` multiplies it by the
+    # group's `lr_factor`.
     head = list(network.get_submodule(find_head(network)).parameters())
     in_head = {id(parameter) for parameter in head}
     others = [parameter for parameter in trained if id(parameter) not in in_head]

@@ -1,4 +1,4 @@
-"""What a run goes on from: the content of a checkpoint, and a run that can be left and resumed.
+"""The content of a checkpoint, and a run that can be interrupted and resumed from it.
 
 The files that hold it, and the digests that prove them, are `augean.store.checkpoints`.
 """
@@ -197,6 +197,7 @@ class ResumableRun:
             self._note(remark)
 
     def _restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint of this run, and note what makes the result inexact."""
         saved: dict[str, Any] = state["environment"]
         if self.context.device.type == "cpu":
             # Another number of threads adds in another order, which gives other last bits.
@@ -231,6 +232,7 @@ class ResumableRun:
                 num_epochs = len(rows)
         if not longest:
             return
+        # From here on as in `_restore`, but the run keeps a history of its own.
         if self.context.device.type == "cpu":
             self.threads = longest["environment"]["threads"]
         self.progress = restore_training(self.context, longest)
@@ -243,14 +245,14 @@ class ResumableRun:
         self._say(f"begins after epoch {num_epochs} of run {longest['run']}")
 
     def _read_prefix(self, prefix: RunPrefix) -> dict[str, Any]:
-        """Return the state of a shorter training; empty where none can be used."""
+        """Return the state of a shorter training; empty where it cannot be used."""
         content = prefix.read_state()
         if content is None:
             return {}
         try:
             state = decode_checkpoint(content, prefix.id)
             changes = self._changes(state["environment"])
-        except Exception as error:  # rubbish fails in every way that torch knows
+        except Exception as error:  # torch raises many kinds of errors for damaged content
             self._say(f"the state of run {prefix.id} cannot be used ({type(error).__name__})")
             return {}
         if "threads" in changes and self._takes_any_threads():
@@ -279,6 +281,7 @@ class ResumableRun:
         return changes
 
     def _say(self, text: str) -> None:
+        """Log a line both in train.log and for the user."""
         train_log.info(text)
         logger.info(f"Run {self.identity}: {text}")
 

@@ -140,6 +140,7 @@ class Trainer:
             Pruned: when `should_stop` said so of an epoch that was trained there.
         """
         self.run.begin(self.prefixes)
+        # Loggers and pruner see the epochs of the shorter training as if they were trained here.
         for row in self.run.progress.rows:
             loggers.log(row)
             if should_stop is not None and should_stop(row["epoch"], row["val_accuracy"]):
