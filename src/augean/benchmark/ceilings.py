@@ -73,6 +73,7 @@ def count_flops(config: Config, device: torch.device) -> int:
 
     A multiplication and an addition are two operations.
     """
+    # A step on images of zeros: the operations depend on the shapes alone.
     network = build_model(config, NUM_CLASSES).to(device)
     batch_size = config.trainer.batch_size
     size = config.dataset.image_size

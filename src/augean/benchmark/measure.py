@@ -131,6 +131,7 @@ def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int]
     for loop in plan.loops:
         for number in plan.at_once:
             results[loop, number] = []
+    # The dictionary has the loops in the order of their turns.
     for _ in range(plan.repeats):
         for loop, number in results:
             # "core+compile" is the loop "core" with an option.

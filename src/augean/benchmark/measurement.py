@@ -130,6 +130,7 @@ def print_table(measurements: Sequence[Measurement]) -> None:
         f"{'loop':<17}{'images/s (range)':>28}{'ratio':>8}{'of matrix rate':>16}{'first step':>12}"
         f"{'35 x 50,000':>13}{'ratio':>8}{'memory':>11}"
     )
+    # Ratios are to the first loop; that of times is inverted, so that more than 1 is always faster.
     first = measurements[0]
     for line in measurements:
         name = line.loop if line.at_once == 1 else f"{line.at_once} x {line.loop}"

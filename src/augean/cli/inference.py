@@ -157,6 +157,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
 def _print_dead_units(shares: dict[str, float]) -> None:
     """Print the layers that have dead units, with their shares."""
+    # No shares at all: no activation of this network can be zero, so there is nothing to say.
     dead = {layer: share for layer, share in shares.items() if share}
     if shares and not dead:
         print(f"no dead units in {len(shares)} layers")
@@ -186,6 +187,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
 
     run = _load_run(arguments)
     probabilities = run.score(read_images(run, arguments.images)).softmax(1)  # [N, classes]
+    # --top may be larger than the number of classes.
     num_classes = min(arguments.top, len(run.classes))
     for image, row in zip(arguments.images, probabilities, strict=True):
         values, indices = row.topk(num_classes)
@@ -201,6 +203,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     from augean.inference.export import export
 
     run = _load_run(arguments)
+    # The suffix of a file is what names its format, see `augean.inference.export`.
     suffix = f".{arguments.to}"
     target = arguments.output or Path(f"{run.path.resolve().name}{suffix}")
     if target.suffix != suffix:

@@ -102,6 +102,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    # JSON has no NaN and no infinity, and strict readers refuse what Python writes for them.
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -148,6 +149,7 @@ def table_entry(outputs: Path, table: "Table") -> dict[str, Any]:
 
 
 def _study_entry(status: SweepStatus) -> dict[str, Any] | None:
+    """Return the progress and the best trial of a study; None for a grid."""
     record = status.record
     if record.kind != "study":
         return None
@@ -162,6 +164,7 @@ def _study_entry(status: SweepStatus) -> dict[str, Any] | None:
 
 
 def _row_entry(row: RowStatus, row_statistics: "Row | None") -> dict[str, Any]:
+    """Return the means of a row; with its statistics also their interval and comparison."""
     finished = row.finished
     val_accuracies = [item.val_accuracy for item in finished if item.val_accuracy is not None]
     times = [item.seconds for item in finished if item.seconds is not None]
@@ -202,6 +205,7 @@ def _difference_entry(row: "Row") -> dict[str, Any] | None:
 
 
 def _run_entry(run: RunStatus) -> dict[str, Any]:
+    """Return what the document says of one run."""
     # A run in training has a progress file, a completed one a summary. Their fields have the names
     # of the document, except the number of epochs that were trained.
     entry: dict[str, Any] = dict.fromkeys(RUN_KEYS)

@@ -87,7 +87,12 @@ def submit_words(words: Sequence[str]) -> list[str]:
     raise UsageError(f"augean submit {' '.join(words)}: {WHICH_SWEEP}")
 
 
+# `main` hands both commands to Hydra before argparse runs, see `hydra_words`. The next two are
+# called only for command lines that are left to argparse, such as `augean submit` alone.
+
+
 def run_train(arguments: argparse.Namespace) -> int:
+    """Run `augean train` with words that argparse has read."""
     return run_hydra(arguments.overrides)
 
 

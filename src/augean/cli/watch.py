@@ -20,6 +20,7 @@ augean watch table1                            those whose name begins so
 augean watch --page                            outputs/watch.html too, which reloads itself
 """
 DEFAULT_SECONDS = 2.0
+"""Between two looks, which read the files of all sweeps."""
 PAGE = "watch.html"
 """Name of the page in the folder of outputs, where no other is given."""
 
@@ -116,6 +117,7 @@ class Watch:
         from augean.monitor.page import write_watch_page
         from augean.monitor.view import view_sweep
 
+        # Everything comes from files, so a sweep of another machine on a shared disk is seen too.
         records = self.reader.read_records()
         chosen = [record for record in records if record.name.startswith(self.sweep)]
         self.views = [view_sweep(self.reader.read(record)) for record in chosen]

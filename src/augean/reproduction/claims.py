@@ -147,7 +147,11 @@ class Evidence:
         if measure == "epochs":
             # The lowest of the runs' best accuracies: the highest goal that every run reaches.
             goal = min((curve.max() for curve in self.curves(table.runs)), default=0.0)
-            return [float((curve >= goal).argmax()) + 1 for curve in self.curves(row.runs)]
+            epochs = []
+            for curve in self.curves(row.runs):
+                first = int((curve >= goal).argmax())  # of equal values argmax takes the first
+                epochs.append(float(first + 1))
+            return epochs
         return self._loss_ranges(row.runs)
 
     def _loss_ranges(self, runs: Iterable[Run]) -> list[float]:
@@ -164,8 +168,11 @@ class Evidence:
 
     def curves(self, runs: Iterable[Run]) -> "list[pandas.Series[float]]":
         """Return validation accuracy in percent by epoch, one curve a run that has one."""
-        accuracies = self._accuracies
-        return [100 * accuracies[run.directory] for run in runs if run.directory in accuracies]
+        curves = []
+        for run in runs:
+            if run.directory in self._accuracies:
+                curves.append(100 * self._accuracies[run.directory])
+        return curves
 
     @cached_property
     def _accuracies(self) -> "dict[str, pandas.Series[float]]":

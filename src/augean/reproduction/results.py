@@ -306,7 +306,7 @@ def _reduced(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
             )
     for key, sweep in content["sweeps"].items():
         if key not in chosen or "epochs" not in sweep:
-            continue
+            continue  # without an entry it has the common number, which was compared above
         epochs = {run.config["trainer.epochs"] for run in chosen[key].runs}
         has_others = bool(epochs - {sweep["epochs"]})
         if has_others:

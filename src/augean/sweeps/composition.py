@@ -117,6 +117,7 @@ def compose_sweep(
         ConfigError: for whatever is wrong with the file or the overrides.
     """
     register(name)
+    # Hydra looks up files in the folders of this path, in order: Augean's own, then the user's.
     search_path = create_config_search_path(str(config_dir()))
     if folder is not None:
         search_path.append("command-line", f"file://{folder.absolute()}")
@@ -139,6 +140,7 @@ def parse_search_space(overrides: Sequence[Override]) -> SearchSpace:
     Raises:
         AugeanError: for a space that Optuna has no distribution for, or that is empty.
     """
+    # An override with several values is searched; one with a single value is shared by all trials.
     distributions: dict[str, BaseDistribution] = {}
     keys_as_written = {}
     texts = {}

@@ -161,6 +161,7 @@ def work_on_jobs(jobs: Sequence[PlannedJob], runner: JobRunner, *, since: float)
             tried again.
     """
     pending = _PendingJobs(jobs, since)
+    # One job at a time, so that other workers, and other commands, find the rest free.
     batch_size = pending.num_jobs if runner.takes_all_at_once else 1
     while pending.jobs:
         for batch in _split(list(pending.jobs.values()), batch_size):
@@ -197,6 +198,7 @@ class _PendingJobs:
 
     def announce(self, job: PlannedJob) -> None:
         """Log which job begins, and about how long the rest will take."""
+        # The jobs of all workers count: those that others train end here as well.
         num_left = len(self.jobs)
         num_ended = self.num_jobs - num_left
         progress = f"{num_left} left"

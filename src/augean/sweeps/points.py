@@ -99,6 +99,7 @@ def keep_text(overrides: Sequence[Override]) -> list[str]:
     """Return overrides as lines, with free text below `runtime` in quotes: a comma in a title does
     not make two values.
     """
+    # Hydra reads `title=a, b` as two values. Keys of `runtime` are never swept, so it is one text.
     text_keys = runtime_text_keys()
     lines = []
     for override in overrides:
@@ -185,6 +186,7 @@ def check_study_name(outputs: Path, name: str | None) -> None:
         return
     if not re.fullmatch(RECORD_NAME, name):
         raise ConfigError(f"hydra.sweeper.study_name={name}: {RECORD_NAME_RULE}")
+    # A study of that name is this one, asked for again; a grid's record would be overwritten.
     path = outputs / "sweeps" / f"{name}.json"
     if path.exists() and read_record(path).kind != "study":
         raise ConfigError(f"hydra.sweeper.study_name={name}: a grid has this name; take another")

@@ -111,6 +111,7 @@ def describe_outdated(plan: SweepPlan) -> list[str]:
         freshness = check.check(summary)
         is_known = freshness.outdated == "yes"
         reasons[id_] = freshness.reason if is_known else "its code or data has changed"
+    # One line for each reason, whatever the number of runs.
     counts = Counter(reasons.values())
     return [
         f"{number} of the missing runs were trained before, but {reason} since"

@@ -76,6 +76,8 @@ def _body(record: SweepRecord, groups: set[str]) -> str:
     Raises:
         AugeanError: for what an experiment file cannot say.
     """
+    # The setting is a list of overrides. In a file, a choice of a group stands among the defaults,
+    # and any other key in the body. The seed is left to the next sweep.
     experiment = record.experiment
     choices: dict[str, str] = {}
     values = []

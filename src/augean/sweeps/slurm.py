@@ -339,6 +339,7 @@ def _submit_array(
     import submitit
 
     launcher = runtime.launcher
+    # submitit writes each element as a pickled file, and the logs, into this folder.
     folder = Path(runtime.outputs).absolute() / "slurm"
     packs = pack_work(work, runtime)
     elements = [ArrayElement(item, str(Path.cwd()), launcher) for item in packs.values()]
@@ -350,6 +351,7 @@ def _submit_array(
     except (OSError, RuntimeError, ValueError) as error:
         _remove_submission(folder, files_before)
         raise AugeanError(f"SLURM did not take the sweep: {error}") from error
+    # The file says which element does what; SLURM itself knows only numbers.
     array = str(jobs[0].job_id).split("_")[0]
     keys = {job.job_id: key for job, key in zip(jobs, packs, strict=True)}
     write_atomic(folder / f"{array}.json", json.dumps(keys))

@@ -14,7 +14,7 @@ from augean.sweeps.journal import Journal
 NUM_TRIES = 6
 """Attempts to reach a database at the start."""
 NUM_RECONNECTS = 60
-"""Attempts to reach it again when the connection is lost later on."""
+"""Attempts to reach it again later. A restart may take a minute, which must not cost a trial."""
 PAUSE_SECONDS = 1.0
 """Wait between two attempts."""
 
