@@ -54,7 +54,7 @@ class Composition:
     master: DictConfig
     """The config of the sweep, with the node `hydra`; no job's values are in it."""
     _without_values: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
-    """Cache of `compose`: chosen files to the config that they give, values not applied."""
+    """Cache of `compose`: choices of files to the config that they give."""
 
     @property
     def arguments(self) -> list[str]:
@@ -72,29 +72,27 @@ class Composition:
     def compose(self, point: Sequence[str]) -> Config:
         """Compose and check a job's config; the same as Hydra itself would compose.
 
+        Choosing files and checking types costs some hundred milliseconds. Jobs that differ in
+        values alone, such as seeds, share it.
+
         Raises:
             AugeanError, HydraException, OmegaConfBaseException, ValueError: for whatever is wrong
                 with the overrides.
         """
-        # Choosing files and checking types costs some hundred milliseconds. Jobs that differ only
-        # in values, such as seeds, share it: hence values and choices of files are told apart.
         loader = cast(ConfigLoaderImpl, self.loader)
         overrides = OverridesParser.create().parse_overrides(list(point))
         values = [
             item for item in overrides if not loader.repository.group_exists(item.key_or_group)
         ]
-        # Deletions and packages are rare: such a job is left to Hydra as a whole.
         if any(item.type == OverrideType.DEL or item.package is not None for item in values):
-            values = []
+            values = []  # rare, and left to Hydra as a whole
         choices = tuple(str(item.input_line) for item in overrides if item not in values)
         if choices not in self._without_values:
             whole = self.loader.load_sweep_config(self.master, list(choices))
             self._without_values[choices] = fill_schema(without_hydra(whole))
-        # The values are applied to a copy, so that the next job finds the cached config unchanged.
         config = copy.deepcopy(self._without_values[choices])
         loader._apply_overrides_to_config(values, config)
         fix_places(config, places(self.master.runtime))
-        # The types were checked with the files. Only keys that `+` adds are new to that check.
         has_added_keys = any(item.type != OverrideType.CHANGE for item in values)
         return parse_config(config) if has_added_keys else check_config(config)
 

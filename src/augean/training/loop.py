@@ -92,10 +92,10 @@ def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) 
     losses = torch.zeros(num_steps, device=context.device)
     num_right = torch.zeros((), device=context.device)
     probes: list[ProbeRow] = []
-    steps_before = (epoch - 1) * num_steps  # of the earlier epochs
+    steps_before = (epoch - 1) * num_steps
     for number in track(range(num_steps)):
         index = order[number * batch_size : (number + 1) * batch_size]
-        total = steps_before + number  # the step's number in the run, from 0
+        total = steps_before + number
         lr = context.schedule.rate(total)
         step.set_rate(lr)
         if config.record.probe_every and total % config.record.probe_every == 0:
@@ -160,7 +160,7 @@ def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
         labels = split.labels[start : start + EVALUATION_BATCH]
         with autocast(config, device):
             logits = network(make_inputs(images))  # [B, classes]
-        logits = logits.float()  # losses in fp32, whatever the precision of the network
+        logits = logits.float()
         num_classes = logits.shape[1]
         total += functional.cross_entropy(logits, labels, reduction="sum")
         if not len(confusion):

@@ -251,10 +251,7 @@ class Step:
         return self.result
 
     def _aside(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Make a step on a stream of its own, as torch demands before a capture.
-
-        Captures run on such a stream, and libraries allocate workspaces on its first use.
-        """
+        """Make a step on a stream of its own, which a capture needs to have seen before."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         current = torch.cuda.current_stream()
         stream.wait_stream(current)
