@@ -45,7 +45,7 @@ def run_job(config: Config, on_start: Callable[[], None] | None = None) -> float
 def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
     from augean.sweeps.trial import TrialReporter  # it imports Optuna
 
-    # However the job ends, the study is told: a trial without an end would look like a dead one.
+    # The study is told how the job ended, or else the trial would look like one of a dead worker.
     reporter = TrialReporter.from_environment()
     try:
         outcome = execute(config, should_stop=reporter.should_stop, begin=on_start)
