@@ -145,7 +145,7 @@ def test_a_folder_of_images_is_evaluated_and_predicted_as_the_same_arrays(
     (tmp_path / "photos" / "unicorn").mkdir()
     message = command(monkeypatch, *arguments)
     assert (
-        "unicorn: no class of the run, whose classes are class_0, class_1, class_2, class_3"
+        "unicorn: not classes of the run, whose classes are class_0, class_1, class_2, class_3"
         in str(message)
     )
     (tmp_path / "photos" / "unicorn").rmdir()

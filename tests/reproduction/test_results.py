@@ -14,8 +14,8 @@ import pytest
 from augean.cli.main import main
 from augean.config.schema import Config
 from augean.errors import AugeanError
-from augean.reproduction.claims import EXPECTATIONS, num_last_epochs, reported
 from augean.reproduction.results import ARCHIVE, MOST_BYTES, build_results
+from augean.reproduction.statements import EXPECTATIONS, num_last_epochs, reported
 from augean.runs.execute import execute
 from augean.store.run_directory import runs_dir
 from augean.store.summary import read_summary, write_summary

@@ -46,7 +46,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """
     largest = MATRIX_SIZES[device.type]
     best_rate = 0.0
-    size = largest // 16
+    size = largest // 16  # takes milliseconds even where the data type is emulated
     while True:
         first = torch.randn(size, size, device=device).to(dtype)
         second = torch.randn(size, size, device=device).to(dtype)
@@ -64,6 +64,7 @@ def copy_rate(device: torch.device) -> float:
     """Return the bytes per second of a large copy on the device, read and written ones added."""
     source = torch.zeros(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
+    # Every byte is read once and written once.
     return 2 * len(source) / least_seconds(lambda: target.copy_(source), device)
 
 
@@ -72,6 +73,7 @@ def count_flops(config: Config, device: torch.device) -> int:
 
     A multiplication and an addition are two operations.
     """
+    # A step on images of zeros: the operations depend on the shapes alone.
     network = build_model(config, NUM_CLASSES).to(device)
     batch_size = config.trainer.batch_size
     size = config.dataset.image_size

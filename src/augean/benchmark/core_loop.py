@@ -20,7 +20,7 @@ def main() -> None:
     entry = Entry.from_command_line()
     config = entry.config
     device = entry.device
-    config.trainer.epochs = entry.epochs
+    config.trainer.epochs = entry.epochs  # the benchmark's number, not that of the config
     train = random_images(entry)
     network = entry.build_network()
     network = network.to(memory_format=choose_layout(network, device))
@@ -42,6 +42,7 @@ def main() -> None:
             entry.end_step()
 
     with algorithms(config.trainer.deterministic):
+        # `fit` is a generator: each `next` trains one epoch, which the entry times.
         results = fit(context, track=track)
         while len(entry.epoch_seconds) < entry.epochs:
             with entry.epoch():

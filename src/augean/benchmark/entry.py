@@ -18,6 +18,7 @@ from augean.training.build import build_model
 from augean.training.device import find_device
 
 NUM_CLASSES = 10
+"""Classes of the random labels, as many as CIFAR-10 has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,7 @@ class Entry:
         # A GPU works asynchronously: its kernels may still run here.
         synchronize(self.device)
         self.epoch_seconds.append(time.perf_counter() - start)
+        # Outside the measured time: the first epoch is over, the second has not begun.
         if self.waits and len(self.epoch_seconds) == 1:
             print("waiting", flush=True)
             sys.stdin.read()

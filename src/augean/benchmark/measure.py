@@ -65,7 +65,7 @@ def bench(
     plan = BenchPlan(loops=loops, at_once=at_once, images=images, epochs=epochs, repeats=repeats)
     configs = [compose(list(overrides)) for overrides in settings]
     device = find_device(configs[0].runtime.device)
-    # The ceilings are measured here, with as many threads as the loops have.
+    # The ceilings are measured in this process, with as many threads as the loops have.
     torch.set_num_threads(configs[0].runtime.threads or torch.get_num_threads())
     copy_gb = copy_rate(device) / 1e9
     print(f"{device_title(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
@@ -131,8 +131,10 @@ def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int]
     for loop in plan.loops:
         for number in plan.at_once:
             results[loop, number] = []
+    # The dictionary has the loops in the order of their turns.
     for _ in range(plan.repeats):
         for loop, number in results:
+            # "core+compile" is the loop "core" with an option.
             name, _, option = loop.partition("+")
             settings = list(overrides)
             if option == "compile":

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from augean.benchmark.entry import LoopResult
 
 FULL_EPOCHS = 35
+"""Epochs of the run whose wall time is the goal: those of the reference report."""
 FULL_IMAGES = 50_000
-"""Epochs, and images of an epoch, of the run whose wall time is the goal: the report's, on the
-whole training set."""
+"""Images of one epoch of that run: the whole training set of CIFAR-10."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +62,11 @@ def summarize(
         matrix_rate: operations per second that the device reaches.
         at_once: processes that each result stands for.
     """
-    # Without the first epoch, which includes compilation and graph capture.
-    rates = []
-    for result in results:
-        for seconds in result.epoch_seconds[1:]:
-            rates.append(at_once * images / seconds)
+    rates = _rates(results, images=at_once * images)
     rate = statistics.median(rates)
     epochs = len(results[0].epoch_seconds)
     wall_seconds = statistics.median(result.wall_seconds for result in results)
+    # A benchmark of the full size has measured the full run; a smaller one is extrapolated.
     if (epochs, images) == (FULL_EPOCHS, FULL_IMAGES):
         full_run_seconds = wall_seconds
     else:
@@ -84,13 +81,27 @@ def summarize(
         fastest=max(rates),
         first_step_seconds=statistics.median(result.first_step_seconds for result in results),
         wall_seconds=wall_seconds,
-        full_run_seconds=full_run_seconds / at_once,
+        full_run_seconds=full_run_seconds / at_once,  # for each of the runs
         peak_memory_mb=statistics.median(result.peak_memory_mb for result in results),
         share_of_matrix_rate=flops_per_image * rate / matrix_rate,
         epochs=epochs,
         images=images,
         repeats=len(results),
     )
+
+
+def _rates(results: Sequence[LoopResult], images: int) -> list[float]:
+    """Return the images per second of every epoch of every process.
+
+    Args:
+        images: of one epoch.
+    """
+    rates = []
+    for result in results:
+        # Without the first epoch, which includes compilation and graph capture.
+        for seconds in result.epoch_seconds[1:]:
+            rates.append(images / seconds)
+    return rates
 
 
 def _start_seconds(results: Sequence[LoopResult], epoch_seconds: float) -> float:
@@ -101,6 +112,7 @@ def _start_seconds(results: Sequence[LoopResult], epoch_seconds: float) -> float
     Args:
         epoch_seconds: time of a steady epoch.
     """
+    # Wall time less all epochs at their steady speed; the first epoch counts as one of these.
     starts = []
     for result in results:
         until_second_epoch = result.wall_seconds - sum(result.epoch_seconds[1:])
@@ -118,6 +130,7 @@ def print_table(measurements: Sequence[Measurement]) -> None:
         f"{'loop':<17}{'images/s (range)':>28}{'ratio':>8}{'of matrix rate':>16}{'first step':>12}"
         f"{'35 x 50,000':>13}{'ratio':>8}{'memory':>11}"
     )
+    # Ratios are to the first loop; that of times is inverted, so that more than 1 is always faster.
     first = measurements[0]
     for line in measurements:
         name = line.loop if line.at_once == 1 else f"{line.at_once} x {line.loop}"

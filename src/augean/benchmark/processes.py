@@ -45,6 +45,7 @@ def run_loop(
         "overrides": list(overrides),
         "images": images,
         "epochs": epochs,
+        # The clock starts before Python does, so that imports count.
         "started": time.time(),
         "waits": at_once > 1,
     }
@@ -80,6 +81,7 @@ def _run_together(loop: str, command: Sequence[str], at_once: int) -> list[str]:
 
 def _read_result(text: str) -> LoopResult:
     """Read what `Entry.print_result` printed last."""
+    # Libraries may have printed lines before.
     return LoopResult(**json.loads(text.splitlines()[-1]))
 
 
@@ -89,6 +91,7 @@ def combine(results: Sequence[LoopResult]) -> LoopResult:
     Times are those of the slowest process; memory is the sum. All epochs after the first get the
     same time: the mean of the process whose epochs are slowest.
     """
+    # The first epochs overlap with the other processes' starts, so they are taken apart.
     num_steady = len(results[0].epoch_seconds) - 1
     steady_seconds = max(sum(result.epoch_seconds[1:]) for result in results) / num_steady
     first_seconds = max(result.epoch_seconds[0] for result in results)

@@ -46,6 +46,7 @@ def run_unpack(arguments: argparse.Namespace) -> int:
     merged = unpack(arguments.archive, arguments.outputs)
     for remark in merged.remarks:
         print(remark, file=sys.stderr)
+    # Outcomes such as "new" or "instead of an unfinished one".
     counts = [f"{number} runs {outcome}" for outcome, number in merged.runs.items()]
     print(f"{arguments.outputs}: {', '.join(counts) or 'no runs'}")
     return 0

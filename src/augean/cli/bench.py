@@ -69,6 +69,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
         raise AugeanError(
             f"--epochs {arguments.epochs}: must be at least 2, as the first is not counted"
         )
+    # One configuration for each width.
     settings = [
         [*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels
     ]

@@ -1,4 +1,4 @@
-"""`augean clean`: what an outputs folder can do without, with sizes, and its removal."""
+"""`augean clean`: show what can be removed from an outputs folder, and remove it."""
 
 import argparse
 from collections.abc import Sequence
@@ -38,15 +38,17 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_clean(arguments: argparse.Namespace) -> int:
-    """Show what can be removed, and remove it where that was said."""
+    """Show what can be removed; with `--yes` remove the kinds that are named."""
     from augean.analysis.freshness import FreshnessCheck
     from augean.store.cleaning import KINDS, REMOVED, find_removable, remove
 
     outputs: Path = arguments.outputs
     _check(arguments, tuple(KINDS))
     freshness = FreshnessCheck(outputs)
-    found = find_removable(outputs, lambda summary: freshness.check(summary).outdated == "yes")
-    chosen = [item for item in found if not arguments.kinds or item.kind in arguments.kinds]
+    removable = find_removable(outputs, lambda summary: freshness.check(summary).outdated == "yes")
+    # Without a named kind all are shown; `_check` has made sure that none is removed then.
+    chosen = [item for item in removable if not arguments.kinds or item.kind in arguments.kinds]
+    # A named kind gets its line even where there is nothing of it.
     for kind, description in KINDS.items():
         items = [item for item in chosen if item.kind == kind]
         if items or kind in arguments.kinds:
@@ -82,12 +84,13 @@ def _check(arguments: argparse.Namespace, kinds: Sequence[str]) -> None:
         )
     for kind in arguments.kinds:
         if kind not in kinds:
-            raise AugeanError(f"{kind}: is no kind{list_choices(kind, kinds, '')}")
+            raise AugeanError(f"{kind}: is not a kind{list_choices(kind, kinds, '')}")
     if arguments.yes and not arguments.kinds:
         raise AugeanError(f"--yes: name what is to be removed, of {', '.join(kinds)}")
 
 
 def _describe(items: "Sequence[Removable]") -> str:
+    """Return the number of files, or of whole runs, with their size."""
     num_bytes = sum(item.num_bytes for item in items)
     things = "file" if len(items) == 1 else "files"
     if items and items[0].path.is_dir():

@@ -1,4 +1,4 @@
-"""Complete overrides in the shell of a user who has argcomplete."""
+"""Complete overrides in a shell with argcomplete."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ import sys
 
 def complete_overrides(prefix: str, **_: object) -> list[str]:
     """Return Hydra's own completions of a word after `augean train`."""
+    # Hydra answers in a process of its own, as it does for the shell's own completion.
     command = [sys.executable, "-m", "augean", "train", "-sc", "query=bash"]
     environment = dict(os.environ)
     for name in os.environ:

@@ -14,7 +14,7 @@ augean diff best:table1_activation 3f2a        the best run of a sweep and anoth
 augean diff outputs/runs/<run> old/runs/<run>  the same run, made twice
 """
 LONGEST_VALUE = 60
-"""Characters of a value that are shown."""
+"""Characters of a value; a longer one is cut."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -48,6 +48,7 @@ def run_diff(arguments: argparse.Namespace) -> int:
 def describe_difference(difference: "RunDifference") -> list[str]:
     """Return the lines that show a comparison."""
     lines = []
+    # Sections without a difference share one line at the end.
     equal_sections = []
     for name, entries in difference.sections.items():
         if entries:
@@ -67,6 +68,7 @@ def _shown(entry: "Entry") -> list[str]:
 
 
 def _text(value: Any) -> str:
+    """Return a value as a cell; a dash for one that the run does not have."""
     if value is None:
         return "-"
     text = str(value)
@@ -84,7 +86,7 @@ def _shown_score(entry: "Entry") -> list[str]:
         cells.append(_score_text(value, is_accuracy=is_accuracy))
     change = entry.change
     if change is not None:
-        sign = "+" if change >= 0 else ""
+        sign = "+" if change >= 0 else ""  # the minus comes with the number
         cells.append(f"{sign}{_score_text(change, is_accuracy=is_accuracy)}")
     return cells
 
@@ -99,6 +101,7 @@ def _score_text(value: float | None, *, is_accuracy: bool) -> str:
 
 def _align(rows: list[list[str]]) -> list[str]:
     """Return the rows as lines, their cells below each other."""
+    # Rows may lack their last cells, so each column is measured over the rows that have it.
     widths: list[int] = []
     for column in range(max(len(row) for row in rows)):
         widths.append(max(len(row[column]) for row in rows if column < len(row)))

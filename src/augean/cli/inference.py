@@ -23,6 +23,12 @@ augean export best:table1_activation --to onnx            <run directory's name>
 
 
 def add_commands(commands: Commands) -> None:
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_export(commands)
+
+
+def _add_evaluate(commands: Commands) -> None:
     parser = add_command(
         commands,
         "evaluate",
@@ -44,6 +50,8 @@ def add_commands(commands: Commands) -> None:
         " (correct.npy), and its dead units",
     )
 
+
+def _add_predict(commands: Commands) -> None:
     parser = add_command(
         commands,
         "predict",
@@ -58,6 +66,8 @@ def add_commands(commands: Commands) -> None:
         "--top", type=positive_number, default=3, help="classes for each image (default: 3)"
     )
 
+
+def _add_export(commands: Commands) -> None:
     parser = add_command(
         commands,
         "export",
@@ -135,6 +145,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     if arguments.output:
         content = {"run": run.summary.id, "images": place, **result}
         write_atomic(arguments.output, json.dumps(content, indent=1) + "\n")
+    # Last, so that a test that is refused here has been printed all the same.
     if arguments.record:
         from augean.inference.record import record_test
 
@@ -146,6 +157,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
 def _print_dead_units(shares: dict[str, float]) -> None:
     """Print the layers that have dead units, with their shares."""
+    # No shares at all: no activation of this network can be zero, so there is nothing to say.
     dead = {layer: share for layer, share in shares.items() if share}
     if shares and not dead:
         print(f"no dead units in {len(shares)} layers")
@@ -154,6 +166,7 @@ def _print_dead_units(shares: dict[str, float]) -> None:
 
 
 def _print_metrics(place: str, result: dict[str, Any]) -> None:
+    """Print the measures of `augean.inference.metrics.measure`, then a line for each class."""
     from augean.inference.metrics import NUM_BINS
 
     print(
@@ -174,6 +187,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
 
     run = _load_run(arguments)
     probabilities = run.score(read_images(run, arguments.images)).softmax(1)  # [N, classes]
+    # --top may be larger than the number of classes.
     num_classes = min(arguments.top, len(run.classes))
     for image, row in zip(arguments.images, probabilities, strict=True):
         values, indices = row.topk(num_classes)
@@ -189,6 +203,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     from augean.inference.export import export
 
     run = _load_run(arguments)
+    # The suffix of a file is what names its format, see `augean.inference.export`.
     suffix = f".{arguments.to}"
     target = arguments.output or Path(f"{run.path.resolve().name}{suffix}")
     if target.suffix != suffix:

@@ -55,6 +55,7 @@ def messages_on_stderr(is_wanted: bool) -> Iterator[None]:
     if not is_wanted:
         yield
         return
+    # Descriptor 1 is redirected as well, since child processes know nothing of `sys.stdout`.
     stream = sys.stdout
     stream.flush()
     original = os.dup(1)
@@ -101,6 +102,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    # JSON has no NaN and no infinity, and strict readers refuse what Python writes for them.
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -116,6 +118,7 @@ def sweep_entry(
         queue: how much of it is in SLURM's queue.
     """
     record = status.record
+    # By the rows' labels, which the status and the table share.
     statistics_of = {} if table is None else {row.label: row for row in table.rows}
     return {
         "name": record.name,
@@ -138,13 +141,15 @@ def sweep_entry(
 
 def table_entry(outputs: Path, table: "Table") -> dict[str, Any]:
     """Return what the document says of a sweep whose statistics were computed."""
-    # Only the runs of the table, which may be a selection; its trials are no rows of it.
+    # Only the runs of the table, which may be a selection of the sweep's. Trials are added: they
+    # belong to the sweep, but are not rows of its table.
     jobs = [job for job, _ in table.sweep.cells]
     record = replace(table.sweep.record, jobs=[*jobs, *table.sweep.record.trials])
     return sweep_entry(StatusReader(outputs, is_locked_run(outputs)).read(record), table)
 
 
 def _study_entry(status: SweepStatus) -> dict[str, Any] | None:
+    """Return the progress and the best trial of a study; None for a grid."""
     record = status.record
     if record.kind != "study":
         return None
@@ -159,6 +164,7 @@ def _study_entry(status: SweepStatus) -> dict[str, Any] | None:
 
 
 def _row_entry(row: RowStatus, row_statistics: "Row | None") -> dict[str, Any]:
+    """Return the means of a row; with its statistics also their interval and comparison."""
     finished = row.finished
     val_accuracies = [item.val_accuracy for item in finished if item.val_accuracy is not None]
     times = [item.seconds for item in finished if item.seconds is not None]
@@ -173,6 +179,7 @@ def _row_entry(row: RowStatus, row_statistics: "Row | None") -> dict[str, Any]:
         "seconds": statistics.median(times) if times else None,
         "difference": None,
     }
+    # The report counts in percent and points, the document in fractions.
     if row_statistics is not None:
         entry["half_width_95"] = row_statistics.accuracy.half_width / 100
         entry["difference"] = _difference_entry(row_statistics)
@@ -198,6 +205,9 @@ def _difference_entry(row: "Row") -> dict[str, Any] | None:
 
 
 def _run_entry(run: RunStatus) -> dict[str, Any]:
+    """Return what the document says of one run."""
+    # A run in training has a progress file, a completed one a summary. Their fields have the names
+    # of the document, except the number of epochs that were trained.
     entry: dict[str, Any] = dict.fromkeys(RUN_KEYS)
     if run.progress is not None:
         entry |= asdict(run.progress)

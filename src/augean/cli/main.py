@@ -34,12 +34,14 @@ def main() -> None:
     # A user's own code is in the working directory. It comes last on the path, so that it hides no
     # installed package.
     sys.path.append(str(Path.cwd()))
+    # A closed pipe or a full disk behind standard output must not end a run.
     with guarded_streams():
         _main()
 
 
 def _main() -> None:
     try:
+        # `train` and `submit` have Hydra's command line, all other commands argparse's.
         words_for_hydra = train.hydra_words(sys.argv[1:])
         if words_for_hydra is not None:
             train.run_hydra(words_for_hydra)
@@ -56,6 +58,7 @@ def _main() -> None:
     except (AugeanError, OSError) as error:
         from augean.config.override_errors import explain_error
 
+        # The words after the command may be overrides, which the explanation then names.
         sys.exit(explain_error(error, sys.argv[2:]) or str(error))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -90,12 +93,14 @@ def parse(parser: Parser) -> argparse.Namespace:
         SystemExit: 2 for a command line that is wrong.
         AugeanError: for a `--config-dir` that does not exist.
     """
+    # argcomplete calls the program itself; it answers and exits inside this call.
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
         argcomplete.autocomplete(parser)
     arguments: argparse.Namespace
     arguments, unknown = parser.parse_known_args()
+    # `--` ends the options; argparse leaves it among the unknown words.
     unknown = [word for word in unknown if word != "--"]
     if unknown:
         hint = report.SELECT_HINT if arguments.command == "report" else ""

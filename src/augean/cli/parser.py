@@ -36,15 +36,17 @@ class Parser(argparse.ArgumentParser):
             **options,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            allow_abbrev=False,  # a new option may make an abbreviation ambiguous
         )
         self._intermixes = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the words in any order: options may stand between and behind the others.
 
-        By itself argparse reads `status <sweep> --outputs <folder> key=value` up to the option.
+        By itself argparse would not accept `status <sweep> --outputs <folder> key=value`: it reads
+        the words before and after an option as one group only in its intermixed mode.
         """
+        # That mode does not support sub-commands, so only their own parsers use it.
         has_commands = self._subparsers is not None
         completes = "_ARGCOMPLETE" in os.environ  # argcomplete follows the ordinary way
         # The method below may call this one again.
@@ -59,11 +61,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line with a suggestion and exit with status 2."""
         hint = self._suggestion(message)
+        # An option with several values has taken an override that was written behind it.
         if re.match(r"argument --[\w-]+: .*?[\w.]+=", message):
             hint = "; overrides go before an option that takes several values"
+        # No page of usage: it would hide the message.
         self.exit(2, f"{self.prog}: {message}{hint}\n{self.prog} --help shows what there is\n")
 
     def _suggestion(self, message: str) -> str:
+        """Return the words most similar to the wrong one in argparse's message; may be empty."""
         from augean.suggestions import closest, did_you_mean
 
         match = re.search(r"invalid choice: '(.*?)'|unrecognized arguments: (\S+)", message)
@@ -77,6 +82,7 @@ class Parser(argparse.ArgumentParser):
     def _valid_words(self) -> list[str]:
         """Return all choices of this parser, and the options of its commands."""
         words: list[str] = []
+        # The choices of the sub-command action are a dictionary: name to the command's own parser.
         for action in self._actions:
             words += action.choices or ()
             if isinstance(action.choices, dict):
@@ -136,6 +142,7 @@ def read_sweep_arguments(arguments: argparse.Namespace) -> tuple[str | None, lis
 
     The name is the first word that is not an override, wherever it stands.
     """
+    # argparse puts the first word into `sweep`, whether it is a name or an override.
     words = [arguments.sweep, *arguments.overrides]
     words = [word for word in words if word is not None and word != "--"]
     if arguments.config_name is not None:
@@ -147,7 +154,7 @@ def read_sweep_arguments(arguments: argparse.Namespace) -> tuple[str | None, lis
 
 
 def is_name(word: str) -> bool:
-    """Return whether a word of the command line is not an override, nor the deletion of a key."""
+    """Return whether a word is a name: neither an override nor the deletion of a key (`~key`)."""
     return "=" not in word and not word.startswith("~")
 
 

@@ -60,6 +60,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     """Write the report and print where it is."""
     from augean.report import make_report
 
+    # With --json the document is the only text on standard output.
     with messages_on_stderr(arguments.json):
         result = make_report(arguments.outputs, arguments.select)
     problems = [f"{problem.path}: {problem.message}" for problem in result.problems]

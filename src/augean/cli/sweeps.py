@@ -68,8 +68,7 @@ def _add_status(commands: Commands) -> None:
 
 
 def run_status(arguments: argparse.Namespace) -> int:
-    """Print the state of each sweep's runs, which are outdated, and the commands that train what is
-    missing or outdated.
+    """Print each sweep's runs by state, and the commands that train missing or outdated ones.
 
     Returns:
         2 where a record or the file of a SLURM array is damaged, else 0.
@@ -77,13 +76,14 @@ def run_status(arguments: argparse.Namespace) -> int:
     from augean.store.sweep_record import read_records
 
     sweep, overrides = read_sweep_arguments(arguments)
-    # A sweep is asked for in the words of its launch, which name its folder in this way.
+    # The words are those of the launch, which names its folder as an override.
     outputs = _outputs_of(overrides) or arguments.outputs
     # The default folder may be missing before the first launch; any other is probably a typo.
     if not sweep and not overrides and not outputs.is_dir() and outputs != Path("outputs"):
         raise AugeanError(
             f"--outputs {outputs}: no such folder; name the runs' own runtime.outputs"
         )
+    # Choose the records that the words are about: of one sweep, of one grid, or all.
     all_records, problems = read_records(outputs)
     records = all_records
     if sweep:
@@ -123,6 +123,7 @@ def _print_status(
     except AugeanError as error:
         print(error, file=sys.stderr)
         queue = Queue()
+    # The document has all records, so that no text follows it on standard output.
     if as_json:
         print(_status_document(outputs, records, queue.states, problems + queue.problems))
         records = []
@@ -141,6 +142,7 @@ def _print_status(
 def _status_document(
     outputs: Path, records: "Sequence[SweepRecord]", slurm_jobs: dict[str, str], problems: list[str]
 ) -> str:
+    """Return the states of sweeps as a JSON document."""
     from augean.monitor.sweep_status import StatusReader, is_locked_run
     from augean.sweeps.slurm import describe_queue
 
@@ -154,6 +156,7 @@ def _status_document(
 
 def _outputs_of(overrides: Sequence[str]) -> Path | None:
     """Return the folder that `runtime.outputs=<folder>` names; None where no override does."""
+    # The last one counts. Interpolations are left to Hydra, which alone can resolve them.
     for word in reversed(overrides):
         key, _, value = word.partition("=")
         if key == "runtime.outputs" and "${" not in value:
@@ -235,7 +238,7 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
         if best is not None:
             progress += f", best {best.score:.2%}"
         parts.insert(0, progress)
-        # A grid with refused points ends with fewer trials than it was to have.
+        # The number of trials does not tell: points that are refused are missing in the end.
         is_complete &= bool(record.winner)
     print(f"{record.name} ({record.title}): {', '.join(parts)}")
     _print_running(record, outputs)
@@ -252,6 +255,7 @@ def _print_running(record: "SweepRecord", outputs: Path) -> None:
     from augean.store.summary import RunState
     from augean.terminal import readable_seconds
 
+    # By run id, as several jobs may share a run.
     jobs = {job.id: job for job in record.jobs}
     for job in jobs.values():
         path = runs_dir(outputs) / job.run
@@ -324,7 +328,8 @@ def run_settle(arguments: argparse.Namespace) -> int:
         except SystemExit as stop:
             if not arguments.json or not isinstance(stop.code, int):
                 raise
-            status = stop.code  # of a sweep that failed or was stopped: the document says how far
+            # A sweep that failed or was stopped has a document too: it says how far it came.
+            status = stop.code
         text = _settle_document(settling) if arguments.json else ""
     if arguments.json:
         print(text)
@@ -332,9 +337,11 @@ def run_settle(arguments: argparse.Namespace) -> int:
 
 
 def _settle_document(settling: "Settling") -> str:
+    """Return the table that is being settled as a JSON document."""
     from augean.analysis.comparison import summarise
     from augean.analysis.load import scan
 
+    # A dry run of a sweep that was never launched leaves no record: the document has no sweep.
     record = settling.find_record()
     sweeps = []
     problems = []
@@ -367,6 +374,7 @@ def run_promote(arguments: argparse.Namespace) -> int:
     from augean.config.paths import config_dir
     from augean.sweeps.promote import promote
 
+    # Folders of conf/ are the config groups.
     groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
     target = arguments.to or config_dir() / "experiment" / "tuned.yaml"
     path = promote(arguments.outputs, arguments.study, groups, target)

@@ -65,18 +65,20 @@ def hydra_words(words: Sequence[str]) -> list[str] | None:
 
 
 def submit_words(words: Sequence[str]) -> list[str]:
-    """Return the words of `augean train` that submit a sweep: a name becomes `-cn <name>`.
+    """Return the words of `augean train` that submit a sweep; a name becomes `-cn <name>`.
 
     Raises:
         UsageError: for an option that does not exist, or where no sweep is named.
     """
     from augean.config.command_line import parse_options
 
+    # A sweep is named in one of three ways: -cn <name>, <name>, or a grid with -m.
     options = parse_options(words)
     if options.config_name:
         return ["launcher=slurm", *words]
     names = [word for word in options.overrides if is_name(word)]
     if names:
+        # The first one; Hydra refuses any others as overrides without a value.
         rest = list(words)
         rest.remove(names[0])
         return ["launcher=slurm", "-cn", names[0], *rest]
@@ -85,7 +87,12 @@ def submit_words(words: Sequence[str]) -> list[str]:
     raise UsageError(f"augean submit {' '.join(words)}: {WHICH_SWEEP}")
 
 
+# `main` hands both commands to Hydra before argparse runs, see `hydra_words`. The next two are
+# called only for command lines that are left to argparse, such as `augean submit` alone.
+
+
 def run_train(arguments: argparse.Namespace) -> int:
+    """Run `augean train` with words that argparse has read."""
     return run_hydra(arguments.overrides)
 
 

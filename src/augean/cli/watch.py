@@ -20,6 +20,7 @@ augean watch table1                            those whose name begins so
 augean watch --page                            outputs/watch.html too, which reloads itself
 """
 DEFAULT_SECONDS = 2.0
+"""Between two looks, which read the files of all sweeps."""
 PAGE = "watch.html"
 """Name of the page in the folder of outputs, where no other is given."""
 
@@ -75,12 +76,13 @@ def run_watch(arguments: argparse.Namespace) -> int:
             f"--outputs {outputs}: no such folder; name the runs' own runtime.outputs"
         )
     watch = Watch(StatusReader(outputs), arguments.sweep, arguments.every, arguments.page)
-    if arguments.once or not (sys.stdout.isatty() or arguments.page):
+    is_terminal = sys.stdout.isatty()
+    if arguments.once or not (is_terminal or arguments.page):
         watch.show_once()
-    elif sys.stdout.isatty():
+    elif is_terminal:
         watch.show_live()
     else:
-        watch.repeat(lambda: None)
+        watch.repeat(lambda: None)  # only the page is kept up to date
     return 0
 
 
@@ -115,6 +117,7 @@ class Watch:
         from augean.monitor.page import write_watch_page
         from augean.monitor.view import view_sweep
 
+        # Everything comes from files, so a sweep of another machine on a shared disk is seen too.
         records = self.reader.read_records()
         chosen = [record for record in records if record.name.startswith(self.sweep)]
         self.views = [view_sweep(self.reader.read(record)) for record in chosen]
@@ -127,6 +130,7 @@ class Watch:
             write_watch_page(self.page, self.views, self.remarks, seconds)
 
     def show_once(self) -> None:
+        """Print the table as it is now."""
         from rich.console import Console
 
         from augean.monitor.terminal import render
@@ -145,7 +149,7 @@ class Watch:
         with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
             def show() -> None:
-                # One line more than there are shows that something is cut.
+                # One line more than the screen has, so that `Live` marks the table as cut.
                 picture = render(self.views, self.remarks, console.height + 1)
                 live.update(picture, refresh=True)
 
@@ -159,5 +163,6 @@ class Watch:
                 show()
                 time.sleep(self.seconds)
         except KeyboardInterrupt:
+            # The page stops reloading, as nobody writes it any more.
             if self.page is not None:
                 self.look(last=True)

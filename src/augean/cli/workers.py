@@ -1,4 +1,4 @@
-"""`augean workers`: how many processes train a running sweep, and how many shall."""
+"""`augean workers`: show or change how many processes train a running sweep."""
 
 import argparse
 from pathlib import Path
@@ -26,7 +26,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_workers(arguments: argparse.Namespace) -> int:
-    """Print the numbers of workers, or change that of one sweep."""
+    """Print each sweep's number of workers, or change that of one sweep."""
     from augean.store.crew_size import read_crew, request_crew, supervised_sweeps
 
     outputs: Path = arguments.outputs
@@ -36,8 +36,9 @@ def run_workers(arguments: argparse.Namespace) -> int:
         for name in matches:
             print(f"{name}: {read_crew(outputs, name)} workers")
         if not matches:
-            print(f"No sweep in {outputs} is in the hands of several workers.")
+            print(f"No sweep in {outputs} has several workers.")
         return 0
+    # A complete name counts more than the beginning of several.
     if arguments.sweep in names:
         matches = [arguments.sweep]
     if len(matches) != 1:
@@ -51,6 +52,7 @@ def run_workers(arguments: argparse.Namespace) -> int:
 
 
 def _refusal(sweep: str, names: list[str], outputs: Path) -> str:
+    """Return the message for a name that fits no sweep, or several."""
     return (
         f"{sweep}: names no single sweep with several workers in {outputs}; there are"
         f" {', '.join(names) or 'none'}\n"

@@ -97,6 +97,7 @@ def load_model(
     config = _read_config(path, summary, runtime)
     # Without confusion.csv the names are in the data set, which takes longer to load.
     classes = read_class_names(path) or build_source(config).load().classes
+    # Weights are stored in fp32, whatever default type the calling program has set.
     with exact_fp32():
         network = build_model(config, len(classes)).eval()
     _load_weights(path / "best.pt", network)
@@ -224,6 +225,7 @@ def _load_weights(file: Path, network: nn.Module) -> None:
             weights = torch.load(content, map_location="cpu", weights_only=True)
         load_state(network, weights)
     except Exception as error:  # torch raises many kinds for a file that holds something else
+        # torch lists every missing weight in further lines; the first says enough.
         lines = str(error).splitlines() or [""]
         raise AugeanError(
             f"{file}: does not hold the weights of this network; was its code edited? {lines[0]}"
@@ -287,18 +289,13 @@ def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
     unknown_names = [name for name in names if name not in run.classes]
     if unknown_names:
         raise DataError(
-            f"{folder}: {', '.join(unknown_names)}: no class of the run, whose classes are"
+            f"{folder}: {', '.join(unknown_names)}: not classes of the run, whose classes are"
             f" {class_list}"
         )
+    _refuse_images_beside(folder)
     paths: list[str] = []
     labels: list[int] = []
-    files_beside = [path.name for path in folder.glob("[!.]*") if path.is_file()]
-    unread = sorted(name for name in files_beside if is_image(name))
-    if unread:
-        raise DataError(
-            f"--images {folder}: {len(unread)} images lie beside the folders of the classes, such"
-            f" as {unread[0]}; move them into <class>/ or away"
-        )
+    unread: list[str] = []
     for name in names:
         try:
             files = list_images(folder / name)
@@ -315,3 +312,14 @@ def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
             f"{folder}: no image in {folder}/<class>/, with <class> one of {class_list}"
         )
     return read_images(run, paths), numpy.array(labels)
+
+
+def _refuse_images_beside(folder: Path) -> None:
+    """Refuse images that lie beside the folders of the classes, so that they have no label."""
+    files = [path.name for path in folder.glob("[!.]*") if path.is_file()]
+    images = sorted(name for name in files if is_image(name))
+    if images:
+        raise DataError(
+            f"--images {folder}: {len(images)} images lie beside the folders of the classes, such"
+            f" as {images[0]}; move them into <class>/ or away"
+        )

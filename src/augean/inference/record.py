@@ -14,7 +14,7 @@ from augean.training.device import exact_fp32
 from augean.training.loop import evaluate_final
 
 CORRECT = "correct.npy"
-"""Which test images are right: bits, in the order of the test set."""
+"""File with one bit a test image, in their order: whether its class is predicted right."""
 
 
 def record_test(run: TrainedModel, images: Array, labels: Array) -> RunSummary:
@@ -43,7 +43,7 @@ def record_test(run: TrainedModel, images: Array, labels: Array) -> RunSummary:
     split = Split(torch.from_numpy(images).to(run.device), torch.from_numpy(labels).to(run.device))
     with exact_fp32():
         score = evaluate_final(run.network, split, run.config)
-    # The summary holds a fraction, which gives the whole number back when it is rounded.
+    # The summary holds a fraction of the images; rounded, it gives their number back.
     num_right = int(score.correct.sum())
     num_right_then = round((summary.test_accuracy or 0.0) * len(split))
     if num_right != num_right_then:

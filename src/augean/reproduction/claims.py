@@ -1,20 +1,18 @@
-"""What the reference report claims, which rows of which table speak about it, and what they say.
+"""Judge the statements of the reference report by the tables of this one.
 
-The comparisons are those of `augean.analysis`. This module says what their verdicts make of a
-statement: it holds, is within noise, is wrong, or cannot be said here.
+`augean.analysis` compares rows and gives verdicts. This module finds the rows that speak about a
+statement, and says what their verdicts make of it: it holds, is within noise, is wrong, or cannot
+be said here.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from statistics import median
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas
-from omegaconf import OmegaConf
 
 from augean.analysis.comparison import MARGIN, Row, Table, compare
 from augean.analysis.load import Contents
@@ -22,92 +20,27 @@ from augean.analysis.run import Run
 from augean.analysis.verdict import Difference, Verdict
 from augean.report.landscape_figures import read_probes
 from augean.report.tables import number, published
+from augean.reproduction.statements import (
+    EXPECTATIONS,
+    Finding,
+    Judged,
+    Measure,
+    Statement,
+    num_last_epochs,
+    reported,
+)
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
 """Sweeps of the report's own tables."""
 RIVALS = {"stock": "stock", "as reported": "final", "tuned": "tune_final"}
-"""Sweeps of the final models and of the stock run, by what they are called."""
-LAST_EPOCHS = 10
-"""Of the report's 35; of a run with fewer epochs the same share, at least three."""
-Measure = Literal["points", "seconds", "epochs", "loss", "dead units"]
+"""Label of each final model, and of the stock run, to its sweep."""
+# "dead units" is missing: that measure is judged without a difference.
 UNITS: dict[Measure, str] = {
     "points": "points",
     "seconds": "seconds",
     "epochs": "epochs",
     "loss": "of loss",
 }
-
-
-class Finding(StrEnum):
-    """What the tables make of a statement."""
-
-    HOLDS = "holds"
-    WITHIN_NOISE = "within noise"
-    WRONG = "wrong"
-    CANNOT_BE_SAID = "cannot be said here"
-
-
-class Expectation(NamedTuple):
-    """What a statement expects of a row."""
-
-    holds: frozenset[Verdict]
-    """The row's verdicts with which the statement holds."""
-    wrong: frozenset[Verdict]
-    """Those with which it is wrong."""
-
-
-EXPECTATIONS = {
-    "more": Expectation(
-        holds=frozenset({Verdict.BETTER}),
-        wrong=frozenset({Verdict.WORSE}),
-    ),
-    "less": Expectation(
-        holds=frozenset({Verdict.WORSE}),
-        wrong=frozenset({Verdict.BETTER}),
-    ),
-    "not more": Expectation(
-        holds=frozenset({Verdict.WORSE, Verdict.EQUIVALENT}),
-        wrong=frozenset({Verdict.BETTER}),
-    ),
-    "refuted by more": Expectation(
-        holds=frozenset(),
-        wrong=frozenset({Verdict.BETTER}),
-    ),
-}
-"""By the word that claims.yaml has for it."""
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One thing that a claim says of a row of a sweep's table.
-
-    claims.yaml explains the fields.
-    """
-
-    claim: int
-    text: str
-    sweep: str = ""
-    row: str = ""
-    expected: str = "more"
-    measure: Measure = "points"
-    against: str = ""
-    unknown: str = ""
-
-
-@cache
-def reported() -> Any:
-    """Return claims.yaml: statements, and what a full pass consists of."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("claims.yaml")))
-    return {**content, "statements": [Statement(**item) for item in content["statements"]]}
-
-
-class Judged(NamedTuple):
-    """A statement with what the tables make of it."""
-
-    statement: Statement
-    finding: Finding
-    evidence: str
-    """The number that says so."""
 
 
 class Comparison(NamedTuple):
@@ -128,8 +61,8 @@ class Swing(NamedTuple):
     median: float
     most: float
     fall: float
-    """Median of the runs' largest falls from one epoch to the next: what is left of the movement
-    where accuracy still rises."""
+    """Median of the runs' largest falls from one epoch to the next. Unlike the distances above, it
+    does not grow where accuracy still rises."""
 
 
 class Rival(NamedTuple):
@@ -144,7 +77,7 @@ class Rival(NamedTuple):
 
 @dataclass
 class Evidence:
-    """What a folder of outputs has to say."""
+    """The tables and metrics of a folder of outputs, by which statements are judged."""
 
     contents: Contents
     tables: Mapping[str, Table]
@@ -154,6 +87,7 @@ class Evidence:
 
     def judge(self, statement: Statement) -> Judged:
         """Return what the tables make of the statement."""
+        # 1. Find the row. Without one, say what is missing.
         table = self.tables.get(statement.sweep)
         row = None if table is None else _find_row(table, statement.row)
         if table is None or row is None:
@@ -161,6 +95,7 @@ class Evidence:
             return Judged(statement, Finding.CANNOT_BE_SAID, reason)
         if statement.measure == "dead units":
             return _judge_dead_units(statement, row)
+        # 2. Compare it, and give the numbers as evidence.
         comparison = self._compare(statement, table, row)
         finding = _find(statement, row, comparison)
         if math.isnan(comparison.difference.value):
@@ -171,6 +106,7 @@ class Evidence:
 
     def _compare(self, statement: Statement, table: Table, row: Row) -> Comparison:
         """Compare the row with the baseline, or with the same row of another table."""
+        # `rows` are compared in one family: the more there are, the wider each interval.
         if statement.against:
             other = self.tables.get(statement.against)
             base = None if other is None else _find_row(other, row.label)
@@ -187,11 +123,12 @@ class Evidence:
         n = min(len(values["baseline"]), len(values[row.label]))
         if n == 0:
             return Comparison(difference=Difference(), n=0, other=name)
+        # The table has made this comparison already.
         if statement.measure == "points" and not statement.against:
             return Comparison(difference=row.difference, n=n, other=name)
         diverged = {item.label: len(item.diverged) for item in rows}
         diverged["baseline"] = len(base.diverged)
-        # How much is equivalent is said of accuracies only.
+        # The margin of equivalence is in points of accuracy; other measures have none.
         margin = MARGIN if statement.measure == "points" else 0.0
         differences, _ = compare(values, "baseline", diverged, margin)
         return Comparison(difference=differences[row.label], n=n, other=name)
@@ -208,24 +145,34 @@ class Evidence:
             times = [summary.seconds for summary in row.summaries]
             return [seconds for seconds in times if seconds is not None]
         if measure == "epochs":
+            # The lowest of the runs' best accuracies: the highest goal that every run reaches.
             goal = min((curve.max() for curve in self.curves(table.runs)), default=0.0)
-            return [float((curve >= goal).argmax()) + 1 for curve in self.curves(row.runs)]
+            epochs = []
+            for curve in self.curves(row.runs):
+                first = int((curve >= goal).argmax())  # of equal values argmax takes the first
+                epochs.append(float(first + 1))
+            return epochs
         return self._loss_ranges(row.runs)
 
     def _loss_ranges(self, runs: Iterable[Run]) -> list[float]:
+        """Return the mean range of the loss along the gradient, for each run that was probed."""
         ranges = []
         for run in runs:
             probes = read_probes(self.contents, run)
             if probes is None:
                 continue
+            # A step has one line for each distance along its gradient.
             loss = probes.groupby("step").loss
             ranges.append(float((loss.max() - loss.min()).mean()))
         return ranges
 
     def curves(self, runs: Iterable[Run]) -> "list[pandas.Series[float]]":
         """Return validation accuracy in percent by epoch, one curve a run that has one."""
-        accuracies = self._accuracies
-        return [100 * accuracies[run.directory] for run in runs if run.directory in accuracies]
+        curves = []
+        for run in runs:
+            if run.directory in self._accuracies:
+                curves.append(100 * self._accuracies[run.directory])
+        return curves
 
     @cached_property
     def _accuracies(self) -> "dict[str, pandas.Series[float]]":
@@ -233,7 +180,8 @@ class Evidence:
         return dict(iter(self.metrics.groupby("directory", observed=True).val_accuracy))
 
     def swing(self, row: Row) -> Swing:
-        """Return how far the last epochs of one run lie apart."""
+        """Return how far the accuracies of the last epochs lie apart in the row's runs."""
+        # A row without curves gives NaN instead of an error.
         curves = self.curves(row.runs) or [pandas.Series([math.nan])]
         swings = []
         falls = []
@@ -248,13 +196,22 @@ class Evidence:
 
         Each is that of a row to the tables' common baseline; the smallest comes first.
         """
-        cited = [self.tables[name].sweep.record.reference for name in TABLES if name in self.tables]
+        # Each table: row to the numbers that the report has for it.
+        published_tables = []
+        for name in TABLES:
+            if name in self.tables:
+                published_tables.append(self.tables[name].sweep.record.reference)
+        # The common baseline is a row of Table 1 under this name.
         baseline = math.nan
-        for rows in cited:
+        for rows in published_tables:
             if "leaky_relu" in rows:
                 baseline = rows["leaky_relu"]["test_accuracy"]
                 break
-        effects = [abs(row["test_accuracy"] - baseline) for rows in cited for row in rows.values()]
+        effects = []
+        for rows in published_tables:
+            for row in rows.values():
+                effects.append(abs(row["test_accuracy"] - baseline))
+        # The baseline itself is in every table, with the effect 0. NaN is not above 0 either.
         return sorted(effect for effect in effects if effect > 0)
 
     def recipes(self) -> list[tuple[str, float]]:
@@ -272,18 +229,22 @@ class Evidence:
             distances.setdefault(setting, []).append(row.accuracy.mean - published(row))
         complete = []
         for setting, values in distances.items():
-            distance = math.sqrt(sum(value**2 for value in values) / len(values))
+            mean_square = sum(value**2 for value in values) / len(values)
+            distance = math.sqrt(mean_square)
+            # Two optimizers; NaN where a row has no finished run.
             if len(values) == 2 and not math.isnan(distance):
                 complete.append((setting, distance))
         return sorted(complete, key=lambda item: item[1])
 
     def rivals(self) -> list[Rival]:
         """Return the stock run, and the final model as reported and as tuned here beside it."""
+        # Each of these sweeps has one row.
         rows = {}
         for label, sweep in RIVALS.items():
             table = self.tables.get(sweep)
             if table is not None and table.rows and table.rows[0].runs:
                 rows[label] = table.rows[0]
+        # Without the stock run there is nothing to compare with: no difference, no share.
         differences = {label: Difference() for label in rows}
         time = math.nan
         if "stock" in rows:
@@ -297,17 +258,15 @@ class Evidence:
         ]
 
 
-def num_last_epochs(epochs: int) -> int:
-    """Return how many of a run's epochs are its end, in which its accuracy has mostly risen."""
-    whole: int = reported()["common"]["trainer.epochs"]
-    return min(LAST_EPOCHS, max(3, round(LAST_EPOCHS * epochs / whole)))
-
-
 def _judge_dead_units(statement: Statement, row: Row) -> Judged:
-    """Judge whether dead units may be the cause: without any they are not; with some, who knows."""
+    """Judge whether dead units may be a cause.
+
+    Without any they are not. That there are some does not prove that they are.
+    """
     recorded = [summary.dead_units for summary in row.summaries if summary.dead_units is not None]
     if not recorded:
         return Judged(statement, Finding.CANNOT_BE_SAID, "no run records which units are dead")
+    # Each run records layer to share; the worst layer of any run counts.
     most = max((share for layers in recorded for share in layers.values()), default=0.0)
     if most > 0:
         finding = Finding.CANNOT_BE_SAID
@@ -320,6 +279,7 @@ def _judge_dead_units(statement: Statement, row: Row) -> Judged:
 
 
 def _find(statement: Statement, row: Row, comparison: Comparison) -> Finding:
+    """Return the finding that follows from the row's verdict."""
     verdict = comparison.difference.verdict
     expectation = EXPECTATIONS[statement.expected]
     # Where every seed diverged there is no mean to compare, yet the row does not converge.
@@ -339,7 +299,7 @@ def _find(statement: Statement, row: Row, comparison: Comparison) -> Finding:
 
 
 def _absence(statement: Statement, table: Table | None) -> str:
-    """Return what is missing, and the target that makes it."""
+    """Say what is missing, and the target of the Makefile that makes it."""
     if table is not None:
         return f"{statement.sweep} has no such row"
     target = reported()["sweeps"].get(statement.sweep, {}).get("make")
@@ -347,8 +307,9 @@ def _absence(statement: Statement, table: Table | None) -> str:
 
 
 def _evidence(measure: Measure, row: Row, comparison: Comparison) -> str:
+    """Return the difference with its interval and number of runs, in words."""
     difference = comparison.difference
-    digits = 4 if measure == "loss" else 2
+    digits = 4 if measure == "loss" else 2  # losses differ in later digits than the rest
     value = number(difference.value, digits, signed=True)
     interval = "no interval"
     if not math.isnan(difference.low) and not math.isnan(difference.high):
@@ -370,6 +331,7 @@ def _find_row(table: Table, label: str) -> Row | None:
 
 def _neighbour(table: Table, side: str) -> str | None:
     """Return the label next to the baseline's by number; None where labels are not numbers."""
+    # ValueError: a label is not a number, or the baseline is not among the labels.
     try:
         labels = sorted((row.label for row in table.rows), key=float)
         place = labels.index(str(table.baseline))
@@ -389,12 +351,14 @@ def _published(statement: Statement, table: Table) -> str:
     key = {"points": "test_accuracy", "seconds": "seconds"}.get(statement.measure)
     if statement.against or key is None:
         return ""
-    cited = table.sweep.record.reference
+    published_rows = table.sweep.record.reference
     label = statement.row
     base = str(table.baseline)
-    if label in ("<", ">") and len(cited) == 3:
-        low, base, high = sorted(cited, key=float)
+    # The report's table of widths has three rows; the middle one is the baseline.
+    if label in ("<", ">") and len(published_rows) == 3:
+        low, base, high = sorted(published_rows, key=float)
         label = low if label == "<" else high
-    if key not in cited.get(label, {}) or key not in cited.get(base, {}):
+    if key not in published_rows.get(label, {}) or key not in published_rows.get(base, {}):
         return ""
-    return f"; published {number(cited[label][key] - cited[base][key], signed=True)}"
+    difference = published_rows[label][key] - published_rows[base][key]
+    return f"; published {number(difference, signed=True)}"

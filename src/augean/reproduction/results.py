@@ -1,8 +1,7 @@
-"""Write a folder of results to commit: what the course report claimed, what holds, and all that it
-takes to make it again.
+"""Write a folder of results to commit: what the course report claimed, and what of it holds.
 
-The folder is a function of one archive of small files (see `augean.store.archive`), which lies in
-it too.
+The folder is made from one archive of small files (see `augean.store.archive`), which is part of
+it. So anyone can make the folder again.
 """
 
 import os
@@ -25,7 +24,8 @@ from augean.regular_files import DATA_BYTES, NOTE_BYTES, read_regular
 from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
 from augean.report.tables import number, runs_text
-from augean.reproduction.claims import RIVALS, TABLES, Evidence, Finding, num_last_epochs, reported
+from augean.reproduction.claims import RIVALS, TABLES, Evidence
+from augean.reproduction.statements import Finding, num_last_epochs, reported
 from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
@@ -33,7 +33,7 @@ from augean.store.summary import RunState, RunSummary
 
 ARCHIVE = "runs.tar.xz"
 MADE = "<!-- Made by `augean results`; not to be edited. -->"
-"""First line of the README, by which a folder is known as one that may be replaced."""
+"""First line of the README. A folder with it may be replaced."""
 MOST_BYTES = 10_000_000
 """Largest size of a folder of results, so that it can be committed to a repository."""
 FACTS = (
@@ -51,8 +51,8 @@ FACTS = (
 )
 """Columns of runs.csv that the section on the setting shows; versions of packages are added."""
 MARKED = re.compile(r"(<!-- results/([\w.-]+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-"""A place in another document that is kept up to date: <!-- results/NAME: BLOCK -->, any text, <!--
-end -->."""
+"""A place in another document that `fill` keeps up to date: <!-- results/NAME: BLOCK -->, any text,
+and <!-- end -->."""
 
 
 def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) -> list[str]:
@@ -60,8 +60,7 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
 
     Args:
         target: made anew; what an earlier call made there goes.
-        documents: files whose places marked as in `MARKED` with the target's name are filled with
-            its blocks.
+        documents: files in which `fill` finds marked places.
 
     Returns:
         Messages about what had to be left out.
@@ -80,11 +79,12 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
             problems = pack(source, new / ARCHIVE)
             unpack(new / ARCHIVE, outputs)
         else:
-            # Unpacked from where it lies, so that a message names the file that the user gave.
+            # Unpacked before it is copied, so that a message names the file that the user gave.
             unpack(source, outputs)
             shutil.copyfile(source, new / ARCHIVE)
-        # All the rest is made from the archive, so that the README never says what it does not.
-        # Results are of the code and data that made them, which need not be here.
+        # All the rest is made from the archive, even where the runs are at hand: the README cannot
+        # show more than the archive holds. Code and data that made the runs may be absent here, so
+        # nothing is compared with them.
         report = make_report(outputs, check_freshness=False)
         shown = _gather(outputs, report, target.name)
         _copy_files(report.directory, new)
@@ -103,10 +103,10 @@ def _check_target(target: Path) -> None:
     """Refuse to replace a folder that an earlier call did not make."""
     page = target / "README.md"
     try:
-        is_ours = read_regular(page, DATA_BYTES).startswith(MADE.encode())
+        may_be_replaced = read_regular(page, DATA_BYTES).startswith(MADE.encode())
     except OSError:
-        is_ours = False
-    if target.exists() and not is_ours:
+        may_be_replaced = False
+    if target.exists() and not may_be_replaced:
         raise AugeanError(
             f"{target}: exists and was not made by `augean results`; remove it or name another"
             " folder"
@@ -136,6 +136,7 @@ def _replace(target: Path, new: Path) -> None:
 
     The old one, which may hold the only copy of an archive, goes when the new one is whole.
     """
+    # Copied first, since `new` may be on another disk: then only a rename is left.
     staged = target.with_name(f".{target.name}.new")
     shutil.rmtree(staged, ignore_errors=True)
     shutil.copytree(new, staged)
@@ -144,13 +145,14 @@ def _replace(target: Path, new: Path) -> None:
 
 
 def fill(document: Path, target: Path, shown: dict[str, Any]) -> None:
-    """Set blocks of the results into the places of a document that are marked with their name."""
+    """Put blocks of the results into the places of a document that have the target's name."""
+    # Links in the blocks are relative to the document.
     base = Path(os.path.relpath(target, document.parent)).as_posix()
 
     def block(match: re.Match[str]) -> str:
         start, name, block_name, end = match.groups()
         if name != target.name:
-            return match[0]
+            return match[0]  # a place for other results
         return f"{start}\n{render(shown, base, block_name)}\n\n{end}"
 
     text = read_regular(document, DATA_BYTES).decode()
@@ -173,24 +175,28 @@ def render(shown: dict[str, Any], base: str, block: str | None = None) -> str:
         raise AugeanError(
             f"the results have no block {block}; they have {', '.join(template.blocks)}"
         )
+    # Parts of the template that do not apply leave empty lines.
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
 def _template() -> Template:
     """Return results.md, which lies beside this file and includes templates of the report."""
     environment = text_environment()
+    # Names are looked up among the report's templates first, then beside this file.
     loaders = [environment.loader, FileSystemLoader(Path(__file__).parent)]
     loader = ChoiceLoader([loader for loader in loaders if loader is not None])
     return environment.overlay(loader=loader).get_template("results.md")
 
 
 def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
-    """Return what the template shows."""
+    """Return the variables of the template."""
+    # 1. Read the runs, and judge every statement by the tables.
     contents = scan(outputs, check_freshness=False)
     metrics = read_metrics(contents, contents.runs.values())
     chosen = _choose([table for table, _ in report.sections])
     evidence = Evidence(contents, chosen, metrics)
     judged = [evidence.judge(statement) for statement in reported()["statements"]]
+    # 2. Collect what the page says of them.
     sweeps = reported()["sweeps"]
     missing = {key: sweep["make"] for key, sweep in sweeps.items() if key not in chosen}
     findings = Counter(item.finding for item in judged)
@@ -230,7 +236,7 @@ def _count_in_words(finding: Finding, count: int) -> str:
 
 
 def _setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[str, Any]:
-    """Return what the template says of the runs and of the setting in which they were made."""
+    """Return the template's variables on the runs and the setting in which they were made."""
     runs = contents.frame()
     common = _common(chosen)
     example = common.summaries[0] if common else None
@@ -253,6 +259,7 @@ def _choose(tables: Sequence[Table]) -> dict[str, Table]:
     """Return for each sweep file the table that speaks for it: that with most finished runs."""
     chosen: dict[str, Table] = {}
     for table in tables:
+        # Records of other overrides have a suffix, such as "table3_width--1a2b3c4d".
         name = table.sweep.record.name.split("--")[0]
         if name not in reported()["sweeps"]:
             continue
@@ -282,13 +289,15 @@ def _reduced(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
     """
     content = reported()
     words = []
+    # 1. The common setting: data, epochs, batch size and the like.
     if summary.config["dataset.name"] != "cifar10":
         words.append(f"{summary.dataset_title} in place of CIFAR-10")
     setting = summary.config | {"num_train": summary.num_train}
     for key, value in content["common"].items():
-        value_here = setting.get(key, value)  # an own training loop need not have the key
+        value_here = setting.get(key, value)  # a custom loop may lack the key
         if value_here != value:
             words.append(f"{key.split('.')[-1]} {value_here:,} in place of {value:,}")
+    # 2. The sweeps that have a setting of their own: widths, then epochs.
     if "table3_width" in chosen:
         widths = [row.label for row in chosen["table3_width"].rows]
         if widths != content["widths"]:
@@ -297,9 +306,10 @@ def _reduced(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
             )
     for key, sweep in content["sweeps"].items():
         if key not in chosen or "epochs" not in sweep:
-            continue
+            continue  # without an entry it has the common number, which was compared above
         epochs = {run.config["trainer.epochs"] for run in chosen[key].runs}
-        if epochs - {sweep["epochs"]}:
+        has_others = bool(epochs - {sweep["epochs"]})
+        if has_others:
             listed = " / ".join(str(number) for number in sorted(epochs))
             words.append(f"{key}: {listed} epochs in place of {sweep['epochs']}")
     return words
@@ -334,7 +344,7 @@ def _values(runs: pandas.DataFrame, key: str) -> str:
 def _unfinished(contents: Contents) -> list[dict[str, str]]:
     """Return every run that is not finished and why.
 
-    Pruned trials of studies are left out: those are as they should be.
+    Pruned trials of studies are left out: they are not finished on purpose.
     """
     pruned = set()
     for sweep in contents.sweeps:
@@ -354,6 +364,7 @@ def _unfinished(contents: Contents) -> list[dict[str, str]]:
 
 
 def _last_line(note: Path) -> str:
+    """Return the last line of failure.txt, where a traceback has its message."""
     try:
         text = read_regular(note, NOTE_BYTES).decode(errors="replace")
     except OSError as error:
@@ -362,7 +373,8 @@ def _last_line(note: Path) -> str:
 
 
 def _command(command: str) -> str:
-    """Return the command without what names folders and processes of one machine."""
+    """Return the command without settings of one machine, such as folders and workers."""
+    # All keys of `runtime` are such settings, except the words of the table.
     machine_only = re.compile(r"runtime\.(?!dataset_title|table)")
     parts = [part for part in shlex.split(command) if not machine_only.match(part)]
     return shlex.join(parts)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Composition:
-    """What Hydra has composed for a sweep as a whole, and the way to the configs of its jobs."""
+    """The config that Hydra has composed for a sweep, from which those of its jobs are composed."""
 
     loader: ConfigLoader
     master: DictConfig
@@ -209,10 +209,12 @@ def compose_sweep(
         ConfigError: for whatever is wrong with the file or the overrides.
     """
     register(name)
+    # Hydra looks up files in the folders of this path, in order: Augean's own, then the user's.
     search_path = create_config_search_path(str(config_dir()))
     if folder is not None:
         search_path.append("command-line", f"file://{folder.absolute()}")
     try:
+        # What `python train.py -cn <name> -m` does before it calls the sweeper.
         loader = Hydra.create_main_hydra2("train", search_path).config_loader
         master = loader.load_configuration(name, list(overrides), run_mode=RunMode.MULTIRUN)
         fix_places(master, {})
@@ -220,6 +222,7 @@ def compose_sweep(
     except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
         raise ConfigError(explain_error(error, ["-cn", name, *overrides])) from error
     finally:
+        # Hydra refuses to be initialised twice in a process.
         GlobalHydra.instance().clear()
 
 
@@ -229,6 +232,7 @@ def parse_search_space(overrides: Sequence[Override]) -> SearchSpace:
     Raises:
         AugeanError: for a space that Optuna has no distribution for, or that is empty.
     """
+    # An override with several values is searched; one with a single value is shared by all trials.
     distributions: dict[str, BaseDistribution] = {}
     keys_as_written = {}
     texts = {}
@@ -257,7 +261,7 @@ def _distribution(override: Override) -> "BaseDistribution":
     Raises:
         AugeanError: where there is none.
     """
-    # They bring Optuna, which a grid does without.
+    # Imported here because both import Optuna, which a grid does not need.
     from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -272,13 +276,14 @@ def _distribution(override: Override) -> "BaseDistribution":
                 raise ConfigError(EMPTY_SWEEP)
             if override.is_choice_sweep():
                 return CategoricalDistribution(choices)
+        # Hydra reads the ends of intervals as real numbers. A key for whole ones refuses those.
         if isinstance(value, IntervalSweep) and _is_whole(value, bare_key(override)):
             is_log = "log" in value.tags
             return IntDistribution(int(value.start or 0), int(value.end or 0), log=is_log)
         distribution: BaseDistribution = create_optuna_distribution_from_override(override)
         return distribution
     except (ValueError, TypeError, AssertionError, NotImplementedError) as error:
-        # Some have no text, others further lines that are for developers.
+        # Some of these errors have no text; others have further lines, meant for developers.
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(
             f"{override.input_line}: cannot be searched ({reason}); a space is key=a,b or"
@@ -293,10 +298,7 @@ def _choice(item: Any) -> Any:
 
 
 def _is_whole(interval: IntervalSweep, key: str) -> bool:
-    """Return whether an interval is one of whole numbers, because its key takes no others.
-
-    Hydra reads all intervals as real numbers.
-    """
+    """Return whether an interval is to give whole numbers, because its key takes no others."""
     types = {name: item.type for name, item, _ in walk_fields(Config(), "")}
     ends = (interval.start, interval.end)
     has_whole_ends = all(end is not None and float(end).is_integer() for end in ends)

@@ -41,11 +41,12 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
     if WORKER in os.environ:
         work_on_jobs(jobs, runner, since=float(os.environ[WORKER]))
         raise SystemExit(0)
+    # Jobs by run id: two rows may ask for the same run, which is trained and counted once.
     missing = {job.address.id: job for job in jobs if find_outcome(job.address) is None}
     num_runs = len({job.address.id for job in jobs})
     num_before = num_runs - len(missing)
     if missing:
-        # It brings torch, which a sweep with nothing to train does without.
+        # Imported here because it imports torch, which a sweep with nothing to train does not need.
         from augean.training.build import check_classes
 
         check_networks(missing.values(), check_classes)
@@ -72,10 +73,8 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
 def _work_on_slurm(
     plan: SweepPlan, missing: Mapping[str, PlannedJob]
 ) -> dict[str, Callable[[], None]]:
-    """Return what the elements of an array do, with a copy of the code of this moment.
-
-    Without SLURM nothing is copied.
-    """
+    """Return the work of the elements of an array, by run id."""
+    # An element may start hours later, so it gets a copy of the user's code as it is now.
     code = None
     if plan.config.runtime.launcher.name == "slurm":
         configs = [job.config for job in missing.values()]
@@ -84,13 +83,14 @@ def _work_on_slurm(
 
 
 def check_networks(jobs: Iterable[PlannedJob], check: Callable[[Config], None]) -> int:
-    """Apply a check to each network, with its optimizer, that the jobs have; return how many
-    differed.
+    """Check each different network, with its optimizer, of the jobs; return how many there are.
 
     Raises:
         ConfigError: for all that the check refuses, each with its rows.
     """
+    # Network to what is wrong with it; None for one that is in order.
     problems: dict[str, str | None] = {}
+    # Problem to its rows, each once and in order: a dictionary serves as an ordered set.
     rows: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for job in jobs:
         config = job.config
@@ -113,9 +113,8 @@ def check_networks(jobs: Iterable[PlannedJob], check: Callable[[Config], None]) 
         if problem is not None:
             rows[problem][job.row] = None
     if rows:
-        raise ConfigError(
-            "\n".join(f"{problem}\n  in {'; '.join(where)}" for problem, where in rows.items())
-        )
+        paragraphs = [f"{problem}\n  in {'; '.join(labels)}" for problem, labels in rows.items()]
+        raise ConfigError("\n".join(paragraphs))
     return len(problems)
 
 
@@ -131,9 +130,9 @@ def share_work(
     """Do a sweep's work: here, in `runtime.workers` processes of this command, or on SLURM.
 
     Args:
-        on_slurm: what the elements of an array do, by what each is locked by; there are at most as
-            many workers.
-        is_over: says of one of these keys whether its work has ended meanwhile.
+        on_slurm: name of a lock to the work that an array's element does under it. There are never
+            more workers than these.
+        is_over: returns whether the work of such a name has ended meanwhile.
         write_record: writes the sweep's record; called before any work, or once SLURM has taken it.
         work: does the work in this process; called with the time at which the sweep began, in
             seconds of the epoch.
@@ -153,18 +152,21 @@ def share_work(
 
 
 def work_on_jobs(jobs: Sequence[PlannedJob], runner: JobRunner, *, since: float) -> None:
-    """Run what is neither finished nor diverged; runs that another worker holds are asked for again
-    until they are.
+    """Run all jobs that are neither finished nor diverged.
+
+    Runs that another worker is training are looked at again until they have ended.
 
     Args:
         since: when the sweep began, in seconds of the epoch; a run that failed after that is not
             tried again.
     """
     pending = _PendingJobs(jobs, since)
+    # One job at a time, so that other workers, and other commands, find the rest free.
     batch_size = pending.num_jobs if runner.takes_all_at_once else 1
     while pending.jobs:
         for batch in _split(list(pending.jobs.values()), batch_size):
             free = pending.take_free(batch)
+            # Asked before each batch: without its supervisor nobody could stop this worker.
             if orphaned():
                 return
             errors = runner.run(free, on_start=pending.announce)
@@ -184,9 +186,7 @@ class _PendingJobs:
         self.start = time.monotonic()
 
     def take_free(self, batch: Sequence[PlannedJob]) -> list[PlannedJob]:
-        """Return the jobs that nobody trains; those that have ended meanwhile are pending no
-        more.
-        """
+        """Return the jobs that nobody trains, and forget those that have ended meanwhile."""
         free = []
         for job in batch:
             has_failed = read_failure(job.address, self.since) is not None
@@ -198,6 +198,7 @@ class _PendingJobs:
 
     def announce(self, job: PlannedJob) -> None:
         """Log which job begins, and about how long the rest will take."""
+        # The jobs of all workers count: those that others train end here as well.
         num_left = len(self.jobs)
         num_ended = self.num_jobs - num_left
         progress = f"{num_left} left"
@@ -211,7 +212,7 @@ class _PendingJobs:
         if isinstance(error, RunLocked):
             return
         if error is not None and read_failure(job.address, self.since) is None:
-            # It failed before it had a directory; other workers would try it again in vain.
+            # It failed before it had a directory. The note keeps other workers from trying again.
             job.address.path.mkdir(parents=True, exist_ok=True)
             note_failure(job.address.path, error)
         del self.jobs[job.address.id]
@@ -231,6 +232,7 @@ def account(name: str, jobs: Sequence[PlannedJob], *, num_before: int) -> list[f
     Raises:
         SystemExit: with status 1 when a run is neither finished nor diverged.
     """
+    # By run id, so that a run that several rows share is counted once.
     outcomes: dict[str, RunOutcome] = {}
     unfinished: dict[str, PlannedJob] = {}
     for job in jobs:
@@ -248,6 +250,7 @@ def account(name: str, jobs: Sequence[PlannedJob], *, num_before: int) -> list[f
         f"{len(diverged)} diverged",
         f"{states[RunState.FAILED]} failed",
     ]
+    # Finished, diverged and failed are always named; the other states only where they occur.
     for state in (RunState.RUNNING, RunState.INTERRUPTED, RunState.MISSING):
         if states[state]:
             counts.append(f"{states[state]} {state}")
@@ -266,8 +269,10 @@ def account(name: str, jobs: Sequence[PlannedJob], *, num_before: int) -> list[f
 
 
 def read_failure(address: RunAddress, since: float) -> str | None:
-    """Return what failure.txt says, if it was written at or after `since` (seconds of the
-    epoch).
+    """Return the content of failure.txt; None without one that is as new as `since`.
+
+    Args:
+        since: in seconds of the epoch.
     """
     path = address.path / "failure.txt"
     try:

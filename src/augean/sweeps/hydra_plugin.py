@@ -1,6 +1,4 @@
-"""The sweeper as Hydra sees it: it plans what `hydra.sweeper` and the command line ask for, and has
-it run.
-"""
+"""The sweeper as Hydra sees it: plan what the config and the command line ask for, and run it."""
 
 import logging
 import os
@@ -29,11 +27,12 @@ OPTUNA_SWEEPER = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweepe
 def register_sweeper() -> None:
     """Make the sweeper known to Hydra.
 
-    No entry point of the group `hydra.plugins` does it: that would load this module in every single
-    run. Nor do tasks of Ray need one, as they get a composed config and call the task alone.
+    An entry point of the group `hydra.plugins` could do it, but would load this module in every
+    single run. Tasks of Ray need no sweeper: they get a composed config.
     """
     Plugins.instance().register(AugeanSweeper)
-    # Files for Optuna's sweeper often name its class too. Hydra knows classes by their names.
+    # Files for Optuna's sweeper often name its class too. Hydra knows classes by their names, so a
+    # class of that name takes its place.
     module, _, name = OPTUNA_SWEEPER.rpartition(".")
     stand_in = type(name, (AugeanSweeper,), {"__module__": module})
     Plugins.instance().register(stand_in)
@@ -44,7 +43,7 @@ class AugeanSweeper(Sweeper):
     """Runs grids and studies that leave a record and continue after any interruption."""
 
     def __init__(self, **_: Any) -> None:
-        """Take the options as Hydra passes them; `setup` brings them again, with all the rest."""
+        """Ignore the options: `setup` gets the whole config, in which they are too."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -71,6 +70,6 @@ class AugeanSweeper(Sweeper):
         plan = plan_sweep(self.composition, options, arguments, with_samples=not is_worker)
         if plan.record.kind == "grid":
             return run_grid(plan, self.runner)
-        from augean.sweeps.tuning import run_study  # it brings Optuna, which a grid does without
+        from augean.sweeps.tuning import run_study  # it imports Optuna, which a grid does not need
 
         return run_study(plan, self.composition, options, self.runner)

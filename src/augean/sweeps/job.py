@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TRIAL = "AUGEAN_TRIAL"
-"""Environment variable that tells a job which trial of which study it is."""
+"""Environment variable that tells a job which trial it is; JSON, see `Study.environment`."""
 
 
 def run_job(config: Config, on_start: Callable[[], None] | None = None) -> float:
-    """Run one job of a sweep; return the validation accuracy, which is all that a sweeper sees.
+    """Run one job of a sweep; return its validation accuracy, the only result that Hydra passes on.
 
     Args:
-        on_start: called when it is known that this process, and no other, trains the run.
+        on_start: called once this process has the run to itself, before it trains.
 
     Raises:
-        AugeanError: as `augean.runs.execute.execute`, save that a pruned trial has ended well.
+        AugeanError: as `augean.runs.execute.execute`; but a pruned trial raises nothing.
     """
     if TRIAL not in os.environ:
-        # In a grid a run that another worker trains is left to it for now: there is other work.
+        # `wait=False`: in a grid a worker has other runs to train while another holds this one.
         outcome = execute(config, wait=False, begin=on_start)
         log_outcome(outcome)
         return outcome.objective
@@ -43,8 +43,9 @@ def run_job(config: Config, on_start: Callable[[], None] | None = None) -> float
 
 
 def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
-    from augean.sweeps.trial import TrialReporter  # it brings Optuna
+    from augean.sweeps.trial import TrialReporter  # it imports Optuna
 
+    # The study is told how the job ended, or else the trial would look like one of a dead worker.
     reporter = TrialReporter.from_environment()
     try:
         outcome = execute(config, should_stop=reporter.should_stop, begin=on_start)
@@ -52,7 +53,7 @@ def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
         reporter.tell_pruned()
         logger.info(pruned)
         return 0.0
-    except SetupError:  # says nothing of the trial
+    except SetupError:  # nothing is wrong with the trial: it will be queued again
         raise
     except Exception as error:
         reporter.tell_failed(error)
@@ -66,16 +67,16 @@ class JobRunner:
     """Runs jobs in this process, or through the launcher that the sweep's config chooses."""
 
     def __init__(self, launcher: Launcher, config: DictConfig) -> None:
-        """Choose the way.
+        """Decide whether jobs run in this process.
 
         Args:
             config: of the sweep as a whole, with the node `hydra`.
         """
         self.launcher = launcher
         self.takes_all_at_once = config.runtime.launcher.name == "ray"
-        """Whether it is to get all jobs in one call, as it distributes them itself."""
-        # Hydra's own launcher composes each job anew, which costs more than a tiny run: it is used
-        # only for what it alone can do.
+        """Whether the launcher is to get all jobs in one call, as it distributes them itself."""
+        # Hydra's own launcher composes each job anew, which takes longer than a tiny run. It is
+        # used only where a job needs what Hydra alone does: variables, folders, callbacks.
         job = config.hydra.job
         needs_hydra = bool(job.env_set or job.chdir or config.hydra.callbacks)
         self.runs_here = runs_jobs_here(launcher) and not needs_hydra
@@ -113,6 +114,7 @@ class JobRunner:
         trial: str | None,
         on_start: "Callable[[PlannedJob], None] | None",
     ) -> list[Exception | None]:
+        # A launched job may run elsewhere, so the variable travels as an override of Hydra's own.
         environment = []
         if trial is not None:
             key = f"hydra.job.env_set.{TRIAL}"
@@ -122,7 +124,8 @@ class JobRunner:
                 on_start(job)
         overrides = []
         for job in jobs:
-            # Hydra composes the job anew, maybe in a folder of its own (hydra.job.chdir).
+            # Hydra composes the job anew, maybe in another working directory (hydra.job.chdir): it
+            # gets the sweep's folders as absolute paths.
             folders = place_overrides(job.config.runtime)
             overrides.append([*job.overrides, *folders, *environment])
         results = self.launcher.launch(overrides, initial_job_idx=0)
@@ -132,6 +135,7 @@ class JobRunner:
 def _run_here(
     job: "PlannedJob", trial: str | None, on_start: "Callable[[PlannedJob], None] | None"
 ) -> Exception | None:
+    """Run a job in this process; return the exception that ended it, None if there was none."""
     environment = {} if trial is None else {TRIAL: trial}
     begin = None if on_start is None else partial(on_start, job)
     try:

@@ -27,9 +27,9 @@ CHECKSUM = "augean:crc32"
 class Journal(JournalFileBackend):
     """Optuna's journal file under a lock that dies with its holder.
 
-    A last line without a line break is what a full disk leaves of a write that failed: nobody was
-    told that it went through, and the next write removes it. Any other damage is refused, as all
-    later lines build on the earlier ones.
+    A last line without a line break is left by a write that failed on a full disk. No caller has
+    relied on that line, so the next write removes it. Any other damage is refused, because later
+    lines build on earlier ones.
 
     Raises:
         StorageError: on creation and on reading, for a damaged line; on writing, when the disk is
@@ -39,8 +39,8 @@ class Journal(JournalFileBackend):
     def __init__(self, path: str) -> None:
         """Open or create the file."""
         self.path = Path(path)
-        # Optuna's own lock is a marker file, which a killed holder leaves behind. It is called
-        # .lock, and optuna-dashboard breaks whatever has that name.
+        # Optuna's own lock is a marker file, which a killed holder leaves behind. This one has
+        # another suffix, because optuna-dashboard removes whatever is called .lock.
         self.lock = FileLock(f"{path}.flock", fallback_to_soft=False)
         try:
             # Optuna opens the file as it is, and would wait for ever for a named pipe.
@@ -55,7 +55,7 @@ class Journal(JournalFileBackend):
         """Check every line once, as Optuna ignores what it cannot parse at the end of a file."""
         with open_regular(self.path, JOURNAL_BYTES) as file:
             for number, line in enumerate(file, start=1):
-                if line.endswith(b"\n"):
+                if line.endswith(b"\n"):  # else it is a torn last line
                     try:
                         self._verify(json.loads(line))
                     except (ValueError, RecursionError):
@@ -69,6 +69,7 @@ class Journal(JournalFileBackend):
 
     @staticmethod
     def _verify(entry: Any) -> None:
+        """Raise a ValueError for an altered line; else remove its checksum."""
         # Lines by others, such as notes from the dashboard, have no checksum: they begin with
         # Optuna's own key.
         if not isinstance(entry, dict) or next(iter(entry), None) not in (CHECKSUM, "op_code"):
@@ -78,7 +79,7 @@ class Journal(JournalFileBackend):
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Read the entries from that number on, each checked."""
-        number = log_number_from
+        number = log_number_from  # lines before the one that is read
         try:
             for entry in super().read_logs(log_number_from):
                 self._verify(entry)
@@ -94,7 +95,7 @@ class Journal(JournalFileBackend):
                 self._cut_torn_line()
                 length = self.path.stat().st_size
                 try:
-                    # The lock is held already, and counts.
+                    # Optuna takes the lock once more; a FileLock of the same object allows that.
                     super().append_logs([{CHECKSUM: _checksum(entry), **entry} for entry in logs])
                 except OSError:
                     os.truncate(self.path, length)
@@ -105,6 +106,7 @@ class Journal(JournalFileBackend):
             ) from error
 
     def _cut_torn_line(self) -> None:
+        """Remove a last line without a line break."""
         with self.path.open("rb+") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - 1))
@@ -114,4 +116,5 @@ class Journal(JournalFileBackend):
 
 
 def _checksum(entry: dict[str, Any]) -> int:
+    # Keys are sorted, so that the order in which a library writes them does not matter.
     return zlib.crc32(json.dumps(entry, sort_keys=True).encode())

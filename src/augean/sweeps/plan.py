@@ -1,7 +1,6 @@
 """Plan a sweep: compose, check and address its jobs and draft its record.
 
-Nothing here trains, writes or prints. Grid, study, preview, settling and submission all
-begin with the same plan.
+Nothing here trains, writes or prints. Grid, study, preview, settling and submission share the plan.
 """
 
 import hashlib
@@ -126,15 +125,17 @@ def plan_sweep(
 
     Args:
         arguments: overrides of the command line, some with several values.
-        with_samples: check a study's whole space; its workers leave that to who started them.
+        with_samples: check a study's whole space. Its workers do not: the process that started
+            them has done so.
 
     Raises:
         AugeanError: for whatever is wrong with it.
     """
+    # Parsed twice: only a parsed line shows that a title holds a comma, and needs quotes.
     lines = keep_text(composition.parse([*options.lines(), *arguments]))
     overrides = composition.parse(lines)
     axes = swept_keys(overrides)
-    # One that the command line replaces by a single value is a mistake all the same.
+    # Also those that a later override replaces by a single value: they are mistakes as well.
     refuse_settings(bare_key(item) for item in overrides if item.is_sweep_override())
     draft = _RecordDraft(composition, arguments, axes=axes)
     if options.sweeper.n_trials is None:
@@ -163,6 +164,7 @@ def _plan_grid(
             else:
                 own_overrides.append(item)
         refuse_several_values(label, composition.parse(own_overrides))
+    # Every row at every point of the overrides' product.
     points = []
     for point in expand(overrides):
         for label, items in rows.items():
@@ -171,6 +173,7 @@ def _plan_grid(
     jobs = plan_jobs(composition, points, draft.axes)
     if not jobs:
         raise ConfigError(EMPTY_SWEEP)
+    # An earlier `augean settle` may have noted seeds in the record: their jobs come last.
     record = draft.make(jobs[0].config, studies=list(winners.values()))
     record = replace(record, design=_read_design(outputs, record.name))
     record = with_row_labels(record, [job.row for job in jobs])
@@ -203,6 +206,7 @@ def _plan_study(
         )
     refuse_luck(search.texts)
     check_study_name(Path(composition.master.runtime.outputs), sweeper.study_name)
+    # Trials are not known yet. What is wrong with the space shows in points at its ends.
     points = [Point(overrides=search.fixed, row="base")]
     if with_samples:
         for params in spanning_points(space):
@@ -312,7 +316,7 @@ def _describe_mistakes(mistakes: Sequence[tuple[str, Point]], num_points: int) -
         own = [item for item in point.overrides if not NOT_PART.match(item)]
         jobs_by_mistake[text].append(" ".join(own))
     if len(jobs_by_mistake) == 1 and len(mistakes) == num_points:
-        return mistakes[0][0]  # all jobs have it, so it is in nothing that one of them adds
+        return mistakes[0][0]  # all jobs have it, so naming one of them would mislead
     paragraphs = []
     for text, jobs in jobs_by_mistake.items():
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
@@ -337,7 +341,7 @@ class _RecordDraft:
         identity = [item.lstrip("+") for item in self.overrides]
         digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()
         self.suffix = f"--{digest[:8]}" if self.overrides else ""
-        """What tells the record from those of other overrides."""
+        """Ends the record's name, so that other overrides have another record."""
 
     def make(
         self, config: Config, studies: Sequence[SweepRecord] = (), name: str | None = None
@@ -385,9 +389,7 @@ class _RecordDraft:
 
 
 def _read_design(outputs: Path, name: str) -> dict[str, Any]:
-    """Read the sequential design of a table that is being settled: a plain launch of the sweep must
-    not forget it.
-    """
+    """Read the design that `augean settle` has noted, which a plain launch must not forget."""
     path = outputs / "sweeps" / f"{name}.json"
     if not path.exists():
         return {}

@@ -15,10 +15,11 @@ from augean.errors import AugeanError, ConfigError
 from augean.override_key import override_key
 from augean.store.sweep_record import PLACE, SweepRecord, read_record, same_overrides
 
+# At most 150 characters, and no dot in front: record names become file names.
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"
 RECORD_NAME_RULE = "letters, digits, '_', '-', '+' and '.' only, as it names a file"
 LUCK_KEYS = ("seed", "dataset.split_seed")
-"""Keys whose values are neither better nor worse than others."""
+"""Keys of random choices: no value of theirs is better than another, except by luck."""
 EMPTY_SWEEP = "the sweep is empty: one of its keys has no values"
 
 
@@ -28,8 +29,8 @@ class Point:
 
     overrides: tuple[str, ...]
     row: str | None = None
-    """Label of its row, before the values of what is swept; None: the values of the row's keys, or
-    of what is swept."""
+    """Label of the job's row, which values of swept keys may follow. None where the whole label is
+    made of values: those of the row keys, or of the swept keys."""
 
 
 def bare_key(override: Override) -> str:
@@ -47,6 +48,7 @@ def effective(overrides: Sequence[Override]) -> list[Override]:
     effective_overrides: list[Override] = []
     for override in overrides:
         key = bare_key(override)
+        # Where earlier overrides of the same key stand. A deletion is no value, so it stays.
         places = []
         for place, item in enumerate(effective_overrides):
             if bare_key(item) == key and not item.is_delete():
@@ -54,9 +56,11 @@ def effective(overrides: Sequence[Override]) -> list[Override]:
         if not places or override.is_delete() or _merges(override):
             effective_overrides.append(override)
             continue
+        # The override takes the place of the first of them, and the others go.
         following = effective_overrides[places[0] :]
         others = [item for place, item in enumerate(effective_overrides) if place not in places]
-        # After `a.b=1 a={b:2}` the value `a.b=3` is the last word.
+        # Unless a key around or inside it was set since: after `a.b=1 a={b:2}` the override `a.b=3`
+        # must come last, or it would be lost.
         is_crossed = any(_nests(bare_key(item), key) for item in following)
         others.insert(len(others) if is_crossed else places[0], override)
         effective_overrides = others
@@ -64,6 +68,7 @@ def effective(overrides: Sequence[Override]) -> list[Override]:
 
 
 def _merges(override: Override) -> bool:
+    """Return whether Hydra adds the override's value to what is there, instead of replacing it."""
     if override.is_list_extend():
         return True
     if not override.is_sweep_override():
@@ -75,6 +80,7 @@ def _merges(override: Override) -> bool:
 
 
 def _nests(first: str, second: str) -> bool:
+    """Return whether one of two dotted keys lies inside the other."""
     return first.startswith(f"{second}.") or second.startswith(f"{first}.")
 
 
@@ -93,6 +99,7 @@ def keep_text(overrides: Sequence[Override]) -> list[str]:
     """Return overrides as lines, with free text below `runtime` in quotes: a comma in a title does
     not make two values.
     """
+    # Hydra reads `title=a, b` as two values. Keys of `runtime` are never swept, so it is one text.
     text_keys = runtime_text_keys()
     lines = []
     for override in overrides:
@@ -110,6 +117,7 @@ def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
     Raises:
         AugeanError: for a sweep without a finite list of values.
     """
+    # One list for each override: a single value is a list of one.
     axes: list[list[str]] = []
     for override in effective(overrides):
         key = override.get_key_element()
@@ -141,8 +149,8 @@ def read_winner(
 
     Args:
         item: such as `study:tune_sgd`.
-        suffix: of the record's name. A table of other settings needs studies of those settings.
-        overrides: of the table. A study with a name of its own has no suffix, and must have them.
+        suffix: of the table's record, which stands for its overrides.
+        overrides: of the table.
 
     Raises:
         AugeanError: when there is no such record, or its study still goes on.
@@ -150,6 +158,8 @@ def read_winner(
     name = item.removeprefix(STUDY_PREFIX)
     if not re.fullmatch(RECORD_NAME, name):
         raise ConfigError(f"hydra.sweeper.rows: {item}: {RECORD_NAME_RULE}")
+    # The study of the same settings has the table's suffix. One with a name of its own has no
+    # suffix, so its overrides are compared instead.
     path = outputs / "sweeps" / f"{name}{suffix}.json"
     record = None
     if path.exists():
@@ -176,13 +186,14 @@ def check_study_name(outputs: Path, name: str | None) -> None:
         return
     if not re.fullmatch(RECORD_NAME, name):
         raise ConfigError(f"hydra.sweeper.study_name={name}: {RECORD_NAME_RULE}")
+    # A study of that name is this one, asked for again; a grid's record would be overwritten.
     path = outputs / "sweeps" / f"{name}.json"
     if path.exists() and read_record(path).kind != "study":
         raise ConfigError(f"hydra.sweeper.study_name={name}: a grid has this name; take another")
 
 
 def insert_winners(items: Sequence[str], winners: Mapping[str, SweepRecord]) -> list[str]:
-    """Return a row's overrides with those of the winners in place of their names."""
+    """Replace the name of each study in a row by the overrides of its winner."""
     overrides: list[str] = []
     for item in items:
         if item in winners:
@@ -199,7 +210,7 @@ def describe_budget(study: SweepRecord) -> str:
 
 
 def without_seed(overrides: Iterable[str]) -> list[str]:
-    """Return overrides less the one of the seed."""
+    """Return the overrides without that of the seed."""
     return [item for item in overrides if override_key(item) != "seed"]
 
 
@@ -253,6 +264,7 @@ def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
             )
     # Published numbers may be of rows that this launch leaves out.
     reference = {find_label(row, rows) or row: item for row, item in record.reference.items()}
+    # `augean settle` notes its seeds by row as well.
     design = dict(record.design)
     if "seeds" in design:
         seeds: Mapping[str, int] = design["seeds"]

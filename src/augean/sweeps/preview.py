@@ -1,5 +1,4 @@
-"""Say what a sweep would do before its launch: configs and networks are checked, the time is
-estimated.
+"""Say before its launch what a sweep would do: check its configs and networks, estimate its time.
 
 Nothing is written and nothing is downloaded.
 """
@@ -28,6 +27,7 @@ from augean.training.build import NUM_CLASSES, build_model, build_optimizer
 from augean.training.device import device_title, find_device
 from augean.training.model_summary import describe_model
 
+# Beginnings of keys. Other keys, such as the optimizer's, hardly change the time of a step.
 COST = (
     "model.",
     "width.",
@@ -65,7 +65,7 @@ def describe_plan(plan: SweepPlan) -> list[str]:
     """
     record = plan.record
     is_study = record.kind == "study"
-    # The base of a study has nothing of its space, and is never trained.
+    # The first job of a study, its base, has no values of the space and is never trained.
     trained = plan.jobs[1:] if is_study else plan.jobs
     num_networks = check_networks(trained, check_network)
     if is_study:
@@ -93,6 +93,8 @@ def describe_outdated(plan: SweepPlan) -> list[str]:
     Trials of a study are not known before it runs.
     """
     trained = [] if plan.record.kind == "study" else plan.jobs
+    # Config, as text, to the id that its run would have now. An older run of an equal config has
+    # another id, because its code or data was another one.
     configs = {}
     for job in trained:
         if find_outcome(job.address) is None:
@@ -109,6 +111,7 @@ def describe_outdated(plan: SweepPlan) -> list[str]:
         freshness = check.check(summary)
         is_known = freshness.outdated == "yes"
         reasons[id_] = freshness.reason if is_known else "its code or data has changed"
+    # One line for each reason, whatever the number of runs.
     counts = Counter(reasons.values())
     return [
         f"{number} of the missing runs were trained before, but {reason} since"
@@ -132,8 +135,9 @@ def check_network(config: Config) -> None:
 
 
 def estimate(plan: SweepPlan) -> str:
-    """Say how long the runs that are missing will train; never a guess without a like run."""
+    """Say how long the missing runs will train, by the times of finished runs of the same cost."""
     is_study = plan.record.kind == "study"
+    # A study trains other points than those of its plan, so all of these count as examples.
     todo: dict[str, PlannedJob] = {}
     for job in plan.jobs:
         if is_study or find_outcome(job.address) is None:
@@ -156,6 +160,7 @@ def estimate(plan: SweepPlan) -> str:
             "no estimate of the time: no finished run of this model, width and data set on"
             f" {device}"
         )
+    # A trial may cost as much as the most expensive example; pruning makes it cheaper.
     if is_study:
         longest = max(estimates) * (plan.record.num_trials or 0)
         time = readable_seconds(longest)
@@ -169,7 +174,7 @@ def estimate(plan: SweepPlan) -> str:
 
 
 def cost_key(flat: Mapping[str, Any]) -> str:
-    """Return what runs of the same cost per image agree in."""
+    """Return a text that is equal for runs of the same cost per image."""
     parts = [(key, value) for key, value in flat.items() if key.startswith(COST)]
     return repr(sorted(parts))
 
@@ -195,8 +200,13 @@ def completed_runs(outputs: Path) -> Iterator[RunSummary]:
 
 
 def run_seconds(config: Config, alike: Sequence[RunSummary]) -> float | None:
-    """Return the seconds of a run by the median cost of an image in runs alike; None where those do
-    not tell.
+    """Estimate the seconds of a run by the median cost of an image in similar runs.
+
+    Args:
+        alike: runs of the same cost per image.
+
+    Returns:
+        None where they do not say how many images there are, or what one costs.
     """
     num_images = config.dataset.num_train
     costs: list[float] = []
@@ -205,7 +215,7 @@ def run_seconds(config: Config, alike: Sequence[RunSummary]) -> float | None:
             continue
         costs.append(run.seconds / (run.num_train * run.epochs))
         if num_images is None and run.config.get("dataset.num_train") is None:
-            # Whatever is not held out is trained on.
+            # The whole data set is used: what is not held out for validation is trained on.
             num_images = run.num_train + (run.num_val or 0) - (config.dataset.num_val or 0)
     if num_images is None or not costs:
         return None

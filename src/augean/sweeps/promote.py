@@ -1,4 +1,4 @@
-"""Write a study's winner as an experiment file, so that the next sweep can start from it."""
+"""Write a study's winner as an experiment file, from which the next sweep can start."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from augean.sweeps.composition import read_values
 
 
 def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
-    """Write the winner of a study to `target`, which `experiment=<its name>` then means.
+    """Write the winner of a study to `target`, to be chosen with `experiment=<name of the file>`.
 
     Args:
         name: of the study's record, or the beginning of it where that is enough.
@@ -39,6 +39,7 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
 
 
 def _choose_study(studies: Sequence[SweepRecord], name: str, outputs: Path) -> SweepRecord:
+    # A complete name counts more than the beginning of several.
     similar = [record for record in studies if record.name.startswith(name)]
     exact = [record for record in similar if record.name == name]
     matches = exact or similar
@@ -65,7 +66,7 @@ def _header(record: SweepRecord) -> str:
     ]
     for key, text in record.space.items():
         lines.append(f"#   {key}: {text}")
-    # A record may come from anyone: a line break in its title is not to become a line of the file.
+    # A record may come from a stranger: `split` takes out line breaks, which could add keys.
     return "".join(" ".join(line.split()) + "\n" for line in lines)
 
 
@@ -75,6 +76,8 @@ def _body(record: SweepRecord, groups: set[str]) -> str:
     Raises:
         AugeanError: for what an experiment file cannot say.
     """
+    # The setting is a list of overrides. In a file, a choice of a group stands among the defaults,
+    # and any other key in the body. The seed is left to the next sweep.
     experiment = record.experiment
     choices: dict[str, str] = {}
     values = []
@@ -92,6 +95,8 @@ def _body(record: SweepRecord, groups: set[str]) -> str:
             choices[key] = text
         elif key != "seed":
             values.append(item)
+    # The study's own experiment comes first, so that the winner's choices replace its own; `_self_`
+    # comes last, so that the winner's values do.
     defaults: list[object] = [experiment] if experiment else []
     defaults += [{f"override /{key}": text} for key, text in choices.items()]
     body = OmegaConf.create({"defaults": [*defaults, "_self_"]})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 TRUSTED = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
-"""What a config may name as its sampler."""
+"""Modules whose classes a config may name as its sampler."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SearchSpace:
     """The overrides of a study, sorted by what they do."""
 
     distributions: "Mapping[str, BaseDistribution]" = field(default_factory=dict)
-    """What is searched, by key; a key has no `+` here."""
+    """The values that may be searched, by key; a key has no `+` here."""
     keys_as_written: Mapping[str, str] = field(default_factory=dict)
     """Key to the key of its overrides, which may begin with `+` or `++`."""
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +60,8 @@ def plain_values(
 ) -> dict[str, Any]:
     """Return a trial's point with 0.3 in place of 0.1 + 0.1 + 0.1 = 0.30000000000000004.
 
+    The two would be different runs, as a run's id is made of its values.
+
     Args:
         params: Optuna's; studies begun by earlier versions have keys with a `+`.
     """
@@ -67,6 +69,7 @@ def plain_values(
     for name, value in params.items():
         key = override_key(name)
         distribution = space.get(key)
+        # Choices and continuous ranges have no step, so their values stay as they are.
         step = getattr(distribution, "step", None)
         if isinstance(value, float) and step is not None:
             low = getattr(distribution, "low", 0.0)
@@ -76,7 +79,8 @@ def plain_values(
 
 
 def _step_from(low: float, step: float, number: int) -> Any:
-    """Return `low + number * step` in decimal numbers; of the type that `low` has."""
+    """Return `low + number * step`, added in decimal numbers, of the type of `low`."""
+    # `str` gives the decimal that a user wrote: Decimal(0.1) would have all binary digits.
     return type(low)(Decimal(str(low)) + number * Decimal(str(step)))
 
 
@@ -96,17 +100,18 @@ def make_sampler(
     """
     from hydra.utils import instantiate  # with Hydra's check of what may be constructed
 
-    # The sampler of a grid counts the trials itself.
+    # Only samplers that draw points are shifted: that of a grid knows itself which ones are left.
     is_grid = visits_all_points(options)
     seeded = dict(options)
     if seeded.get("seed") is not None and not is_grid:
         seeded["seed"] += num_trials
-    grid = [grid_values(space)] if is_grid else []
-    # Hydra raises all that is wrong with options as one kind of exception; Optuna's own are many.
+    grid = grid_values(space) if is_grid else {}
+    # Hydra wraps whatever is wrong with the options into one kind of exception; samplers of Optuna
+    # raise many kinds.
     try:
         sampler_or_factory = instantiate(seeded, _execution_whitelist_=TRUSTED)
         # Hydra's `_partial_` returns a factory, which takes the points of a grid.
-        sampler: BaseSampler = sampler_or_factory(*grid) if is_grid else sampler_or_factory
+        sampler: BaseSampler = sampler_or_factory(grid) if is_grid else sampler_or_factory
     except Exception as error:
         reason = str(error.__cause__ or error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"hydra.sweeper.sampler: {reason}") from error
@@ -114,7 +119,8 @@ def make_sampler(
 
 
 def visits_all_points(options: Mapping[str, Any]) -> bool:
-    """Return whether a sampler is that of a grid, the only one that wants to know its points."""
+    """Return whether a sampler is that of a grid, which visits each point once."""
+    # It alone is made in two steps, as its points are not known when its options are written.
     return bool(options.get("_partial_", False))
 
 
@@ -142,6 +148,7 @@ def _list_values(key: str, distribution: Any) -> list[Any]:
 def spanning_points(space: "Mapping[str, BaseDistribution]") -> list[dict[str, Any]]:
     """List few points that together have every choice and both ends of every range."""
     values = {key: _extremes(distribution) for key, distribution in space.items()}
+    # As many points as the longest list has values; shorter lists begin again.
     num_points = max(len(items) for items in values.values())
     points = []
     for number in range(num_points):

@@ -1,5 +1,4 @@
-"""`augean settle`: add seeds to the rows of a table that are undecided, until all are settled or
-the budget is spent.
+"""Add seeds to a table's undecided rows, until all are decided or the budget is spent.
 
 `augean.analysis.sequential` decides which rows get seeds (docs/settle.md). The sweep's record notes
 them, and the sweep's own command trains them as ordinary runs.
@@ -48,7 +47,7 @@ UNITS: dict[str, tuple[Unit, int]] = {
     "h": ("s", 3600),
     "gpuh": ("gpuh", 3600),
 }
-"""How a budget may be written: what it counts, and how many of that one is."""
+"""Units in which a budget may be written: what each counts, and its size in that."""
 WIDTH = 41  # characters of the picture of a row's interval
 
 
@@ -111,8 +110,7 @@ class Settling:
             budget: such as 30runs; None is endless.
 
         Raises:
-            AugeanError: for a budget that is not understood, and for an output folder among the
-                overrides.
+            AugeanError: for a wrong budget, or an output folder among the overrides.
         """
         for item in overrides:
             if override_key(item) == "runtime.outputs":
@@ -127,15 +125,14 @@ class Settling:
         self.start = time.monotonic()
         self.num_workers = _num_workers(overrides)
         self.place = f"runtime.outputs={override_text(str(outputs), 'runtime.outputs')}"
-        words = [*(["-cd", str(folder)] if folder else []), "-cn", sweep, *overrides, self.place]
+        words = ["-cn", sweep, *overrides, self.place]
+        if folder:
+            words = ["-cd", str(folder), *words]
         self.command = [*program(sys.argv), *words]
-        self.completed_before: set[str] = set()
-        """Ids of the runs that cost this call nothing."""
         record = self.find_record()
         cells = [] if record is None else self.read_cells(record)
-        for job, run in cells:
-            if run.state.is_completed:
-                self.completed_before.add(job.id)
+        self.completed_before = {job.id for job, run in cells if run.state.is_completed}
+        """Ids of the runs that cost this call nothing."""
 
     def find_record(self) -> SweepRecord | None:
         """Return the sweep's record; None where it was not launched yet."""
@@ -227,19 +224,16 @@ class Settling:
         """Return whether runs that were asked for are not completed, or not in the record yet."""
         seeds: Mapping[str, int] = record.design.get("seeds", {})
         for row, number in seeds.items():
-            # A row without any seed is one that this launch leaves out.
+            # A row without any seed is not part of this launch.
             if 0 < len(_seeds(record, row)) < number:
                 return True
         return not all(run.state.is_completed for _, run in self.read_cells(record))
 
     def next_seeds(self, record: SweepRecord, look: Look) -> dict[str, int]:
-        """Return how many seeds the undecided rows, and the baseline, are to have after the next
-        round, within the budget.
-        """
+        """Return how many seeds rows, and the baseline, are to have after the next round."""
         design = design_of(record)
         undecided = [course for course in look.courses if course.open]
-        # As many looks at once as keep the workers busy. Seeds beyond the look that decides are
-        # the price.
+        # Several seeds a row at once keep all workers busy; the last ones may prove unneeded.
         ahead = max(1, self.num_workers // (len(undecided) + 1))
         seeds: dict[str, int] = {}
         num_runs = 0
@@ -257,13 +251,14 @@ class Settling:
         return seeds
 
     def _spent(self, look: Look, num_runs: int) -> float:
-        """Return what this call will have spent after `num_runs` more, in the budget's unit."""
+        """Predict what this call will have spent after `num_runs` more, in the budget's unit."""
         new_runs: dict[str, Run] = {}
         for job, run in look.cells:
             if run.state.is_completed and job.id not in self.completed_before:
                 new_runs[job.id] = run
         if self.budget.unit == "runs":
             return len(new_runs) + num_runs
+        # Time by the clock: the workers train at once. `gpuh` below adds the times of all runs.
         if self.budget.unit == "s":
             num_rounds = math.ceil(num_runs / self.num_workers)
             return time.monotonic() - self.start + num_rounds * look.seconds
@@ -299,6 +294,7 @@ def show(record: SweepRecord, look: Look) -> None:
     undecided = [course for course in look.courses if course.open]
     if not undecided:
         return
+    # Seeds that each row is expected to need; the baseline needs as many as the longest of them.
     targets = {course.row: course.expected for course in undecided}
     targets[str(record.baseline)] = max(targets.values())
     num_runs = 0
@@ -329,6 +325,7 @@ def draw_interval(course: Course, margin: float) -> str:
     """
 
     def place(number: float) -> int:
+        # The scale goes from -5 to 5 margins; what lies beyond is drawn at its end.
         in_margins = min(max(number / margin, -5), 5)
         return round((WIDTH - 1) * (in_margins + 5) / 10)
 
@@ -369,10 +366,10 @@ def _seeds(record: SweepRecord, row: str) -> set[int]:
 
 
 def _with_design(record: SweepRecord, options: Mapping[str, Any]) -> SweepRecord:
-    """Return the record with its own design, or else with the one that the call sets.
+    """Return the record with its own design; one without gets that of the call.
 
     Raises:
-        AugeanError: when it has another one than the call sets, or its table cannot be settled.
+        AugeanError: when the call sets another design, or the table cannot be settled.
     """
     rows = {job.row for job in record.jobs}
     if record.kind == "study" or record.baseline not in rows or len(rows) < 2:

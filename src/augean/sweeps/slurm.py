@@ -41,12 +41,12 @@ logger = logging.getLogger(__name__)
 MAX_ARRAY = 1000
 """Elements of one array; SLURM's own default limit (MaxArraySize) is 1001."""
 NOTICE_SECONDS = 60
-"""Beyond the grace time, how long before the time limit a job is told to leave."""
+"""A job gets its signal this long, plus the grace time, before its time limit."""
 COMPLETING = "COMPLETING"
-"""What SLURM calls a job that has just ended; it may still be requeued."""
+"""SLURM's state of a job that has just ended; it may still be requeued."""
 RUN_ID = r"[0-9a-f]{10}"
 SETTLE_SECONDS = 30
-"""How long to wait for what becomes of such a job."""
+"""Longest wait until such a job has either ended or returned to the queue."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,13 @@ class ArrayElement:
     def __call__(self) -> None:
         """Work, and go back into the queue where the time limit is near.
 
-        After SIGTERM there is nothing to do: SLURM sends it to a job that it cancels, or requeues
-        by itself.
-
         Raises:
             SystemExit: 128 + signal number after a signal, with the run's checkpoint written.
         """
         os.chdir(self.folder)
         os.environ["OMP_NUM_THREADS"] = str(self.launcher.cpus)
-        # While a run trains, or a study's worker runs, these are replaced.
+        # These handlers are for the time before and after training, such as imports. A run, or a
+        # study's worker, installs its own, which end in a SystemExit.
         handle_signals({TIME_LIMIT_NEAR: self._leave, CANCEL: self._leave})
         try:
             self.work()
@@ -78,16 +76,16 @@ class ArrayElement:
             raise
 
     def _leave(self, number: int, _frame: FrameType | None) -> None:
-        """End at once: an exception would be lost in a callback, such as imports have, and the work
-        go on.
-        """
+        """End the process without an exception, which a callback of an import could swallow."""
         self._requeue(128 + number)
         os._exit(128 + number)
 
     def _requeue(self, code: object) -> None:
+        # Only the signal for the time limit needs this. SIGTERM comes from SLURM itself, which then
+        # cancels the job or requeues it.
         starts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         if code == 128 + TIME_LIMIT_NEAR and starts < self.launcher.max_requeues:
-            ignore_signal(CANCEL)  # which the requeue sends
+            ignore_signal(CANCEL)  # the requeue sends it, and this process must end by itself
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
 
 
@@ -117,7 +115,7 @@ class Pack:
     """Several runs in one job, one after the other."""
 
     work: Mapping[str, Callable[[], object]]
-    """What is to be done, by the run's id."""
+    """The work of each run, by the run's id."""
     outputs: Path
 
     def __call__(self) -> None:
@@ -130,13 +128,14 @@ class Pack:
         remaining = dict(self.work)
         has_failed = False
         while remaining:
+            # First the runs that nobody holds; a run that is held is waited for by its own work.
             free = [key for key in remaining if not is_locked(self.outputs, key)]
             key = free[0] if free else next(iter(remaining))
             try:
                 remaining.pop(key)()
             except SetupError:
                 raise
-            except Exception:
+            except Exception:  # the other runs of the job are not to suffer
                 logger.exception(f"run {key} failed")
                 has_failed = True
         if has_failed:
@@ -164,12 +163,12 @@ def pack_work(
 
 @dataclass(frozen=True)
 class Queue:
-    """What of a folder's work SLURM has in its queue."""
+    """The part of a folder's work that is in SLURM's queue."""
 
     states: dict[str, str] = field(default_factory=dict)
     """SLURM's state, such as PENDING, by what names the work: a run's id, or a study's worker."""
     problems: list[str] = field(default_factory=list)
-    """A message for each array of which nothing is known, as its file is damaged."""
+    """A message for each array whose file is damaged, so that its elements are not known."""
 
 
 def queued(outputs: Path) -> Queue:
@@ -181,13 +180,14 @@ def queued(outputs: Path) -> Queue:
     keys, problems = _read_arrays(outputs)
     if not keys:
         return Queue(problems=problems)
+    # Keys are "<array>_<element>"; one call asks for all elements of all arrays.
     arrays = ",".join(sorted({job.split("_")[0] for job in keys}))
     command = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={arrays}"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AugeanError(f"SLURM cannot be asked what is queued: {error}") from error
-    # It is an error to ask for a single id that SLURM has forgotten, and none to ask for several.
+    # For a single id that SLURM has forgotten it reports an error, for several it does not.
     if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
         raise AugeanError(f"SLURM cannot be asked what is queued: {answer.stderr.strip()}")
     states: dict[str, str] = {}
@@ -253,8 +253,8 @@ def submit(
 
     Args:
         name: of the sweep's record.
-        work: what each element does, by a run's id or by what names one of a study's workers.
-        is_over: says of such a key whether its work has ended.
+        work: what each element does, by a run's id or by the name of one of a study's workers.
+        is_over: returns whether the work of such a key has ended.
         write_record: called once SLURM has taken the first array, or has nothing to take.
 
     Returns:
@@ -266,33 +266,39 @@ def submit(
     check_submission(runtime)
     outputs = Path(runtime.outputs)
     arrays = []
-    # Under a lock, so that two submissions at one time know of each other's.
+    # Under a lock, so that of two submissions at one time the second sees the array of the first.
     with hold_lock(outputs, "submit", wait=True):
         queue = _settled_queue(outputs)
         waiting = {key for key, state in queue.states.items() if state != COMPLETING}
-        # In this order: an element that ends while it is asked about is over by the last question.
+        # The order matters: an element that ends between these questions has ended by the last one,
+        # so it is never taken for missing.
         absent = [key for key in work if key not in waiting and not is_locked(outputs, key)]
         missing = [key for key in absent if not is_over(key)]
         for start in range(0, len(missing), MAX_ARRAY):
             part = {key: work[key] for key in missing[start : start + MAX_ARRAY]}
             arrays.append(_submit_array(name, runtime, part))
+            # Not before the first array: where SLURM refuses, there is to be no record.
             if len(arrays) == 1:
                 write_record()
     if not arrays:
         write_record()
+    submitted = "nothing to submit"
     if arrays:
         submitted = f"{len(missing)} submitted as SLURM array {', '.join(arrays)}"
-    else:
-        submitted = "nothing to submit"
     num_others = len(work) - len(missing)
-    logger.info(f"Sweep {name}: {submitted}, {num_others} queued or running already.")
+    _log_submission(name, outputs, f"{submitted}, {num_others} queued or running already")
+    for problem in queue.problems:
+        logger.warning(problem)
+    return 2 if queue.problems else 0
+
+
+def _log_submission(name: str, outputs: Path, counts: str) -> None:
+    """Log what was submitted, and how the user follows it from here."""
+    logger.info(f"Sweep {name}: {counts}.")
     logger.info(
         f"  how it stands: augean status; logs: {outputs / 'slurm'}; what is cancelled or fails:"
         " submit again"
     )
-    for problem in queue.problems:
-        logger.warning(problem)
-    return 2 if queue.problems else 0
 
 
 def check_submission(runtime: RuntimeConfig) -> None:
@@ -316,7 +322,7 @@ def check_submission(runtime: RuntimeConfig) -> None:
 
 
 def _settled_queue(outputs: Path) -> Queue:
-    """Return what is queued, once no job is completing: SLURM may requeue such a one."""
+    """Return what is queued, once no job is completing; SLURM may requeue a completing job."""
     queue = queued(outputs)
     for _ in range(SETTLE_SECONDS - 1):
         if COMPLETING not in queue.states.values():
@@ -333,6 +339,7 @@ def _submit_array(
     import submitit
 
     launcher = runtime.launcher
+    # submitit writes each element as a pickled file, and the logs, into this folder.
     folder = Path(runtime.outputs).absolute() / "slurm"
     packs = pack_work(work, runtime)
     elements = [ArrayElement(item, str(Path.cwd()), launcher) for item in packs.values()]
@@ -344,6 +351,7 @@ def _submit_array(
     except (OSError, RuntimeError, ValueError) as error:
         _remove_submission(folder, files_before)
         raise AugeanError(f"SLURM did not take the sweep: {error}") from error
+    # The file says which element does what; SLURM itself knows only numbers.
     array = str(jobs[0].job_id).split("_")[0]
     keys = {job.job_id: key for job, key in zip(jobs, packs, strict=True)}
     write_atomic(folder / f"{array}.json", json.dumps(keys))
@@ -366,6 +374,7 @@ def _sbatch_options(name: str, runtime: RuntimeConfig, num_elements: int) -> dic
     """Return the options of an array as submitit calls them."""
     launcher = runtime.launcher
     notice_seconds = math.ceil(runtime.grace_seconds) + NOTICE_SECONDS
+    # Names are submitit's; None leaves an option to the cluster's own default.
     options = {
         "job_name": f"augean-{name}",
         "time": launcher.minutes,
@@ -374,6 +383,7 @@ def _sbatch_options(name: str, runtime: RuntimeConfig, num_elements: int) -> dic
         "mem": f"{launcher.memory_gb:g}G" if launcher.memory_gb else None,
         "partition": launcher.partition,
         "account": launcher.account,
+        # Elements that run at one time; submitit's own default is 256.
         "array_parallelism": launcher.max_parallel or num_elements,
         "stderr_to_stdout": True,
         "additional_parameters": {

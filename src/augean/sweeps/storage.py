@@ -14,7 +14,7 @@ from augean.sweeps.journal import Journal
 NUM_TRIES = 6
 """Attempts to reach a database at the start."""
 NUM_RECONNECTS = 60
-"""Attempts to reach it again when the connection is lost later on."""
+"""Attempts to reach it again later. A restart may take a minute, which must not cost a trial."""
 PAUSE_SECONDS = 1.0
 """Wait between two attempts."""
 
@@ -31,12 +31,12 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     """
     if url.endswith(".journal"):
         return optuna.storages.JournalStorage(Journal(url))
-    import sqlalchemy
+    import sqlalchemy  # only for a database: a journal needs none of it
 
     for _ in range(NUM_TRIES):
         try:
-            # A worker trains for long between two statements, and a connection kept open for so
-            # long may die or be in the way.
+            # A new connection for each statement. A worker trains for long between two of them, and
+            # a database closes idle connections, or has too few for all workers.
             storage = optuna.storages.RDBStorage(
                 url, engine_kwargs={"poolclass": sqlalchemy.pool.NullPool}
             )
@@ -52,7 +52,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
             # at the next try the tables are there.
             failure = error
             time.sleep(PAUSE_SECONDS)
-    # Drivers quote what they cannot read.
+    # Drivers quote the URL that they cannot read, with its password.
     reason = hide_passwords(str(failure), [url])
     raise StorageError(
         f"hydra.sweeper.storage: cannot open the study's storage: {reason}"
@@ -60,11 +60,12 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
 
 
 def _connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
-    """Connect to a database that may be restarting."""
+    """Connect to a database that may be restarting; called by SQLAlchemy in place of its own."""
     for _ in range(NUM_RECONNECTS):
         with suppress(dialect.loaded_dbapi.OperationalError):
             return dialect.connect(*arguments, **options)
         time.sleep(PAUSE_SECONDS)
+    # The last attempt: what it raises reaches the caller.
     return dialect.connect(*arguments, **options)
 
 

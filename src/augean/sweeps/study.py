@@ -1,9 +1,8 @@
-"""A tuning study: an Optuna study that several workers share, that outlives them, and that pays for
-each trial once.
+"""A tuning study: an Optuna study that several workers share and that outlives them.
 
-Optuna has heartbeats for its own loop on SQL storages only. Here a worker holds a file lock named
-by a uuid that it writes on its trials, so a running trial whose owner's lock can be taken is dead,
-on any storage.
+A trial whose worker died is run again. Optuna notices such deaths only in its own loop and on SQL
+storages. Here each worker holds a file lock that is named by a uuid, and writes the uuid on its
+trials. A running trial is dead when the lock of its owner is free; this works with any storage.
 """
 
 import json
@@ -27,13 +26,13 @@ from augean.sweeps.storage import open_storage, reaching_storage
 from augean.sweeps.trial import ERROR
 
 IDENTITY = "augean:identity"
-"""Attribute of a study: what it has begun with."""
+"""Attribute of a study: the setting that it has begun with, see `StudySetup.identity`."""
 OWNER = "augean:owner"
 """Attribute of a trial: the worker that runs it."""
 RUN = "augean:run"
 """Attribute of a trial: id, directory and seed of its run."""
 REFUSED = "augean:refused"
-"""Attribute of a failed trial whose config is refused, and so at every try."""
+"""Attribute of a failed trial whose config is refused; it would be at every try."""
 AGAIN = "augean:again"
 """Attribute of a trial that is queued again: the number of the one that died."""
 
@@ -42,9 +41,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @dataclass(frozen=True)
 class StudySetup:
-    """What a study is: all of it but the storage and the number of trials is fixed once it has
-    begun.
-    """
+    """The setting of a study; `identity` is the part that is fixed once the study has begun."""
 
     name: str
     storage: str
@@ -61,7 +58,7 @@ class StudySetup:
     """All points of the space, where the sampler visits each once and the study then ends."""
 
     def identity(self) -> dict[str, str]:
-        """Return all that must stay as it is, by what it is called in a message."""
+        """Return what must not change, by the name that a message has for it."""
         identity: dict[str, str] = {"direction": self.direction}
         for key, distribution in sorted(self.space.items()):
             identity[f"space of {key}"] = distribution_to_json(distribution)
@@ -71,7 +68,7 @@ class StudySetup:
 
 
 class Study:
-    """One worker's view of a study; counting and asking happen under the study's lock."""
+    """One worker's view of a study; trials are counted and asked for under the study's lock."""
 
     def __init__(
         self,
@@ -102,6 +99,7 @@ class Study:
                 direction=setup.direction,
                 load_if_exists=True,
             )
+            # The first worker writes down what the study is; all later ones must agree.
             identity = self.study.user_attrs.get(IDENTITY)
             if identity is None:
                 self.study.set_user_attr(IDENTITY, setup.identity())
@@ -147,7 +145,7 @@ class Study:
         return dead
 
     def _requeue_dead(self) -> None:
-        """Queue the trials of dead workers again; whoever asks next gets the same points."""
+        """Queue the trials of dead workers again: the next to ask gets the same points."""
         queued = {trial.user_attrs.get(AGAIN) for trial in self.trials()}
         if not self._dead_trials():
             return
@@ -169,27 +167,28 @@ class Study:
         """
         with self.locked():
             self._requeue_dead()
-            # Read once: jobs tell their trials at any moment, and none may be missed or counted
-            # twice.
+            # Read only once: jobs tell their trials at any moment, and between two readings one
+            # could be missed or counted twice.
             trials = self.trials()
             self._refuse_failures(trials)
             states = Counter(trial.state for trial in trials)
             num_done = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
             if num_done >= self.setup.num_trials or self._num_left(trials) == 0:
                 return None
+            # Every point is taken, but workers may still die: the caller is to ask again.
             is_in_work = num_done + states[TrialState.RUNNING] >= self.setup.num_trials
             if is_in_work or self._num_left(trials, TrialState.RUNNING) == 0:
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
             self.study.sampler = self.make_sampler(len(trials))
             trial = self.study.ask(dict(self.setup.space))
-            # It is needed to ask alone. That of a grid would stop the study when the last of its
-            # points is told, which Optuna allows in its own loop only.
+            # The sampler has done its work. That of a grid would, when its last point is told, also
+            # stop the study, which Optuna allows only in its own loop.
             self.study.sampler = optuna.samplers.RandomSampler()
             trial.set_user_attr(OWNER, self.owner)
             return trial
 
     def _num_left(self, trials: Sequence[FrozenTrial], *states: TrialState) -> int | None:
-        """Return how many points of a grid are not visited; None without a grid.
+        """Return how many points of a grid are not visited yet; None without a grid.
 
         A refused point counts as visited: it is refused at every try.
 
@@ -220,7 +219,7 @@ class Study:
         """
         errors = []
         for trial in trials:
-            # A grid has no more refused points than points; other samplers could go on for ever.
+            # A grid has a limited number of points to refuse; other samplers could go on for ever.
             if self.setup.points is not None and REFUSED in trial.user_attrs:
                 continue
             if trial.state == TrialState.FAIL and ERROR in trial.user_attrs:
@@ -239,7 +238,7 @@ class Study:
     @reaching_storage()
     def give_up(self, trial: Trial, error: Exception) -> None:
         """Tell a trial that never became a job, for example because its config is refused."""
-        # Optuna raises this where the job has told its trial itself.
+        # Optuna raises this where the job itself has told how its trial ended.
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
             trial.set_user_attr(ERROR, str(error) or type(error).__name__)
             if isinstance(error, ConfigError):
@@ -262,7 +261,7 @@ class Study:
         return len(self.trials(TrialState.COMPLETE, TrialState.PRUNED))
 
     def count(self) -> str:
-        """Return how many trials are in which state, for people."""
+        """Return the number of trials in each state, as text for people."""
         states = Counter(trial.state.name.lower() for trial in self.trials())
         return ", ".join(f"{count} {state}" for state, count in states.items())
 

@@ -29,7 +29,7 @@ def make_pruner(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
     """
     arguments = dict(options)
     target = arguments.pop("_target_", None)
-    base: Any = optuna.pruners.BasePruner  # abstract, which mypy takes for no class
+    base: Any = optuna.pruners.BasePruner  # mypy does not accept an abstract class as a type
     pruner_class = find_class("hydra.sweeper.pruner", str(target), base)
     try:
         pruner: optuna.pruners.BasePruner = pruner_class(**arguments)
@@ -47,7 +47,7 @@ class TrialReporter:
 
     @classmethod
     def from_environment(cls) -> "TrialReporter":
-        """Make the reporter of the trial that this process is, by the variable `TRIAL`."""
+        """Make the reporter of the trial that the environment variable `TRIAL` names."""
         environment = json.loads(os.environ[TRIAL])
         study = optuna.load_study(
             study_name=environment["study"],
@@ -59,6 +59,7 @@ class TrialReporter:
     @reaching_storage()
     def should_stop(self, epoch: int, val_accuracy: float | None) -> bool:
         """Report an epoch; return whether the pruner gives the trial up."""
+        # None, without a validation split, counts as the worst score.
         self.trial.report(val_accuracy or 0.0, epoch)
         return self.trial.should_prune()
 
@@ -69,6 +70,7 @@ class TrialReporter:
         Args:
             score: validation accuracy, a fraction.
         """
+        # `skip_if_finished`: a worker that was taken for dead may find its trial told already.
         self.study.tell(self.trial, score, skip_if_finished=True)
 
     @reaching_storage()

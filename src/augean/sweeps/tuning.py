@@ -49,7 +49,7 @@ def run_study(
     if is_submission:
         check_submission(plan.config.runtime)  # before the study has a journal
     finished_before = _finished_runs(plan.outputs)
-    make_pruner(options.sweeper.pruner)  # refuses what its jobs could not make
+    make_pruner(options.sweeper.pruner)  # refuses here what every job would fail at
     setup = make_setup(plan, options.sweeper)
     is_new = not Path(setup.storage).exists()
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space.distributions)
@@ -73,25 +73,34 @@ def run_study(
         try:
             _share_trials(plan, options, tuning)
         except AugeanError:
-            # Nothing is left of a refused submission; a journal that others use stays.
+            # A refused submission leaves nothing behind, unless others use the journal already.
             if is_submission and is_new and setup.storage.endswith(".journal"):
                 for file in (setup.storage, f"{setup.storage}.flock"):
                     Path(file).unlink(missing_ok=True)
             raise
+    # Trials and final seeds have ended, here or elsewhere; `account` reports what is missing.
     final_jobs = tuning.write_winner()
-    best = study.best()
-    score = best.score or 0.0
-    logger.info(f"Study {setup.name}: {study.count()}; best {score:.2%} in trial {best.trial}:")
-    for assignment in plan.space.assignments(best.values):
-        logger.info(f"  {assignment}")
+    best_score = _log_best(plan, study)
     if not final_jobs:
-        return [score]
+        return [best_score]
     num_before = len({job.address.id for job in final_jobs if job.address.path in finished_before})
     return account(plan.record.name, final_jobs, num_before=num_before)
 
 
+def _log_best(plan: SweepPlan, study: Study) -> float:
+    """Log the winner with its values, and return its score."""
+    best = study.best()
+    score = best.score or 0.0
+    logger.info(
+        f"Study {study.setup.name}: {study.count()}; best {score:.2%} in trial {best.trial}:"
+    )
+    for assignment in plan.space.assignments(best.values):
+        logger.info(f"  {assignment}")
+    return score
+
+
 def _finished_runs(outputs: Path) -> set[Path]:
-    """Return the directories of the runs that are there already, whoever trained them."""
+    """Return the directories of all completed runs in the output folder."""
     return {summary.parent for summary in runs_dir(outputs).glob("*/summary.json")}
 
 
@@ -102,6 +111,7 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
         SystemExit: when SLURM is to do them.
         AugeanError: when it does not take them.
     """
+    # There is work for at most so many processes: one a trial, then one a final seed.
     name = plan.record.name
     num_jobs = tuning.study.setup.num_trials + options.sweeper.final_seeds
     num_workers = min(plan.config.runtime.workers, num_jobs)
@@ -120,16 +130,17 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
 
 
 def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
-    """Return what a study is."""
+    """Return the setting of a study."""
     name = plan.record.name
+    # What all trials share. The searched keys are in it by their distributions.
     flat = flatten_config(plan.config)
     base = {key: value for key, value in flat.items() if key not in plan.space.distributions}
     base["data"] = build_source(plan.config).digest()
     weights = find_weights(plan.config)
     if weights is not None and "model.weights" not in plan.space.distributions:
         base["model.weights"] = weights.digest
-    # A worker's sign of life lies in the output folder: without a shared one it would be taken for
-    # dead.
+    # The lock by which a worker shows that it lives is in the output folder. A worker with another
+    # folder would be taken for dead.
     base["runtime.outputs"] = f".id {folder_id(plan.outputs)}"
     base["schema"] = SCHEMA
     base["core"] = CORE
@@ -178,7 +189,7 @@ class Tuning:
         while not orphaned():
             try:
                 trial = self.study.next()
-            except RunLocked:  # the last trials are being run by others, who may die
+            except RunLocked:  # others run the last trials; if one dies, there is work again
                 time.sleep(POLL_SECONDS)
                 continue
             if trial is None:
@@ -186,13 +197,14 @@ class Tuning:
             point = self.plan.space.assignments(trial.params)
             try:
                 job = self._plan_one(point, f"trial {trial.number}")
+                # The record names the run before it begins, so that `status` can show it.
                 self.study.note_run(trial, job.as_sweep_job())
                 self.write_record()
                 logger.info(f"[trial {trial.number}] {' '.join(point)}")
                 environment = self.study.environment(trial)
                 error = self.runner.run([job], trial=environment)[0]
             except SetupError:
-                raise
+                raise  # no other trial could do better
             except (AugeanError, HydraException) as refused:
                 error = refused
             if error is not None:
@@ -205,6 +217,7 @@ class Tuning:
         return plan_jobs(self.composition, [Point(overrides=overrides, row=row)])[0]
 
     def _winner(self) -> list[str]:
+        """Return the overrides of the best trial."""
         point = self.plan.space.assignments(self.study.best().values)
         return [*self.plan.jobs[0].overrides, *point]
 

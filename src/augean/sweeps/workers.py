@@ -34,9 +34,11 @@ PLACES = "AUGEAN_PLACES"
 
 
 def orphaned() -> bool:
-    """Return whether this is a worker whose supervisor was killed: nobody could stop it, and the
-    command, given again, starts others.
+    """Return whether this is a worker whose supervisor was killed.
+
+    It should end: nobody can stop it, and the same command given again starts other workers.
     """
+    # A process whose parent dies gets another parent.
     parent = str(os.getppid())
     return os.environ.get(SUPERVISOR, parent) != parent
 
@@ -48,11 +50,10 @@ def handed_on_places() -> dict[str, str | None]:
 
 
 def supervise(name: str, num_workers: int, runtime: RuntimeConfig, *, since: float) -> None:
-    """Run `num_workers` processes of this command until all have ended; one that is killed is
-    replaced, one that was told to leave by SIGTERM is not.
+    """Run `num_workers` processes of this command until all have ended.
 
-    Each gets its share of the cores and, in turn, one of the CUDA devices. A stop signal is passed
-    on to them. `augean workers` changes their number meanwhile.
+    A worker that is killed is replaced; one that leaves after SIGTERM is not. A stop signal is
+    passed on to all of them. `augean workers` can change their number meanwhile.
 
     Args:
         name: of the sweep's record.
@@ -91,6 +92,7 @@ class _Crew:
         self.devices = _cuda_devices() if runtime.device in ("auto", "cuda") else []
         self.workers: dict[int, subprocess.Popen[bytes]] = {}
         """Those that are at work."""
+        # They end at their next checkpoint, and are waited for until then.
         self.leaving: list[subprocess.Popen[bytes]] = []
         self.num_workers = 0
         self.num_restarts = 0
@@ -101,6 +103,7 @@ class _Crew:
 
     def resize(self, num_workers: int) -> None:
         """Start workers, or tell the last ones to leave, so that so many are at work."""
+        # Workers with the highest numbers leave; new ones take the lowest free numbers.
         self.num_workers = num_workers
         for number in sorted(self.workers)[num_workers:]:
             worker = self.workers.pop(number)
@@ -134,7 +137,7 @@ class _Crew:
         self.workers[number] = self.children.start(self.command, env=environment)
 
     def _environment(self, number: int) -> dict[str, str]:
-        """Return the environment of a worker: cores are shared, CUDA devices dealt out."""
+        """Return the environment of a worker: its share of the cores, and a CUDA device in turn."""
         num_cores = os.cpu_count() or 1
         threads = self.runtime.threads or max(1, num_cores // self.num_workers)
         environment = _environment(self.since, self.runtime)
@@ -145,10 +148,9 @@ class _Crew:
 
 
 def _was_told_to_leave(code: int) -> bool:
-    """Tell by its exit status whether a worker ended by SIGTERM.
-
-    Within a run it ends at a checkpoint with 128 + the signal's number; between runs at once.
-    """
+    """Return whether the exit status of a worker is that of SIGTERM."""
+    # Between runs the signal kills it, which Popen shows as -n. Within a run the worker writes a
+    # checkpoint first, and exits with 128 + n.
     return code in (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
@@ -194,7 +196,8 @@ def run_worker(
         code = children.start(command, env=_environment(since, runtime)).wait()
     if children.signal is not None:
         raise SystemExit(128 + children.signal)
-    if code < 0:  # killed by a signal, which did not come through this process
+    # `Popen` gives -n for a process that signal n has killed; a shell's status for it is 128 + n.
+    if code < 0:
         raise SystemExit(128 - code)
     if code:
         raise SystemExit(code)
@@ -214,6 +217,6 @@ def program(arguments: Sequence[str]) -> list[str]:
 def command_line() -> str:
     """Return the command that launched this sweep, as a person would type it again."""
     start = "python train.py" if sys.argv[0].endswith("train.py") else "augean train"
-    # A storage's password does not belong into a record, which a report prints.
+    # The URL of a database may hold a password. The record keeps this command, a report prints it.
     words = [without_passwords(word) for word in sys.argv[1:]]
     return f"{start} {shlex.join(words)}"

@@ -17,21 +17,23 @@ from augean.store.files import write_atomic, write_csv
 from augean.training.loss_landscape import ProbeRow
 
 train_log = logging.getLogger("augean.run")
-"""What a run notes in its train.log."""
+"""The logger whose lines `logging_to` writes to a run's train.log."""
 
 
 @contextmanager
 def logging_to(file: Path) -> Iterator[None]:
-    """Append what is said to `train_log` to a file, with the time of each line."""
+    """Append the lines of `train_log` to a file, each with its time."""
     # Opening a named pipe would wait for ever for a process that reads from it.
     if file.exists() and not file.is_file():
         raise AugeanError(f"{file}: not a regular file; remove it, and give the command again")
     handler = logging.FileHandler(file, encoding="utf-8")
-    # A full disk shows in the files that matter.
+    # A log that cannot be written must not end the run. Should the disk be full, the metrics and
+    # the checkpoint fail as well, and their errors are reported.
     handler.handleError = lambda _record: None  # type: ignore[assignment, method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     train_log.addHandler(handler)
     train_log.setLevel(logging.INFO)
+    # The terminal has a display of its own, see `augean.training.progress`.
     train_log.propagate = False
     try:
         yield
@@ -41,7 +43,7 @@ def logging_to(file: Path) -> Iterator[None]:
 
 
 def serialize(content: Any) -> bytes:
-    """Return what `torch.save` writes."""
+    """Return the bytes that `torch.save` would write to a file."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
@@ -59,7 +61,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def write_state(path: Path, checkpoint: bytes) -> None:
-    """Write the checkpoint of a run's last epoch to state.pt, which stays when the run is over."""
+    """Write the checkpoint of a run's last epoch to state.pt, which stays after the run's end."""
     write_atomic(path / "state.pt", checkpoint)
 
 
@@ -78,7 +80,7 @@ def write_confusion(path: Path, classes: Sequence[str], confusion: Tensor) -> No
 def write_correct(path: Path, correct: Tensor) -> None:
     """Write to correct.npy which test images are classified right.
 
-    Eight images a byte, as `numpy.packbits` has them: of 10,000 images 1.4 kB.
+    One bit an image, as `numpy.packbits` packs them: 1.4 kB for 10,000 images.
 
     Args:
         correct: bool [N], in the order of the test set, on the CPU.
@@ -101,6 +103,7 @@ def write_probes(path: Path, probes: Sequence[ProbeRow]) -> None:
     Args:
         probes: at least one.
     """
+    # The keys of the first are the header: all probes have the same.
     rows: list[list[Any]] = [list(probes[0])]
     rows.extend(list(probe.values()) for probe in probes)
     write_csv(path / "probe.csv", rows)

@@ -45,6 +45,7 @@ def crop_and_flip(padded: Tensor, index: Tensor, size: int, flip: bool) -> Tenso
     if height == size and not flip:
         return padded[index].permute(0, 3, 1, 2)
     device, batch = padded.device, len(index)
+    # 1. Choose where each row and column of the result lies in its padded image: int64 [B, size].
     steps = torch.arange(size, device=device)
     rows, columns = steps.expand(batch, size), steps.expand(batch, size)
     if flip:
@@ -53,18 +54,20 @@ def crop_and_flip(padded: Tensor, index: Tensor, size: int, flip: bool) -> Tenso
     if height > size:
         offsets = torch.randint(0, height - size + 1, (2, batch, 1), device=device)
         rows, columns = rows + offsets[0], columns + offsets[1]
-    pixels = ((index.view(-1, 1, 1) * height + rows.unsqueeze(2)) * width) + columns.unsqueeze(
-        1
-    )  # [B, size, size]
+    # 2. Count the pixels of all padded images through, row by row, so that one number names each.
+    first_row = index.view(-1, 1, 1) * height  # of each image, [B, 1, 1]
+    row = first_row + rows.unsqueeze(2)  # [B, size, 1]
+    pixels = row * width + columns.unsqueeze(1)  # [B, size, size]
+    # 3. Gather them; the result's memory has the channels last, as that of `padded`.
     return padded.view(-1, 3)[pixels].permute(0, 3, 1, 2)
 
 
 def resized_crop(images: Tensor, min_area: float, flip: bool) -> Tensor:
     """Crop a box of random area and shape from each image, and resize it to the whole image.
 
-    The same distribution as torchvision's RandomResizedCrop, scale (min_area, 1), of square images,
-    followed by RandomHorizontalFlip. Bilinear; a crop is never made smaller, so that antialiasing
-    would change nothing.
+    The same distribution as torchvision's RandomResizedCrop with scale (min_area, 1), for square
+    images, followed by RandomHorizontalFlip. Pixels are interpolated bilinearly. Antialiasing would
+    change nothing, as a crop is never made smaller.
 
     Args:
         images: uint8 [B, H, H, 3].
@@ -107,11 +110,11 @@ def random_boxes(batch: int, size: int, min_area: float, device: torch.device) -
     heights = (areas / ratios).sqrt().round().long()
     widths = (areas * ratios).sqrt().round().long()
     fits = (heights >= 1) & (widths >= 1) & (heights <= size) & (widths <= size)
-    # The first that fits: of equal values argmax takes the first.
+    # The first attempt that fits: of equal values argmax takes the first.
     first = fits.int().argmax(0, keepdim=True)  # [1, B]
-    found = fits.any(0)  # [B]
-    height = torch.where(found, heights.gather(0, first)[0], size)
-    width = torch.where(found, widths.gather(0, first)[0], size)
+    has_box = fits.any(0)  # [B]
+    height = torch.where(has_box, heights.gather(0, first)[0], size)
+    width = torch.where(has_box, widths.gather(0, first)[0], size)
     top = (torch.rand(batch, device=device) * (size - height + 1)).long()
     left = (torch.rand(batch, device=device) * (size - width + 1)).long()
     return torch.stack((top, left, height, width))
@@ -134,12 +137,13 @@ def _sources(start: Tensor, length: Tensor, size: int) -> Tensor:
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 [B, 3, H, W] to fp32, (x / 255 - mean) / std per channel.
+    """Turn uint8 [B, 3, H, W] into fp32, (x / 255 - mean) / std per channel.
 
     Args:
         mean: fp32 [3], of values in [0, 1].
         std: fp32 [3].
     """
+    # The same as x * scale - mean / std, in one pass over the images.
     scale = 1 / (255 * std)
     return torch.addcmul((-mean / std).view(1, 3, 1, 1), images.float(), scale.view(1, 3, 1, 1))
 
@@ -151,16 +155,22 @@ def cutout(images: Tensor, side: int) -> Tensor:
     """
     batch, _, height, width = images.shape
     device = images.device
-    first = [
-        torch.randint(0, extent, (batch, 1), device=device) - side // 2
-        for extent in (height, width)
-    ]
-    inside = []
-    for start, extent in zip(first, (height, width), strict=True):
-        steps = torch.arange(extent, device=device)
-        inside.append((steps >= start) & (steps < start + side))  # [B, extent]
-    mask = inside[0].view(batch, 1, height, 1) & inside[1].view(batch, 1, 1, width)
-    return images.masked_fill(mask, 0)
+    # The centre is drawn inside the image; the first row and column may lie before its edge.
+    top = torch.randint(0, height, (batch, 1), device=device) - side // 2  # [B, 1]
+    left = torch.randint(0, width, (batch, 1), device=device) - side // 2  # [B, 1]
+    rows = _inside(top, side, height).view(batch, 1, height, 1)
+    columns = _inside(left, side, width).view(batch, 1, 1, width)
+    return images.masked_fill(rows & columns, 0)
+
+
+def _inside(start: Tensor, side: int, extent: int) -> Tensor:
+    """Return which of `extent` positions lie in [start, start + side): bool [B, extent].
+
+    Args:
+        start: int64 [B, 1].
+    """
+    positions = torch.arange(extent, device=start.device)
+    return (positions >= start) & (positions < start + side)
 
 
 def mixup(images: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,9 +183,8 @@ def mixup(images: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     """
     concentration = torch.full((), alpha, device=images.device)
     weight = torch.distributions.Beta(concentration, concentration, validate_args=False).sample()
-    if (
-        images.device.type == "cuda"
-    ):  # where a short randperm is made on the host, which no CUDA graph can record
+    if images.device.type == "cuda":
+        # torch makes a short randperm on the host, which a CUDA graph cannot capture.
         partner = torch.rand(len(images), device=images.device).argsort()
     else:
         partner = torch.randperm(len(images), device=images.device)

@@ -38,10 +38,10 @@ RMSprop has no fused form. Adagrad reads its step count on the host, so it canno
 DEVICE_ARGUMENTS = {"foreach", "fused", "capturable"}
 """Arguments of torch's optimizers that some devices do not take."""
 NUM_CLASSES = 10
-"""Classes of the networks that are built to be checked before the data set has been read. The true
-number, which may need a download, changes the last layer alone."""
+"""Number of classes with which a network is checked before the data set has been read. The true
+number, which may need a download, changes only the last layer."""
 _checked: set[str] = set()
-"""What `check_classes` has accepted in this process."""
+"""Networks, with their optimizers, that `check_classes` has accepted in this process."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class TrainingContext:
     frozen_norms: list[nn.Module] = field(default_factory=list)
     """Batch norms of a frozen part, see `train_mode`."""
     remark: str = ""
-    """What became of pretrained weights; empty without such."""
+    """How pretrained weights were used; empty without such."""
 
     def train_mode(self) -> None:
         """Set the network to training mode, except the batch norms of a frozen part."""
@@ -86,6 +86,7 @@ def build_context(
     Raises:
         ConfigError: when the network or the optimizer cannot be built, or the weights do not fit.
     """
+    # Layers draw their weights in a fixed order on the CPU, so that every device begins alike.
     seed_all(config.seed, 0)
     network = build_model(config, len(data.classes))
     remark = ""
@@ -108,7 +109,7 @@ def build_context(
 
 
 def _load_pretrained(network: nn.Module, weights: WeightsFile, classes: tuple[str, ...]) -> str:
-    """Load the weights that a run begins from; return what is to be said about it."""
+    """Load the weights that a run begins from; return a remark on it for train.log."""
     check_content(weights)
     key = f"model.weights={weights.name}"
     try:
@@ -129,16 +130,17 @@ def _construct(key: str, cls: Callable[..., T], **arguments: Any) -> T:
 
 
 def build_activation(config: Config) -> Callable[[], nn.Module]:
-    """Return a factory of which each call gives a fresh activation module."""
+    """Return a function that makes a new activation module at each call."""
     node = config.activation
     cls = find_class("activation._target_", node._target_, nn.Module)
     check_arguments("activation.arguments", cls, node.arguments)
     factory = partial(_construct, "activation", cls, **node.arguments)
-    factory()
+    factory()  # refuses values that the class does not take, here and not inside the network
     return factory
 
 
 def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
+    """Return the network's class and the arguments that only some classes take."""
     node = config.model
     cls = find_class("model._target_", node._target_, nn.Module)
     arguments = dict(node.arguments)
@@ -156,6 +158,7 @@ def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
 
 def _check_native_groups(config: Config, cls: type[nn.Module]) -> None:
     """Refuse an activation or a width that the network does not take, and `native` elsewhere."""
+    # A network with an activation or a width of its own names these groups in `native_groups`.
     activation = find_class("activation._target_", config.activation._target_, nn.Module)
     width = config.width.channels
     values = {"activation": config.activation.name, "width": f"w{width}"}
@@ -180,6 +183,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     and linear layers.
     """
     cls, arguments = _model(config)
+    # These four arguments every network takes; the rest are those of its class.
     network = _construct(
         "model",
         cls,
@@ -204,17 +208,21 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
 
 
 def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
-    node, weight_decay = config.optimizer, config.regularization.weight_decay
+    """Return the optimizer's class and its arguments, checked on a CPU."""
+    node = config.optimizer
+    weight_decay = config.regularization.weight_decay
     cls = find_class("optimizer._target_", node._target_, torch.optim.Optimizer)
     parameters = inspect.signature(cls).parameters
     arguments: dict[str, Any] = {"lr": node.lr, **node.arguments}
-    # First: whoever names an optimizer that cannot be used should not mend its arguments before.
-    _check_step(config, cls, {name: arguments[name] for name in arguments if name in parameters})
+    # The class is checked before its arguments: nobody should mend the arguments of an optimizer
+    # that cannot be used at all.
+    valid_arguments = {name: arguments[name] for name in arguments if name in parameters}
+    _check_step(config, cls, valid_arguments)
     if node.momentum is not None:
         check_arguments("optimizer", cls, ["momentum"], fix="set optimizer.momentum=null")
         arguments["momentum"] = node.momentum
     if "weight_decay" in parameters:
-        # Given even when it is 0: AdamW's own default is not.
+        # Passed even when it is 0, because AdamW's own default is 0.01.
         arguments["weight_decay"] = weight_decay
     elif weight_decay:
         raise ConfigError(
@@ -235,10 +243,11 @@ def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer
     """
     cls, arguments = _optimizer(config)
     device = next(network.parameters()).device
+    # A user's own choice of the form counts more than the fastest one.
     if device.type == "cuda" and not arguments.keys() & DEVICE_ARGUMENTS:
         arguments |= ON_CUDA.get(cls, {})
     if device.type == "meta":
-        # Not a device that trains: torch would refuse what the true one takes.
+        # Nothing trains on this device, and torch refuses there what the true one takes.
         arguments = _without_device_arguments(arguments)
     else:
         _check_step(config, cls, arguments, device)
@@ -247,14 +256,13 @@ def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer
 
 
 def _parameters(network: nn.Module, node: OptimizerConfig) -> list[Any]:
-    """Return what the optimizer changes: parameters, or groups of them by learning rate.
-
-    The key `lr_factor` of a group is for `augean.training.step`.
-    """
+    """Return the parameters to train, or groups of them where the head has a rate of its own."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     factor = node.head_lr_factor
     if factor == 1:
         return trained
+    # The schedule sets the rate anew at each step, and `augean.training.step` multiplies it by the
+    # group's `lr_factor`.
     head = list(network.get_submodule(find_head(network)).parameters())
     in_head = {id(parameter) for parameter in head}
     others = [parameter for parameter in trained if id(parameter) not in in_head]
@@ -288,6 +296,7 @@ def _check_step(
     problem = _step_problem(cls, arguments, place, closure=False)
     if problem is None:
         return
+    # A step that works with a closure only, as that of LBFGS, gets a message of its own.
     target = f"optimizer._target_={config.optimizer._target_}"
     if _step_problem(cls, arguments, place, closure=True) is None:
         raise ConfigError(
@@ -314,8 +323,8 @@ def _step_problem(
     Args:
         closure: whether the step is given a function that computes the loss.
     """
-    # An optimizer that draws random numbers must not change those of the run; and what it makes
-    # lies on the device even where the caller builds a network on the meta device.
+    # `fork_rng`: an optimizer that draws random numbers must not change those of the run.
+    # `torch.device`: its tensors must be real even where the caller builds on the meta device.
     with torch.random.fork_rng(devices=[]), torch.device(device):
         weight = nn.Parameter(torch.ones(2, 2))
         weight.grad = torch.ones(2, 2)
@@ -344,12 +353,10 @@ def _try_to_make(
 
 
 def check_classes(config: Config) -> None:
-    """Refuse classes that are not there, arguments that they do not take, and an optimizer that
-    cannot train such a network, before anything is downloaded or trained.
+    """Refuse missing classes, unknown arguments and an optimizer that cannot train the network.
 
-    Values of arguments are left to the run, and so is a network that can only be built with the
-    data set's own number of classes. The runs of a sweep share few networks, so each is checked
-    once in a process.
+    This needs no data, so it comes before any download or training. Values of arguments are left to
+    the run, and so is a network that can only be built with the data set's own number of classes.
 
     Raises:
         ConfigError: as the run itself would.
@@ -361,6 +368,7 @@ def check_classes(config: Config) -> None:
         config.regularization,
         config.width,
     )
+    # The runs of a sweep share few networks, so each is checked once in a process.
     key = repr(parts)
     if key in _checked:
         return
@@ -378,6 +386,8 @@ def _check_fit(config: Config) -> None:
             network = build_model(config, NUM_CLASSES)
     except Exception:
         return  # the run will say what is wrong, with the true number of classes
+    # If it takes not even a matrix, its arguments are wrong, which the run itself says better.
+    # Muon, for one, takes matrices but refuses the other shapes that a network has.
     matrix = nn.Parameter(torch.ones(2, 2))
     if _try_to_make(cls, [matrix], _without_device_arguments(arguments)) is not None:
         build_optimizer(config, network)

@@ -1,4 +1,4 @@
-"""What a run goes on from: the content of a checkpoint, and a run that can be left and resumed.
+"""The content of a checkpoint, and a run that can be interrupted and resumed from it.
 
 The files that hold it, and the digests that prove them, are `augean.store.checkpoints`.
 """
@@ -95,7 +95,8 @@ def restore_training(context: TrainingContext, state: Mapping[str, Any]) -> Prog
     Raises whatever torch raises when the state is of something else.
     """
     context.network.load_state_dict(state["network"])
-    # Settings come from the config; the checkpoint's may be those of another device.
+    # Of the optimizer only the state is restored. Its settings come from the config: those of the
+    # checkpoint, such as `fused`, may belong to another device.
     groups = context.optimizer.state_dict()["param_groups"]
     optimizer_state = {"state": state["optimizer"]["state"], "param_groups": groups}
     context.optimizer.load_state_dict(optimizer_state)
@@ -115,6 +116,7 @@ def decode_checkpoint(content: bytes, identity: str) -> dict[str, Any]:
     Raises whatever torch raises for bytes that are not a checkpoint, or a ValueError for one of
     another run; see `refusing_foreign_checkpoint`.
     """
+    # `weights_only` refuses all but tensors and plain values, so no code of the file runs.
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     run = state.get("run", identity)
     if run != identity:
@@ -128,13 +130,13 @@ def refusing_foreign_checkpoint(path: Path) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # rubbish fails in every way that torch knows
+        raise  # it says nothing of the checkpoint
+    except Exception as error:  # torch raises many kinds of errors for damaged content
         raise foreign_checkpoint_error(path, error) from error
 
 
 class ResumableRun:
-    """What of a run outlives its process: the weights, the optimizer's state and the progress."""
+    """The part of a run that outlives its process: weights, optimizer's state and progress."""
 
     def __init__(self, path: Path, identity: str, context: TrainingContext) -> None:
         """Begin a run from nothing.
@@ -169,6 +171,7 @@ class ResumableRun:
 
     def encode(self) -> bytes:
         """Return the content of a checkpoint of the epochs so far."""
+        # `progress.seconds` counts the earlier sessions; the copy has this one added.
         progress = replace(self.progress, seconds=self.seconds)
         state = training_state(self.context, progress, self._environment())
         return encode_checkpoint(self.identity, state)
@@ -194,9 +197,11 @@ class ResumableRun:
             self._note(remark)
 
     def _restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint of this run, and note what makes the result inexact."""
         saved: dict[str, Any] = state["environment"]
         if self.context.device.type == "cpu":
-            self.threads = saved["threads"]  # another number of threads gives other bits
+            # Another number of threads adds in another order, which gives other last bits.
+            self.threads = saved["threads"]
         self.progress = restore_training(self.context, state)
         self.progress.num_resumes += 1
         changes = self._changes(saved)
@@ -227,6 +232,7 @@ class ResumableRun:
                 num_epochs = len(rows)
         if not longest:
             return
+        # From here on as in `_restore`, but the run keeps a history of its own.
         if self.context.device.type == "cpu":
             self.threads = longest["environment"]["threads"]
         self.progress = restore_training(self.context, longest)
@@ -239,14 +245,14 @@ class ResumableRun:
         self._say(f"begins after epoch {num_epochs} of run {longest['run']}")
 
     def _read_prefix(self, prefix: RunPrefix) -> dict[str, Any]:
-        """Return the state of a shorter training; empty where none can be used."""
+        """Return the state of a shorter training; empty where it cannot be used."""
         content = prefix.read_state()
         if content is None:
             return {}
         try:
             state = decode_checkpoint(content, prefix.id)
             changes = self._changes(state["environment"])
-        except Exception as error:  # rubbish fails in every way that torch knows
+        except Exception as error:  # torch raises many kinds of errors for damaged content
             self._say(f"the state of run {prefix.id} cannot be used ({type(error).__name__})")
             return {}
         if "threads" in changes and self._takes_any_threads():
@@ -275,6 +281,7 @@ class ResumableRun:
         return changes
 
     def _say(self, text: str) -> None:
+        """Log a line both in train.log and for the user."""
         train_log.info(text)
         logger.info(f"Run {self.identity}: {text}")
 
@@ -287,7 +294,7 @@ class ResumableRun:
         )
 
     def _note(self, text: str) -> None:
-        """Say a remark that belongs into the summary."""
+        """Log a remark, and keep it for the summary."""
         train_log.info(text)
         logger.warning(f"Run {self.identity}: {text}")
         note = self.progress.note

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 NEGATIVE_INPUTS = (-1.0, -4.0)
 """An activation that maps one of these to exactly 0 can die: ReLU, ReLU6, Hardswish, ...
 
-Not below: far out GELU rounds to 0 in fp32, though its gradient comes back as its input does.
+Smaller inputs are not tried: GELU rounds to 0 there in fp32, yet it cannot die, as its gradient
+returns when its input grows.
 """
 
 
 class DeadUnits:
-    """Which channels of each activation were ever different from zero."""
+    """Notes which channels of each activation were ever different from zero."""
 
     def __init__(self) -> None:
         self.alive: dict[str, Tensor] = {}
@@ -26,6 +27,7 @@ class DeadUnits:
 
     def note(self, name: str, output: Tensor) -> None:
         """Take note of an output [N, C, ...]."""
+        # A channel is alive where any image, at any place, has a value other than 0.
         other_dimensions = [axis for axis in range(output.dim()) if axis != 1]
         nonzero = output.detach().ne(0).any(dim=other_dimensions)  # [C]
         before = self.alive.get(name)
@@ -50,7 +52,7 @@ def count_dead_units(network: nn.Module, activation: type[nn.Module]) -> Iterato
     handles = []
     for name, module in network.named_modules():
         if isinstance(module, activation) and can_be_zero(module):
-
+            # The default argument keeps the name of this round of the loop.
             def note(_module: nn.Module, _inputs: object, output: Tensor, name: str = name) -> None:
                 counter.note(name, output)
 
@@ -66,7 +68,8 @@ def count_dead_units(network: nn.Module, activation: type[nn.Module]) -> Iterato
 def can_be_zero(module: nn.Module) -> bool:
     """Return whether an activation maps a negative input to exactly 0.
 
-    A module with weights of its own, such as PReLU, is not asked: its inputs have channels.
+    A module with weights of its own, such as PReLU, counts as one that does not: its weights belong
+    to channels, which the inputs tried here do not have.
     """
     if next(module.parameters(), None) is not None:
         return False

@@ -14,6 +14,7 @@ from torch import nn
 from augean.config.schema import Config
 from augean.errors import DeviceError
 
+# By the names that `trainer.precision` has for them.
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -22,10 +23,12 @@ def seed_all(seed: int, epoch: int) -> None:
 
     Epoch 0 is the initialisation.
     """
+    # A large prime keeps the pairs apart: no run has so many epochs.
     torch.manual_seed(seed * 1_000_003 + epoch)
 
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
+    """Return the context in which the network computes at `trainer.precision`."""
     dtype = DTYPES[config.trainer.precision]
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
@@ -37,18 +40,23 @@ def choose_layout(network: nn.Module, device: torch.device) -> torch.memory_form
     writes beyond its workspace in that layout and corrupts the heap (oneDNN issue 6035, in torch
     2.14).
     """
-    unsafe = device.type == "cpu" and any(
+    if device.type == "cpu" and any(_is_unsafe(module) for module in network.modules()):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def _is_unsafe(module: nn.Module) -> bool:
+    """Return whether a module is a convolution as `choose_layout` describes it."""
+    return (
         isinstance(module, nn.Conv2d)
         and module.kernel_size == (1, 1)
         and module.stride != (1, 1)
         and module.in_channels < 16
-        for module in network.modules()
     )
-    return torch.contiguous_format if unsafe else torch.channels_last
 
 
 def find_device(name: str) -> torch.device:
-    """Resolve `runtime.device`; `cuda:<n>` becomes the device of streams and graphs.
+    """Resolve `runtime.device`, and make `cuda:<n>` the current device.
 
     Raises:
         DeviceError: when it is not on this machine.
@@ -67,6 +75,7 @@ def find_device(name: str) -> torch.device:
     }
     if not available[device.type]:
         raise DeviceError(f"runtime.device={name}: not available here; use runtime.device=auto")
+    # Streams and graphs of CUDA belong to the current device, not to that of their tensors.
     if device.index is not None:
         torch.cuda.set_device(device)
     return device
@@ -76,12 +85,15 @@ def device_title(device: torch.device) -> str:
     """Return the name of a device, as summaries and tables have it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    # The model of a processor belongs to its name: runs of two models differ in time and last bits.
     return f"cpu ({_processor()})" if device.type == "cpu" else device.type
 
 
 @lru_cache
 def _processor() -> str:
+    """Return the model of the processor, such as "Intel(R) Xeon(R) Gold 6248"."""
     try:
+        # Linux; Python's own functions name only the architecture there.
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
@@ -90,12 +102,14 @@ def _processor() -> str:
 
 def precision_hint(precision: str, device: torch.device) -> str | None:
     """Return what to set instead, where a precision is slow on a device."""
-    if device.type == "cpu" and (
-        precision == "fp16" or (precision == "bf16" and not _cpu_multiplies_bf16())
-    ):
-        return (
-            f"trainer.precision={precision} is slow on this CPU: trainer.precision=fp32 is faster"
-        )
+    if device.type == "cpu":
+        is_slow = precision == "fp16" or (precision == "bf16" and not _cpu_multiplies_bf16())
+        if is_slow:
+            return (
+                f"trainer.precision={precision} is slow on this CPU: trainer.precision=fp32 is"
+                " faster"
+            )
+        return None
     if device.type == "cuda" and precision == "fp32":
         return (
             "trainer.precision=fp32 is slow on this GPU: trainer.precision=bf16 is several times"
@@ -175,6 +189,7 @@ def torch_settings(device: torch.device) -> dict[str, Any]:
         Values by name: functions without `set_` or `use_`, parts of `torch.backends`, and
         environment variables.
     """
+    # Name to the present value and torch's default.
     values: dict[str, tuple[Any, Any]] = {
         "default_dtype": (str(torch.get_default_dtype()).removeprefix("torch."), "float32"),
         "float32_matmul_precision": (torch.get_float32_matmul_precision(), "highest"),
@@ -185,6 +200,7 @@ def torch_settings(device: torch.device) -> dict[str, Any]:
         values["cudnn.allow_tf32"] = (cudnn.allow_tf32, True)
         values["cudnn.benchmark"] = (cudnn.benchmark, False)
     if device.type == "cpu":
+        # The two variables limit the instructions of oneDNN, under its new and its old name.
         values["mkldnn.enabled"] = (torch.backends.mkldnn.enabled, True)
         for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
             values[name] = (os.environ.get(name), None)

@@ -20,7 +20,7 @@ from augean.system_errors import require_packages
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 15.0
-"""What a run waits at its end for a logger to write what it was given."""
+"""Longest wait at the end of a run for each logger to write what it has received."""
 LoggedRow = Mapping[str, float | None]
 """The numbers of an epoch by name, `epoch` among them; None stands for what does not exist."""
 
@@ -31,8 +31,10 @@ class TensorBoard:
     def __init__(self, path: Path, config: Mapping[str, Any], first_epoch: int) -> None:
         folder = path.parents[1] / "tensorboard" / path.name
         tensorboard: Any = importlib.import_module("torch.utils.tensorboard")
-        # What an interrupted run wrote beyond its checkpoint is shown no longer.
+        # Epochs that an interrupted run logged after its last checkpoint are trained again:
+        # `purge_step` hides the old ones.
         self.writer = tensorboard.SummaryWriter(str(folder), purge_step=first_epoch)
+        # TensorBoard renders text as Markdown, where four spaces keep a line as it is.
         self.writer.add_text(
             "config", "\n".join(f"    {key}: {value}" for key, value in config.items())
         )
@@ -54,12 +56,14 @@ class WandB:
 
     def __init__(self, path: Path, config: Mapping[str, Any], first_epoch: int) -> None:
         wandb: Any = importlib.import_module("wandb")
+        # Less than `CLOSE_SECONDS`, so that a short run still has time left for writing.
         settings = wandb.Settings(console="off", silent=True, init_timeout=CLOSE_SECONDS * 2 / 3)
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "augean"),
             mode=os.environ.get("WANDB_MODE", "offline"),
             dir=str(path.parents[1]),
             name=path.name,
+            # The run's id ends the directory's name: a resumed run continues its own curves.
             id=path.name[-10:],
             resume="allow",
             reinit="create_new",  # runs of one process overlap where one of them hangs
@@ -105,7 +109,7 @@ class Loggers:
     def log(self, row: LoggedRow) -> None:
         """Hand over the numbers of an epoch."""
         for thread in self.threads:
-            # Not before the first epoch: what is refused earlier leaves nothing behind.
+            # Threads start at the first epoch, so that a run refused before it leaves no files.
             if thread.ident is None:
                 thread.start()
         for queue in self.queues:
@@ -113,10 +117,11 @@ class Loggers:
 
     def close(self) -> None:
         """Let the loggers end, and wait for each at most `CLOSE_SECONDS`."""
+        # All are told to end before the first is waited for: they write at the same time.
         for queue in self.queues:
             queue.put(None)
         for thread in self.threads:
-            if thread.ident is not None:
+            if thread.ident is not None:  # it was started
                 thread.join(CLOSE_SECONDS)
             if thread.is_alive():
                 logger.warning(f"{thread.name}: not done after {CLOSE_SECONDS:g} s; left alone")
@@ -125,7 +130,7 @@ class Loggers:
 def _serve(
     name: str, queue: "SimpleQueue[LoggedRow | None]", path: Path, config: Mapping[str, Any]
 ) -> None:
-    """Be the thread of one logger: make it at the first row, and end with None."""
+    """Make one logger at the first row, and hand it each row until None comes; runs in a thread."""
     try:
         writer = None
         while (row := queue.get()) is not None:

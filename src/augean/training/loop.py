@@ -1,7 +1,7 @@
 """The training loop: plain PyTorch, without host synchronisation inside an epoch.
 
 All randomness comes from (seed, epoch). `fit` is a generator of epoch results; logging,
-checkpoints, progress and signals are its consumer's business.
+checkpoints, progress and signals are left to its caller.
 """
 
 import math
@@ -56,6 +56,7 @@ def fit(
     step = Step(context)
     for epoch in range(first_epoch, config.trainer.epochs + 1):
         trained = train_epoch(context, step, epoch, track)
+        # The losses are tested once an epoch: after each step it would stall the device.
         finite = trained.step_losses.isfinite()
         if not finite.all():
             first_bad = int((~finite).nonzero()[0])
@@ -63,7 +64,8 @@ def fit(
         score = None
         if context.val is not None:
             score = evaluate(context.network, context.val, config)
-            # The blow of the last step shows only here.
+            # The epoch's last update comes after its last loss, so only validation can show that it
+            # ruined the weights.
             if not math.isfinite(score.loss):
                 raise DivergedError(epoch, trained.step_losses.tolist(), trained.probes)
         context.schedule.end_epoch(score.loss if score else None)
@@ -76,6 +78,7 @@ def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) 
     batch_size = config.trainer.batch_size
     num_images = len(context.train)
     num_steps = math.ceil(num_images / batch_size)
+    # 1. Bring all state to where a run that resumes here would have it.
     seed_all(config.seed, epoch)
     if config.trainer.reset_optimizer == "epoch":
         context.optimizer.state.clear()
@@ -83,6 +86,7 @@ def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) 
         begin_momentum(context.optimizer)
     context.train_mode()
 
+    # 2. Make the steps; their losses stay on the device until the last one.
     start = time.perf_counter()
     order = torch.randperm(num_images, device=context.device)  # int64 [N]
     losses = torch.zeros(num_steps, device=context.device)
@@ -98,6 +102,7 @@ def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) 
             images, labels = step.batch(index)
             for row in probe_step(context.network, images, labels, step.make_inputs, config, lr):
                 probes.append({"step": total, "lr": lr, **row})
+            # The batch is at hand already, augmented as the probe saw it.
             loss, right = step.eager(images, labels)
         else:
             loss, right = step(index)
@@ -124,7 +129,8 @@ def epoch_result(
     batch_size = context.config.trainer.batch_size
     num_images = len(context.train)
     num_steps = len(trained.step_losses)
-    sizes = torch.full((num_steps,), batch_size, dtype=torch.float64)
+    # Number of images of each batch. In fp64, as sums over many steps lose digits in fp32.
+    sizes = torch.full((num_steps,), batch_size, dtype=torch.float64)  # [steps]
     sizes[-1] = num_images - batch_size * (num_steps - 1)
     return EpochResult(
         epoch=epoch,
@@ -146,8 +152,8 @@ def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
     network.eval()
     device = split.images.device
     make_inputs = Inputs(network, config, device)
-    total = torch.zeros((), device=device)
-    confusion = torch.zeros(0, device=device)
+    total = torch.zeros((), device=device)  # sum of the images' losses
+    confusion = torch.zeros(0, device=device)  # gets its size with the first logits
     correct = torch.zeros(len(split), dtype=torch.bool, device=device)
     for start in range(0, len(split), EVALUATION_BATCH):
         images = split.images[start : start + EVALUATION_BATCH].permute(0, 3, 1, 2)
@@ -159,7 +165,8 @@ def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
         total += functional.cross_entropy(logits, labels, reduction="sum")
         if not len(confusion):
             confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
-        # bincount would wait for the device, to learn the length of its result.
+        # Count each pair (true, predicted) at its place in the flattened matrix. `bincount` would
+        # do the same, but waits for the device to learn the length of its result.
         predicted = logits.argmax(1)  # [B]
         confusion.index_add_(0, labels * num_classes + predicted, torch.ones_like(labels))
         correct[start : start + len(labels)] = predicted == labels

@@ -1,12 +1,13 @@
 """The three measures of the loss landscape along a trajectory (Santurkar, Tsipras, Ilyas and Madry
 2018, section 3).
 
-At a training step, on the step's batch and from the step's weights w with gradient g, move to w - s
-g for a range of step sizes s and look at the loss (a), at the new gradient's distance and angle to
-g (b), and at the largest ratio of gradient change to distance moved, the effective smoothness (c).
-All parameters take part.
+A training step has a batch, weights w and a gradient g. On that batch, move to w - s g for several
+step sizes s, and measure there (a) the loss, (b) the new gradient's distance and angle to g, and
+(c) the effective smoothness: the largest ratio of gradient change to distance moved. All parameters
+take part.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,9 +19,8 @@ ProbeRow = dict[str, float]
 
 @contextmanager
 def undisturbed(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Weights, buffers, gradients and random streams afterwards are bit for bit what they were
-    before.
-    """
+    """Restore weights, buffers, gradients and random streams, bit for bit, after the block."""
+    # Gradients are not copied: nothing in the block writes into them, it may only replace them.
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
     gradients = [parameter.grad for parameter in network.parameters()]
@@ -64,15 +64,15 @@ def probe(
         values_before = [buffer.clone() for buffer in buffers]
         streams = _random_state(device)
         origin: list[Tensor] = []
+        """Gradient at the unmoved weights; the first step size, 0, finds it."""
         for step_size in (0.0, *step_sizes):
             with torch.no_grad():
                 if origin:
                     for parameter, value, direction in zip(parameters, start, origin, strict=True):
                         parameter.copy_(value - step_size * direction)
+                # Running statistics do not enter the loss, but must not drift.
                 for buffer, value in zip(buffers, values_before, strict=True):
-                    buffer.copy_(
-                        value
-                    )  # running statistics do not enter the loss, but must not drift
+                    buffer.copy_(value)
             _set_random_state(streams, device)
             loss = loss_of_batch()
             gradient = list(torch.autograd.grad(loss, parameters))
@@ -84,33 +84,48 @@ def probe(
 def _compare(
     step_size: float, loss: Tensor, gradient: list[Tensor], origin: list[Tensor]
 ) -> ProbeRow:
+    """Return the measures at one point, whose gradient is compared with that at `origin`."""
+
     def dot(left: list[Tensor], right: list[Tensor]) -> float:
         return torch.stack([(a * b).sum() for a, b in zip(left, right, strict=True)]).sum().item()
 
+    # All parameters together are one long vector.
     change = [new - old for new, old in zip(gradient, origin, strict=True)]
-    distance, norm, new_norm = (dot(vector, vector) ** 0.5 for vector in (change, origin, gradient))
-    moved = step_size * norm
+    distance = dot(change, change) ** 0.5
+    norm = dot(origin, origin) ** 0.5
+    new_norm = dot(gradient, gradient) ** 0.5
+    # Neither ratio exists where its divisor is 0: at the first point, or with a gradient of zeros.
+    cosine = math.nan
+    if norm * new_norm:
+        cosine = dot(gradient, origin) / (norm * new_norm)
+    smoothness = math.nan
+    distance_moved = step_size * norm
+    if distance_moved:
+        smoothness = distance / distance_moved
     return {
         "step_size": step_size,
         "loss": loss.item(),
         "gradient_distance": distance,
-        "gradient_cosine": dot(gradient, origin) / (norm * new_norm)
-        if norm * new_norm
-        else float("nan"),
-        "smoothness": distance / moved if moved else float("nan"),
+        "gradient_cosine": cosine,
+        "smoothness": smoothness,
     }
 
 
 def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
-    own = {"cuda": lambda: torch.cuda.get_rng_state(device), "mps": torch.mps.get_rng_state}.get(
-        device.type
-    )
-    return torch.get_rng_state(), own() if own else None
+    """Return the states of the CPU's generator and of the device's own; a CPU has no other one."""
+    device_state = None
+    if device.type == "cuda":
+        device_state = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        device_state = torch.mps.get_rng_state()
+    return torch.get_rng_state(), device_state
 
 
 def _set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
-    torch.set_rng_state(state[0])
-    if state[1] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(state[1], device)
-    elif state[1] is not None:
-        torch.mps.set_rng_state(state[1])
+    """Bring the generators to where `_random_state` found them."""
+    cpu_state, device_state = state
+    torch.set_rng_state(cpu_state)
+    if device_state is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(device_state, device)
+    elif device_state is not None:
+        torch.mps.set_rng_state(device_state)

@@ -24,9 +24,13 @@ class LRSchedule:
     """Learning rate of the config; the peak for cosine and onecycle."""
     num_steps: int
     """Optimizer steps of the whole run."""
+    # The state, which plateau alone changes:
     scale: float = 1.0
+    """Product of the reductions so far."""
     best: float = math.inf
+    """Smallest validation loss so far."""
     num_bad_epochs: int = 0
+    """Epochs without a new minimum since the last minimum or reduction."""
 
     def rate(self, step: int) -> float:
         """Return the learning rate of step `step`, 0-based."""
@@ -34,17 +38,21 @@ class LRSchedule:
         warmup = round(self.config.warmup * self.num_steps)
         if name in ("constant", "plateau"):
             return self.initial * self.scale
+        # The warm-up rises in a straight line, and reaches the full rate at its last step.
         if step < warmup:
             return self.initial * (step + 1) / warmup
+        # From 0 at the first step after the warm-up towards 1 at the end of the run.
         progress = (step - warmup) / max(1, self.num_steps - warmup)
         if name == "cosine":
             return self.initial * 0.5 * (1 + math.cos(math.pi * progress))
+        # onecycle falls in a straight line.
         return self.initial * (1 - progress)
 
     def end_epoch(self, val_loss: float | None) -> None:
         """Take note of an epoch's validation loss; only plateau looks at it."""
         if self.config.name != "plateau" or val_loss is None:
             return
+        # The threshold is relative: a smaller improvement does not count as a new minimum.
         if val_loss < self.best * (1 - self.config.threshold):
             self.best = val_loss
             self.num_bad_epochs = 0

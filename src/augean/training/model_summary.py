@@ -36,6 +36,8 @@ def _describe(config: Config, num_classes: int) -> dict[str, Any]:
         network = build_model(config, num_classes).eval()
         modules: list[dict[str, Any]] = []
 
+        # Two hooks a module: `enter` sets its place in the order of execution, before its children,
+        # and `leave` knows the shape of its output.
         def note(name: str, module: nn.Module) -> None:
             entry: dict[str, Any] = {
                 "name": name,
@@ -56,7 +58,7 @@ def _describe(config: Config, num_classes: int) -> dict[str, Any]:
             module.register_forward_hook(leave)
 
         for name, module in network.named_modules():
-            if name:
+            if name:  # the network itself has none
                 note(name, module)
         try:
             output = network(torch.empty(1, *shape))

@@ -40,7 +40,9 @@ class ProgressDisplay:
         self.identity = identity
         self.epoch = first_epoch
         """The epoch in training."""
+        # An estimate is for people who wait at a CPU, where a run may take hours.
         self.estimated = not on_cpu or self.mode == "none"
+        """Whether the estimate of the whole time was shown already, or is not wanted."""
         self.bar: tqdm | None = None
 
     def track(self, steps: Iterable[int]) -> Iterator[int]:
@@ -48,6 +50,7 @@ class ProgressDisplay:
         total = len(steps)  # type: ignore[arg-type]
         epochs = self.config.trainer.epochs
         if self.mode == "bar":
+            # One bar for all epochs, so that its time left is that of the run.
             if self.bar is None:
                 remaining = (epochs - self.epoch + 1) * total
                 self.bar = tqdm(total=remaining, bar_format=BAR, dynamic_ncols=True, smoothing=0.05)
@@ -59,6 +62,7 @@ class ProgressDisplay:
             yield step
             if self.bar is not None:
                 self.bar.update()
+            # The clock started before step 1, so the warm-up, step 0, is not in the mean.
             if not self.estimated and step == ESTIMATE_AFTER:
                 seconds_per_step = (time.perf_counter() - start) / ESTIMATE_AFTER
                 self._estimate(seconds_per_step * total * (epochs - self.epoch + 1))
@@ -78,15 +82,16 @@ class ProgressDisplay:
 
     def show(self, result: EpochResult) -> None:
         """Show the numbers of an epoch."""
-        held_out = result.val_accuracy is not None
+        has_val = result.val_accuracy is not None
         if self.bar is not None:
-            val = f", val {result.val_accuracy:.2%}" if held_out else ""
-            self.bar.set_postfix_str(f"train {result.train_accuracy:.2%}{val}")
+            text = f"train {result.train_accuracy:.2%}"
+            if has_val:
+                text += f", val {result.val_accuracy:.2%}"
+            self.bar.set_postfix_str(text)
         elif self.mode == "plain":
-            val = (
-                f"val {result.val_accuracy:.2%} (loss {result.val_loss:.4f})  " if held_out else ""
-            )
-            text = f"train {result.train_accuracy:.2%} (loss {result.train_loss:.4f})  {val}"
+            text = f"train {result.train_accuracy:.2%} (loss {result.train_loss:.4f})  "
+            if has_val:
+                text += f"val {result.val_accuracy:.2%} (loss {result.val_loss:.4f})  "
             seconds_left = (self.config.trainer.epochs - result.epoch) * result.seconds
             self._line(
                 f"epoch {result.epoch:>3}/{self.config.trainer.epochs}  lr {result.lr:.4g}  {text}"
@@ -94,6 +99,7 @@ class ProgressDisplay:
             )
 
     def _line(self, text: str) -> None:
+        # A bar is drawn over its own line: what is printed must go through it.
         if self.bar is not None:
             self.bar.write(text, file=sys.stderr)
         else:
@@ -124,6 +130,7 @@ class ProgressFile:
         self.epochs = epochs
         self.num_steps = num_steps
         self._epoch = first_epoch
+        # Steps of the earlier sessions, of which a resumed run has the results already.
         self._first_step = num_steps // epochs * (first_epoch - 1)
         self._num_done = self._first_step
         self._start = time.monotonic()
@@ -156,6 +163,7 @@ class ProgressFile:
         if now - self._last_written < WRITE_SECONDS:
             return
         self._last_written = now
+        # The speed is that of this session: earlier ones may have had another machine.
         num_here = self._num_done - self._first_step
         seconds_left = None
         if num_here:

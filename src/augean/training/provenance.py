@@ -33,6 +33,7 @@ def library_versions() -> dict[str, str]:
 @lru_cache
 def git_commit() -> str | None:
     """Return the commit of Augean's code; None outside a repository."""
+    # With "-dirty" where a tracked file was edited. Tags are excluded, so that it is a hash always.
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     folder = Path(__file__).parent
     try:

@@ -14,9 +14,9 @@ class Score:
     loss: float
     """Mean cross-entropy, without label smoothing."""
     accuracy: float
+    """Fraction of images."""
     correct: Tensor
     """bool [N], in the order of the split, on the CPU: which images are classified right."""
-    """Fraction of images."""
     confusion: Tensor
     """int64 [classes, classes] on the CPU: rows are true labels, columns predictions."""
     dead_units: dict[str, float] | None = None
@@ -58,6 +58,7 @@ class DivergedError(Exception):
         self.epoch = epoch
         self.step = len(step_losses) + 1
         """1-based step of the epoch, the first whose loss is not finite."""
+        # None where already the epoch's first step has no finite loss.
         self.last_loss = step_losses[-1] if step_losses else None
         self.step_losses = step_losses
         self.probes = probes

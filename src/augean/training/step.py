@@ -16,26 +16,24 @@ from augean.training.device import autocast, choose_layout
 from augean.training.loss_landscape import ProbeRow, probe
 
 WARMUP_STEPS = 3
-"""Steps on CUDA before one is captured: cuDNN chooses its algorithms, optimizers make their
-state."""
+"""Steps on CUDA before one is captured. In them cuDNN chooses its algorithms and the optimizer
+makes its state, neither of which a graph can hold."""
 RECOMPILE_LIMIT = 2**16
 """Variants of a network's code that torch.compile keeps: more than any sweep has."""
 
 
 def compile_network(network: nn.Module, device: torch.device) -> nn.Module:
-    """torch.compile; the result shares weights and buffers with the network.
-
-    The compiler chooses channels_last by itself, also where `choose_layout` keeps away from it.
-
-    By default torch keeps code for 8 variants of a class and leaves further ones uncompiled, with a
-    warning: those of the third network of a sweep. It would also compile for variable sizes, in
-    later networks from the start, once it saw two.
-    """
+    """Compile a network with `torch.compile`; the result shares weights and buffers with it."""
+    # By default torch keeps code for 8 variants of a class, and runs further ones uncompiled with a
+    # warning. The third network of a sweep would be among them.
     torch.compiler.config.recompile_limit = RECOMPILE_LIMIT
     torch.compiler.config.accumulated_recompile_limit = RECOMPILE_LIMIT
+    # By itself the compiler chooses channels_last even where `choose_layout` avoids it.
     options: dict[str, Any] | None = None
     if choose_layout(network, device) != torch.channels_last:
         options = {"layout_optimization": False}
+    # `dynamic=False`: after two image sizes torch would compile for any size, which is slower code,
+    # and do so at once for later networks.
     compiled = torch.compile(network, dynamic=False, options=options)
     assert isinstance(compiled, nn.Module)
     return compiled
@@ -48,8 +46,8 @@ class Inputs:
     """
 
     def __init__(self, network: nn.Module, config: Config, device: torch.device) -> None:
-        self.mean = torch.tensor(config.dataset.mean, device=device)
-        self.std = torch.tensor(config.dataset.std, device=device)
+        self.mean = torch.tensor(config.dataset.mean, device=device)  # fp32 [3]
+        self.std = torch.tensor(config.dataset.std, device=device)  # fp32 [3]
         self.layout = choose_layout(network, device)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -77,11 +75,13 @@ def batch_loss(
         inputs, partner, weight = mixup(inputs, regularization.mixup)
     with autocast(config, images.device):
         logits = network(inputs)
+    # The loss is computed in fp32: softmax sums over classes, where bf16 has too few digits.
     logits = logits.float()  # [B, classes]
     smoothing = regularization.label_smoothing
     predicted = logits.detach().argmax(1)  # [B]
     loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
     num_right = (predicted == labels).sum(dtype=torch.float32)
+    # A mixed image has two labels, and the loss is mixed as the images are.
     if regularization.mixup:
         other = labels[partner]
         other_loss = functional.cross_entropy(logits, other, label_smoothing=smoothing)
@@ -102,13 +102,13 @@ def probe_step(
     """Probe the loss landscape around the weights before a step of learning rate `lr`.
 
     The other arguments are those of `batch_loss`.
-
-    In fp32 whatever the run's precision: at bf16 the change of the gradient over the smallest step
-    drowns in rounding.
     """
+    # Step sizes in equal ratios, from `low` to `high` times the learning rate.
     low, high = config.record.probe_range
     last = config.record.probe_points - 1
     step_sizes = [lr * low * (high / low) ** (index / last) for index in range(last + 1)]
+    # In fp32 whatever the run's precision: in bf16 the change of the gradient over the smallest
+    # step is smaller than its rounding error.
     exact = replace(config, trainer=replace(config.trainer, precision="fp32"))
     return probe(
         network,
@@ -119,12 +119,10 @@ def probe_step(
 
 
 def begin_momentum(optimizer: torch.optim.Optimizer) -> None:
-    """Give fused SGD a momentum of zeros.
+    """Give fused SGD a momentum of zeros before its first step.
 
-    From it the first step (without dampening) makes what it makes from none.
-
-    In fp16 the first step often overflows and is left out; torch (2.14) then takes unset memory for
-    the momentum.
+    In fp16 the first step often overflows and is skipped. torch 2.14 then reads uninitialised
+    memory as the momentum. Without dampening, zeros give the same first step as no momentum.
     """
     for group in optimizer.param_groups:
         if group.get("fused") and group.get("momentum"):
@@ -165,15 +163,17 @@ class Step:
         self.captures = cuda_graph and not config.record.probe_every
         self.num_eager = WARMUP_STEPS
         self.graph: torch.cuda.CUDAGraph | None = None
+        # Adam and its like have the option `capturable`. SGD has not: its fused form can be
+        # captured.
         defaults = self.optimizer.defaults
         capturable = bool(defaults.get("capturable", defaults.get("fused")))
-        # A cleared state would leave the graph with freed memory; a scaler decides on the host
-        # whether to step.
+        # The graph would go on using the memory of a state that was cleared. A scaler decides on
+        # the host whether to step.
         resets = config.trainer.reset_optimizer == "epoch"
         self.whole = self.captures and capturable and not self.scaler.is_enabled() and not resets
         """Whether the optimizer is in the graph."""
-        # Read from the device in every step, captured or not: as a number of the host it has other
-        # last bits.
+        # The optimizer reads the rate from the device in every step, captured or not. From a number
+        # of the host it would compute other last bits.
         self.rates_on_device = device.type == "cuda" and capturable
         if self.rates_on_device:
             for group in self.optimizer.param_groups:
@@ -196,8 +196,10 @@ class Step:
         Returns:
             Loss and number of right predictions, see `batch_loss`.
         """
-        full = len(labels) == self.config.trainer.batch_size
-        network = self.compiled if full and self.compiled is not None else self.network
+        is_full = len(labels) == self.config.trainer.batch_size
+        network = self.network
+        if is_full and self.compiled is not None:
+            network = self.compiled
         with fused_norms(self.config.runtime.fused_norm):
             loss, num_right = batch_loss(network, images, labels, self.make_inputs, self.config)
         self.optimizer.zero_grad(set_to_none=True)
@@ -241,7 +243,8 @@ class Step:
         self.index.copy_(index)
         self.graph.replay()
         if not self.whole:
-            # A shorter batch left gradients of its own.
+            # The graph writes into the gradients of its capture. A shorter batch in between has
+            # left others on the parameters.
             for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
                 parameter.grad = gradient
             self.update()
@@ -272,7 +275,7 @@ class Step:
                     self.update()
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
-                raise
+                raise  # a smaller batch helps; that is said elsewhere
             # When a step fails, the end of its capture may fail as well, and hides the cause.
             cause = error.__context__ or error
             if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, RuntimeError):
@@ -282,5 +285,6 @@ class Step:
                 " for example because it reads a number from the device; set"
                 f" runtime.cuda_graph=false\n{cause}"
             ) from error
+        # The tensors into which each replay writes.
         self.gradients = [parameter.grad for parameter in self.parameters]
         self.graph = graph

@@ -120,7 +120,7 @@ class Trainer:
                 if self.run.last_epoch == 0:
                     self._begin(loggers, should_stop)
                 self.fit(stop, loggers, should_stop)
-                # The little that is left is not worth abandoning.
+                # Only the test is left, which takes seconds: a stop signal now waits for its end.
                 stop.disarm()
                 return self.finish(loggers)
             except Interrupted:
@@ -129,7 +129,8 @@ class Trainer:
                 )
                 raise
             finally:
-                # The next run of this process is not bound by the threads of this one's checkpoint.
+                # A checkpoint may have set the number of threads; the next run of this process
+                # is to have its own.
                 torch.set_num_threads(threads_before)
 
     def _begin(self, loggers: Loggers, should_stop: ShouldStop | None) -> None:
@@ -139,6 +140,7 @@ class Trainer:
             Pruned: when `should_stop` said so of an epoch that was trained there.
         """
         self.run.begin(self.prefixes)
+        # Loggers and pruner see the epochs of the shorter training as if they were trained here.
         for row in self.run.progress.rows:
             loggers.log(row)
             if should_stop is not None and should_stop(row["epoch"], row["val_accuracy"]):
@@ -156,6 +158,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         self._announce()
+        # Two trackers, one for people and one for `augean status`, wrap the steps of each epoch.
         first_epoch = self.run.last_epoch + 1
         on_cpu = self.device.type == "cpu"
         display = ProgressDisplay(
@@ -179,11 +182,13 @@ class Trainer:
                 if should_stop is not None and should_stop(result.epoch, result.val_accuracy):
                     self.run.save()
                     raise Pruned(f"pruned after epoch {result.epoch}")
+                # After the last epoch the run is finished sooner than it could be resumed.
                 if stop.signal is not None and result.epoch < self.config.trainer.epochs:
                     self.run.save()
                     raise Interrupted
                 self.run.save_if_due()
         except DivergedError as error:
+            # A result, not a failure: the run ends with what it has measured.
             self.diverged = Divergence(
                 epoch=error.epoch, step=error.step, last_loss=error.last_loss
             )
@@ -227,6 +232,7 @@ class Trainer:
             without validation split may cause.
         """
         network = self.context.network
+        # Empty without a validation split: then the last epoch's weights are tested.
         if self.run.progress.best_weights:
             load_state(network, self.run.progress.best_weights)
         score = evaluate_final(network, self.data.test, self.config)
@@ -259,13 +265,14 @@ class Trainer:
         config = self.config
         data = self.data
         progress = self.run.progress
+        # Line of metrics.csv whose weights were tested; empty if the first epoch diverged.
         selected: dict[str, Any] = {}
         if progress.best_epoch:
             selected = progress.rows[progress.best_epoch - 1]
         speeds = [row["images_per_second"] for row in progress.rows]
         peak_memory = None
         if self.device.type == "cuda":
-            peak_memory = torch.cuda.max_memory_allocated(self.device) / 2**20
+            peak_memory = torch.cuda.max_memory_allocated(self.device) / 2**20  # bytes to MiB
         torch_versions = {
             "torch": str(torch.__version__),
             "torchvision": importlib.metadata.version("torchvision"),
@@ -287,6 +294,7 @@ class Trainer:
             train_accuracy=selected.get("train_accuracy"),
             test_accuracy=score.accuracy if score else None,
             test_loss=score.loss if score else None,
+            # Wall time of all sessions, then the training alone.
             seconds=self.run.seconds,
             train_seconds=sum(row["seconds"] for row in progress.rows),
             images_per_second=statistics.median(speeds) if speeds else 0.0,

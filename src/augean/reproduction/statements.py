@@ -1,0 +1,100 @@
+"""The statements of the reference report: what each says, and what may be found about it.
+
+claims.yaml lists them. `augean.reproduction.claims` judges them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from omegaconf import OmegaConf
+
+from augean.analysis.verdict import Verdict
+
+LAST_EPOCHS = 10
+"""Epochs that count as the end of the report's 35. A shorter run has the same share, at least
+three."""
+Measure = Literal["points", "seconds", "epochs", "loss", "dead units"]
+"""What a statement is about; `Evidence.measured` has the units."""
+
+
+class Finding(StrEnum):
+    """What the tables make of a statement."""
+
+    HOLDS = "holds"
+    WITHIN_NOISE = "within noise"
+    WRONG = "wrong"
+    CANNOT_BE_SAID = "cannot be said here"
+
+
+class Expectation(NamedTuple):
+    """What a statement expects of a row."""
+
+    holds: frozenset[Verdict]
+    """The row's verdicts with which the statement holds."""
+    wrong: frozenset[Verdict]
+    """Those with which it is wrong. With any other verdict nothing is proved."""
+
+
+EXPECTATIONS = {
+    "more": Expectation(
+        holds=frozenset({Verdict.BETTER}),
+        wrong=frozenset({Verdict.WORSE}),
+    ),
+    "less": Expectation(
+        holds=frozenset({Verdict.WORSE}),
+        wrong=frozenset({Verdict.BETTER}),
+    ),
+    "not more": Expectation(
+        holds=frozenset({Verdict.WORSE, Verdict.EQUIVALENT}),
+        wrong=frozenset({Verdict.BETTER}),
+    ),
+    "refuted by more": Expectation(
+        holds=frozenset(),
+        wrong=frozenset({Verdict.BETTER}),
+    ),
+}
+"""By the word that claims.yaml has for it."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One thing that a claim says of a row of a sweep's table.
+
+    claims.yaml explains the fields.
+    """
+
+    claim: int
+    text: str
+    sweep: str = ""
+    row: str = ""
+    expected: str = "more"
+    measure: Measure = "points"
+    against: str = ""
+    unknown: str = ""
+
+
+@cache
+def reported() -> Any:
+    """Return claims.yaml: statements, and what a full pass consists of."""
+    # Read once in a process; nobody changes the result.
+    content: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("claims.yaml")))
+    return {**content, "statements": [Statement(**item) for item in content["statements"]]}
+
+
+class Judged(NamedTuple):
+    """A statement with what the tables make of it."""
+
+    statement: Statement
+    finding: Finding
+    evidence: str
+    """The numbers from which the finding follows, in words."""
+
+
+def num_last_epochs(epochs: int) -> int:
+    """Return how many of a run's epochs count as its end, where its accuracy rises no more."""
+    report_epochs: int = reported()["common"]["trainer.epochs"]
+    same_share = round(LAST_EPOCHS * epochs / report_epochs)
+    return min(LAST_EPOCHS, max(3, same_share))
