@@ -22,6 +22,7 @@ from augean.benchmark.ceilings import count_flops, matrix_rate
 from augean.benchmark.core_loop import random_images
 from augean.benchmark.entry import Entry, synchronize
 from augean.training.build import TrainingContext, build_optimizer
+from augean.training.data import Batch
 from augean.training.device import DTYPES, algorithms, choose_layout, device_title
 from augean.training.lr_schedule import LRSchedule
 from augean.training.step import WARMUP_STEPS, Step
@@ -72,28 +73,28 @@ def build_step(entry: Entry) -> Step:
     return Step(context)
 
 
-def step_seconds(step: Step, index: torch.Tensor, steps: int, device: torch.device) -> float:
+def step_seconds(step: Step, batch: Batch, steps: int, device: torch.device) -> float:
     """Return the time of a step in seconds: the median of three rows of steps."""
     rows = []
     for _ in range(3):
         synchronize(device)
         start = time.perf_counter()
         for _ in range(steps):
-            step(index)
+            step(batch)
         synchronize(device)
         rows.append((time.perf_counter() - start) / steps)
     return statistics.median(rows)
 
 
 def list_kernels(
-    step: Step, index: torch.Tensor, steps: int, device: torch.device
+    step: Step, batch: Batch, steps: int, device: torch.device
 ) -> list[dict[str, Any]]:
     """Return name, kind, count a step and milliseconds a step of each kernel, the longest first."""
     on_cuda = device.type == "cuda"
     activity = ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU
     with profile(activities=[activity]) as profiler:
         for _ in range(steps):
-            step(index)
+            step(batch)
         synchronize(device)
     kernels = []
     for event in profiler.key_averages():
@@ -116,15 +117,15 @@ def measure(entry: Entry, steps: int) -> dict[str, Any]:
     batch_size = config.trainer.batch_size
     with algorithms(config.trainer.deterministic):
         step = build_step(entry)
-        index = torch.arange(batch_size, device=device) % entry.images
+        batch = Batch(torch.arange(batch_size, device=device) % entry.images)
         step.set_rate(1e-3)
         start = time.perf_counter()
         for _ in range(WARMUP_STEPS + 1):
-            step(index)
+            step(batch)
         synchronize(device)
         capture_seconds = time.perf_counter() - start
-        seconds = step_seconds(step, index, steps, device)
-        kernels = list_kernels(step, index, steps, device)
+        seconds = step_seconds(step, batch, steps, device)
+        kernels = list_kernels(step, batch, steps, device)
         flops = count_flops(config, device)
         ceiling = matrix_rate(device, DTYPES[config.trainer.precision])
     by_kind: dict[str, float] = defaultdict(float)

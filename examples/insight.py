@@ -36,7 +36,12 @@ def load_run(path: Path, data: str) -> tuple[nn.Module, Split, Config]:
     )
     node = config.dataset
     splits = load_data(
-        build_source(config), node.num_val, node.num_train, node.split_seed, torch.device("cpu")
+        build_source(config),
+        node.num_val,
+        node.num_train,
+        node.split_seed,
+        torch.device("cpu"),
+        data_on="device",
     )
     network = build_model(config, len(splits.classes))
     weights = io.BytesIO(read_verified(path, "best.pt"))

@@ -7,15 +7,15 @@ from torch import nn
 
 from augean.config.schema import Config
 from augean.training.build import TrainingContext, build_model, build_optimizer
-from augean.training.data import Split
+from augean.training.data import AnySplit
 from augean.training.device import choose_layout, seed_all
 from augean.training.lr_schedule import LRSchedule
 
 
 def make_context(
     config: Config,
-    train: Split,
-    val: Split | None = None,
+    train: AnySplit,
+    val: AnySplit | None = None,
     *,
     num_classes: int = 4,
     network: nn.Module | None = None,
@@ -23,7 +23,7 @@ def make_context(
     scaler: torch.amp.GradScaler | None = None,
 ) -> TrainingContext:
     """Return what a run of this config trains with, unless something else is given."""
-    device = train.images.device
+    device = train.labels.device
     if network is None:
         seed_all(config.seed, 0)
         network = build_model(config, num_classes).to(device)

@@ -12,7 +12,7 @@ from augean.errors import ConfigError
 from augean.runs.address import build_source
 from augean.runs.execute import execute
 from augean.training.build import build_model
-from augean.training.data import load_data
+from augean.training.data import Batch, load_data
 from augean.training.step import WARMUP_STEPS, Step
 from contexts import make_context
 
@@ -172,12 +172,12 @@ def test_no_step_waits_for_the_device(tiny: Make) -> None:
     index = torch.arange(32, device="cuda")
     for _ in range(WARMUP_STEPS + 1):
         step.set_rate(0.1)
-        step(index)
+        step(Batch(index))
     torch.cuda.set_sync_debug_mode("error")
     try:
         step.set_rate(0.1)
-        step(index)
-        step(index[:16])
+        step(Batch(index))
+        step(Batch(index[:16]))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -192,6 +192,26 @@ def test_a_model_that_reads_from_the_device_is_named_with_its_remedy(tiny: Make)
     data = load_data(build_source(config), 40, None, 0, torch.device("cuda"))
     step = Step(make_context(config, data.train, network=Reading(3, 4).cuda()))
     for _ in range(WARMUP_STEPS):
-        step(torch.arange(32, device="cuda"))
+        step(Batch(torch.arange(32, device="cuda")))
     with pytest.raises(ConfigError, match=r"runtime\.cuda_graph=false"):
-        step(torch.arange(32, device="cuda"))
+        step(Batch(torch.arange(32, device="cuda")))
+
+
+@pytest.mark.parametrize("cuda_graph", [True, False])
+def test_data_on_the_host_trains_as_data_on_the_gpu(
+    tiny: Make, tmp_path: Path, cuda_graph: bool
+) -> None:
+    setting = ["trainer.deterministic=true", "record.step_loss=true", "dataset.num_train=150"]
+    place = ["runtime.device=cuda", f"runtime.cuda_graph={cuda_graph}"]
+    on_device, on_host = (
+        steps(
+            tiny(
+                *setting,
+                *place,
+                f"runtime.data_on={data_on}",
+                f"runtime.outputs={tmp_path}/{data_on}",
+            )
+        )
+        for data_on in ("device", "host")
+    )
+    assert numpy.array_equal(on_host, on_device)

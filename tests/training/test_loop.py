@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,11 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.nn import functional
 
 from augean.config.schema import Config
+from augean.datasets.base import Rows
 from augean.errors import ConfigError
 from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
 from augean.training.build import build_model
-from augean.training.data import Split
+from augean.training.data import Batch, HostSplit, Split
 from augean.training.device import algorithms, choose_layout, seed_all
 from augean.training.loop import evaluate, fit
 from augean.training.results import DivergedError, EpochResult
@@ -324,7 +326,7 @@ def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
         if told is ConfigError
         else None,
     ):
-        step(torch.arange(32))
+        step(Batch(torch.arange(32)))
 
 
 class StandInGraph:
@@ -346,13 +348,15 @@ class StandInGraph:
 @pytest.mark.parametrize(
     "overrides", ["", "optimizer=adam", "optimizer=adagrad", "trainer.reset_optimizer=epoch"]
 )
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("whole", "on_host"), [(True, False), (False, False), (False, True)])
 def test_replayed_steps_with_short_batches_between_equal_eager_ones(
-    tiny: Make, monkeypatch: pytest.MonkeyPatch, overrides: str, whole: bool
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, overrides: str, whole: bool, on_host: bool
 ) -> None:
     config = tiny("trainer.epochs=4", *overrides.split())
     train, val = make_split(150), make_split(40, seed=1)
     expected, reference = run_fit(config, train, val)
+    if on_host:
+        train = HostSplit(Rows(train.images.numpy(), numpy.arange(150)), train.labels)
     graph = StandInGraph()
 
     class Replaying(Step):
@@ -365,18 +369,20 @@ def test_replayed_steps_with_short_batches_between_equal_eager_ones(
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
 
-        def _aside(self, index: Tensor) -> tuple[Tensor, Tensor]:
-            return self.eager(*self.batch(index))
+        def _aside(self, batch: Batch) -> tuple[Tensor, Tensor]:
+            return self.eager(*self.batch(batch))
 
-        def _capture(self, index: Tensor) -> None:
-            self.index, self.graph = index.clone(), graph  # type: ignore[assignment]
+        def _capture(self, batch: Batch) -> None:
+            pixels = None if batch.pixels is None else batch.pixels.clone()
+            self.captured = Batch(batch.index.clone(), pixels)
+            self.graph = graph  # type: ignore[assignment]
             self.gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
             self.result = torch.zeros(()), torch.zeros(())
 
             def play() -> None:
                 kept = [parameter.grad for parameter in self.parameters]
                 for target, value in zip(
-                    self.result, self.gradient(*self.batch(self.index)), strict=True
+                    self.result, self.gradient(*self.batch(self.captured)), strict=True
                 ):
                     target.copy_(value)
                 if self.whole:
@@ -529,7 +535,7 @@ def fake_gradient(config: Config, build: Callable[[], nn.Module] | None = None) 
             torch.zeros(160, 16, 16, 3, dtype=torch.uint8), torch.zeros(160, dtype=torch.int64)
         )
         step = Step(make_context(config, train, network=network))
-        loss, _ = step.gradient(*step.batch(torch.arange(32)))
+        loss, _ = step.gradient(*step.batch(Batch(torch.arange(32))))
         assert all(parameter.grad is not None for parameter in network.parameters())
     return loss
 

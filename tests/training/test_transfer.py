@@ -21,7 +21,7 @@ from augean.runs.address import RunOutcome, find_address
 from augean.runs.execute import execute
 from augean.store.summary import read_summary
 from augean.training.build import build_model, build_optimizer
-from augean.training.data import Split
+from augean.training.data import Batch, Split
 from augean.training.step import Step
 from conftest import composed
 from contexts import make_context
@@ -322,7 +322,7 @@ def test_a_larger_rate_of_the_head_moves_it_by_as_much_more(tiny: Callable[..., 
         step = Step(context)
         step.set_rate(0.25)
         torch.manual_seed(3)
-        step(torch.arange(8))
+        step(Batch(torch.arange(8)))
         moves.append([head.weight - before[0], body - before[1]])  # type: ignore[operator]
     torch.testing.assert_close(moves[1][0], 4 * moves[0][0], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(moves[1][1], moves[0][1], rtol=0, atol=0)

@@ -6,11 +6,13 @@ It is `augean.training.loop`, as a run uses it, on random images.
 import math
 from collections.abc import Iterable, Iterator
 
+import numpy
 import torch
 
 from augean.benchmark.entry import NUM_CLASSES, Entry
+from augean.datasets.base import Rows
 from augean.training.build import TrainingContext, build_optimizer
-from augean.training.data import Split
+from augean.training.data import AnySplit, HostSplit, Split
 from augean.training.device import algorithms, choose_layout
 from augean.training.loop import fit
 from augean.training.lr_schedule import LRSchedule
@@ -50,12 +52,19 @@ def main() -> None:
     entry.print_result()
 
 
-def random_images(entry: Entry) -> Split:
-    """Return the images of one epoch, uint8 [N, H, W, 3] on the device, with labels [N]."""
+def random_images(entry: Entry) -> AnySplit:
+    """Return the images of one epoch, uint8 [N, H, W, 3], with labels [N].
+
+    They are on the device unless `runtime.data_on` is host.
+    """
     size = entry.config.dataset.image_size
     shape = (entry.images, size, size, 3)
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, device=entry.device)
     labels = torch.randint(0, NUM_CLASSES, (entry.images,), device=entry.device)
+    if entry.config.runtime.data_on == "host":
+        generator = numpy.random.default_rng(0)
+        pixels = generator.integers(0, 256, shape, dtype=numpy.uint8)
+        return HostSplit(Rows(pixels, numpy.arange(entry.images)), labels)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, device=entry.device)
     return Split(images, labels)
 
 

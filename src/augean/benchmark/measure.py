@@ -139,6 +139,8 @@ def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int]
             settings = list(overrides)
             if option == "compile":
                 settings.append("runtime.compile=true")
+            if option == "host":
+                settings.append("runtime.data_on=host")
             # Share out the threads: each process would take all cores by default.
             if number > 1:
                 threads = max(1, torch.get_num_threads() // number)

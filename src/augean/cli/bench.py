@@ -9,7 +9,7 @@ from augean.errors import AugeanError
 EXAMPLES = """
 augean bench dataset=synthetic --channels 16 --images 256 on generated images
 """
-LOOPS = ("ordinary", "expert", "core", "core+compile")
+LOOPS = ("ordinary", "expert", "core", "core+compile", "core+host")
 
 
 def add_commands(commands: Commands) -> None:

@@ -300,6 +300,9 @@ class RuntimeConfig:
     """The data set's name in tables; null: `dataset.name`."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:<n> or mps."""
+    data_on: Literal["auto", "device", "host"] = "auto"
+    """Where the images are during training. auto: on the device if they leave room there; else on
+    the host, from where batches are copied ahead. The results are the same."""
     threads: int | None = bounded(None, low=1)
     """CPU threads; null: all cores, shared out among the workers."""
     workers: int = bounded(1, low=1, high=256)

@@ -5,10 +5,13 @@ that a finished run is recognised in milliseconds. For the same reason nothing i
 imports torch at module level. A new data set is one subclass of `Source` and one YAML file.
 """
 
+import math
+import mmap as mmap_module
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from numpy.typing import NDArray
 from augean.datasets.image_decoding import Geometry
 from augean.errors import ConfigError, DataError
 
+MADV_DONTNEED = getattr(mmap_module, "MADV_DONTNEED", 4)
+"""Not there on every system."""
 SPLITS = ("train", "test")
 """Names of the two parts that every data set has. Validation images are taken from `train`."""
 
@@ -55,6 +60,77 @@ def _check_arrays(images: NDArray[Any], labels: NDArray[Any]) -> None:
     if actual_layout != valid_layout:
         raise ValueError(
             f"images and labels are {actual_layout}, must be uint8[N, H, W, 3], int64[N]"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Images out of an array that is not copied, as it may be larger than the memory."""
+
+    array: NDArray[np.uint8]
+    """[N, H, W, 3], in memory or mapped from a file"""
+    positions: NDArray[np.int64]
+    """[n], of the images in the array"""
+    mapping: mmap | None = None
+    """The mapped file that holds the array; None where it is in memory."""
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), *self.array.shape[1:]
+
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape)
+
+    def select(self, index: NDArray[np.int64]) -> "Rows":
+        """Return some of these images, again without a copy."""
+        return replace(self, positions=self.positions[index])
+
+    def take(self, index: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> Any:
+        """Return a copy of the images `index`, [B, H, W, 3].
+
+        Args:
+            out: an array of that shape to write into.
+        """
+        # `clip` as NumPy takes no `out` without a copy of it otherwise; no index is out of range.
+        return np.take(self.array, self.positions[index], axis=0, out=out, mode="clip")
+
+    def copy(self) -> NDArray[np.uint8]:
+        """Return a copy of all these images."""
+        images: NDArray[np.uint8] = self.take(np.arange(len(self)))
+        self.release()
+        return images
+
+    def release(self) -> None:
+        """Give back the memory of what has been read from a mapped file.
+
+        The system keeps the content as long as nobody else needs the memory.
+        """
+        if self.mapping is not None and hasattr(self.mapping, "madvise"):
+            self.mapping.madvise(MADV_DONTNEED)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRows:
+    """A data set whose images need not be in memory; else as `Images`."""
+
+    train_images: Rows
+    train_labels: NDArray[np.int64]
+    test_images: Rows
+    test_labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def in_memory(self) -> Images:
+        """Return copies of all images."""
+        return Images(
+            train_images=self.train_images.copy(),
+            train_labels=self.train_labels,
+            test_images=self.test_images.copy(),
+            test_labels=self.test_labels,
+            classes=self.classes,
         )
 
 
@@ -134,6 +210,21 @@ class Source(ABC):
         Raises:
             DataError: when data is missing, incomplete or broken.
         """
+
+    def load_rows(self) -> ImageRows:
+        """Return the images without holding all of them in memory, where a subclass can do so.
+
+        Raises:
+            DataError: as `load`.
+        """
+        images = self.load()
+        return ImageRows(
+            train_images=Rows(images.train_images, np.arange(len(images.train_labels))),
+            train_labels=images.train_labels,
+            test_images=Rows(images.test_images, np.arange(len(images.test_labels))),
+            test_labels=images.test_labels,
+            classes=images.classes,
+        )
 
     def count_train_images(self) -> int:
         """Return the number of training images, those for validation among them.

@@ -8,23 +8,31 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from os import SEEK_CUR
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augean.datasets.base import cache_error
-from augean.regular_files import DATA_BYTES, open_regular, parse_json, read_regular
+from augean.datasets.base import Rows, cache_error
+from augean.regular_files import DATA_BYTES, WEIGHTS_BYTES, open_regular, parse_json, read_regular
 
 logger = logging.getLogger(__name__)
 
-
-_HEADER_BYTES = 2**16
-"""Most bytes that the file of the images has beside them."""
+MEMBER = "images.npy"
+"""Name of the images in the npz file."""
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+"""What precedes the name of a member in a zip archive; it ends in the lengths of the name and of
+further fields."""
+READ_BYTES = 2**20
+"""Bytes that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,10 @@ def _index_entry(fingerprint: str, index: FolderIndex) -> dict[str, Any]:
     return {**entry, "seal": hashlib.sha256(sealed_text.encode()).hexdigest()}
 
 
-def read_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np.uint8] | None:
-    """Return the decoded images; None when the file is missing or damaged.
+def map_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> Rows | None:
+    """Map the decoded images into memory; None when the file is missing or damaged.
+
+    All processes of a machine share what the system has read of the file.
 
     Args:
         shape: that the images must have, [N, H, W, 3].
@@ -93,28 +103,67 @@ def read_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> NDArray[np
     if not path.exists():
         return None
     try:
-        # An npz file is a zip archive: reading a member to its end checks its CRC-32, at a third of
-        # a sha256's time.
-        max_bytes = math.prod(shape) + _HEADER_BYTES  # a byte for each value
-        with open_regular(path, max_bytes) as file, np.load(file, allow_pickle=False) as archive:
-            images: NDArray[np.uint8] = archive["images"]
-        if images.dtype != np.uint8 or images.shape != shape:
-            raise ValueError(f"{images.dtype}{list(images.shape)} instead of uint8{list(shape)}")
+        with open_regular(path, WEIGHTS_BYTES) as file:
+            offset = _check_member(file, shape)
+            mapping = mmap(file.fileno(), 0, access=ACCESS_READ)
     except Exception as error:  # it can fail in every way that zipfile and NumPy know
         if warn:
             logger.warning("%s is damaged (%s); decoding the images again", path, error)
         return None
-    return images
+    count = math.prod(shape)
+    images = np.frombuffer(mapping, dtype=np.uint8, count=count, offset=offset).reshape(shape)
+    return Rows(images, np.arange(shape[0]), mapping)
 
 
-def write_images(path: Path, images: NDArray[np.uint8]) -> None:
-    """Write decoded images. The caller must hold the cache lock.
+def _check_member(file: BinaryIO, shape: tuple[int, ...]) -> int:
+    """Check the images in an npz file, which is a zip archive without compression.
+
+    Returns:
+        Where their first byte is in the file.
+
+    Raises:
+        ValueError: when they have another type or shape; zipfile's errors for a damaged file.
+    """
+    with ZipFile(file) as archive:
+        info = archive.getinfo(MEMBER)
+        if info.compress_type != ZIP_STORED:
+            raise ValueError("compressed")
+        # Reading to the end checks the CRC-32, at a third of a sha256's time.
+        with archive.open(info) as member:
+            while member.read(READ_BYTES):
+                pass
+    # The local header: its lengths of name and further fields may differ from the directory's.
+    file.seek(info.header_offset + LOCAL_HEADER.size - 4)
+    name_length, extra_length = struct.unpack("<HH", file.read(4))
+    file.seek(name_length + extra_length, SEEK_CUR)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"NumPy's format {version}")
+    actual_shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype != np.uint8 or actual_shape != shape or fortran_order:
+        raise ValueError(f"{dtype}{list(actual_shape)} instead of uint8{list(shape)}")
+    return file.tell()
+
+
+def write_images(path: Path, shape: tuple[int, ...], chunks: Iterable[NDArray[np.uint8]]) -> None:
+    """Write decoded images as they come. The caller must hold the cache lock.
+
+    Args:
+        shape: of all images, [N, H, W, 3].
+        chunks: arrays [B, H, W, 3], in the order of the images.
 
     Raises:
         DataError: when the folder cannot be written.
     """
-    with _open_atomic(path) as file:
-        np.savez(file, images=images)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with (
+        _open_atomic(path) as file,
+        ZipFile(file, "w", ZIP_STORED) as archive,
+        archive.open(MEMBER, "w", force_zip64=True) as member,
+    ):
+        np.lib.format.write_array_header_1_0(member, header)
+        for chunk in chunks:
+            member.write(np.ascontiguousarray(chunk).data)
 
 
 @contextmanager
@@ -130,3 +179,6 @@ def _open_atomic(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         part.unlink(missing_ok=True)  # a large incomplete file may be what fills the disk
         raise cache_error(path.parent, error) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -103,12 +103,24 @@ def decode_all(
     Raises:
         DataError: with the paths of the files that cannot be read.
     """
+    chunks = list(decode_in_chunks(files, geometry, name, in_processes=in_processes))
+    return np.concatenate(chunks)
+
+
+def decode_in_chunks(
+    files: list[str], geometry: Geometry, name: str, *, in_processes: bool
+) -> Iterator[NDArray[np.uint8]]:
+    """Decode files as `decode_all` does, without holding all images in memory.
+
+    Yields:
+        uint8 [B, size, size, 3], in the order of the files.
+
+    Raises:
+        DataError: at the end, with the paths of the files that cannot be read.
+    """
     starts = range(0, len(files), CHUNK)
     chunks = [files[start : start + CHUNK] for start in starts]
     decode_chunk = partial(decode_files, geometry=geometry)
-    size = geometry.size
-    # Filled chunk by chunk: joining a list of chunks at the end would take twice the memory.
-    images = np.empty((len(files), size, size, 3), dtype=np.uint8)
     problems: list[Problem] = []
     with ExitStack() as stack:
         results: Iterable[Decoded] = map(decode_chunk, chunks)
@@ -117,12 +129,11 @@ def decode_all(
             results = pool.map(decode_chunk, chunks)
         # Both kinds of `map` give the results in the order of the chunks.
         results = show_progress(results, "Decoding", name, len(chunks))
-        for start, chunk in zip(starts, results, strict=True):
-            images[start : start + CHUNK] = chunk.images
+        for chunk in results:
+            yield chunk.images
             problems += chunk.problems
     if problems:
         raise DataError(_describe_problems(problems))
-    return images
 
 
 def _describe_problems(problems: Sequence[Problem]) -> str:

@@ -6,22 +6,22 @@ keeps their digest and their pixels.
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augean.datasets.base import Images, Source
+from augean.datasets.base import ImageRows, Images, Rows, Source
 from augean.datasets.image_cache import (
     FolderIndex,
-    read_images,
+    map_images,
     read_index,
     write_images,
     write_index,
 )
-from augean.datasets.image_decoding import DECODER, Geometry, decode_all, show_progress
+from augean.datasets.image_decoding import DECODER, Geometry, decode_in_chunks, show_progress
 from augean.datasets.image_layout import ImageLayout
 from augean.datasets.image_listing import FolderListing
 from augean.errors import DataError
@@ -133,6 +133,9 @@ class ImageFolder(Source):
         return process_contents[key]
 
     def load(self) -> Images:
+        return self.load_rows().in_memory()
+
+    def load_rows(self) -> ImageRows:
         listing = self._layout.scan()
         index = self._index(listing)
         content = _Content(index.digest, listing.num_train - len(index.test))
@@ -143,10 +146,10 @@ class ImageFolder(Source):
             )
         images = self._read_or_decode(listing, index.digest)
         train, test = _splits(listing, index)
-        return Images(
-            train_images=images[train],
+        return ImageRows(
+            train_images=images.select(train),
             train_labels=listing.labels[train],
-            test_images=images[test],
+            test_images=images.select(test),
             test_labels=listing.labels[test],
             classes=listing.classes,
         )
@@ -211,45 +214,47 @@ class ImageFolder(Source):
                     f" all {len(members)} of it would be"
                 )
 
-    def _read_or_decode(self, listing: FolderListing, digest: str) -> NDArray[np.uint8]:
-        """Return all images, [N, image_size, image_size, 3], from the cache if they are there."""
-        size = self.image_size
+    def _read_or_decode(self, listing: FolderListing, digest: str) -> Rows:
+        """Return all images, [N, image_size, image_size, 3], mapped from the cache."""
+        shape = (len(listing.paths), self.image_size, self.image_size, 3)
         # Whatever changes the pixels is in the name, so that an older file is never read for them.
         file = self.cache / f"{self.name}-{digest[:16]}-{self.geometry.label}-v{DECODER}.npz"
-        read = partial(read_images, file, (len(listing.paths), size, size, 3))
-        images = read(warn=False)
+        images = map_images(file, shape, warn=False)
         if images is not None:
             return images
         with self.cache_lock():
             # Another process may have decoded them while this one waited for the lock.
-            images = read(warn=True)
+            images = map_images(file, shape, warn=True)
             if images is None:
-                images = self._decode(listing)
-                write_images(file, images)
+                write_images(file, shape, self._decode(listing))
+                images = map_images(file, shape, warn=True)
+        if images is None:
+            raise DataError(f"{file}: cannot be read back after it was written; is the disk sound?")
         return images
 
-    def _decode(self, listing: FolderListing) -> NDArray[np.uint8]:
-        """Decode all images: uint8 [N, image_size, image_size, 3].
+    def _decode(self, listing: FolderListing) -> Iterator[NDArray[np.uint8]]:
+        """Decode all images.
+
+        Yields:
+            uint8 [B, image_size, image_size, 3], in the order of the listing.
 
         Raises:
             DataError: when a file cannot be read, or one has changed meanwhile.
         """
         files = [f"{self.folder}/{path}" for path in listing.paths]
         in_processes = listing.num_bytes > POOL_BYTES
-        images = decode_all(files, self.geometry, self.name, in_processes=in_processes)
+        yield from decode_in_chunks(files, self.geometry, self.name, in_processes=in_processes)
         # The pixels are kept by the digest that was computed before: they must be of those files.
         if self._layout.scan().fingerprint != listing.fingerprint:
             raise DataError(f"{self.folder}: images have changed while they were read; start again")
-        return images
 
 
 def _splits(
     listing: FolderListing, index: FolderIndex
-) -> tuple[slice | NDArray[np.int64], slice | NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the positions of the images for training and of those for the test."""
-    if listing.has_test:
-        # Slices spare a copy of all images.
-        return slice(None, listing.num_train), slice(listing.num_train, None)
     positions = np.arange(len(listing.paths))
+    if listing.has_test:
+        return positions[: listing.num_train], positions[listing.num_train :]
     test = np.array(index.test, dtype=np.int64)
     return np.setdiff1d(positions, test), test

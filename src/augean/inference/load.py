@@ -32,7 +32,7 @@ from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.weights_file import read_class_names
 from augean.training.build import build_model
 from augean.training.device import autocast, exact_fp32, find_device
-from augean.training.loop import EVALUATION_BATCH
+from augean.training.loop import evaluation_batch
 from augean.training.step import Inputs
 
 Array = numpy.ndarray[Any, Any]
@@ -66,8 +66,9 @@ class TrainedModel:
         inputs = Inputs(self.network, self.config, self.device)
         batches = []
         with torch.inference_mode(), exact_fp32():
-            for start in range(0, len(images), EVALUATION_BATCH):
-                batch = torch.from_numpy(images[start : start + EVALUATION_BATCH]).to(self.device)
+            size = evaluation_batch(images.shape[1])
+            for start in range(0, len(images), size):
+                batch = torch.from_numpy(images[start : start + size]).to(self.device)
                 with autocast(self.config, self.device):
                     # [B, H, W, 3] -> [B, 3, H, W] -> [B, classes]
                     logits = self.network(inputs(batch.permute(0, 3, 1, 2)))
@@ -252,8 +253,8 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
             f" runtime.data={run.config.runtime.data}, or own code, has changed since run"
             f" {run.summary.id}{reason}: now it would be run {run_id}"
         )
-    images = build_source(run.config).load()
-    return images.test_images, images.test_labels
+    images = build_source(run.config).load_rows()
+    return images.test_images.copy(), images.test_labels
 
 
 def read_images(run: TrainedModel, paths: Sequence[str]) -> Array:

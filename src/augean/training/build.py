@@ -20,7 +20,7 @@ from augean.models.freezing import freeze_part, frozen_norms
 from augean.models.native import Native
 from augean.models.pretrained import find_head, load_pretrained, read_state
 from augean.store.weights_file import WeightsFile, check_content
-from augean.training.data import Data, Split
+from augean.training.data import AnySplit, Data
 from augean.training.device import choose_layout, seed_all
 from augean.training.lr_schedule import LRSchedule
 
@@ -50,13 +50,13 @@ class TrainingContext:
 
     config: Config
     network: nn.Module
-    """On the device of `train`, like the optimizer's state."""
+    """On the device of the labels of `train`, like the optimizer's state."""
     optimizer: torch.optim.Optimizer
     schedule: LRSchedule
     scaler: torch.amp.GradScaler
     """Scales the loss in fp16; disabled in other precisions."""
-    train: Split
-    val: Split | None
+    train: AnySplit
+    val: AnySplit | None
     """None where nothing is held out."""
     frozen_norms: list[nn.Module] = field(default_factory=list)
     """Batch norms of a frozen part, see `train_mode`."""
@@ -71,7 +71,7 @@ class TrainingContext:
 
     @property
     def device(self) -> torch.device:
-        return self.train.images.device
+        return self.train.labels.device
 
 
 def build_context(

@@ -1,15 +1,39 @@
-"""The splits of a data set on the device."""
+"""The splits of a data set: on the device, or on the host with batches copied ahead."""
 
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augean.datasets.base import Source
+from augean.datasets.base import Rows, Source
 from augean.datasets.split import stratified_split
+
+MOST_OF_MEMORY = 0.4
+"""Share of the free memory that a data set may take with `runtime.data_on=auto`. The network, its
+activations and a padded copy of the training images need room, too."""
+AHEAD = 2
+"""Batches that are read while the device works on one."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one step, in one of two forms."""
+
+    index: Tensor
+    """int64 [B], positions in the split, on the device."""
+    pixels: Tensor | None = None
+    """uint8 [B, H, W, 3] on the device; None where all images of the split are there."""
+
+    def __len__(self) -> int:
+        return len(self.index)
 
 
 @dataclass(frozen=True)
@@ -24,36 +48,166 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def image_size(self) -> int:
+        return self.images.shape[1]
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
+        """Yield the images in an order, int64 [N] on the device."""
+        for index in torch.split(order, batch_size):
+            yield Batch(index)
+
+    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all images, uint8 [B, H, W, 3], and labels, [B], as they lie."""
+        yield from zip(
+            torch.split(self.images, batch_size), torch.split(self.labels, batch_size), strict=True
+        )
+
+
+@dataclass(frozen=True)
+class HostSplit:
+    """A split whose images stay on the host, in memory or in a mapped file.
+
+    The batches are the same as those of a `Split`, bit for bit.
+    """
+
+    rows: Rows
+    """uint8 [N, H, W, 3]."""
+    labels: Tensor
+    """int64 [N], on the device."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def image_size(self) -> int:
+        return self.rows.shape[1]
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
+        """Yield the images in an order, int64 [N] on the device.
+
+        The next batches are read meanwhile.
+        """
+        indices = torch.split(order, batch_size)
+        # The epoch's one wait for the device: the host has to know the order.
+        on_host = torch.split(order.cpu(), batch_size)
+        with closing(self._pixels(on_host)) as pixels:
+            for index, images in zip(indices, pixels, strict=True):
+                yield Batch(index, images)
+
+    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all images, uint8 [B, H, W, 3], and labels, [B], as they lie."""
+        indices = torch.split(torch.arange(len(self)), batch_size)
+        with closing(self._pixels(indices)) as pixels:
+            yield from zip(pixels, torch.split(self.labels, batch_size), strict=True)
+
+    def _pixels(self, indices: Sequence[Tensor]) -> Generator[Tensor, None, None]:
+        """Yield the images of each index, on the device; later ones are read ahead."""
+        device = self.labels.device
+        stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        pending: deque[Future[Tensor]] = deque()
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            for index in indices:
+                pending.append(reader.submit(self._read, index, device))
+                if len(pending) > AHEAD:
+                    yield _to_device(pending.popleft().result(), device, stream)
+            while pending:
+                yield _to_device(pending.popleft().result(), device, stream)
+
+    def _read(self, index: Tensor, device: torch.device) -> Tensor:
+        """Return images in memory from which a GPU can copy while it computes."""
+        shape = (len(index), *self.rows.shape[1:])
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self.rows.take(index.numpy(), out=images.numpy())
+        # After each batch: to read one image, Linux may map two megabytes of its file.
+        self.rows.release()
+        return images
+
+
+def _to_device(images: Tensor, device: torch.device, stream: "torch.cuda.Stream | None") -> Tensor:
+    """Copy images to the device, on CUDA on a stream of their own beside the computation."""
+    if stream is None:
+        return images.to(device)
+    current = torch.cuda.current_stream(device)
+    with torch.cuda.stream(stream):
+        copied = images.to(device, non_blocking=True)
+    current.wait_stream(stream)
+    # The memory belongs to the copying stream: it must not be used again while this one reads it.
+    copied.record_stream(current)
+    return copied
+
+
+AnySplit = Split | HostSplit
+
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits on the device; `val` is None where nothing is held out."""
+    """The three splits; `val` is None where nothing is held out."""
 
-    train: Split
-    val: Split | None
-    test: Split
+    train: AnySplit
+    val: AnySplit | None
+    test: AnySplit
     classes: tuple[str, ...]
+
+    @property
+    def is_on_host(self) -> bool:
+        return isinstance(self.train, HostSplit)
 
 
 @lru_cache(maxsize=1)
 def load_data(
-    source: Source, num_val: int, num_train: int | None, split_seed: int, device: torch.device
+    source: Source,
+    num_val: int,
+    num_train: int | None,
+    split_seed: int,
+    device: torch.device,
+    data_on: str = "auto",
 ) -> Data:
-    """Load, split and move to the device; runs of one process on the same data share the result."""
-    images = source.load()
+    """Load and split the images; runs of one process on the same data share the result.
+
+    Args:
+        device: where training takes place, and the labels are.
+        data_on: "device"; "host"; or "auto", the device where they take at most `MOST_OF_MEMORY` of
+            what is free there.
+    """
+    rows = source.load_rows()
     train_index, val_index = stratified_split(
-        images.train_labels, num_val=num_val, num_train=num_train, seed=split_seed
+        rows.train_labels, num_val=num_val, num_train=num_train, seed=split_seed
     )
+    train, val = rows.train_images.select(train_index), rows.train_images.select(val_index)
+    parts = (train, val, rows.test_images)
+    num_bytes = sum(part.num_bytes for part in parts)
+    on_device = data_on == "device" or (data_on == "auto" and _fits(num_bytes, device))
 
-    def on_device(pixels: NDArray[numpy.uint8], labels: NDArray[numpy.int64]) -> Split:
-        return Split(torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device))
+    def split(images: Rows, labels: NDArray[numpy.int64]) -> AnySplit:
+        device_labels = torch.from_numpy(labels).to(device)
+        if not on_device:
+            return HostSplit(images, device_labels)
+        return Split(torch.from_numpy(images.copy()).to(device), device_labels)
 
-    val = None
-    if len(val_index):
-        val = on_device(images.train_images[val_index], images.train_labels[val_index])
     return Data(
-        train=on_device(images.train_images[train_index], images.train_labels[train_index]),
-        val=val,
-        test=on_device(images.test_images, images.test_labels),
-        classes=tuple(images.classes),
+        train=split(train, rows.train_labels[train_index]),
+        val=split(val, rows.train_labels[val_index]) if len(val_index) else None,
+        test=split(rows.test_images, rows.test_labels),
+        classes=tuple(rows.classes),
     )
+
+
+def _fits(num_bytes: int, device: torch.device) -> bool:
+    free = _free_bytes(device)
+    return free is None or num_bytes <= MOST_OF_MEMORY * free
+
+
+def _free_bytes(device: torch.device) -> int | None:
+    """Return the free memory of a device; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        # "MemAvailable:   123456 kB", where kB means KiB
+        if line.startswith("MemAvailable"):
+            return 1024 * int(line.split()[1])
+    return None

@@ -16,7 +16,7 @@ from torch.nn import functional
 from augean.config.instantiate import find_class
 from augean.config.schema import Config
 from augean.training.build import TrainingContext
-from augean.training.data import Split
+from augean.training.data import AnySplit
 from augean.training.dead_units import count_dead_units
 from augean.training.device import autocast, seed_all
 from augean.training.loss_landscape import ProbeRow
@@ -24,7 +24,9 @@ from augean.training.results import DivergedError, EpochResult, Score
 from augean.training.step import Inputs, Step, begin_momentum, probe_step
 
 EVALUATION_BATCH = 1000
-"""Images of one forward pass."""
+"""Images of one forward pass, up to `EVALUATION_SIZE`."""
+EVALUATION_SIZE = 64
+"""Height and width in pixels; of larger images a pass has fewer, for the same memory."""
 Track = Callable[[Iterable[int]], Iterable[int]]
 """Wraps the range of an epoch's steps, for a progress bar."""
 
@@ -93,19 +95,19 @@ def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) 
     num_right = torch.zeros((), device=context.device)
     probes: list[ProbeRow] = []
     steps_before = (epoch - 1) * num_steps
-    for number in track(range(num_steps)):
-        index = order[number * batch_size : (number + 1) * batch_size]
+    batches = context.train.batches(order, batch_size)
+    for number, batch in zip(track(range(num_steps)), batches, strict=True):
         total = steps_before + number
         lr = context.schedule.rate(total)
         step.set_rate(lr)
         if config.record.probe_every and total % config.record.probe_every == 0:
-            images, labels = step.batch(index)
+            images, labels = step.batch(batch)
             for row in probe_step(context.network, images, labels, step.make_inputs, config, lr):
                 probes.append({"step": total, "lr": lr, **row})
             # The batch is at hand already, augmented as the probe saw it.
             loss, right = step.eager(images, labels)
         else:
-            loss, right = step(index)
+            loss, right = step(batch)
         losses[number] = loss
         num_right += right
     step_losses = losses.cpu()  # the epoch's only synchronisation
@@ -147,19 +149,18 @@ def epoch_result(
 
 
 @torch.inference_mode()
-def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
+def evaluate(network: nn.Module, split: AnySplit, config: Config) -> Score:
     """Return the scores of a network on a split, without augmentation."""
     network.eval()
-    device = split.images.device
+    device = split.labels.device
     make_inputs = Inputs(network, config, device)
     total = torch.zeros((), device=device)  # sum of the images' losses
     confusion = torch.zeros(0, device=device)  # gets its size with the first logits
     correct = torch.zeros(len(split), dtype=torch.bool, device=device)
-    for start in range(0, len(split), EVALUATION_BATCH):
-        images = split.images[start : start + EVALUATION_BATCH].permute(0, 3, 1, 2)
-        labels = split.labels[start : start + EVALUATION_BATCH]
+    start = 0
+    for images, labels in split.in_order(evaluation_batch(split.image_size)):
         with autocast(config, device):
-            logits = network(make_inputs(images))  # [B, classes]
+            logits = network(make_inputs(images.permute(0, 3, 1, 2)))  # [B, classes]
         logits = logits.float()
         num_classes = logits.shape[1]
         total += functional.cross_entropy(logits, labels, reduction="sum")
@@ -170,6 +171,7 @@ def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
         predicted = logits.argmax(1)  # [B]
         confusion.index_add_(0, labels * num_classes + predicted, torch.ones_like(labels))
         correct[start : start + len(labels)] = predicted == labels
+        start += len(labels)
     confusion = confusion.cpu().view(num_classes, num_classes)
     return Score(
         loss=total.item() / len(split),
@@ -179,7 +181,14 @@ def evaluate(network: nn.Module, split: Split, config: Config) -> Score:
     )
 
 
-def evaluate_final(network: nn.Module, split: Split, config: Config) -> Score:
+def evaluation_batch(size: int) -> int:
+    """Return the number of images of `size` pixels, height and width, in one forward pass."""
+    if size <= EVALUATION_SIZE:
+        return EVALUATION_BATCH
+    return max(1, EVALUATION_BATCH * EVALUATION_SIZE**2 // size**2)
+
+
+def evaluate_final(network: nn.Module, split: AnySplit, config: Config) -> Score:
     """Evaluate a trained network on the test set, and count its dead units in the same pass."""
     activation = find_class("activation._target_", config.activation._target_, nn.Module)
     with count_dead_units(network, activation) as dead_units:

@@ -12,6 +12,7 @@ from augean.errors import ConfigError
 from augean.models.norm_activation import fused_norms
 from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad, resized_crop
 from augean.training.build import TrainingContext
+from augean.training.data import Batch, Split
 from augean.training.device import autocast, choose_layout
 from augean.training.loss_landscape import ProbeRow, probe
 
@@ -152,7 +153,10 @@ class Step:
         self.optimizer = context.optimizer
         self.scaler = context.scaler
         self.train = context.train
-        self.padded = pad(self.train.images, config.augmentation.crop_padding)
+        self.padded: Tensor | None = None
+        """All images with their padding, where they are on the device."""
+        if isinstance(self.train, Split):
+            self.padded = pad(self.train.images, config.augmentation.crop_padding)
         self.make_inputs = Inputs(self.network, config, device)
         self.compiled = compile_network(self.network, device) if config.runtime.compile else None
         self.parameters = [
@@ -179,16 +183,20 @@ class Step:
             for group in self.optimizer.param_groups:
                 group["lr"] = torch.zeros((), device=device)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images `index`, augmented, as uint8 [B, 3, H, W], with their labels, int64 [B]."""
-        size = self.train.images.shape[1]
+    def batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return a batch, augmented, as uint8 [B, 3, H, W], with its labels, int64 [B]."""
         augmentation = self.config.augmentation
+        size = self.train.image_size
+        padded, index = self.padded, batch.index
+        if padded is None:
+            assert batch.pixels is not None  # as the images are on the host
+            padded = pad(batch.pixels, augmentation.crop_padding)
+            index = torch.arange(len(batch), device=padded.device)
         if augmentation.crop_area < 1:
-            images = self.train.images[index]
-            images = resized_crop(images, augmentation.crop_area, augmentation.flip)
-            return images, self.train.labels[index]
-        images = crop_and_flip(self.padded, index, size, augmentation.flip)
-        return images, self.train.labels[index]
+            images = resized_crop(padded[index], augmentation.crop_area, augmentation.flip)
+        else:
+            images = crop_and_flip(padded, index, size, augmentation.flip)
+        return images, self.train.labels[batch.index]
 
     def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Leave the gradient on the parameters.
@@ -226,21 +234,24 @@ class Step:
         self.update()
         return result
 
-    def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Make a step on images `index` of the training set, int64 [B].
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Make a step on a batch of the training set.
 
         Returns:
             As `gradient`, valid until the next call.
         """
-        if not self.captures or len(index) < self.config.trainer.batch_size:
-            return self.eager(*self.batch(index))
+        if not self.captures or len(batch) < self.config.trainer.batch_size:
+            return self.eager(*self.batch(batch))
         if self.num_eager:
             self.num_eager -= 1
-            return self._aside(index)
+            return self._aside(batch)
         if self.graph is None:
-            self._capture(index)
+            self._capture(batch)
         assert self.graph is not None
-        self.index.copy_(index)
+        self.captured.index.copy_(batch.index)
+        if self.captured.pixels is not None:
+            assert batch.pixels is not None
+            self.captured.pixels.copy_(batch.pixels)
         self.graph.replay()
         if not self.whole:
             # The graph writes into the gradients of its capture. A shorter batch in between has
@@ -250,27 +261,28 @@ class Step:
             self.update()
         return self.result
 
-    def _aside(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def _aside(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Make a step on a stream of its own, which a capture needs to have seen before."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         current = torch.cuda.current_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            result = self.eager(*self.batch(index))
+            result = self.eager(*self.batch(batch))
         current.wait_stream(stream)
         return result
 
-    def _capture(self, index: Tensor) -> None:
+    def _capture(self, batch: Batch) -> None:
         """Capture a step as a graph.
 
         Raises:
             ConfigError: when the model or the optimizer does what a graph cannot hold.
         """
-        self.index = index.clone()
+        pixels = None if batch.pixels is None else batch.pixels.clone()
+        self.captured = Batch(batch.index.clone(), pixels)
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                self.result = self.gradient(*self.batch(self.index))
+                self.result = self.gradient(*self.batch(self.captured))
                 if self.whole:
                     self.update()
         except RuntimeError as error:

@@ -90,7 +90,10 @@ class Trainer:
         self.data_digest = source.digest()
         self.device = find_device(config.runtime.device)
         node = config.dataset
-        self.data = load_data(source, node.num_val, node.num_train, node.split_seed, self.device)
+        data_on = config.runtime.data_on
+        self.data = load_data(
+            source, node.num_val, node.num_train, node.split_seed, self.device, data_on
+        )
         _check_last_batch(config, len(self.data.train))
         self.description = describe_model(config, len(self.data.classes))
         self.weights = weights
@@ -202,6 +205,8 @@ class Trainer:
         precision = self.config.trainer.precision
         title = device_title(self.device)
         train_log.info("started on %s, %s, %d threads", title, precision, self.run.threads)
+        if self.data.is_on_host:
+            train_log.info("images stay on the host; batches are copied ahead")
         if self.context.remark and self.run.last_epoch == 0:
             train_log.info(self.context.remark)
             logger.info(f"Run {self.identity}: {self.context.remark}")
