@@ -329,9 +329,10 @@ def test_every_promised_file_is_there_and_no_other_figure(example: ReportResult)
     stems += [
         f"{name}_{kind}"
         for name in ("table1_activation", "table3_width", "table4_optimizer")
-        for kind in ("curves", "time")
+        for kind in ("effects", "curves", "time")
     ]
-    stems += [f"figure1_digits-resnet18-cifar-c{channels}" for channels in (8, 16, 32)]
+    stems.append("effects")
+    stems += [f"network_digits-resnet18-cifar-c{channels}" for channels in (8, 16, 32)]
     assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     for record in ("empty", "final", "table1_activation", "table3_width", "table4_optimizer"):
         assert all(
@@ -710,10 +711,10 @@ def test_networks_that_differ_in_data_or_stem_are_drawn_apart(tmp_path: Path) ->
         tmp_path, "one", [write_run(tmp_path, row=str(changes), **changes) for changes in more]
     )
     found = sorted(
-        path.stem for path in (make_report(tmp_path).directory / "figures").glob("figure1_*.png")
+        path.stem for path in (make_report(tmp_path).directory / "figures").glob("network_*.png")
     )
     assert found == [
-        f"figure1_{name}-c16"
+        f"network_{name}-c16"
         for name in ("cifar10-resnet18-cifar", "digits-resnet18-cifar", "digits-resnet18-imagenet")
     ]
 

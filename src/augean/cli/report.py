@@ -50,12 +50,14 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_report(arguments: argparse.Namespace) -> int:
-    """Write the report and print where it is."""
+    """Write the report; print what it found, a line a table, and where it is."""
     from augean.report import make_report
 
     result = make_report(arguments.outputs, arguments.select)
     for problem in result.problems:
         print(f"{problem.path}: {problem.message}", file=sys.stderr)
+    for finding in result.beginning.findings:
+        print(f"{finding.title}: {finding.text}.")
     page = result.directory / "index.html"
     print(f"Report on {result.num_runs} runs, {len(result.sections)} tables: {page}")
     return result.exit_code
