@@ -27,7 +27,7 @@ from augean.analysis.welch import largest_miss, safe_level
 from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report
 from augean.report.escape import latex, markdown
-from augean.report.tables import number
+from augean.report.tables import interval, number
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir, write_metrics
 from conftest import ROOT
@@ -92,6 +92,13 @@ def test_the_interval_is_scipys_t_interval(n: int) -> None:
     assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(
         (low, high)
     )
+
+
+@pytest.mark.parametrize(
+    ("scores", "text"), [([99.0, 99.8], "94.32 to 100.00"), ([50.0, 50.2], "± 1.27")]
+)
+def test_an_interval_that_leaves_0_to_100_percent_is_cut(scores: list[float], text: str) -> None:
+    assert interval(estimate(scores)) == text
 
 
 def test_one_seed_has_a_value_and_no_spread(tmp_path: Path) -> None:

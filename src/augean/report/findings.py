@@ -1,5 +1,6 @@
 """Say in one line a table what is decided, what is not, and what it would take."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from augean.analysis.comparison import Row, Table
 from augean.analysis.outlook import MOST_SEEDS, outlook
 from augean.analysis.sequential_design import design_of
 from augean.analysis.verdict import Verdict
-from augean.report.tables import number, runs_text
+from augean.report.tables import interval, number, runs_text
 
 MOST_NAMED = 3
 """Rows that a part of the line names."""
@@ -80,10 +81,11 @@ def _without_rows(table: Table) -> str:
 
 
 def _score(row: Row) -> str:
-    """Return a row with its mean, such as "final 95.30 ± 0.20 % at n=3"."""
-    mean, half = row.accuracy.mean, row.accuracy.half_width
-    around = f" ± {number(half)}" if half == half else ""  # NaN where there is no interval
-    return f"{row.label} {number(mean)}{around} % at n={row.accuracy.n}"
+    """Return a row with its mean, such as "final 95.30 % (± 0.20) at n=3"."""
+    text = f"{row.label} {number(row.accuracy.mean)} %"
+    if not math.isnan(row.accuracy.half_width):
+        text += f" ({interval(row.accuracy)})"
+    return f"{text} at n={row.accuracy.n}"
 
 
 def _comparisons(table: Table) -> Iterator[Part]:
