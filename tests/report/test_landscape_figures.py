@@ -49,7 +49,7 @@ def test_the_band_lies_between_the_smallest_and_largest_loss_of_each_step(
     result = make_report(outputs)
     assert result.problems == []
     for kind in ("png", "svg"):
-        assert (outputs / "report" / "figures" / f"figure10_part2.{kind}").stat().st_size > 1000
+        assert (outputs / "report" / "figures" / f"part2_band.{kind}").stat().st_size > 1000
     table = pandas.read_csv(outputs / "report" / "tables" / "part2_band.csv")
     for model in ("vgg_a", "vgg_a_bn"):
         steps = [
@@ -100,4 +100,4 @@ def test_a_damaged_file_of_losses_is_a_problem_with_its_path(
     (runs["vgg_a, 0.01"].address.path / "steps.npy").write_bytes(b"nothing")
     result = make_report(outputs)
     assert any("steps.npy" in problem.path for problem in result.problems)
-    assert (outputs / "report" / "figures" / "figure10_part2.png").exists()
+    assert (outputs / "report" / "figures" / "part2_band.png").exists()

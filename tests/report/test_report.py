@@ -27,7 +27,7 @@ from augean.analysis.welch import largest_miss, safe_level
 from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report
 from augean.report.escape import latex, markdown
-from augean.report.tables import number
+from augean.report.tables import interval, number
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir, write_metrics
 from conftest import ROOT
@@ -92,6 +92,13 @@ def test_the_interval_is_scipys_t_interval(n: int) -> None:
     assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(
         (low, high)
     )
+
+
+@pytest.mark.parametrize(
+    ("scores", "text"), [([99.0, 99.8], "94.32 to 100.00"), ([50.0, 50.2], "± 1.27")]
+)
+def test_an_interval_that_leaves_0_to_100_percent_is_cut(scores: list[float], text: str) -> None:
+    assert interval(estimate(scores)) == text
 
 
 def test_one_seed_has_a_value_and_no_spread(tmp_path: Path) -> None:
@@ -329,9 +336,10 @@ def test_every_promised_file_is_there_and_no_other_figure(example: ReportResult)
     stems += [
         f"{name}_{kind}"
         for name in ("table1_activation", "table3_width", "table4_optimizer")
-        for kind in ("curves", "time")
+        for kind in ("effects", "curves", "time")
     ]
-    stems += [f"figure1_digits-resnet18-cifar-c{channels}" for channels in (8, 16, 32)]
+    stems.append("effects")
+    stems += [f"network_digits-resnet18-cifar-c{channels}" for channels in (8, 16, 32)]
     assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     for record in ("empty", "final", "table1_activation", "table3_width", "table4_optimizer"):
         assert all(
@@ -710,10 +718,10 @@ def test_networks_that_differ_in_data_or_stem_are_drawn_apart(tmp_path: Path) ->
         tmp_path, "one", [write_run(tmp_path, row=str(changes), **changes) for changes in more]
     )
     found = sorted(
-        path.stem for path in (make_report(tmp_path).directory / "figures").glob("figure1_*.png")
+        path.stem for path in (make_report(tmp_path).directory / "figures").glob("network_*.png")
     )
     assert found == [
-        f"figure1_{name}-c16"
+        f"network_{name}-c16"
         for name in ("cifar10-resnet18-cifar", "digits-resnet18-cifar", "digits-resnet18-imagenet")
     ]
 

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from augean.analysis.freshness import own_packages
@@ -39,7 +40,7 @@ def run_command(path: Path, summary: RunSummary | None, into: str | None = None)
     if has_own_files and "start" in places and place_at(outputs, places["start"]).is_dir():
         start = place_at(outputs, places["start"])
     target = outputs if into is None else outputs.absolute().with_name(into)
-    overrides = _folder_overrides("outputs", target, start)
+    overrides = [*_folder_overrides("outputs", target, start)]
     if "data" in places and place_at(outputs, places["data"]).is_dir():
         overrides += _folder_overrides("data", place_at(outputs, places["data"]), start)
     if packages:
@@ -53,10 +54,12 @@ def run_command(path: Path, summary: RunSummary | None, into: str | None = None)
     return command if start == here else f"cd {shlex.quote(str(start))} && {command}"
 
 
-def _folder_overrides(key: str, folder: Path, start: Path) -> list[str]:
+# Cached, as a report asks for each of its runs.
+@lru_cache(maxsize=64)
+def _folder_overrides(key: str, folder: Path, start: Path) -> tuple[str, ...]:
     """Return what sets a folder under `runtime`; nothing where it is the default one."""
     text = _seen_from(folder, start)
-    return [] if text == key else [f"runtime.{key}={override_text(text, key)}"]
+    return () if text == key else (f"runtime.{key}={override_text(text, key)}",)
 
 
 def _seen_from(path: Path, start: Path) -> str:

@@ -57,7 +57,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_report(arguments: argparse.Namespace) -> int:
-    """Write the report and print where it is."""
+    """Write the report; print what it found, a line a table, and where it is."""
     from augean.report import make_report
 
     # With --json the document is the only text on standard output.
@@ -66,6 +66,9 @@ def run_report(arguments: argparse.Namespace) -> int:
     problems = [f"{problem.path}: {problem.message}" for problem in result.problems]
     for problem in problems:
         print(problem, file=sys.stderr)
+    if not arguments.json:
+        for finding in result.beginning.findings:
+            print(f"{finding.title}: {finding.text}.")
     page = result.directory / "index.html"
     if arguments.json:
         sweeps = [table_entry(arguments.outputs, section.table) for section in result.sections]

@@ -10,12 +10,15 @@ import numpy
 import pandas
 import seaborn
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.load import Contents
 from augean.errors import AugeanError
 from augean.report.plotting import (
+    COLOURS,
+    INK,
     MARKERS,
     Looks,
     Picture,
@@ -26,6 +29,9 @@ from augean.report.plotting import (
     shorten_label,
 )
 from augean.store.run_directory import read_verified, runs_dir
+
+SHARES = LinearSegmentedColormap.from_list("shares", [(COLOURS[0], 0.0), (COLOURS[0], 0.7)])
+"""Of a confusion matrix; it lets the ground through, which is light or dark."""
 
 
 def draw_figures(
@@ -61,7 +67,6 @@ def _draw_curves(table: Table, own: pandas.DataFrame, folder: Path) -> list[Pict
     record = table.sweep.record
     looks, others = _looks(table, set(own.row))
     text = _legend_text(table, set(own.row), len(others))
-    details = f"Training dashed, validation solid. {text}"
     recorded = [part for part in ("accuracy", "loss") if _has(own, f"_{part}$")]
     # The curves of a single row are drawn larger, in figures of their own.
     panels = {"curves": recorded} if recorded else {}
@@ -70,10 +75,11 @@ def _draw_curves(table: Table, own: pandas.DataFrame, folder: Path) -> list[Pict
     pictures = []
     for kind, parts in panels.items():
         what = f"{' and '.join(parts)} per epoch"
-        caption = f"{what.capitalize()}. {details}"
-        # In a table with a band, the figure's number is that of the band.
+        caption = what.capitalize()
+        # In a table with a band, the published figure is that of the band.
         if record.figure and not record.band:
-            caption = f"{record.figure}. {caption}"
+            caption += f", as in the published {record.figure}"
+        caption = f"{caption}. {text}"
         figure = _curves(own, looks, others, parts)
         picture = save_figure(
             figure,
@@ -88,10 +94,7 @@ def _draw_curves(table: Table, own: pandas.DataFrame, folder: Path) -> list[Pict
             _against_time(own, looks, others),
             folder,
             name=f"{record.name}_time",
-            caption=(
-                "Best validation accuracy so far against training time."
-                " Mean over seeds; the marker is the end."
-            ),
+            caption="Best validation accuracy so far against training time.",
             alt=f"{record.title}: best validation accuracy so far against training time",
         )
         pictures.append(picture)
@@ -126,9 +129,7 @@ def _has(own: pandas.DataFrame, pattern: str) -> bool:
 
 def _legend_text(table: Table, drawn: Set[str], num_others: int) -> str:
     most = max(row.accuracy.n for row in table.rows)
-    text = "One seed."
-    if most > 1:
-        text = "Line: mean over seeds; band: smallest to largest of the validation."
+    text = "" if most > 1 else "One seed."
     broken = [row.label for row in table.rows if row.label in drawn and not row.runs]
     if broken:
         text += f" All runs diverged and are drawn up to where they broke off: {', '.join(broken)}."
@@ -283,11 +284,11 @@ def _confusion(counts: pandas.DataFrame) -> Figure:
     # With more than 20 classes the counts would be too small to read.
     numbers: dict[str, Any] = {}
     if num_classes <= 20:
-        font = {"size": 8 if num_classes <= 12 else 6}
+        font = {"size": 8 if num_classes <= 12 else 6, "color": INK}
         numbers = {"annot": counts, "fmt": "d", "annot_kws": font}
     seaborn.heatmap(
         share,
-        cmap="Blues",
+        cmap=SHARES,
         vmin=0,
         vmax=100,
         square=True,
@@ -295,6 +296,7 @@ def _confusion(counts: pandas.DataFrame) -> Figure:
         ax=axes,
         **numbers,
     )
+    axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.tick_params(axis="y", rotation=0)
     return figure

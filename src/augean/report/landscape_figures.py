@@ -68,7 +68,7 @@ class _Band:
 
 
 def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
-    """Draw Figure 10 by the course's recipe.
+    """Draw the band of losses by the course's recipe.
 
     That is the smallest and the largest loss over the runs of a group, at each step.
     """
@@ -88,7 +88,7 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     picture = save_figure(
         _band_figure(edges, window),
         folder / "figures",
-        name=f"figure10_{record.name}",
+        name=f"{record.name}_band",
         caption=_band_caption(table, bands, edges, window),
         alt=f"{record.title}: bands of losses",
     )
@@ -101,9 +101,10 @@ def _band_caption(
     edges: Mapping[str, tuple[Array, Array]],
     window: int,
 ) -> str:
-    title = table.sweep.record.figure or "Loss landscape"
+    published = table.sweep.record.figure
+    title = f"Loss landscape, as in the published {published}" if published else "Loss landscape"
     caption = (
-        f"{title}. Band between the smallest and the largest loss of a step over the runs of a"
+        f"{title}: band between the smallest and the largest loss of a step over the runs of a"
         " network."
     )
     if window > 1:
@@ -303,8 +304,9 @@ def _probe_figure(rows: Mapping[str, pandas.DataFrame]) -> Figure:
     Args:
         rows: ranges by step, by row.
     """
-    figure = Figure(figsize=(11, 3.5))
-    loss, distance, smoothness = figure.subplots(1, 3)
+    # One above the other, so that each is as wide as the page also on a small screen.
+    figure = Figure(figsize=(5.6, 7.2))
+    loss, distance, smoothness = figure.subplots(3, 1)
     looks = {}
     for index, (label, own) in enumerate(rows.items()):
         colour, marker = look_of(index)
@@ -325,6 +327,7 @@ def _probe_figure(rows: Mapping[str, pandas.DataFrame]) -> Figure:
         )
     _set_titles(loss, distance, smoothness)
     finish_figure(figure, looks, {})
+    figure.subplots_adjust(hspace=0.42)
     return figure
 
 
@@ -332,8 +335,8 @@ def _set_titles(loss: Axes, distance: Axes, smoothness: Axes) -> None:
     loss.set_title("loss along the gradient")
     distance.set_title("l2 change of the gradient")
     smoothness.set_title("effective smoothness, log scale")
+    smoothness.set_xlabel("step")
     for axes in (loss, distance, smoothness):
-        axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     smoothness.set_yscale("log")
     smoothness.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

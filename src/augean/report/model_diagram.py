@@ -1,4 +1,4 @@
-"""Draw Figure 1: the structure of a network as a column of boxes."""
+"""Draw the structure of a network as a column of boxes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
@@ -16,7 +15,7 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.regular_files import parse_json
-from augean.report.plotting import MUTED, Picture, save_figure, shorten_label
+from augean.report.plotting import COLOURS, INK, MUTED, Picture, save_figure, shorten_label
 from augean.store.run_directory import read_verified, runs_dir
 
 # All lengths are in inches; y counts downwards from the top.
@@ -70,7 +69,7 @@ def _file_name(run: Run) -> str:
     model = run.config.get("model.name")
     stem = run.config.get("model.stem") or "plain"
     channels = run.config.get("width.channels") or "native"
-    name = f"figure1_{data}-{model}-{stem}-c{channels}"
+    name = f"network_{data}-{model}-{stem}-c{channels}"
     return re.sub(r"[^\w.-]", "_", name)[:120]
 
 
@@ -94,7 +93,7 @@ def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Pictur
         figure,
         folder,
         name=name,
-        caption=f"Figure 1. {title}: {size}. Output shapes: channels × height × width.",
+        caption=f"{title}: {size}.",
         alt=f"Structure of {title} from input to output",
     )
 
@@ -159,9 +158,11 @@ def _structure(image: Sequence[int], blocks: Sequence[_Block]) -> Figure:
     axes.set(xlim=(0, WIDTH), ylim=(figure.get_figheight(), 0))
     axes.axis("off")
     middle = BOX_LEFT + BOX_WIDTH / 2
-    last_box = HEADING_Y + PITCH * len(boxes)
-    # One line behind all boxes joins them.
-    axes.plot([middle, middle], [0.5, last_box], color=MUTED, linewidth=0.8, zorder=0)
+    # A line from each box to the next: the boxes let the ground through.
+    for index in range(len(boxes) - 1):
+        start = BOX_TOP + PITCH * index + BOX_HEIGHT
+        end = BOX_TOP + PITCH * (index + 1)
+        axes.plot([middle, middle], [start, end], color=MUTED, linewidth=0.8)
     for index, shade in enumerate(_shades(boxes)):
         box = FancyBboxPatch(
             (BOX_LEFT, BOX_TOP + PITCH * index),
@@ -183,12 +184,15 @@ def _structure(image: Sequence[int], blocks: Sequence[_Block]) -> Figure:
 
 
 def _shades(boxes: Sequence[_Block]) -> list[Any]:
-    """Return the boxes' colours: the input is white, each new resolution is darker."""
+    """Return the boxes' colours: the input is white, each new resolution is darker.
+
+    They let the ground through, which is light or dark.
+    """
     resolutions = list(dict.fromkeys(tuple(box.output[1:]) for box in boxes))
-    palette = seaborn.light_palette("#0072B2", 2 * len(resolutions) + 1)
-    shades = ["white"]
+    shades: list[Any] = ["white"]
     for box in boxes[1:]:
-        shades.append(palette[resolutions.index(tuple(box.output[1:])) + 1])
+        number = resolutions.index(tuple(box.output[1:])) + 1
+        shades.append((COLOURS[0], 0.5 * number / len(resolutions)))
     return shades
 
 
@@ -197,7 +201,7 @@ def _write_line(
 ) -> None:
     """Write one line of the diagram; line 0 is the heading."""
     y = HEADING_Y + PITCH * number
-    strong = MUTED if number == 0 else "black"
+    strong = MUTED if number == 0 else INK
     axes.text(BOX_LEFT - 0.15, y, name, ha="right", va="center", size=8, color=MUTED)
     axes.text(BOX_LEFT + BOX_WIDTH / 2, y, block, ha="center", va="center", size=8, color=strong)
     axes.text(OUTPUT_RIGHT, y, output, ha="right", va="center", size=8, color=strong)

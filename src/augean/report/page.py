@@ -19,7 +19,9 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.run_command import run_command
 from augean.report import escape, outdated, tables
+from augean.report.findings import Finding
 from augean.report.plotting import Picture
+from augean.report.theme import follow_theme
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
 from augean.version import version
@@ -38,8 +40,18 @@ class Section(NamedTuple):
     pictures: list[Picture]
 
 
+class Beginning(NamedTuple):
+    """What a report begins with."""
+
+    findings: list[Finding]
+    """A line a table: what is decided, what is not, what it would take."""
+    overview: list[Picture]
+    """The effects of all tables in one figure; nothing where a single table has any."""
+
+
 def write_page(
     contents: Contents,
+    beginning: Beginning,
     sections: Sequence[Section],
     models: Sequence[Picture],
     metrics: pandas.DataFrame,
@@ -64,6 +76,7 @@ def write_page(
     shown = {
         "contents": contents,
         "sections": sections,
+        "beginning": beginning,
         "models": models,
         "curves": _small_curves(metrics),
         **page.values(),
@@ -133,11 +146,13 @@ class _Page:
     def source(self, picture: Picture) -> str:
         """Return a picture as a link that holds it, so that the page is a single file."""
         path = self.folder / "figures" / f"{picture.name}.svg"
-        kind = "svg+xml"
         if path.stat().st_size > LARGEST_SVG:
-            path = path.with_suffix(".png")
+            data = path.with_suffix(".png").read_bytes()
             kind = "png"
-        return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        else:
+            data = follow_theme(path.read_bytes())
+            kind = "svg+xml"
+        return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 @cache

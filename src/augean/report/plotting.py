@@ -20,8 +20,11 @@ from matplotlib.lines import Line2D
 from augean.analysis.simultaneous import Array
 from augean.store.files import write_atomic
 
-# Okabe and Ito's colours without yellow, which vanishes on white; neighbours differ in lightness.
-COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#D55E00", "#56B4E9")
+INK = "#24292F"
+"""The colour of text."""
+COLOURS = ("#0072B2", "#E69F00", INK, "#CC79A7", "#009E73", "#D55E00", "#56B4E9")
+"""Okabe and Ito's colours, without yellow, which vanishes on white; black is text's. Neighbours
+differ in lightness."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 """As many rows get a colour and a name; the others of a larger table are drawn in grey."""
 GREY = "#C4C8CC"
@@ -87,11 +90,11 @@ def finish_figure(figure: Figure, looks: Looks, dashes: Mapping[str, str]) -> No
         figure.legend(handles, labels, loc="lower center", ncols=columns)
 
 
-def shorten_label(label: str) -> str:
+def shorten_label(label: str, longest: int = 36) -> str:
     """Return a label that fits; a leading underscore would hide it from the legend."""
     text = " ".join(label.split())
-    if len(text) > 36:
-        text = text[:35] + "…"
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
     if text.startswith("_"):
         text = f" {text}"
     return text
@@ -119,3 +122,31 @@ def _round_paths(svg: bytes) -> bytes:
         return re.sub(rb"(\.\d\d)\d+", rb"\1", path[0])
 
     return re.sub(rb'(?<= d=")[^"]+', shorten, svg)
+
+
+def number_figures(
+    overview: Sequence[Picture],
+    sections: Sequence[Sequence[Picture]],
+    models: Sequence[Picture],
+) -> list[list[Picture]]:
+    """Return the figures of a report in its order, numbered once through.
+
+    Args:
+        sections: of each table.
+        models: the networks, which are one figure together.
+    """
+    number = 0
+    numbered = []
+    for pictures in (overview, *sections):
+        named = []
+        for picture in pictures:
+            number += 1
+            named.append(picture._replace(caption=f"Figure {number}. {picture.caption}"))
+        numbered.append(named)
+    together = []
+    for index, picture in enumerate(models):
+        name = f"Figure {number + 1}"
+        if len(models) > 1:
+            name += f" ({index + 1} of {len(models)})"
+        together.append(picture._replace(caption=f"{name}. {picture.caption}"))
+    return [*numbered, together]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas
 
-from augean.analysis.comparison import MARGIN, Row, Table
+from augean.analysis.comparison import MARGIN, Estimate, Row, Table
 from augean.report import outdated
 from augean.store.summary import RunState, RunSummary
 
@@ -63,6 +63,18 @@ def around(half_width: float) -> str:
     return f"± {number(half_width)}"
 
 
+def interval(estimate: Estimate) -> str:
+    """Format the interval of an accuracy in percent as it stands behind its mean.
+
+    An interval that leaves 0 to 100 % is cut there, so its two ends are named.
+    """
+    low = estimate.mean - estimate.half_width
+    high = estimate.mean + estimate.half_width
+    if low < 0 or high > 100:
+        return f"{number(max(low, 0))} to {number(min(high, 100))}"
+    return around(estimate.half_width)
+
+
 def percent(fraction: float | None) -> str:
     """Format a fraction as a percentage, without the % sign."""
     if fraction is None:
@@ -87,7 +99,7 @@ def columns(table: Table) -> list[Column]:
         Column("test, %", "number", [number(row.accuracy.mean) for row in rows]),
     ]
     if not table.sweep.record.design:
-        halves = [around(row.accuracy.half_width) for row in rows]
+        halves = [interval(row.accuracy) for row in rows]
         shown.append(Column("95 % interval", "joined", halves))
     shown.append(Column("sd", "number", [number(row.accuracy.sd) for row in rows]))
     if table.baseline is not None and len(rows) > 1:

@@ -19,11 +19,13 @@ from augean.analysis.comparison import Table, summarise
 from augean.analysis.load import Contents, Problem, read_metrics, scan
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
+from augean.report.effect_figures import draw_all_effects, draw_effects
 from augean.report.figures import draw_figures
+from augean.report.findings import find
 from augean.report.landscape_figures import draw_landscapes
 from augean.report.model_diagram import draw_models
-from augean.report.page import Section, write_page
-from augean.report.plotting import STYLE, Picture
+from augean.report.page import Beginning, Section, write_page
+from augean.report.plotting import STYLE, Picture, number_figures
 from augean.report.sequential_figures import draw_settling
 from augean.report.tuning_figures import draw_tuning
 from augean.store.files import write_atomic
@@ -38,6 +40,7 @@ class ReportResult(NamedTuple):
     directory: Path
     num_runs: int
     sections: list[Section]
+    beginning: Beginning
     problems: list[Problem]
 
     @property
@@ -95,14 +98,24 @@ def make_report(
         completed += [run for _, run in sweep.cells if run.summary is not None]
     metrics = read_metrics(contents, completed)
     drawn = _draw_all(contents, tables, metrics)
-    sections = [Section(table, pictures) for table, pictures in zip(tables, drawn, strict=True)]
     with rc_context(fname=STYLE):
+        overview = draw_all_effects(tables, folder / "figures")
         models = draw_models(contents, tables, folder / "figures")
+    overview, *drawn, models = number_figures(overview, drawn, models)
+    sections = [Section(table, pictures) for table, pictures in zip(tables, drawn, strict=True)]
     runs = contents.frame().to_csv(index=False, lineterminator="\n")
     write_atomic(folder / "runs.csv", runs.encode(errors="replace"))
-    write_page(contents, sections, models, metrics, folder)
-    _tidy(folder, sections, models)
-    return ReportResult(folder, len(contents.runs), sections, contents.problems)
+    findings = find(tables)
+    beginning = Beginning(findings=findings, overview=overview)
+    write_page(contents, beginning, sections, models, metrics, folder)
+    _tidy(folder, sections, [*overview, *models])
+    return ReportResult(
+        directory=folder,
+        num_runs=len(contents.runs),
+        sections=sections,
+        beginning=beginning,
+        problems=contents.problems,
+    )
 
 
 def _draw_all(
@@ -159,17 +172,22 @@ def _draw(job: _Job) -> _Drawing:
     folder = job.contents.outputs / "report"
     figures = folder / "figures"
     with rc_context(fname=STYLE):
-        pictures = draw_figures(job.contents, job.table, job.metrics, figures)
+        pictures = draw_effects(job.table, figures)
+        pictures += draw_figures(job.contents, job.table, job.metrics, figures)
         pictures += draw_landscapes(job.contents, job.table, folder)
         pictures += draw_tuning(job.contents, job.table, figures)
         pictures += draw_settling(job.table, figures)
     return _Drawing(pictures=pictures, problems=job.contents.problems)
 
 
-def _tidy(folder: Path, sections: Sequence[Section], models: Sequence[Picture]) -> None:
-    """Remove what an earlier report made and this one did not; files of others stay."""
+def _tidy(folder: Path, sections: Sequence[Section], others: Sequence[Picture]) -> None:
+    """Remove what an earlier report made and this one did not; files of others stay.
+
+    Args:
+        others: figures that belong to no section.
+    """
     current_files = set()
-    pictures = list(models)
+    pictures = list(others)
     for section in sections:
         pictures += section.pictures
         for ending in (".csv", ".md", ".tex", "_band.csv", "_probe.csv"):

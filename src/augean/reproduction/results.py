@@ -205,6 +205,7 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "name": name,
         "archive": ARCHIVE,
         "sections": report.sections,
+        "beginning": report.beginning,
         "pictures": pictures,
         "chosen": chosen,
         "tables_shown": [chosen[key] for key in TABLES if key in chosen],

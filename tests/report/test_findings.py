@@ -1,0 +1,127 @@
+"""A report begins with one line a table: what is decided, what is not, what it would take."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+from augean.analysis.comparison import compare, summarise
+from augean.analysis.load import scan
+from augean.analysis.outlook import outlook
+from augean.analysis.verdict import Verdict
+from augean.cli.report import run_report
+from augean.report import make_report
+from augean.report.findings import find
+from fake_runs import write_record, write_run
+
+
+def scores(mean: float, deviation: float, n: int) -> list[float]:
+    """Return `n` values of exactly that mean and deviation."""
+    values = numpy.linspace(-1, 1, n)
+    return list(mean + deviation * values / values.std(ddof=1))
+
+
+def write_table(outputs: Path, rows: dict[str, list[float]], **record: Any) -> None:
+    jobs = []
+    for row, values in rows.items():
+        for seed, score in enumerate(values):
+            job = write_run(
+                outputs,
+                accuracy=score / 100,
+                row=row,
+                seed=seed,
+                activation__name=row,
+                files=False,
+                epochs=2,
+            )
+            jobs.append(job)
+    write_record(outputs, "one", jobs, **{"title": "Activation", "baseline": "base"} | record)
+
+
+def text_of(outputs: Path) -> str:
+    tables = [summarise(sweep) for sweep in scan(outputs).sweeps]
+    return find(tables)[0].text
+
+
+def test_the_line_has_each_verdict_with_its_difference_and_interval(tmp_path: Path) -> None:
+    rows = {
+        "base": scores(70, 0.4, 5),
+        "up": scores(75, 0.4, 5),
+        "down": scores(60, 0.4, 5),
+        "open": scores(70.4, 0.4, 5),
+    }
+    write_table(tmp_path, rows)
+    up, down, undecided = text_of(tmp_path).split("; ")
+    assert up.startswith("up better than base by 5.00 ± 0.")
+    assert down.startswith("down worse than base by 10.00 ± 0.")
+    assert undecided.startswith("open undecided (about ")
+    assert undecided.endswith(" more runs)")
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.4, 1.5])
+def test_so_many_more_runs_decide_where_means_and_deviations_stay(
+    tmp_path: Path, distance: float
+) -> None:
+    write_table(tmp_path, {"base": scores(70, 1.0, 3), "open": scores(70 + distance, 1.0, 3)})
+    table = summarise(scan(tmp_path).sweeps[0])
+    needed = outlook(table).num_runs
+    seeds = 3 + needed // 2  # both rows need as many
+    assert needed > 0
+    longer = {"base": scores(70, 1.0, seeds), "open": scores(70 + distance, 1.0, seeds)}
+    assert compare(longer, "base", {})[0]["open"].verdict is not Verdict.UNDECIDED
+    shorter = {name: scores(float(numpy.mean(longer[name])), 1.0, seeds - 1) for name in longer}
+    assert compare(shorter, "base", {})[0]["open"].verdict is Verdict.UNDECIDED
+
+
+def test_a_difference_at_the_margin_is_named_as_one_that_seeds_will_not_decide(
+    tmp_path: Path,
+) -> None:
+    write_table(tmp_path, {"base": scores(70, 9.0, 3), "open": scores(70.5, 9.0, 3)})
+    assert text_of(tmp_path) == "open undecided (open probably even at n=400)"
+
+
+def test_rows_of_one_seed_are_asked_for_more_seeds(tmp_path: Path) -> None:
+    write_table(tmp_path, {"base": [70.0], "open": [75.0]})
+    assert text_of(tmp_path) == "open undecided (3 seeds a row at least for open)"
+
+
+def test_many_rows_stay_one_short_line(tmp_path: Path) -> None:
+    rows = {f"row {index}, x": scores(60 + index, 0.1, 4) for index in range(20)}
+    write_table(tmp_path, {"base": scores(50, 0.1, 4), **rows})
+    assert text_of(tmp_path).startswith("20 rows better than base, most row 19, x by 29.00 ± 0.")
+    assert len(text_of(tmp_path)) < 90
+
+
+def test_tables_without_a_comparison_say_why(tmp_path: Path) -> None:
+    write_table(tmp_path, {"a": [70.0, 71.0], "b": [72.0, 73.0]}, baseline=None)
+    assert "there is no baseline" in text_of(tmp_path)
+
+
+def test_runs_that_are_not_finished_are_counted(tmp_path: Path) -> None:
+    done = [write_run(tmp_path, row="a", seed=seed, files=False) for seed in (0, 1)]
+    left = write_run(tmp_path, row="b", state="missing", activation__name="b")
+    write_record(tmp_path, "one", [*done, left], baseline="a")
+    assert text_of(tmp_path) == "b not compared: no score; 1 of 3 runs not finished"
+
+
+def test_the_terminal_the_page_and_the_summary_begin_with_the_findings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(tmp_path, {"base": scores(70, 0.4, 5), "up": scores(75, 0.4, 5)})
+    line = text_of(tmp_path)
+    assert run_report(Namespace(outputs=tmp_path, select=None)) == 0
+    assert capsys.readouterr().out.startswith(f"Activation: {line}.\n")
+    summary = (tmp_path / "report" / "report.md").read_text()
+    assert summary.index(f"**Activation**: {line}.") < summary.index("## Activation")
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.index(line) < page.index("<nav") < page.index("<h2>")
+
+
+def test_tables_of_one_title_are_told_apart_by_what_was_asked_for(tmp_path: Path) -> None:
+    for name, overrides in (("one", []), ("two", ["width=w8"])):
+        job = write_run(tmp_path, files=False)
+        write_record(tmp_path, name, [job], title="Same", overrides=overrides)
+    titles = [finding.title for finding in make_report(tmp_path).beginning.findings]
+    assert titles == ["Same", "Same (width=w8)"]
