@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy
 from scipy import stats
 
+from augean.analysis.images import CorrectImages, remarks_on_images, with_images
 from augean.analysis.load import Sweep
 from augean.analysis.measured_errors import skewed_share, two_seeds_share
 from augean.analysis.run import Run
@@ -195,8 +196,12 @@ class _RowRuns:
         return [100 * accuracy for accuracy in accuracies if accuracy is not None]
 
 
-def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
-    """Return the table of one sweep record, with rows in the order of their first job."""
+def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | None = None) -> Table:
+    """Return the table of one sweep record, with rows in the order of their first job.
+
+    Args:
+        correct: reads which test images the runs have right; without it nothing is said of images.
+    """
     groups, remarks = _group(sweep)
     baseline = sweep.record.baseline
     if baseline is not None and baseline not in groups:
@@ -206,6 +211,10 @@ def summarise(sweep: Sweep, margin: float = MARGIN) -> Table:
     method = ""
     if baseline is not None:
         differences, method = _compare_groups(sweep, groups, baseline, margin)
+    if baseline is not None and correct is not None:
+        runs = {label: list(group.finished.values()) for label, group in groups.items()}
+        differences = with_images(differences, baseline, runs, correct)
+        remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
     remarks += _remarks(groups, is_settled=bool(sweep.record.design))
     rows = []
     for label, group in groups.items():

@@ -18,6 +18,10 @@ class Verdict(StrEnum):
     """The table has no baseline, or one of the two rows has no score."""
 
 
+DECIDED = (Verdict.BETTER, Verdict.WORSE, Verdict.EQUIVALENT)
+"""What more seeds would not change."""
+
+
 class Progress(StrEnum):
     """How far a sequential design has come with a row."""
 
@@ -50,10 +54,38 @@ class Difference(NamedTuple):
     """None where the number of seeds was fixed before the first run."""
     diverged_rows: tuple[str, ...] = ()
     """In a sequential design: the row, the baseline or both, where they have diverged runs."""
+    image_half: float = math.nan
+    """Percentage points that the choice of test images leaves open, however many seeds there are:
+    the half-width of a simultaneous 95 % interval. NaN where runs did not record their images."""
+    num_images: int = 0
+    """Test images that both rows were tested on, where they recorded them."""
+
+    @property
+    def images_low(self) -> float:
+        """Lower bound of the interval for new seeds and new test images."""
+        return self.value - math.hypot(self.value - self.low, self.image_half)
+
+    @property
+    def images_high(self) -> float:
+        """Upper bound of the interval for new seeds and new test images."""
+        return self.value + math.hypot(self.high - self.value, self.image_half)
+
+    @property
+    def on_these_images(self) -> bool:
+        """Whether the seeds decide, and other test images might decide otherwise."""
+        if self.verdict not in DECIDED or math.isnan(self.image_half):
+            return False
+        return verdict_of_interval(self.images_low, self.images_high, self.margin) != self.verdict
 
     @property
     def text(self) -> str:
         """The verdict in words, such as "undecided at n=3, 1 diverged"."""
+        words = self._text_over_seeds()
+        if self.on_these_images:
+            words += ", on these images"
+        return words
+
+    def _text_over_seeds(self) -> str:
         if self.progress is not None:
             return self._sequential_text(self.progress)
         words = str(self.verdict)

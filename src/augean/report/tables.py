@@ -29,6 +29,8 @@ STATES = tuple(RunState)
 """In the order of reports."""
 WITHOUT_SCORE = tuple(state for state in RunState if state is not RunState.FINISHED)
 NOT_COMPLETED = tuple(state for state in RunState if not state.is_completed)
+NEW_IMAGES = "with new images"
+"""Heading of the interval for new seeds and new test images."""
 OURS = "ours\u00a0− published"
 
 
@@ -122,11 +124,20 @@ def _comparison_columns(rows: Sequence[Row], baseline: str) -> list[Column]:
     differences = [row.difference for row in rows]
     values = [number(difference.value, signed=True) for difference in differences]
     halves = [around((difference.high - difference.low) / 2) for difference in differences]
-    return [
+    shown = [
         Column(f"to {baseline}", "number", values),
         Column("its interval", "joined", halves),
-        Column("verdict", "verdict", [difference.text for difference in differences]),
     ]
+    if has_images(rows):
+        widths = [around((item.images_high - item.images_low) / 2) for item in differences]
+        shown.append(Column(NEW_IMAGES, "number", widths))
+    shown.append(Column("verdict", "verdict", [item.text for item in differences]))
+    return shown
+
+
+def has_images(rows: Sequence[Row]) -> bool:
+    """Tell whether any difference has an interval for new seeds and new test images."""
+    return any(not math.isnan(row.difference.images_low) for row in rows)
 
 
 def _published_columns(rows: Sequence[Row]) -> list[Column]:
@@ -160,6 +171,8 @@ def _csv_line(row: Row) -> dict[str, Any]:
         "difference_low": row.difference.low,
         "difference_high": row.difference.high,
         "difference_p": row.difference.p,
+        "difference_low_new_images": row.difference.images_low,
+        "difference_high_new_images": row.difference.images_high,
         "difference_verdict": row.difference.text,
         "val_accuracy": row.val_accuracy,
         "seconds": row.seconds,

@@ -16,6 +16,7 @@ from pandas import DataFrame
 from tqdm import tqdm
 
 from augean.analysis.comparison import Table, summarise
+from augean.analysis.images import CorrectImages
 from augean.analysis.load import Contents, Problem, read_metrics, scan
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
@@ -92,7 +93,8 @@ def make_report(
             f"cannot write the report: {error}; {outputs} must be a writable folder"
         ) from error
     sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.place)
-    tables = [summarise(sweep) for sweep in sweeps]
+    correct = CorrectImages(contents)
+    tables = [summarise(sweep, correct=correct) for sweep in sweeps]
     completed = []
     for sweep in sweeps:
         completed += [run for _, run in sweep.cells if run.summary is not None]

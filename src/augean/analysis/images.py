@@ -1,0 +1,201 @@
+"""How much of a difference other test images could change: an error that no seed shows.
+
+Every run of a table is tested on the same images, so a difference has two sources of chance: seeds,
+and the images that happen to be in the test set. Seeds and images are crossed as two random factors
+(readers and cases in Gallas 2006, "One-shot estimate of MRMC variance"). The share of an image in a
+row's score has a variance over images; what of it is due to few seeds is estimated by the remainder
+of the two-way layout and taken off (Searle, Casella and McCulloch 1992, "Variance Components",
+chapter 4). The interval for new seeds and new images joins the interval over seeds with that over
+images by the sum of squared half-widths (Zou and Donner 2008, "Construction of confidence limits
+about effect measures").
+"""
+
+import hashlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from scipy import special
+
+from augean.analysis.load import Contents
+from augean.analysis.run import Run
+from augean.analysis.simultaneous import LEVEL, Array
+from augean.analysis.verdict import Difference
+from augean.regular_files import DATA_BYTES, read_regular
+from augean.store.run_directory import runs_dir
+
+CORRECT = "correct.npy"
+
+
+@dataclass(frozen=True)
+class RowImages:
+    """How one row's runs do on each image of one test set."""
+
+    shares: Array
+    """Share of the row's runs that classify the image right: float [images]."""
+    remainder: float
+    """Variance of such a share that is due to the seeds at hand, seeds that are good at all images
+    left out; NaN for a single run."""
+
+
+def row_images(correct: Array) -> RowImages:
+    """Return how a row does on each image.
+
+    Args:
+        correct: bool [runs, images].
+    """
+    num_runs, num_images = correct.shape
+    shares = correct.sum(axis=0, dtype=numpy.int64) / num_runs
+    if num_runs < 2 or num_images < 2:
+        return RowImages(shares=shares, remainder=math.nan)
+    # Sums of squares of the two-way layout without repetition.
+    within_images = num_runs * float((shares * (1 - shares)).sum())
+    scores = correct.mean(axis=1)
+    of_seeds = num_images * float(((scores - scores.mean()) ** 2).sum())
+    mean_square = (within_images - of_seeds) / ((num_runs - 1) * (num_images - 1))
+    return RowImages(shares=shares, remainder=mean_square / num_runs)
+
+
+def image_variance(row: RowImages, baseline: RowImages) -> float:
+    """Return the variance of the difference of two rows that the choice of images causes.
+
+    Scores are fractions. The estimate has no bias but where it would be negative: then it is 0.
+    """
+    differences = row.shares - baseline.shares
+    variance = float(differences.var(ddof=1)) - row.remainder - baseline.remainder
+    return max(0.0, variance) / len(differences)
+
+
+def image_half_width(row: RowImages, baseline: RowImages, num_compared: int) -> float:
+    """Return the percentage points that the choice of images leaves open.
+
+    Args:
+        num_compared: rows that the table compares with the baseline. All of its intervals are to
+            hold together with 95 %, so this one has Bonferroni's level.
+    """
+    level = (1 - LEVEL) / num_compared
+    quantile = -float(special.stdtrit(len(row.shares) - 1, level / 2))
+    return 100 * quantile * math.sqrt(image_variance(row, baseline))
+
+
+class CorrectImages:
+    """Reads which test images runs classify right, the file of each run once."""
+
+    def __init__(self, contents: Contents) -> None:
+        self.contents = contents
+        """Takes note of files that are damaged."""
+        self._packed: dict[str, Array | None] = {}
+
+    def row(self, runs: Sequence[Run]) -> RowImages | None:
+        """Return how the runs of a row do; None where one has no record of the row's test set."""
+        test_sets = {_test_set(run) for run in runs}
+        if len(test_sets) != 1:
+            return None
+        num_images = test_sets.pop()[-1]
+        rows = []
+        for run in runs:
+            packed = self._read(run)
+            if packed is None or len(packed) != math.ceil(num_images / 8):
+                return None
+            rows.append(packed)
+        return row_images(numpy.unpackbits(numpy.array(rows), axis=1, count=num_images))
+
+    def _read(self, run: Run) -> Array | None:
+        """Return a run's bits, eight images a byte; None where it recorded none."""
+        if run.id not in self._packed:
+            self._packed[run.id] = self._read_file(run)
+        return self._packed[run.id]
+
+    def _read_file(self, run: Run) -> Array | None:
+        digest = None if run.summary is None else run.summary.files.get(CORRECT)
+        if digest is None:
+            return None
+        path = runs_dir(self.contents.outputs) / run.directory / CORRECT
+        try:
+            content = read_regular(path, DATA_BYTES)
+            if hashlib.sha256(content).hexdigest() != digest:
+                raise ValueError("truncated or altered after the run")
+            packed: Array = numpy.load(io.BytesIO(content), allow_pickle=False)
+            if packed.dtype != numpy.uint8 or packed.ndim != 1:
+                raise ValueError(f"{packed.dtype} {list(packed.shape)} in place of bytes")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError) as error:
+            self.contents.note(path, f"says nothing of test images ({error})")
+            return None
+        return packed
+
+
+def _test_set(run: Run) -> tuple[Any, int]:
+    """Return what identifies a run's test set, its number of images last."""
+    if run.summary is None:
+        return None, 0
+    # A custom loop need not say which data it read.
+    name = run.summary.data_digest or run.summary.dataset_title
+    return name, run.summary.num_test or 0
+
+
+def with_images(
+    differences: Mapping[str, Difference],
+    baseline: str,
+    runs: Mapping[str, Sequence[Run]],
+    correct: CorrectImages,
+) -> dict[str, Difference]:
+    """Return the differences with what other test images could change.
+
+    Differences that have no interval over seeds stay as they are, and so do those between runs that
+    did not record which of the same test images they have right.
+
+    Args:
+        runs: by row, those with a score.
+    """
+    judged = [label for label, item in differences.items() if not math.isnan(item.low)]
+    result = dict(differences)
+    if not judged:
+        return result
+    control = correct.row(runs[baseline])
+    for label in judged:
+        # Without a control there is nothing to compare, so nothing more is read.
+        row = None if control is None else correct.row(runs[label])
+        if row is None or control is None or not _same_test_set(runs[label], runs[baseline]):
+            continue
+        half = image_half_width(row, control, len(judged))
+        result[label] = result[label]._replace(image_half=half, num_images=len(row.shares))
+    return result
+
+
+def _same_test_set(runs: Sequence[Run], others: Sequence[Run]) -> bool:
+    return {_test_set(run) for run in runs} == {_test_set(run) for run in others}
+
+
+def images_needed(difference: Difference, margin: float) -> int:
+    """Return how many test images leave no more than `margin` points to chance, however many seeds.
+
+    For differences like this one; the half-width falls with the root of the number of images.
+    """
+    return math.ceil(difference.num_images * (difference.image_half / margin) ** 2)
+
+
+def remarks_on_images(differences: Mapping[str, Difference], margin: float) -> list[str]:
+    """Return which verdicts hold on these images alone, and how many images the margin needs."""
+    measured = [item for item in differences.values() if not math.isnan(item.image_half)]
+    flagged = [label for label, item in differences.items() if item.on_these_images]
+    if not flagged:
+        return []
+    widest = max(measured, key=lambda item: item.image_half)
+    needed = images_needed(widest, margin)
+    return [
+        f"On these images: {', '.join(flagged)}. New seeds would give the same verdict on these"
+        f" {widest.num_images:,} test images; other images might not. However many seeds, these"
+        f" images leave up to ±{widest.image_half:.2f} points open; ±{margin:g} needs about"
+        f" {_rounded(needed):,} test images."
+    ]
+
+
+def _rounded(number: int) -> int:
+    """Return a number with two digits, rounded up."""
+    scale: int = 10 ** max(0, len(str(number)) - 2)
+    return math.ceil(number / scale) * scale
