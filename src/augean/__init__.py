@@ -2,6 +2,7 @@
 
 import sys
 
+# Before anything else is imported: the rest cannot even be parsed by an older Python.
 if sys.version_info < (3, 11):
     sys.exit("Augean needs Python 3.11 or newer, this is " + sys.version.split()[0])
 
@@ -15,7 +16,10 @@ __all__ = ["compose", "run"]
 
 
 def __getattr__(name):  # type: ignore[no-untyped-def]  # an old Python cannot read annotations
-    """Load `augean.run` and `augean.compose` when they are asked for."""
+    """Load `augean.run` and `augean.compose` when they are first used.
+
+    Both import much, and a command such as `augean status` needs neither.
+    """
     if name == "run":
         from augean.runs.custom_loop import run
 

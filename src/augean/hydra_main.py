@@ -1,5 +1,6 @@
-"""The Hydra entry point: composes a config and hands it to `augean.runs.execute`. The same as
-`augean train`.
+"""Start Hydra, which composes a config, and hand the config to `augean.runs.execute`.
+
+`augean train` and `python train.py` both come here.
 """
 
 import os
@@ -24,22 +25,22 @@ from augean.runs.execute import execute, log_outcome
 from augean.terminal import guarded_streams, show_messages
 
 TRUSTED = ("hydra.*", "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
-"""What Hydra itself may construct: its own settings in a config from a stranger could name any
-function."""
+"""What Hydra itself may construct. Without this list Hydra's settings in a config from a stranger
+could name any function."""
 
 
 def task(raw: DictConfig) -> float:
-    """Run a single command, or a sweep's job that a launcher has brought elsewhere."""
-    show_messages()  # a launcher's process has not come through `main`
+    """Train a single run, or a job of a sweep in the process of a launcher."""
+    show_messages()  # a launcher's process does not start with `main`
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         from augean.sweeps.job import run_job
 
-        # A sweep file may choose a sweeper of Hydra's, which knows nothing of records.
+        # A sweep file may choose a sweeper of Hydra's, which writes no sweep record.
         check_sweeper(hydra_config.runtime.choices["hydra/sweeper"])
         return run_job(parse_config(raw))
     try:
-        # hydra.job.chdir has changed the folder by now.
+        # With hydra.job.chdir Hydra has changed the current folder by now.
         config = from_folder(parse_config(raw), hydra_config.runtime.cwd)
         if config.runtime.launcher.name != "local":
             raise ConfigError(
@@ -63,12 +64,14 @@ def main() -> None:
             options.
     """
     use_snapshot()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them
+    # Hydra then raises exceptions instead of printing them and ending the process.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     with guarded_streams():
         _main()
 
 
 def _main() -> None:
+    """Run the command line, and turn exceptions into messages and exit codes."""
     try:
         options = check_command_line(sys.argv[1:])
         register(options.config_name)
@@ -84,15 +87,17 @@ def _main() -> None:
         raise SystemExit(2) from None
     except Exception as error:
         text = explain_error(error, sys.argv[1:])
-        if text is None or (_in_task(error) and not isinstance(error, AugeanError)):
+        # Inside a run only an AugeanError is a mistake of the user.
+        is_program_fault = _in_task(error) and not isinstance(error, AugeanError)
+        if text is None or is_program_fault:
             raise
         raise SystemExit(hide_passwords(text, sys.argv[1:])) from None
 
 
 def _may_be_sweep(options: Namespace) -> bool:
-    """Return whether Hydra may need the sweeper, which a single run does without.
+    """Return whether this may be a sweep: then Hydra needs the sweeper, which takes time to import.
 
-    Hydra has its mode from the options, from the sweep file or from `hydra.mode=MULTIRUN`.
+    Hydra takes its mode from the options, from the sweep file or from `hydra.mode=MULTIRUN`.
     """
     names_file = options.config_name not in (None, "config")
     sets_mode = any(word.lstrip("+").startswith("hydra.mode") for word in options.overrides)
@@ -100,9 +105,7 @@ def _may_be_sweep(options: Namespace) -> bool:
 
 
 def _in_task(error: BaseException) -> bool:
-    """Return whether an exception comes out of a run, where it is a fault of the program and wants
-    its traceback.
-    """
+    """Return whether an exception was raised inside `task`, and not while Hydra composed."""
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_code is task.__code__:

@@ -4,6 +4,6 @@
 def override_key(text: str) -> str:
     """Return the key that an override sets or deletes: `seed` for `++seed=0,1`.
 
-    `+` and `++` say how a value is put into the config, and not where.
+    `+` and `++` say how a value is put into the config, not where.
     """
     return text.lstrip("+~").partition("=")[0]

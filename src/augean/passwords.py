@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 HIDDEN = "***"
+"""What is shown in place of a password."""
 # Both reach to the end of a word: a password may hold blanks, commas and signs.
 _PATTERNS = (
     # scheme://user:password@host, up to the last @
@@ -39,8 +40,10 @@ def without_passwords(word: str) -> str:
 
 
 def _hide(match: re.Match[str]) -> str:
+    """Return the text of a match with `***` in place of its group `password`."""
     if _INTERPOLATION.fullmatch(match["password"]):
         return match[0]
+    # Positions within the match, not within the word.
     start = match.start("password") - match.start()
     end = match.end("password") - match.start()
     return match[0][:start] + HIDDEN + match[0][end:]
@@ -48,11 +51,12 @@ def _hide(match: re.Match[str]) -> str:
 
 def command_without_passwords(command: str) -> str:
     """Return a whole command line, as for a shell, without its passwords."""
+    # The usual command stays as it was typed: splitting and joining could change its quotes.
     if not find_passwords(command):
         return command
     try:
         words = shlex.split(command)
-    except ValueError:  # no command line: whatever looks like a password goes
+    except ValueError:  # quotes that are not closed: hide whatever looks like a password
         return without_passwords(command)
     return shlex.join(without_passwords(word) for word in words)
 
@@ -65,6 +69,8 @@ def hide_passwords(text: str, words: Iterable[str]) -> str:
     """
     for word in words:
         text = text.replace(word, without_passwords(word))
+        # A message of a library may quote the password alone, with or without the escapes (%40) of
+        # a URL.
         for password in find_passwords(word):
             for form in {password, unquote(password)}:
                 # Not inside other words: a password may be as short as one letter.

@@ -1,7 +1,7 @@
-"""Read files that may lie in a folder from elsewhere: regular files of a bounded size alone.
+"""Read files from folders that may come from a stranger: only regular files of a bounded size.
 
 Opening a named pipe waits for ever, a link to /dev/zero fills the memory, and so does a sparse file
-of a terabyte. What is refused raises an OSError, as a file that cannot be read does.
+of a terabyte. Each is refused by an OSError, as a file that cannot be read is.
 """
 
 import errno
@@ -24,6 +24,7 @@ JOURNAL_BYTES = 4 * 2**30
 WEIGHTS_BYTES = 64 * 2**30
 """Most bytes of weights or of a checkpoint."""
 _CHUNK_BYTES = 2**20
+"""Most bytes of one read, where the size is not known."""
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
@@ -39,7 +40,8 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         content = os.read(descriptor, size + 1)
         if len(content) == size:
             return content
-        # The file is being written, or gives less at once than was asked for.
+        # The file has grown since, or a network file system returned less than all of it: read on
+        # until a read returns nothing.
         chunks = [content]
         size = len(content)
         while chunk := os.read(descriptor, _CHUNK_BYTES):
@@ -99,9 +101,11 @@ def parse_json(content: bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the mapping of a JSON object's pairs; refuse a key that it has twice."""
     values = dict(pairs)
+    # The usual case costs one comparison: only a mapping that lost a pair has a key twice.
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"has the key {twice!a} twice")
+        repeated_key = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"has the key {repeated_key!a} twice")
     return values

@@ -13,21 +13,29 @@ from types import FrameType
 from typing import Any
 
 CANCEL = signal.SIGTERM
+"""What a cluster sends to a job that it cancels."""
 TIME_LIMIT_NEAR = signal.SIGUSR1
+"""What SLURM sends before the time limit, as the job scripts ask it to."""
 STOP_SIGNALS = (CANCEL, signal.SIGINT, TIME_LIMIT_NEAR)
 SHORTEST_GRACE = 1e-3
 """Seconds; a timer of 0 would never ring."""
 
 
 class Interrupted(BaseException):
-    """A stop signal arrived; raised where the run can be left."""
+    """A stop signal arrived; raised where a run can stop without losing what it has saved.
+
+    A BaseException, so that no `except Exception` in the user's code takes it for an error.
+    """
 
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 def handle_signals(handlers: Mapping[int, Handler]) -> dict[int, Any]:
-    """Install signal handlers; return those that they replace."""
+    """Install signal handlers and return those that they replace, for `_restore`.
+
+    Outside the main thread nothing is installed.
+    """
     # Python runs signal handlers in the main thread and lets no other one install them.
     if threading.current_thread() is not threading.main_thread():
         return {}
@@ -45,10 +53,10 @@ def ignore_signal(number: int) -> None:
 
 
 class StopSignals:
-    """Turns stop signals into a wish to stop after the epoch, within a `with` block.
+    """Note stop signals within a `with` block, so that the training stops after its epoch.
 
-    The second Ctrl-C, or the end of the grace time, ends the epoch at once by raising `Interrupted`
-    in the main thread.
+    The training looks at `signal` after each epoch. A second Ctrl-C, or the end of the grace time,
+    ends the epoch at once by raising `Interrupted` in the main thread.
     """
 
     def __init__(self, grace_seconds: float) -> None:
@@ -64,21 +72,25 @@ class StopSignals:
         return 128 + (self.signal or signal.SIGINT)
 
     def disarm(self) -> None:
-        """Only note signals from here on."""
+        """From here on only note signals: none interrupts what is left of the run."""
         self.disarmed = True
 
     def __enter__(self) -> "StopSignals":
+        # The system's timer of the grace time sends SIGALRM.
         handlers: dict[int, Handler] = dict.fromkeys(STOP_SIGNALS, self._on_signal)
-        handlers[signal.SIGALRM] = self._on_grace_over
+        handlers[signal.SIGALRM] = self._on_grace_end
         self._replaced = handle_signals(handlers)
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A timer that still runs would end the process, once its handler is gone.
         if self._replaced:
             signal.setitimer(signal.ITIMER_REAL, 0)
         _restore(self._replaced)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # The first signal starts the grace time. Of later ones only Ctrl-C counts: a cluster may
+        # send SIGTERM several times.
         if self.disarmed:
             self.signal = self.signal or number
         elif self.signal is not None and number == signal.SIGINT:
@@ -92,20 +104,20 @@ class StopSignals:
             )
             os.write(2, text.encode())  # print is not safe in a signal handler
 
-    def _on_grace_over(self, number: int, frame: FrameType | None) -> None:
+    def _on_grace_end(self, number: int, frame: FrameType | None) -> None:
         if not self.disarmed:
             raise Interrupted
 
 
 class ChildProcesses:
-    """Child processes to which stop signals are passed on, within a `with` block.
+    """Pass stop signals on to child processes, within a `with` block.
 
         with ChildProcesses() as children:
             code = children.start(command).wait()
         if children.signal is not None:
             raise SystemExit(128 + children.signal)
 
-    Leaving the block waits for nobody and ends nobody.
+    Leaving the block neither waits for the children nor ends them.
     """
 
     def __init__(self) -> None:
@@ -114,6 +126,7 @@ class ChildProcesses:
         """The first stop signal that arrived: start no more children then."""
         self._starting = False
         self._pending: list[int] = []
+        """Signals that arrived while a child was being started."""
         self._replaced: dict[int, Any] = {}
 
     def start(

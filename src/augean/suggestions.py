@@ -14,6 +14,7 @@ def closest(word: str, choices: Sequence[str]) -> list[str]:
         for lower, choice in by_lower_case.items():
             if lower.startswith(word.lower()):
                 return [choice]
+    # difflib's own default: at 0.6 two letters of five may be wrong.
     similar = difflib.get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.6)
     return [by_lower_case[lower] for lower in similar]
 

@@ -14,7 +14,7 @@ def require_packages(*packages: str, extra: str) -> None:
     """Make sure that packages are installed, without importing them.
 
     Args:
-        extra: of Augean, which brings the packages.
+        extra: the extra of Augean that installs them, as in `pip install 'augean[ray]'`.
 
     Raises:
         SetupError: with the command that installs them.
@@ -35,15 +35,16 @@ MENDABLE_ERRNOS = (
     errno.ENOTDIR,
     errno.EEXIST,
 )
-"""Refusals of the operating system that only its user can mend."""
+"""Refusals of the operating system that only the user can mend: rights, space, names in use."""
 WRITABLE = "choose a folder that you can write to, with room: runtime.outputs=<folder>"
+"""The end of a message about a folder that cannot be written."""
 
 
 @contextmanager
 def explaining_system_errors() -> Iterator[None]:
-    """Turn exceptions of libraries that a user can mend into an `AugeanError`.
+    """Turn exceptions that a user can do something about into an `AugeanError`.
 
-    They are too little memory, a disk that cannot be written, and a missing package.
+    Their causes are too little memory, a disk that cannot be written, and a missing package.
     """
     try:
         yield
@@ -59,7 +60,7 @@ def explaining_system_errors() -> Iterator[None]:
 def explain_system_error(error: BaseException) -> str | None:
     """Return what a user can do about an exception; None where there is nothing to do."""
     text = str(error).split("\n")[0]
-    # torch raises RuntimeError for the memory of CPU and GPU alike, so the text has to tell.
+    # torch raises RuntimeError for the memory of CPU and GPU alike, so the text must be searched.
     is_about_memory = re.search(r"out of memory|allocate memory", text) is not None
     if isinstance(error, MemoryError) or (is_about_memory and isinstance(error, RuntimeError)):
         request = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)

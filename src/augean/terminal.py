@@ -1,7 +1,7 @@
 """Write for people: messages, colours of run states, readable durations.
 
-Writing never decides the fate of a run: a terminal that was closed, a full disk behind stdout or a
-locale without some letter costs the text, not the training.
+No training fails because of its output: where a terminal is closed, the disk behind stdout is full
+or a locale lacks a letter, only text is lost.
 """
 
 import errno
@@ -21,16 +21,18 @@ STATE_COLOURS = {"finished": 32, "running": 36, "interrupted": 33, "failed": 31,
 def coloured(text: str, state: str) -> str:
     """Return the text in the colour of a state.
 
-    Without colour where the output is not a terminal, or its user has set NO_COLOR
+    The text stays without colour where the output is not a terminal, or its user has set NO_COLOR
     (https://no-color.org).
     """
     if state not in STATE_COLOURS or os.environ.get("NO_COLOR") or not sys.stdout.isatty():
         return text
+    # ESC [ <code> m switches a colour on, ESC [ 0 m off.
     return f"\033[{STATE_COLOURS[state]}m{text}\033[0m"
 
 
 def readable_seconds(seconds: float) -> str:
     """Return a duration such as `42 s`, `3 min 20 s` or `2 h 05 min`."""
+    # Rounded first, so that 59.7 s is 1 min 00 s and not 60 s.
     whole_minutes, rest_seconds = divmod(round(seconds), 60)
     if whole_minutes == 0:
         return f"{rest_seconds} s"
@@ -41,12 +43,12 @@ def readable_seconds(seconds: float) -> str:
 
 
 class GuardedStream:
-    """A text stream that goes on without output when it can no longer be written to."""
+    """A text stream that drops its text, without an error, once it cannot be written any more."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.error: OSError | None = None
-        """Why text was lost."""
+        """The first error of writing; None while no text was lost."""
 
     def write(self, text: str) -> int:
         try:
@@ -62,10 +64,10 @@ class GuardedStream:
             self._discard(error)
 
     def _discard(self, error: OSError) -> None:
-        """Send what is still buffered, and all that follows, nowhere."""
+        """Send the text that is still buffered, and all later text, to /dev/null."""
         self.error = self.error or error
         devnull = os.open(os.devnull, os.O_WRONLY)
-        # Libraries that write to the file descriptor itself are covered too.
+        # Below the stream, so that libraries which write to the file descriptor are covered too.
         os.dup2(devnull, self._stream.fileno())
         os.close(devnull)
 
@@ -78,7 +80,7 @@ class GuardedStream:
 def guarded_streams() -> Iterator[None]:
     """Guard stdout and stderr of a command, and show what the library logs."""
     show_messages()
-    streams = sys.stdout, sys.stderr
+    original_streams = sys.stdout, sys.stderr
     for name in ("stdout", "stderr"):
         # Started with this stream closed (`>&-`): its descriptor must not become that of a file.
         if getattr(sys, name) is None:
@@ -93,7 +95,7 @@ def guarded_streams() -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        sys.stdout, sys.stderr = streams
+        sys.stdout, sys.stderr = original_streams
 
 
 def exit_if_output_was_lost() -> None:
@@ -113,7 +115,7 @@ def exit_if_output_was_lost() -> None:
 
 
 class MessageHandler(logging.Handler):
-    """Writes information to stdout and warnings to stderr, as plain text."""
+    """Write information to stdout and warnings to stderr, as plain text."""
 
     def emit(self, record: logging.LogRecord) -> None:
         # Looked up for each message: notebooks and tests exchange the streams.
@@ -127,6 +129,7 @@ class MessageHandler(logging.Handler):
 def show_messages() -> None:
     """Show what the library logs, unless a program has set up handlers for it."""
     logger = logging.getLogger("augean")
+    # A library must not take over the logging of a program that uses it.
     if not logger.handlers:
         logger.addHandler(MessageHandler())
         logger.setLevel(logging.INFO)
