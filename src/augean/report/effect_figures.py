@@ -25,7 +25,7 @@ LOOKS = {
     Verdict.UNDECIDED: (MUTED, "o"),
 }
 """Colour and marker of each verdict."""
-MOST_DRAWN = 12
+MOST_DRAWN = 10
 """Rows of a table that its figure shows."""
 MOST_TOGETHER = 36
 """Rows that the figure of all tables shows."""
