@@ -20,6 +20,7 @@ from augean.analysis.images import CorrectImages
 from augean.analysis.load import Contents, Problem, read_metrics, scan
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
+from augean.report.factor_figures import draw_factors
 from augean.report.figures import draw_figures
 from augean.report.landscape_figures import draw_landscapes
 from augean.report.model_diagram import draw_models
@@ -161,7 +162,8 @@ def _draw(job: _Job) -> _Drawing:
     folder = job.contents.outputs / "report"
     figures = folder / "figures"
     with rc_context(fname=STYLE):
-        pictures = draw_figures(job.contents, job.table, job.metrics, figures)
+        pictures = draw_factors(job.table, folder)
+        pictures += draw_figures(job.contents, job.table, job.metrics, figures)
         pictures += draw_landscapes(job.contents, job.table, folder)
         pictures += draw_tuning(job.contents, job.table, figures)
         pictures += draw_settling(job.table, figures)
@@ -174,7 +176,7 @@ def _tidy(folder: Path, sections: Sequence[Section], models: Sequence[Picture]) 
     pictures = list(models)
     for section in sections:
         pictures += section.pictures
-        for ending in (".csv", ".md", ".tex", "_band.csv", "_probe.csv"):
+        for ending in (".csv", ".md", ".tex", "_band.csv", "_probe.csv", "_grid.csv"):
             current_files.add(f"tables/{section.table.sweep.record.name}{ending}")
     for picture in pictures:
         current_files.add(f"figures/{picture.name}.png")
