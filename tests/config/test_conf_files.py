@@ -107,7 +107,10 @@ def test_every_row_of_a_sweep_file_builds_and_its_baseline_and_references_are_ro
             flat["width.channels"] = int(
                 next(item for item in point if item.startswith("width=")).split("=w")[1]
             )
-        rows.add(", ".join(row_label(flat[key.strip()]) for key in table.row.split(",")))
+        keys = [key.strip() for key in table.row.split(",")]
+        if "column" in table:
+            keys.append(table.column)
+        rows.add(", ".join(row_label(flat[key]) for key in keys))
     for row in table.get("reference", {}):
         assert find_label(row, rows) is not None, row
     if table.get("baseline") is not None:

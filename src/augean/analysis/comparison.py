@@ -215,6 +215,8 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         runs = {label: list(group.finished.values()) for label, group in groups.items()}
         differences = with_images(differences, baseline, runs, correct)
         remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
+    if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
+        remarks += _remarks_on_epochs(groups)
     remarks += _remarks(groups, is_settled=bool(sweep.record.design))
     rows = []
     for label, group in groups.items():
@@ -307,6 +309,22 @@ def _remarks(groups: Mapping[str, _RowRuns], *, is_settled: bool) -> list[str]:
         remarks.append(f"Seeds lie far apart: {', '.join(scattered)}. {SCATTERED_TEXT}")
     several = {label: scores for label, scores in scores_of_rows.items() if len(scores) > 1}
     return remarks + _remarks_on_errors(several, is_settled=is_settled)
+
+
+def _remarks_on_epochs(groups: Mapping[str, _RowRuns]) -> list[str]:
+    """Return what it means that rows differ in their number of epochs alone."""
+    schedules = set()
+    for group in groups.values():
+        for run in group.finished.values():
+            schedules.add(run.config.get("schedule.name"))
+    # Others stretch over all epochs, so that no two lengths begin alike.
+    if not schedules or not schedules <= {"constant", "plateau"}:
+        return []
+    return [
+        "Rows differ in their number of epochs alone, and runs of one seed begin with the same"
+        " epochs. They are compared as if they were independent: where they move together, the"
+        " intervals are wider than they need be."
+    ]
 
 
 def _remarks_on_errors(scores: Mapping[str, Sequence[float]], *, is_settled: bool) -> list[str]:

@@ -253,7 +253,7 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             if job.id in contents.runs:
                 trial_runs[job.id] = contents.runs[job.id]
             continue
-        own = SweepJob(id=job.id, run=job.run, row=job.row, seed=int(job.seed))
+        own = SweepJob(id=job.id, run=job.run, row=job.row, seed=int(job.seed), column=job.column)
         run = contents.runs.get(own.id) or _absent_run(contents, own)
         # Without a summary, the record knows more of the run than its directory does.
         if run.seed is None:

@@ -242,6 +242,9 @@ class TableConfig:
     row: str | None = None
     """Dotted key whose value is the row, such as activation.name; several, with commas between, for
     a joint label."""
+    column: str | None = None
+    """Dotted key of a second factor, as optimizer.lr: the table is drawn by row and column too,
+    and `baseline` names a row with its column, such as "sgd, 0.1"."""
     band: str | None = None
     """Dotted key: runs that agree in it form one band of step losses, between their smallest and
     largest."""

@@ -77,6 +77,7 @@ RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "winner": _as_text_list,
     "studies": _as_text_list,
     "row_keys": _as_text_list,
+    "column": as_text,
     "band": as_text,
     "baseline": as_plain,
     "reference": as_mapping,
@@ -86,6 +87,7 @@ JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
     "id": _as_directory,
     "run": _as_directory,
     "row": as_text,
+    "column": as_text,
     "seed": as_number,
     "trial": as_count,
     "state": as_text,
@@ -93,6 +95,17 @@ JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
     "values": as_mapping,
 }
 _OPTIONAL = frozenset(
-    {"experiment", "figure", "note", "num_trials", "band", "baseline", "trial", "state", "score"}
+    {
+        "experiment",
+        "figure",
+        "note",
+        "num_trials",
+        "column",
+        "band",
+        "baseline",
+        "trial",
+        "state",
+        "score",
+    }
 )
 """Names of values that may be None."""

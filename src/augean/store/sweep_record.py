@@ -50,6 +50,8 @@ class SweepJob:
     row: str
     """Label of the row."""
     seed: int
+    column: str | None = None
+    """Label of the column, where the table has columns; then it ends the row's label too."""
     trial: int | None = None
     """Number of the trial in its study; None for runs of a grid, and for those that train a study's
     winner with further seeds."""
@@ -93,6 +95,8 @@ class SweepRecord:
     row_keys: list[str] = field(default_factory=list)
     """Dotted keys whose values together are a row's label. Where there are none, the label is made
     of the swept values."""
+    column: str | None = None
+    """Dotted key of a second factor, the last of `row_keys`."""
     band: str | None = None
     """Dotted key. Runs with the same value of it form one band of step losses in a figure."""
     baseline: str | None = None

@@ -31,7 +31,6 @@ from augean.store.sweep_record import (
     SweepRecord,
     identifying_overrides,
     read_record,
-    split_row_keys,
 )
 from augean.sweeps.composition import Composition, compose_sweep, parse_search_space
 from augean.sweeps.points import (
@@ -39,6 +38,7 @@ from augean.sweeps.points import (
     Point,
     bare_key,
     check_study_name,
+    column_label,
     describe_budget,
     effective,
     expand,
@@ -49,6 +49,7 @@ from augean.sweeps.points import (
     refuse_settings,
     refuse_several_values,
     swept_keys,
+    table_keys,
     with_row_labels,
     without_seed,
 )
@@ -72,6 +73,7 @@ class PlannedJob:
             run=self.address.path.name,
             row=self.row,
             seed=self.config.seed,
+            column=column_label(self.config),
         )
 
 
@@ -284,7 +286,7 @@ def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> Pl
     config = with_open_values(composition.compose(point.overrides))
     flat = flatten_config(config)
     table = config.runtime.table
-    row_keys = split_row_keys(table.row)
+    row_keys = table_keys(table, has_rows=point.row is not None)
     for key in (*row_keys, table.band):
         if key and key not in flat:
             raise ConfigError(
@@ -367,7 +369,8 @@ class _RecordDraft:
             experiment=self.master.hydra.runtime.choices.get("experiment"),
             overrides=self.overrides,
             studies=[study.name for study in studies],
-            row_keys=split_row_keys(table.row),
+            row_keys=table_keys(table),
+            column=table.column,
             band=table.band,
             baseline=table.baseline,
             reference=reference,

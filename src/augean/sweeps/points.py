@@ -8,12 +8,20 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
-from augean.config.labels import find_label, row_label
+from augean.config.labels import find_label, row_label, value_label
 from augean.config.override_text import runtime_text_keys, text_override
+from augean.config.schema import Config, TableConfig
 from augean.config.sweep_rows import STUDY_PREFIX
+from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
 from augean.override_key import override_key
-from augean.store.sweep_record import PLACE, SweepRecord, read_record, same_overrides
+from augean.store.sweep_record import (
+    PLACE,
+    SweepRecord,
+    read_record,
+    same_overrides,
+    split_row_keys,
+)
 
 # At most 150 characters, and no dot in front: record names become file names.
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"
@@ -244,6 +252,32 @@ def refuse_several_values(label: str | None, overrides: Sequence[Override]) -> N
                 f"hydra.sweeper.rows.{label}: {override.input_line} has several values; a row takes"
                 " one: write a row for each, or sweep the key in hydra.sweeper.params"
             )
+
+
+def table_keys(table: TableConfig, *, has_rows: bool = False) -> list[str]:
+    """Return the keys whose values are a row's label: those of the row, then that of the column.
+
+    Args:
+        has_rows: the sweep names its rows in `hydra.sweeper.rows` or `ablate`.
+
+    Raises:
+        ConfigError: for a column without a row beside it.
+    """
+    row_keys = split_row_keys(table.row)
+    if table.column is None:
+        return row_keys
+    if not row_keys or has_rows or table.column in row_keys:
+        raise ConfigError(
+            f"runtime.table.column={table.column}: needs another key as runtime.table.row, and"
+            " neither hydra.sweeper.rows nor ablate"
+        )
+    return [*row_keys, table.column]
+
+
+def column_label(config: Config) -> str | None:
+    """Return the label of a job's column; None where the table has no columns."""
+    key = config.runtime.table.column
+    return None if key is None else value_label(key, flatten_config(config)[key])
 
 
 def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:

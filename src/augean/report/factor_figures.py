@@ -1,0 +1,73 @@
+"""Draw a table of two factors: rows by columns with their means, as a heat map."""
+
+from pathlib import Path
+
+import numpy
+import pandas
+import seaborn
+from matplotlib.figure import Figure
+
+from augean.analysis.comparison import Table
+from augean.analysis.factors import Factors, two_factors
+from augean.report.plotting import Picture, save_figure, shorten_label
+from augean.store.files import write_atomic
+
+MARGINS = "mean"
+"""Label of the last row and the last column."""
+
+
+def draw_factors(table: Table, folder: Path) -> list[Picture]:
+    """Draw the means by row and column, and write them to a CSV; nothing without two factors.
+
+    Args:
+        folder: of the report.
+    """
+    factors = two_factors(table)
+    if factors is None or numpy.isnan(factors.means).all():
+        return []
+    record = table.sweep.record
+    grid = with_margins(factors)
+    text = grid.to_csv(float_format="%.10g", lineterminator="\n")
+    write_atomic(folder / "tables" / f"{record.name}_grid.csv", text.encode(errors="replace"))
+    caption = f"Test accuracy in percent by row and column ({record.column}). {factors.verdict}"
+    if factors.method:
+        caption += f" By {factors.method}."
+    picture = save_figure(
+        _heat_map(grid),
+        folder / "figures",
+        name=f"{record.name}_grid",
+        caption=caption,
+        alt=f"{record.title}: test accuracy by row and column",
+    )
+    return [picture]
+
+
+def with_margins(factors: Factors) -> pandas.DataFrame:
+    """Return the cells with the means of rows and columns behind them."""
+    grid = pandas.DataFrame(factors.means, index=factors.rows, columns=factors.columns)
+    grid[MARGINS] = factors.row_means
+    grid.loc[MARGINS] = [*factors.column_means, factors.means.mean()]
+    return grid.rename_axis("row")
+
+
+def _heat_map(grid: pandas.DataFrame) -> Figure:
+    num_rows, num_columns = grid.shape
+    figure = Figure(figsize=(2.2 + 0.7 * num_columns, 1.2 + 0.4 * num_rows), layout="tight")
+    axes = figure.subplots()
+    short = grid.rename(index=shorten_label, columns=shorten_label)
+    seaborn.heatmap(
+        short,
+        cmap="Blues",
+        annot=num_rows * num_columns <= 200,
+        fmt=".2f",
+        linewidths=0.5,
+        cbar_kws={"label": "test accuracy, %"},
+        ax=axes,
+    )
+    # The margins are set off from the cells.
+    axes.axhline(num_rows - 1, color="white", lw=4)
+    axes.axvline(num_columns - 1, color="white", lw=4)
+    axes.set_ylabel("")
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", rotation=0)
+    return figure
