@@ -20,11 +20,8 @@ from augean.analysis.images import CorrectImages
 from augean.analysis.load import Contents, Problem, read_metrics, scan
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
-<<<<<<< HEAD
 from augean.report.effect_figures import draw_all_effects, draw_effects
-=======
 from augean.report.factor_figures import draw_factors
->>>>>>> work-j
 from augean.report.figures import draw_figures
 from augean.report.findings import find
 from augean.report.landscape_figures import draw_landscapes
@@ -178,11 +175,8 @@ def _draw(job: _Job) -> _Drawing:
     folder = job.contents.outputs / "report"
     figures = folder / "figures"
     with rc_context(fname=STYLE):
-<<<<<<< HEAD
         pictures = draw_effects(job.table, figures)
-=======
-        pictures = draw_factors(job.table, folder)
->>>>>>> work-j
+        pictures += draw_factors(job.table, folder)
         pictures += draw_figures(job.contents, job.table, job.metrics, figures)
         pictures += draw_landscapes(job.contents, job.table, folder)
         pictures += draw_tuning(job.contents, job.table, figures)

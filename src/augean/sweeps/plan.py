@@ -253,9 +253,6 @@ def _further_seeds(jobs: Sequence[PlannedJob], num_seeds: Mapping[str, int]) -> 
     return points
 
 
-# Jobs: points that are composed, checked and addressed
-
-
 def plan_jobs(
     composition: Composition, points: Sequence[Point], axes: Sequence[str] = ()
 ) -> list[PlannedJob]:
