@@ -389,7 +389,16 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         created="now",
         kind="study",
         num_trials=2,
-        jobs=[SweepJob(pruned["id"], pruned["run"], "trial 0", 50, 0, "pruned")],
+        jobs=[
+            SweepJob(
+                id=pruned["id"],
+                run=pruned["run"],
+                row="trial 0",
+                seed=50,
+                trial=0,
+                state="pruned",
+            )
+        ],
     )
     tuning.write(tmp_path / "outputs")
     build_results(tmp_path / "outputs", tmp_path / "partial")

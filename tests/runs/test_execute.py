@@ -262,8 +262,10 @@ def after_the_first_step(act: Callable[[], None]) -> Iterator[None]:
     """Call `act` in the middle of the first epoch that this process trains."""
     steps = itertools.count(1)
 
-    def act_once(*_: Any) -> None:
-        if next(steps) == 1:
+    def act_once(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        # A step with a single weight only tries the optimizer's class.
+        is_trial = len(optimizer.param_groups[0]["params"]) == 1
+        if not is_trial and next(steps) == 1:
             act()
 
     hook = register_optimizer_step_post_hook(act_once)

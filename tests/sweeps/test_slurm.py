@@ -443,7 +443,7 @@ exit 1
     "words",
     [
         ["-m", "activation=relu,elu"],
-        ["-m", "optimizer.lr=interval(0.01,0.1)", "hydra.sweeper.n_trials=2"],
+        ["-m", "optimizer.momentum=interval(0.1,0.9)", "hydra.sweeper.n_trials=2"],
     ],
 )
 def test_a_refused_submission_leaves_neither_record_nor_study(
@@ -505,7 +505,7 @@ def test_a_damaged_array_is_named_and_the_others_are_asked_for(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setattr(logging.getLogger("augean"), "propagate", True)
     with caplog.at_level(logging.INFO, "augean"):
-        assert submit("table", config.runtime, {}, is_over=lambda _: False) == 2
+        assert submit("table", config.runtime, {}, lambda _: False, lambda: None) == 2
     assert problem in caplog.text
 
 

@@ -159,7 +159,7 @@ def test_a_file_without_a_state_dict_is_refused(
     with pytest.raises(ConfigError, match="must hold a state dict"):
         execute(tiny(f"model.weights={tmp_path}/other.pt"))
     (tmp_path / "text.pt").write_text("no weights")
-    with pytest.raises(ConfigError, match="no file of weights that can be read"):
+    with pytest.raises(ConfigError, match="cannot be read as a file of weights"):
         execute(tiny(f"model.weights={tmp_path}/text.pt"))
 
 

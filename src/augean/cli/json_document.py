@@ -6,16 +6,12 @@ what is not known is null.
 
 import json
 import math
-import os
 import statistics
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augean.cli.parser import Parser
 from augean.monitor.sweep_status import (
     RowStatus,
     RunStatus,
@@ -36,38 +32,6 @@ SCHEMA = 1
 
 RUN_KEYS = ("epoch", "epochs", "seconds_left", "seconds", "val_accuracy", "test_accuracy")
 """What the document says of a run's training, from its progress file or its summary."""
-
-
-def add_json_option(parser: Parser) -> None:
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print one JSON document (docs/json.md) and nothing else to standard output",
-    )
-
-
-@contextmanager
-def messages_on_stderr(is_wanted: bool) -> Iterator[None]:
-    """Send what is written to standard output to standard error, child processes included.
-
-    The document is printed after the block, so that a pipe gets it alone.
-    """
-    if not is_wanted:
-        yield
-        return
-    # Descriptor 1 is redirected as well, since child processes know nothing of `sys.stdout`.
-    stream = sys.stdout
-    stream.flush()
-    original = os.dup(1)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stdout = stream
-        os.dup2(original, 1)
-        os.close(original)
 
 
 def document(

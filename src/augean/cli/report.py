@@ -4,12 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from augean.cli.json_document import (
-    add_json_option,
-    document,
-    messages_on_stderr,
-    table_entry,
-)
+from augean.cli.json_option import add_json_option, messages_on_stderr
 from augean.cli.parser import Commands, add_command, add_outputs_option
 
 REPORT_EXAMPLES = """
@@ -71,6 +66,8 @@ def run_report(arguments: argparse.Namespace) -> int:
             print(f"{finding.title}: {finding.text}.")
     page = result.directory / "index.html"
     if arguments.json:
+        from augean.cli.json_document import document, table_entry
+
         sweeps = [table_entry(arguments.outputs, section.table) for section in result.sections]
         print(document("report", arguments.outputs, sweeps, problems, page))
         return result.exit_code

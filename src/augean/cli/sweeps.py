@@ -6,13 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augean.cli.json_document import (
-    add_json_option,
-    document,
-    messages_on_stderr,
-    sweep_entry,
-    table_entry,
-)
+from augean.cli.json_option import add_json_option, messages_on_stderr
 from augean.cli.parser import (
     Commands,
     add_command,
@@ -143,6 +137,7 @@ def _status_document(
     outputs: Path, records: "Sequence[SweepRecord]", slurm_jobs: dict[str, str], problems: list[str]
 ) -> str:
     """Return the states of sweeps as a JSON document."""
+    from augean.cli.json_document import document, sweep_entry
     from augean.monitor.sweep_status import StatusReader, is_locked_run
     from augean.sweeps.slurm import describe_queue
 
@@ -340,6 +335,7 @@ def _settle_document(settling: "Settling") -> str:
     """Return the table that is being settled as a JSON document."""
     from augean.analysis.comparison import summarise
     from augean.analysis.load import scan
+    from augean.cli.json_document import document, table_entry
 
     # A dry run of a sweep that was never launched leaves no record: the document has no sweep.
     record = settling.find_record()

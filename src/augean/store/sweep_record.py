@@ -50,8 +50,6 @@ class SweepJob:
     row: str
     """Label of the row."""
     seed: int
-    column: str | None = None
-    """Label of the column, where the table has columns; then it ends the row's label too."""
     trial: int | None = None
     """Number of the trial in its study; None for runs of a grid, and for those that train a study's
     winner with further seeds."""
@@ -62,6 +60,8 @@ class SweepJob:
     """The trial's validation accuracy, as a fraction; that of the last epoch for a pruned trial."""
     values: dict[str, Any] = field(default_factory=dict)
     """The trial's point in the search space: a value for each dotted key."""
+    column: str | None = None
+    """Label of the column, where the table has columns; then it ends the row's label too."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ def _parse_record(text: bytes, place: str) -> SweepRecord:
             row_key = content.pop("row_key")
             content["row_keys"] = [] if row_key is None else split_row_keys(str(row_key))
         # Earlier versions wrote some passwords into the command.
-        content["command"] = command_without_passwords(content["command"])
+        content["command"] = command_without_passwords(str(content["command"]))
         content["jobs"] = [SweepJob(**job) for job in content["jobs"]]
         record = _with_texts(SweepRecord(**content))
         _check_types(record)
