@@ -13,7 +13,7 @@ from augean.errors import ConfigError
 from augean.models.from_torchvision import TorchvisionNetwork, network_names
 from augean.runs.address import find_address
 from augean.runs.execute import execute
-from augean.training.build import build_model, check_names
+from augean.training.build import build_model, check_classes
 from augean.training.model_summary import describe_model
 from conftest import composed
 
@@ -90,7 +90,7 @@ def test_model_torchvision_brings_native_activation_and_width() -> None:
 )
 def test_what_a_network_does_not_take_is_refused_early(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_names(compose(overrides))
+        check_classes(compose(overrides))
 
 
 def test_an_unknown_argument_of_a_network_is_named() -> None:

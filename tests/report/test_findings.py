@@ -111,7 +111,7 @@ def test_the_terminal_the_page_and_the_summary_begin_with_the_findings(
 ) -> None:
     write_table(tmp_path, {"base": scores(70, 0.4, 5), "up": scores(75, 0.4, 5)})
     line = text_of(tmp_path)
-    assert run_report(Namespace(outputs=tmp_path, select=None)) == 0
+    assert run_report(Namespace(outputs=tmp_path, select=None, json=False)) == 0
     assert capsys.readouterr().out.startswith(f"Activation: {line}.\n")
     summary = (tmp_path / "report" / "report.md").read_text()
     assert summary.index(f"**Activation**: {line}.") < summary.index("## Activation")
