@@ -203,7 +203,8 @@ def test_without_a_network_the_message_says_which_file_goes_where(
         find_address(config)
     message = str(caught.value)
     assert f"resnet18-f37072fd.pth is not in {torch_home}" in message
-    assert "put it there, from https://download.pytorch.org/models/resnet18-f37072fd.pth" in message
+    assert "put it there, from https://" in message
+    assert "resnet18-f37072fd.pth" in message
 
 
 def test_names_of_weights_that_torchvision_does_not_have_are_refused() -> None:

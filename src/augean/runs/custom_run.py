@@ -83,7 +83,7 @@ class CustomRun:
         self._start_clocks()
 
     def _start_clocks(self) -> None:
-        """Start this session's times, in seconds of `time.perf_counter`."""
+        """Start the times of this process, in seconds of `time.perf_counter`."""
         now = time.perf_counter()
         self._start = now
         self._epoch_start = now
@@ -160,7 +160,7 @@ class CustomRun:
         self._last_shown = now
         last_row = self.rows[-1]
         num_done = len(self.rows)
-        # The clock began with this session, so only its own epochs count.
+        # The clock began with this process, so only the epochs trained here count.
         num_done_here = max(1, num_done - self._num_epochs_before)
         seconds_per_epoch = (now - self._start) / num_done_here
         scores = [row["val_accuracy"] for row in self.rows if row["val_accuracy"] is not None]

@@ -163,7 +163,7 @@ class ProgressFile:
         if now - self._last_written < WRITE_SECONDS:
             return
         self._last_written = now
-        # The speed is that of this session: earlier ones may have had another machine.
+        # The speed is that of this process: earlier ones may have run on another machine.
         num_here = self._num_done - self._first_step
         seconds_left = None
         if num_here:
