@@ -268,6 +268,28 @@ def write_record(outputs: Path, name: str, jobs: Sequence[dict[str, Any]], **mor
     write_atomic(outputs / "sweeps" / f"{name}.json", json.dumps(content), sync=False)
 
 
+def write_scores(outputs: Path, rows: dict[str, list[float]], **record: Any) -> None:
+    """Write a table `one`: a run for each score in percent of each row, with seeds from 0 on.
+
+    Args:
+        record: entries of the sweep record; its baseline is the row `base`.
+    """
+    jobs = []
+    for row, scores in rows.items():
+        for seed, score in enumerate(scores):
+            job = write_run(
+                outputs,
+                accuracy=score / 100,
+                row=row,
+                seed=seed,
+                activation__name=row,
+                files=False,
+                epochs=2,
+            )
+            jobs.append(job)
+    write_record(outputs, "one", jobs, **{"title": "Activation", "baseline": "base"} | record)
+
+
 def write_examples(outputs: Path) -> None:
     """A folder with every kind of table, run and flaw that the page has to show."""
     activations = [

@@ -8,7 +8,7 @@ import pytest
 
 from augean.report import ReportResult, make_report
 from augean.report.theme import DARK
-from fake_runs import write_examples, write_record, write_run
+from fake_runs import write_examples, write_scores
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +26,6 @@ def texts(result: ReportResult, name: str) -> list[str]:
     """Return the texts of a figure, which matplotlib keeps as comments."""
     svg = (result.directory / "figures" / f"{name}.svg").read_text()
     return re.findall(r"<!-- (.*?) -->", svg)
-
-
-def write_rows(outputs: Path, rows: dict[str, list[float]], baseline: str | None) -> None:
-    jobs = []
-    for row, scores in rows.items():
-        for seed, score in enumerate(scores):
-            job = write_run(
-                outputs,
-                accuracy=score / 100,
-                row=row,
-                seed=seed,
-                activation__name=row,
-                files=False,
-                epochs=2,
-            )
-            jobs.append(job)
-    write_record(outputs, "one", jobs, baseline=baseline)
 
 
 def test_every_row_but_the_baseline_has_its_difference_in_the_figure(example: ReportResult) -> None:
@@ -69,7 +52,7 @@ def test_all_tables_with_a_comparison_are_together_in_one_figure(example: Report
 def test_nothing_is_drawn_where_nothing_is_compared(
     tmp_path: Path, rows: dict[str, list[float]], baseline: str | None
 ) -> None:
-    write_rows(tmp_path, rows, baseline)
+    write_scores(tmp_path, rows, baseline=baseline)
     folder = make_report(tmp_path).directory / "figures"
     assert list(folder.glob("*effects*")) == []
 
@@ -77,7 +60,7 @@ def test_nothing_is_drawn_where_nothing_is_compared(
 def test_a_row_of_wide_interval_does_not_hide_the_others(tmp_path: Path) -> None:
     close = {f"row {number}": [80.0 + number, 80.2 + number, 80.1 + number] for number in range(5)}
     rows = {"base": [80.0, 80.3, 80.1], "wild": [40.0, 80.0, 99.0]}
-    write_rows(tmp_path, rows | close, "base")
+    write_scores(tmp_path, rows | close, baseline="base")
     ticks = [
         float(text.replace("−", "-"))
         for text in texts(make_report(tmp_path), "one_effects")
@@ -88,7 +71,7 @@ def test_a_row_of_wide_interval_does_not_hide_the_others(tmp_path: Path) -> None
 
 def test_a_table_of_many_rows_says_how_many_it_leaves_out(tmp_path: Path) -> None:
     rows = {f"row {number}": [80.0 + number / 9, 80.1] for number in range(30)}
-    write_rows(tmp_path, {"base": [80.0, 80.2]} | rows, "base")
+    write_scores(tmp_path, {"base": [80.0, 80.2]} | rows, baseline="base")
     assert "20 rows left out" in page(make_report(tmp_path))
 
 

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pytest
@@ -14,30 +13,13 @@ from augean.analysis.verdict import Verdict
 from augean.cli.report import run_report
 from augean.report import make_report
 from augean.report.findings import find
-from fake_runs import write_record, write_run
+from fake_runs import write_record, write_run, write_scores
 
 
 def scores(mean: float, deviation: float, n: int) -> list[float]:
     """Return `n` values of exactly that mean and deviation."""
     values = numpy.linspace(-1, 1, n)
     return list(mean + deviation * values / values.std(ddof=1))
-
-
-def write_table(outputs: Path, rows: dict[str, list[float]], **record: Any) -> None:
-    jobs = []
-    for row, values in rows.items():
-        for seed, score in enumerate(values):
-            job = write_run(
-                outputs,
-                accuracy=score / 100,
-                row=row,
-                seed=seed,
-                activation__name=row,
-                files=False,
-                epochs=2,
-            )
-            jobs.append(job)
-    write_record(outputs, "one", jobs, **{"title": "Activation", "baseline": "base"} | record)
 
 
 def text_of(outputs: Path) -> str:
@@ -52,7 +34,7 @@ def test_the_line_has_each_verdict_with_its_difference_and_interval(tmp_path: Pa
         "down": scores(60, 0.4, 5),
         "open": scores(70.4, 0.4, 5),
     }
-    write_table(tmp_path, rows)
+    write_scores(tmp_path, rows)
     up, down, undecided = text_of(tmp_path).split("; ")
     assert up.startswith("up better than base by 5.00 ± 0.")
     assert down.startswith("down worse than base by 10.00 ± 0.")
@@ -64,7 +46,7 @@ def test_the_line_has_each_verdict_with_its_difference_and_interval(tmp_path: Pa
 def test_so_many_more_runs_decide_where_means_and_deviations_stay(
     tmp_path: Path, distance: float
 ) -> None:
-    write_table(tmp_path, {"base": scores(70, 1.0, 3), "open": scores(70 + distance, 1.0, 3)})
+    write_scores(tmp_path, {"base": scores(70, 1.0, 3), "open": scores(70 + distance, 1.0, 3)})
     table = summarise(scan(tmp_path).sweeps[0])
     needed = outlook(table).num_runs
     seeds = 3 + needed // 2  # both rows need as many
@@ -78,24 +60,24 @@ def test_so_many_more_runs_decide_where_means_and_deviations_stay(
 def test_a_difference_at_the_margin_is_named_as_one_that_seeds_will_not_decide(
     tmp_path: Path,
 ) -> None:
-    write_table(tmp_path, {"base": scores(70, 9.0, 3), "open": scores(70.5, 9.0, 3)})
+    write_scores(tmp_path, {"base": scores(70, 9.0, 3), "open": scores(70.5, 9.0, 3)})
     assert text_of(tmp_path) == "open undecided (open probably even at n=400)"
 
 
 def test_rows_of_one_seed_are_asked_for_more_seeds(tmp_path: Path) -> None:
-    write_table(tmp_path, {"base": [70.0], "open": [75.0]})
+    write_scores(tmp_path, {"base": [70.0], "open": [75.0]})
     assert text_of(tmp_path) == "open undecided (3 seeds a row at least for open)"
 
 
 def test_many_rows_stay_one_short_line(tmp_path: Path) -> None:
     rows = {f"row {index}, x": scores(60 + index, 0.1, 4) for index in range(20)}
-    write_table(tmp_path, {"base": scores(50, 0.1, 4), **rows})
+    write_scores(tmp_path, {"base": scores(50, 0.1, 4), **rows})
     assert text_of(tmp_path).startswith("20 rows better than base, most row 19, x by 29.00 ± 0.")
     assert len(text_of(tmp_path)) < 90
 
 
 def test_tables_without_a_comparison_say_why(tmp_path: Path) -> None:
-    write_table(tmp_path, {"a": [70.0, 71.0], "b": [72.0, 73.0]}, baseline=None)
+    write_scores(tmp_path, {"a": [70.0, 71.0], "b": [72.0, 73.0]}, baseline=None)
     assert "there is no baseline" in text_of(tmp_path)
 
 
@@ -109,7 +91,7 @@ def test_runs_that_are_not_finished_are_counted(tmp_path: Path) -> None:
 def test_the_terminal_the_page_and_the_summary_begin_with_the_findings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_table(tmp_path, {"base": scores(70, 0.4, 5), "up": scores(75, 0.4, 5)})
+    write_scores(tmp_path, {"base": scores(70, 0.4, 5), "up": scores(75, 0.4, 5)})
     line = text_of(tmp_path)
     assert run_report(Namespace(outputs=tmp_path, select=None, json=False)) == 0
     assert capsys.readouterr().out.startswith(f"Activation: {line}.\n")
