@@ -23,8 +23,6 @@ from augean.errors import ConfigError, DataError
 
 MADV_DONTNEED = getattr(mmap_module, "MADV_DONTNEED", 4)
 """Not there on every system."""
-SPLITS = ("train", "test")
-"""Names of the two parts that every data set has. Validation images are taken from `train`."""
 
 
 @dataclass(frozen=True, eq=False)
