@@ -1,6 +1,6 @@
 """A picture of one table of the report's page, as the README shows it. Needs chromium.
 
-    python examples/picture.py results/reduced/runs.tar.xz table4_optimizer docs/table.png
+    python examples/picture.py results/reduced/runs.tar.xz table4_optimizer outputs/table.png
 
 Takes an archive that `augean pack` or `augean results` made, the beginning of a record's name, and
 the file to write.

@@ -23,15 +23,20 @@ from fake_runs import write_examples
 
 PAGES = [
     ROOT / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "benchmarks").glob("*.md")),
+    ROOT / "results" / "README.md",
 ]
-PAGES.append(ROOT / "results" / "README.md")
 SMALL = ["trainer.epochs=1"]
 SMALL_DATA = [
     "dataset=synthetic", "dataset.image_size=16", "dataset.num_val=40",
     "dataset.arguments.num_train_images=200", "dataset.arguments.num_test_images=60",
 ]  # fmt: skip
+
+
+def page_name(page: Path) -> str:
+    """Return a page's path inside the repository."""
+    return page.relative_to(ROOT).as_posix()
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def words(command: str) -> list[str]:
     return list(dropwhile(lambda part: re.match(r"[A-Z_]+=", part), parts))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_command_is_one_that_there_is(page: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     help_text = subprocess.run(
@@ -158,7 +163,7 @@ def run_line(command: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_everything_that_a_page_says_can_be_done(page: Path, checkout: Path) -> None:
     if page.name == "report.md":  # it reads runs and makes none
         write_examples(checkout / "outputs")

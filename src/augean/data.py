@@ -1,4 +1,4 @@
-"""The import name of data sets for a user's own code, see docs/extending.md.
+"""The import name of data sets for a user's own code, see docs/how-to/extending.md.
 
 It stays where it is: the line `from augean.data import ...` is part of the digest of that code, and
 so of the ids of its runs.

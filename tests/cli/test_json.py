@@ -63,7 +63,7 @@ def test_the_three_commands_print_one_schema(outputs: Path) -> None:
 
 
 def test_every_key_of_the_document_is_documented(outputs: Path) -> None:
-    page = (ROOT / "docs" / "json.md").read_text()
+    page = (ROOT / "docs" / "reference" / "json.md").read_text()
     content = read(outputs, "report")
     entries = [content]
     for sweep in content["sweeps"]:

@@ -1,7 +1,7 @@
 """`sweeps/transfer.yaml`: its rows begin as they say, from weights that are made here.
 
-That the table of docs/transfer.md decides "pretraining helps" is checked by that page's own code
-in tests/test_docs.py.
+That the table of docs/how-to/transfer.md decides "pretraining helps" is checked by that page's own
+code in tests/test_docs.py.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Simultaneous intervals of the differences between several rows and one baseline.
 
 All intervals of a table hold together with 95 %: Dunnett's test where the variances look equal,
-else Welch's t-tests. docs/report.md has the references.
+else Welch's t-tests. docs/reference/report.md has the references.
 """
 
 import math
@@ -20,7 +20,7 @@ LEVEL = 0.95
 LEVENE_LEVEL = 0.5
 """Variances are pooled only where Levene's p-value is at least this. At 5 %, few seeds hide
 deviations that differ five times, and up to 14 % of tables had a false verdict; at 50 %, at most
-5.5 % (docs/report.md)."""
+5.5 % (docs/reference/report.md)."""
 
 
 class Interval(NamedTuple):

@@ -1,7 +1,7 @@
 """The one JSON document of `augean status`, `settle` and `report` with `--json`.
 
-docs/json.md describes it. Accuracies, their deviations and differences are fractions from 0 to 1;
-what is not known is null.
+docs/reference/json.md describes it. Accuracies, their deviations and differences are fractions
+from 0 to 1; what is not known is null.
 """
 
 import json

@@ -12,7 +12,7 @@ def add_json_option(parser: Parser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print one JSON document (docs/json.md) and nothing else to standard output",
+        help="print one JSON document (docs/reference/json.md) and nothing else to standard output",
     )
 
 

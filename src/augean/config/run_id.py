@@ -1,4 +1,6 @@
-"""Compute the run id: a digest of all that a run's results depend on (docs/architecture.md).
+"""Compute the run id: a digest of all that a run's results depend on.
+
+docs/internals/architecture.md lists what enters it.
 
 The ids of existing runs must never change (tests/golden_ids.json). So whatever is hashed here, in
 which form and under which key, stays.

@@ -261,7 +261,7 @@ class TableConfig:
 class LauncherConfig:
     """The place where the runs of a sweep are executed.
 
-    All but the name is for clusters (docs/clusters.md).
+    All but the name is for clusters (docs/how-to/clusters.md).
     """
 
     name: Literal["local", "slurm", "ray"] = "local"

@@ -1,7 +1,7 @@
 """Add seeds to a table's undecided rows, until all are decided or the budget is spent.
 
-`augean.analysis.sequential` decides which rows get seeds (docs/settle.md). The sweep's record notes
-them, and the sweep's own command trains them as ordinary runs.
+`augean.analysis.sequential` decides which rows get seeds (docs/how-to/settle.md). The sweep's
+record notes them, and the sweep's own command trains them as ordinary runs.
 """
 
 import logging
