@@ -111,7 +111,7 @@ def test_false_verdicts_stay_below_5_percent() -> None:
         proved("false verdicts, several moved to one mean (all)", drawn="as a sweep")["mean"].max()
         <= 0.05
     )
-    # What docs/how-to/settle.md says openly: skewed and collapsing rows that happen to have one mean.
+    # docs/how-to/settle.md says it openly: skewed and collapsing rows that have one mean.
     assert proved("false verdicts, several moved to one mean (all)")["mean"].max() <= 0.06
     assert proved("false verdicts, several configurations as they are")["mean"].max() <= 0.05
     assert proved("misses of normal scores")["mean"].max() <= 0.05
