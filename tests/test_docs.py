@@ -206,5 +206,5 @@ def test_the_tutorial_ends_with_a_settled_table(tmp_path: Path) -> None:
         rows = {row["row"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["base", "no batch norm", "elu", "higher rate", "crops and flips"]
     # Another processor may need other numbers of seeds for rows that are close; this one is not.
-    assert rows["no batch norm"]["difference_verdict"] == "worse"
+    assert rows["no batch norm"]["difference_verdict"].startswith("worse")
     assert int(rows["no batch norm"]["n"]) < 20
