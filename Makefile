@@ -80,7 +80,7 @@ stem: setup ## 3x3 against 7x7 stem
 dropout: setup ## dropout beside batch norm
 	$(SWEEP) -cn dropout $(ARGS)
 
-recipe: setup ## weight decay and optimizer state that may be behind the report
+recipe: setup ## weight decay and optimizer state that may be behind the course report
 	$(SWEEP) -cn recipe $(ARGS)
 
 part2: setup ## VGG-A with and without batch norm, and both loss landscapes

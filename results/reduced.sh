@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A pass over all of the report's sweeps for two old CPU cores, in some hours: the runs of results/reduced.
+# A pass over all of the course report's sweeps for two old CPU cores, in some hours: the runs of results/reduced.
 # The setting was chosen before any of its results was seen, by what a run costs there:
 #   CIFAR-10 (JPEG copy) at 16x16 instead of 32x32 pixels, crops padded by 2 instead of 4; 5,000 training and 1,000
 #   validation images, all 10,000 for the test; C = 8 (4 and 16 in Table 3); 10 epochs in place of 35 and, by the same

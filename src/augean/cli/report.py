@@ -32,8 +32,8 @@ def add_commands(commands: Commands) -> None:
         commands,
         "results",
         run_results,
-        summary="results to commit: the report's claims judged, tables, figures, and the archive"
-        " that they come from",
+        summary="results to commit: the course report's claims judged, tables, figures, and the"
+        " archive that they come from",
     )
     parser.add_argument(
         "source", type=Path, help="output directory, or an archive that augean pack made"

@@ -31,7 +31,7 @@ from augean.reproduction.statements import (
 )
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
-"""Sweeps of the report's own tables."""
+"""Sweeps of the course report's own tables."""
 RIVALS = {"stock": "stock", "as reported": "final", "tuned": "tune_final"}
 """Label of each final model, and of the stock run, to its sweep."""
 # "dead units" is missing: that measure is judged without a difference.
@@ -192,11 +192,11 @@ class Evidence:
         return Swing(least=min(swings), median=median(swings), most=max(swings), fall=median(falls))
 
     def effects(self) -> list[float]:
-        """Return the sizes of the differences that the report's four tables show, in points.
+        """Return the sizes of the differences that the course report's four tables show, in points.
 
         Each is that of a row to the tables' common baseline; the smallest comes first.
         """
-        # Each table: row to the numbers that the report has for it.
+        # Each table: row to the numbers that the course report has for it.
         published_tables = []
         for name in TABLES:
             if name in self.tables:
@@ -215,10 +215,10 @@ class Evidence:
         return sorted(effect for effect in effects if effect > 0)
 
     def recipes(self) -> list[tuple[str, float]]:
-        """Return the settings of the recipe sweep with their distance to the report's numbers.
+        """Return the settings of the recipe sweep with their distance to the published numbers.
 
-        The distance is the root mean square over the two optimizers that the report has a number
-        for; settings without both are left out. The closest comes first.
+        The distance is the root mean square over the two optimizers that the course report has a
+        number for; settings without both are left out. The closest comes first.
         """
         if "recipe" not in self.tables:
             return []
@@ -344,9 +344,10 @@ def _neighbour(table: Table, side: str) -> str | None:
 
 
 def _published(statement: Statement, table: Table) -> str:
-    """Return what the report has for the same difference, in words.
+    """Return what the course report has for the same difference, in words.
 
-    The report's widths are others where the setting is reduced: those in the same places count.
+    The course report's widths are others where the setting is reduced: those in the same places
+    count.
     """
     key = {"points": "test_accuracy", "seconds": "seconds"}.get(statement.measure)
     if statement.against or key is None:
@@ -354,7 +355,7 @@ def _published(statement: Statement, table: Table) -> str:
     published_rows = table.sweep.record.reference
     label = statement.row
     base = str(table.baseline)
-    # The report's table of widths has three rows; the middle one is the baseline.
+    # The course report's table of widths has three rows; the middle one is the baseline.
     if label in ("<", ">") and len(published_rows) == 3:
         low, base, high = sorted(published_rows, key=float)
         label = low if label == "<" else high

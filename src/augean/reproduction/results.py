@@ -283,7 +283,7 @@ def _common(chosen: Mapping[str, Table]) -> Row | None:
 
 
 def _reduced(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
-    """Return what stands in for the report's setting, in words; empty where nothing does.
+    """Return what stands in for the course report's setting, in words; empty where nothing does.
 
     Args:
         summary: of a run in the common setting.

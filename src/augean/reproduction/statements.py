@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from augean.analysis.verdict import Verdict
 
 LAST_EPOCHS = 10
-"""Epochs that count as the end of the report's 35. A shorter run has the same share, at least
-three."""
+"""Epochs that count as the end of the course report's 35. A shorter run has the same share, at
+least three."""
 Measure = Literal["points", "seconds", "epochs", "loss", "dead units"]
 """What a statement is about; `Evidence.measured` has the units."""
 
