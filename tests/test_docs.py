@@ -95,23 +95,34 @@ def words(command: str) -> list[str]:
     return list(dropwhile(lambda part: re.match(r"[A-Z_]+=", part), parts))
 
 
+def help_text() -> str:
+    command = [sys.executable, "-m", "augean", "--help"]
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_command_is_one_that_there_is(page: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    help_text = subprocess.run(
-        [sys.executable, "-m", "augean", "--help"], capture_output=True, text=True
-    ).stdout
+    commands_text = help_text()
     for block in blocks(page):
         for command in block.commands if block.language == "bash" else []:
             first, *rest = words(command)
             if first == "make":
                 assert {word for word in rest if "=" not in word} <= targets, command
             elif first == "augean":
-                assert f"{rest[0]} " in help_text or rest[0].startswith("-"), command
+                assert f"{rest[0]} " in commands_text or rest[0].startswith("-"), command
             elif first == "python" and not rest[0].startswith("-"):
                 assert (ROOT / rest[0]).is_file() or any(
                     other.file == rest[0] for other in blocks(page)
                 ), command
+
+
+def test_the_page_of_commands_has_every_command() -> None:
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    names = re.findall(r"^    ([a-z]+) ", help_text(), re.MULTILINE)
+    assert len(names) > 10
+    for name in names:
+        assert re.search(rf"`(augean )?{name}\b", page), name
 
 
 def small(arguments: list[str]) -> list[str]:
