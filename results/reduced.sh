@@ -34,6 +34,7 @@ sweep dropout "${part1[@]}"
 sweep batchnorm "${part2[@]}"
 sweep landscape "${part2[@]}"
 sweep probe "${part2[@]}" seed=0,1,2
+sweep probe_sgd "${part2[@]}" seed=0,1,2 # added when all else was known, before its own first run
 sweep batchnorm_sgd "${part1[@]}"
 sweep final width=w8 trainer.epochs=34 schedule.patience=2
 sweep stock width=w8 trainer.epochs=57
