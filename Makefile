@@ -88,6 +88,7 @@ part2: setup ## VGG-A with and without batch norm, and both loss landscapes
 	$(SWEEP) -cn batchnorm_sgd $(ARGS)
 	$(SWEEP) -cn landscape $(ARGS)
 	$(SWEEP) -cn probe $(ARGS)
+	$(SWEEP) -cn probe_sgd $(ARGS)
 
 reproduce: table1 table2 table3 table4 table4-tuned tune final stock stem dropout recipe part2 report ## all above, then the report
 

@@ -76,6 +76,23 @@ def test_what_is_best_in_one_of_two_tables_is_kept(tmp_path: Path) -> None:
     assert found(tmp_path)["weights"] == [f"runs/{jobs[0]['run']}/best.pt"]
 
 
+@pytest.mark.parametrize("length", [4, 10])
+def test_a_run_that_another_begins_from_keeps_its_weights(tmp_path: Path, length: int) -> None:
+    jobs = write_table(tmp_path)
+    weights = f"run:{jobs[0]['id'][:length]}"
+    later = write_run(tmp_path, seed=7)
+    config = directory(tmp_path, later) / "config.yaml"
+    config.write_text(f"{config.read_text()}\nweights: {weights}\n")
+    assert found(tmp_path)["weights"] == [f"runs/{jobs[2]['run']}/best.pt"]
+
+
+def test_a_run_that_a_sweep_names_as_its_beginning_keeps_its_weights(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    override = f"model.weights=null,run:{jobs[2]['id']}"
+    write_record(tmp_path, "transfer", [], overrides=[override])
+    assert found(tmp_path)["weights"] == [f"runs/{jobs[0]['run']}/best.pt"]
+
+
 def test_a_run_of_no_sweep_keeps_its_weights(tmp_path: Path) -> None:
     job = write_run(tmp_path)
     write_weights(tmp_path, job)
@@ -219,3 +236,6 @@ def test_a_line_that_was_torn_is_passed_over(tmp_path: Path) -> None:
     with (tmp_path / "removed.jsonl").open("a") as file:
         file.write('{"time": "2026')
     assert len(read_removals(tmp_path)) == 1
+    # Nor does half a line take the next one with it.
+    remove(tmp_path, [find_removable(tmp_path, never)[0]])
+    assert len(read_removals(tmp_path)) == 2

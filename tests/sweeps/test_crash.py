@@ -45,6 +45,15 @@ GRID = [
     "record.step_loss=true",
     *SETTING,
 ]
+LENGTHS = [
+    "-m",
+    "trainer.epochs=20,40,60",
+    "seed=0,1",
+    "runtime.keep_state=true",
+    "record.step_loss=true",
+    *(item for item in SETTING if not item.startswith("trainer.epochs")),
+]
+"""A sweep whose longer runs begin with the states of its shorter ones, if these are done first."""
 STUDY = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "hydra/sweeper/sampler=random", *SETTING]
 
 
@@ -169,6 +178,8 @@ def assert_sessions_follow_each_other(path: Path) -> None:
         if found := re.search(r"resumed after epoch (\d+)", line):
             assert int(found[1]) <= last, f"{path}: resumed from an epoch that it never reached"
             last = int(found[1])
+        elif found := re.search(r"begins after epoch (\d+) of run", line):
+            last = int(found[1])
         elif found := re.search(r" epoch=(\d+) ", line):
             epoch = int(found[1])
             assert epoch in (last + 1, 1), f"{path}: epoch {epoch} after {last}"
@@ -176,8 +187,8 @@ def assert_sessions_follow_each_other(path: Path) -> None:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """All that a finished run has, but for seconds, rates, dates, places and the number of
-    resumes.
+    """All that a finished run has, but for seconds, rates, dates, places, the number of resumes and
+    the run that it continues.
     """
     summary = json.loads((path / "summary.json").read_text())
     # The commit is that of whoever edits the code while the test runs.
@@ -190,8 +201,10 @@ def facts(path: Path) -> dict[str, Any]:
         "num_resumes",
         "git_commit",
         "places",
+        "continued",
     ]
-    files = {name: digest for name, digest in summary["files"].items() if name != "metrics.csv"}
+    timed = ("metrics.csv", "state.pt")
+    files = {name: digest for name, digest in summary["files"].items() if name not in timed}
     lines = [line.split(",") for line in (path / "metrics.csv").read_text().splitlines()]
     kept = [index for index, name in enumerate(lines[0]) if name not in SECONDS]
     metrics = [[line[index] for index in kept] for line in lines]
@@ -216,10 +229,17 @@ def new_generator() -> random.Random:
     return random.Random(seed)
 
 
-def crash_grid(tmp_path: Path, strikes: list[str], epochs: int) -> None:
+def crash_grid(
+    tmp_path: Path, strikes: list[str], arguments: list[str], reference: list[str] | None = None
+) -> None:
+    """Torture a sweep until no strike is left, and compare its runs with undisturbed ones.
+
+    Args:
+        reference: the arguments of the undisturbed sweep, by default the same.
+    """
     generator = new_generator()
-    arguments = [*GRID, f"trainer.epochs={epochs}"]
-    whole, seconds = undisturbed(tmp_path, arguments)
+    whole, seconds = undisturbed(tmp_path, reference or arguments)
+    num_runs = len(list((whole / "runs").iterdir()))
     # Half of what two workers need, with their imports: each sweep is struck more than once.
     span = seconds / 4 + 2.5
     generator.shuffle(strikes)
@@ -234,10 +254,10 @@ def crash_grid(tmp_path: Path, strikes: list[str], epochs: int) -> None:
         for path in paths:
             assert facts(path) == facts(whole / "runs" / path.name)
         (record,) = read_records(sweep.outputs)[0]
-        assert record.states(sweep.outputs) == Counter(finished=4)
+        assert record.states(sweep.outputs) == Counter(finished=num_runs)
         round_ += 1
     print(
-        f"{num_strikes} times SIGKILL in {round_} sweeps of 4 runs: all finished, none trained"
+        f"{num_strikes} times SIGKILL in {round_} sweeps of {num_runs} runs: all finished, none trained"
         " twice, bit-identical"
     )
 
@@ -297,7 +317,18 @@ def test_a_study_killed_a_few_times_has_exactly_its_trials(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_sweep_killed_50_times_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
-    crash_grid(tmp_path, ["all"] * 20 + ["worker"] * 20 + ["supervisor"] * 10, epochs=60)
+    strikes = ["all"] * 20 + ["worker"] * 20 + ["supervisor"] * 10
+    crash_grid(tmp_path, strikes, [*GRID, "trainer.epochs=60"])
+
+
+@pytest.mark.slow
+def test_runs_that_continue_each_other_and_are_killed_end_as_if_trained_from_the_start(
+    tmp_path: Path,
+) -> None:
+    strikes = ["all"] * 8 + ["worker"] * 8 + ["supervisor"] * 4
+    # Without a kept state no run continues another.
+    from_the_start = [item for item in LENGTHS if item != "runtime.keep_state=true"]
+    crash_grid(tmp_path, strikes, LENGTHS, from_the_start)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ weights of runs that belong to no sweep.
 """
 
 import json
+import os
 import re
 import shutil
 import time
@@ -34,6 +35,8 @@ KINDS: dict[Kind, str] = {
     "leftovers": "what killed processes left: temporary files, checkpoints of finished runs",
 }
 WEIGHTS = "best.pt"
+WEIGHTS_OF_RUN = re.compile(r"\brun:(?:[^\s\"',]*-)?([0-9a-f]{1,10})\b")
+"""A value of `model.weights` that names a run, by the beginning of its id or its directory."""
 REMOVED = "removed.jsonl"
 """Lists in the outputs folder, a line each, what was removed."""
 LEFTOVER_SECONDS = 3600.0
@@ -80,6 +83,7 @@ def find_removable(outputs: Path, is_outdated: IsOutdated) -> list[Removable]:
     if problems:
         raise AugeanError(f"{problems[0]}\nnothing is removed while it is not known what it needs")
     needs = _Needs.of(records, outputs)
+    beginnings = _named_beginnings(records, outputs)
     found = list(_temporary_files(outputs))
     for path in sorted(runs_dir(outputs).glob("*")):
         if path.is_symlink() or not path.is_dir():
@@ -89,8 +93,12 @@ def find_removable(outputs: Path, is_outdated: IsOutdated) -> list[Removable]:
                 found.append(_removable("leftovers", path, None))
             continue
         match = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", path.name)
-        if match is not None and not _is_in_training(path):
-            found += _of_run(path, match[1], needs, is_outdated)
+        if match is None or _is_in_training(path):
+            continue
+        for item in _of_run(path, match[1], needs, is_outdated):
+            is_named = any(match[1].startswith(beginning) for beginning in beginnings)
+            if item.kind != "weights" or not is_named:
+                found.append(item)
     return found
 
 
@@ -142,6 +150,20 @@ def _best_runs(record: SweepRecord, outputs: Path) -> Iterator[str]:
     if scores:
         # Of equal scores `max` returns the first, as `best:<sweep>` does.
         yield max(scores, key=lambda identity: scores[identity])
+
+
+def _named_beginnings(records: Sequence[SweepRecord], outputs: Path) -> set[str]:
+    """Return the ids, or beginnings of ids, that `model.weights=run:<id>` names in this folder.
+
+    A sweep that begins from a run's weights needs them until its own last run is trained.
+    """
+    texts = [json.dumps(asdict(record)) for record in records]
+    for path in runs_dir(outputs).glob("*/config.yaml"):
+        try:
+            texts.append(read_regular(path, DATA_BYTES).decode(errors="replace"))
+        except OSError:
+            continue
+    return {name for text in texts for name in WEIGHTS_OF_RUN.findall(text)}
 
 
 def _of_run(
@@ -260,8 +282,13 @@ def _list_removal(outputs: Path, item: Removable) -> None:
         num_bytes=item.num_bytes,
         sha256=digest,
     )
-    with hold_lock(outputs, "removed", wait=True), (outputs / REMOVED).open("a") as file:
-        file.write(json.dumps(asdict(removal)) + "\n")
+    with hold_lock(outputs, "removed", wait=True), (outputs / REMOVED).open("a+b") as file:
+        # A process that was killed may have left half a line, which must not spoil this one.
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(f"{json.dumps(asdict(removal))}\n".encode())
 
 
 def read_removals(outputs: Path) -> list[Removal]:
