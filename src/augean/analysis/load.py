@@ -259,8 +259,7 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
         TypeError, ValueError, AttributeError: where the record's values are of wrong types, or it
             has a design that cannot be judged.
     """
-    # Only to find out now whether it can be judged.
-    design_of(record)
+    design_of(record)  # only to find out now whether it can be judged
     cells = []
     trial_runs: dict[str, Run] = {}
     for job in record.jobs:
@@ -269,7 +268,7 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             if job.id in contents.runs:
                 trial_runs[job.id] = contents.runs[job.id]
             continue
-        # The same job for all readers: a hand-written record may have the seed as a text.
+        # Seeds are compared and sorted: a record of another program may have 1.0.
         job = replace(job, seed=int(job.seed))
         run = contents.runs.get(job.id) or _absent_run(contents, job)
         # Without a summary, the record knows more of the run than its directory does.
@@ -358,8 +357,8 @@ def _parse_terms(select: str, keys: Iterable[str]) -> dict[str, list[str]]:
 _HEADER = ",".join(METRICS).encode()
 _NUMBER = rb"(?:-?[0-9]++(?:[.][0-9]++)?(?:e[-+]?[0-9]++)?)?"
 _LINES = re.compile(rb"(?:(?:%b,){%d}%b\n)*+" % (_NUMBER, len(METRICS) - 1, _NUMBER))
-"""Lines of numbers or nothing. A blank line or a quoted break would shift all lines that are parsed
-after it. Without backtracking (`++`), so that no file takes for ever."""
+"""Lines of numbers or nothing: a blank line or a quoted break would shift all lines that follow. It
+has no backtracking (`++`), so that no file takes for ever."""
 
 
 def read_metrics(contents: Contents, runs: Iterable[Run]) -> pandas.DataFrame:
