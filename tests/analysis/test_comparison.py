@@ -13,8 +13,9 @@ from pathlib import Path
 import pandas
 import pytest
 
-from augean.analysis.comparison import FEW_SEEDS, SCATTERED, compare, estimate, summarise
+from augean.analysis.comparison import compare, estimate, summarise
 from augean.analysis.load import scan
+from augean.analysis.remarks import FEW_SEEDS, SCATTERED
 from augean.analysis.verdict import Verdict
 from conftest import ROOT
 from fake_runs import write_record, write_run

@@ -15,7 +15,7 @@ import pytest
 
 from augean.analysis.comparison import compare, summarise
 from augean.analysis.load import scan
-from augean.analysis.measured_errors import (
+from augean.analysis.remarks import (
     SKEWED_SHARES,
     TWO_SEEDS_SHARES,
     skewed_share,

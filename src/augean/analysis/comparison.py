@@ -1,5 +1,4 @@
-"""What a table may say about its rows: means over seeds with intervals, and a comparison with the
-baseline.
+"""Make the table of a sweep: means over seeds with intervals, and the comparison with the baseline.
 
 Accuracies are in percent here, so differences are in percentage points.
 """
@@ -15,30 +14,15 @@ from scipy import stats
 
 from augean.analysis.images import CorrectImages, remarks_on_images, with_images
 from augean.analysis.load import Sweep
-from augean.analysis.measured_errors import skewed_share, two_seeds_share
+from augean.analysis.remarks import remarks_on_epochs, remarks_on_scores
 from augean.analysis.run import Run
 from augean.analysis.sequential import judge
-from augean.analysis.sequential_design import is_crowded
 from augean.analysis.simultaneous import LEVEL, Interval, simultaneous_intervals
 from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
 from augean.store.summary import RunState, RunSummary
 
 MARGIN = 0.5
 """Percentage points: differences within this margin are called equivalent."""
-FEW_SEEDS = 5
-FEW_TEXT = (
-    "Measured with 3 seeds on real scores: 95 % intervals cover 87 to 96 %, and 2 to 7 % of tables"
-    " have a false verdict."
-)
-"""Said below that number. From tests/analysis/test_comparison.py."""
-SCATTERED = 10.0
-SCATTERED_TEXT = (
-    "Where seeds collapse, the mean describes none of them, and with few seeds its interval is too"
-    " narrow."
-)
-"""Said of rows whose scores have a wider range, in percentage points."""
-CROWDED_TEXT = "a bad seed would lie far below the others, and few seeds may have missed it"
-"""Said of rows whose scores crowd below 100 %."""
 
 
 class Estimate(NamedTuple):
@@ -47,8 +31,9 @@ class Estimate(NamedTuple):
     n: int
     mean: float
     half_width: float
-    """Of the 95 % t-interval."""
+    """Half the width of the 95 % t-interval around the mean."""
     sd: float
+    """Standard deviation over seeds."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +51,13 @@ class Row:
     accuracy: Estimate
     """Test accuracy in percent."""
     val_accuracy: float
-    """Mean in percent."""
+    """Mean of the best validation accuracies, in percent."""
     seconds: float
-    """Median."""
+    """Median over seeds of training and evaluation."""
     difference: Difference
+    """This row minus the baseline."""
     published: Mapping[str, float]
+    """Numbers that the sweep file quotes: `test_accuracy` in percent, `seconds`."""
     states: Counter[RunState]
     """How many of the row's runs are in each state, every run once."""
 
@@ -107,10 +94,14 @@ class Table:
 
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
-    """Return mean, t-interval at `level` and standard deviation.
+    """Return mean, standard deviation s and Student's t-interval: mean +- t(n - 1) * s / sqrt(n).
 
     The last two are NaN for fewer than two values. Seeds that all gave one score say nothing about
     the spread: they get no interval, rather than one of width 0.
+
+    Args:
+        values: one number a seed.
+        level: how often such intervals hold the true mean. NaN: the interval is NaN.
     """
     n = len(values)
     if n == 0:
@@ -131,25 +122,23 @@ def compare(
     diverged: Mapping[str, int],
     margin: float = MARGIN,
 ) -> tuple[dict[str, Difference], str]:
-    """Compare every row with the baseline at a family-wise level of 5 %.
+    """Compare every row with the baseline, such that 5 % of tables have a false verdict at most.
 
-    Dunnett's test, which pools the variances; where Levene's test (mean-centred: the median-centred
-    form never rejects with three seeds) hints at unequal ones, or where a row has no spread,
-    Welch's t-tests with Bonferroni, at a level that holds for any deviations. Interval, p-value and
-    verdict always agree, but for rows with diverged runs. Rows with one seed take no part.
+    By `simultaneous_intervals`. Interval, p-value and verdict always agree, but for rows with
+    diverged runs, see `is_flattered`. Rows with one seed take no part.
 
     Args:
-        scores: per row one number a seed.
-        diverged: per row the number of diverged runs. Scores of a row with any are those of the
-            survivors, so it is never better or equivalent; nor is a row worse than, or equivalent
-            to, a baseline with any.
-        margin: the half-width of what counts as equivalent.
+        scores: per row one number a seed, in percent.
+        baseline: the row compared with, one of `scores`.
+        diverged: per row the number of diverged runs.
+        margin: percentage points: a difference within it counts as equivalent.
 
     Returns:
         The difference of each row, and the method in words for the caption.
     """
     control = scores[baseline]
     intervals, method = simultaneous_intervals(scores, baseline)
+    baseline_diverged = diverged.get(baseline, 0) > 0
     differences = {}
     for label, values in scores.items():
         num_diverged = diverged.get(label, 0)
@@ -159,13 +148,11 @@ def compare(
         if not values or not control:
             differences[label] = Difference(num_diverged=num_diverged)
             continue
+        # A row with one seed has no interval, so it stays undecided.
         interval = intervals.get(label, Interval())
         verdict = verdict_of_interval(interval.low, interval.high, margin)
-        if is_flattered(
-            verdict,
-            row_diverged=num_diverged > 0,
-            baseline_diverged=diverged.get(baseline, 0) > 0,
-        ):
+        row_diverged = num_diverged > 0
+        if is_flattered(verdict, row_diverged=row_diverged, baseline_diverged=baseline_diverged):
             verdict = Verdict.UNDECIDED
         differences[label] = Difference(
             value=float(numpy.mean(values) - numpy.mean(control)),
@@ -216,8 +203,8 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         differences = with_images(differences, baseline, runs, correct)
         remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
     if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
-        remarks += _remarks_on_epochs(groups)
-    remarks += _remarks(groups, is_settled=bool(sweep.record.design))
+        remarks += remarks_on_epochs(_schedules(groups))
+    remarks += _remarks(sweep, groups)
     rows = []
     for label, group in groups.items():
         difference = differences.get(label, Difference())
@@ -276,97 +263,29 @@ def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
     return groups, remarks
 
 
-def _remarks(groups: Mapping[str, _RowRuns], *, is_settled: bool) -> list[str]:
-    """Return what a reader must know of the rows.
-
-    Args:
-        is_settled: the number of seeds was decided by a sequential design.
-    """
+def _remarks(sweep: Sweep, groups: Mapping[str, _RowRuns]) -> list[str]:
+    """Return what a reader must know of the rows."""
     remarks = []
-    flat = []
-    scattered = []
-    scores_of_rows = {label: group.scores for label, group in groups.items()}
+    scores = {}
     for label, group in groups.items():
-        if group.diverged:
+        num_diverged = len(group.diverged)
+        if num_diverged:
             remarks.append(
-                f"Row {label}: {len(group.diverged)} of {group.states.total()} runs diverged and"
-                " are not in the mean."
+                f"Row {label}: {num_diverged} of {group.states.total()} runs diverged and are not"
+                " in the mean."
             )
-        scores = group.scores
-        if len(scores) < 2:
-            continue
-        low = min(scores)
-        high = max(scores)
-        if low == high:
-            flat.append(label)
-        if high - low > SCATTERED:
-            scattered.append(f"{label} ({low:.1f} to {high:.1f})")
-    if flat:
-        remarks.append(
-            f"All seeds gave one and the same score, so there is no interval: {', '.join(flat)}."
-        )
-    if scattered:
-        remarks.append(f"Seeds lie far apart: {', '.join(scattered)}. {SCATTERED_TEXT}")
-    several = {label: scores for label, scores in scores_of_rows.items() if len(scores) > 1}
-    return remarks + _remarks_on_errors(several, is_settled=is_settled)
+        if len(group.scores) > 1:
+            scores[label] = group.scores
+    return remarks + remarks_on_scores(scores, is_settled=bool(sweep.record.design))
 
 
-def _remarks_on_epochs(groups: Mapping[str, _RowRuns]) -> list[str]:
-    """Return what it means that rows differ in their number of epochs alone."""
+def _schedules(groups: Mapping[str, _RowRuns]) -> set[str | None]:
+    """Return the names of the learning rate schedules that the rows' runs had."""
     schedules = set()
     for group in groups.values():
         for run in group.finished.values():
             schedules.add(run.config.get("schedule.name"))
-    # Others stretch over all epochs, so that no two lengths begin alike.
-    if not schedules or not schedules <= {"constant", "plateau"}:
-        return []
-    return [
-        "Rows differ in their number of epochs alone, and runs of one seed begin with the same"
-        " epochs. They are compared as if they were independent: where they move together, the"
-        " intervals are wider than they need be."
-    ]
-
-
-def _remarks_on_errors(scores: Mapping[str, Sequence[float]], *, is_settled: bool) -> list[str]:
-    """Return how often tables like this one have a false verdict, where that is above 5 %.
-
-    Args:
-        scores: of each row with several seeds, in percent.
-        is_settled: the number of seeds was decided by a sequential design.
-    """
-    remarks = []
-    smallest = min((len(values) for values in scores.values()), default=FEW_SEEDS)
-    num_rows = max(1, len(scores) - 1)
-    crowded = []
-    for label, values in scores.items():
-        # A row that lies far apart has a remark of its own.
-        is_scattered = max(values) - min(values) > SCATTERED
-        if _is_crowded(values) and (is_settled or not is_scattered):
-            crowded.append(label)
-    if crowded:
-        text = f"Scores crowd below 100 %: {', '.join(crowded)}; {CROWDED_TEXT}."
-        share = skewed_share(smallest, num_rows)
-        figure = (
-            f" Of simulated tables with rows like Beta(20, 0.4) beside a steady baseline (n="
-            f"{smallest}, {num_rows} rows or about as many) {share:.0%} had a false verdict."
-        )
-        withheld = " So such a row can only be worse, and to such a baseline only better."
-        remarks.append(text + (withheld if is_settled else figure))
-    if smallest < FEW_SEEDS and not is_settled:
-        remarks.append(f"n={smallest} is few. {FEW_TEXT}")
-    if smallest == 2 and not is_settled:
-        share = two_seeds_share(num_rows)
-        remarks.append(
-            "Two seeds cannot show that deviations differ, so they are taken as equal: where one is"
-            f" up to ten times another, up to {share:.0%} of simulated tables with about as many"
-            " rows had a false verdict."
-        )
-    return remarks
-
-
-def _is_crowded(scores: Sequence[float]) -> bool:
-    values = numpy.array(scores, float)
-    return bool(is_crowded(values, numpy.array([len(values)]))[0])
+    return schedules
 
 
 def _mean_val_accuracy(summaries: Sequence[RunSummary]) -> float:

@@ -1,5 +1,6 @@
-"""What differs between two runs: config, data, code, environment, history and scores."""
+"""Compare two runs: config, data, code, environment, history and scores."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,11 +56,11 @@ class RunDifference:
     """The comparison of two runs."""
 
     sections: dict[str, list[Entry]]
-    """By the name of a section, the entries that differ; none where all are the same."""
+    """By the name of a section, the entries that differ."""
     scores: list[Entry]
     """All scores, equal ones too."""
     remarks: list[str]
-    """What the files of the runs say, as sentences."""
+    """What their curves and their answers on test images say, as sentences."""
 
 
 def compare_runs(first: Path, second: Path) -> RunDifference:
@@ -68,17 +69,20 @@ def compare_runs(first: Path, second: Path) -> RunDifference:
     Raises:
         AugeanError: when a directory has no config, or a summary or config is damaged.
     """
-    runs = (_read(first), _read(second))
+    first_facts = _read(first)
+    second_facts = _read(second)
     sections = {}
-    for name in runs[0].sections:
-        sections[name] = _differences(runs[0].sections[name], runs[1].sections[name])
-    summaries = (runs[0].summary, runs[1].summary)
+    for name, entries in first_facts.sections.items():
+        sections[name] = _differences(entries, second_facts.sections[name])
     scores = []
     for name in SCORES:
-        values = [getattr(summary, name, None) for summary in summaries]
-        if values != [None, None]:
-            scores.append(Entry(name=name, first=values[0], second=values[1]))
-    remarks = [_first_other_epoch(first, second), _answers(first, second, summaries)]
+        score = getattr(first_facts.summary, name, None)
+        other = getattr(second_facts.summary, name, None)
+        if score is not None or other is not None:
+            scores.append(Entry(name=name, first=score, second=other))
+    remarks = [_compare_curves(first, second)]
+    if first_facts.summary is not None and second_facts.summary is not None:
+        remarks.append(_compare_answers(first, second, first_facts.summary, second_facts.summary))
     return RunDifference(
         sections=sections, scores=scores, remarks=[text for text in remarks if text]
     )
@@ -86,6 +90,8 @@ def compare_runs(first: Path, second: Path) -> RunDifference:
 
 @dataclass(frozen=True)
 class _RunFacts:
+    """What is known of one run; the sections have the same names for every run."""
+
     summary: RunSummary | None
     sections: dict[str, dict[str, Any]]
 
@@ -104,18 +110,17 @@ def _read(path: Path) -> _RunFacts:
     config = _flatten(summary.config)
     if summary.loop is None:
         config = _neutral_values() | config
-    continued = None if summary.continued is None else asdict(summary.continued)
-    files = summary.code_digests or {}
+    environment = _pick(summary, ENVIRONMENT)
+    environment |= summary.torch_settings or {}
+    environment |= summary.versions
+    history = _pick(summary, HISTORY)
+    history["continued"] = None if summary.continued is None else asdict(summary.continued)
     facts = {
         "config": config,
         "data": _pick(summary, DATA),
-        "code": _pick(summary, CODE) | files,
-        "environment": {
-            **_pick(summary, ENVIRONMENT),
-            **(summary.torch_settings or {}),
-            **summary.versions,
-        },
-        "history": _pick(summary, HISTORY) | {"continued": continued},
+        "code": _pick(summary, CODE) | (summary.code_digests or {}),
+        "environment": environment,
+        "history": history,
     }
     return _RunFacts(summary=summary, sections=facts)
 
@@ -161,53 +166,63 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Entry]:
+    """Return the entries that differ, in the order of the first run, then of the second."""
     entries = []
     for name in {**first, **second}:
-        values = (first.get(name), second.get(name))
-        if values[0] != values[1]:
-            entries.append(Entry(name=name, first=values[0], second=values[1]))
+        value = first.get(name)
+        other = second.get(name)
+        if value != other:
+            entries.append(Entry(name=name, first=value, second=other))
     return entries
 
 
-def _first_other_epoch(first: Path, second: Path) -> str:
+def _compare_curves(first: Path, second: Path) -> str:
     """Say from which epoch on the training losses differ; "" where they cannot be compared."""
-    curves = []
-    for path in (first, second):
-        try:
-            lines = read_verified(path, "metrics.csv").decode().splitlines()[1:]
-            curves.append([line.split(",")[LOSS_COLUMN] for line in lines])
-        except (OSError, ValueError, IndexError, AugeanError):
-            return ""
-    common = min(len(curve) for curve in curves)
-    if common == 0:
+    try:
+        losses = _training_losses(first)
+        others = _training_losses(second)
+    except (OSError, ValueError, IndexError, AugeanError):
         return ""
-    for epoch, losses in enumerate(zip(curves[0], curves[1], strict=False), start=1):
-        if losses[0] != losses[1]:
+    num_common = min(len(losses), len(others))
+    if num_common == 0:
+        return ""
+    # One of the two may have more epochs.
+    for epoch, (loss, other) in enumerate(zip(losses, others, strict=False), start=1):
+        if loss != other:
             return f"the training losses differ from epoch {epoch} on"
-    return f"the training losses of the first {common} epochs are the same, bit by bit"
+    return f"the training losses of the first {num_common} epochs are the same, bit by bit"
 
 
-def _answers(
-    first: Path, second: Path, summaries: tuple[RunSummary | None, RunSummary | None]
+def _training_losses(path: Path) -> list[str]:
+    """Return a run's training loss of each epoch, as the text that the run wrote."""
+    lines = read_verified(path, "metrics.csv").decode().splitlines()[1:]
+    return [line.split(",")[LOSS_COLUMN] for line in lines]
+
+
+def _compare_answers(
+    first: Path, second: Path, first_summary: RunSummary, second_summary: RunSummary
 ) -> str:
-    """Say which test images only one of the runs gets right; "" where that is not known."""
-    if summaries[0] is None or summaries[1] is None:
+    """Say how many test images only one of the runs gets right; "" where that is not known."""
+    num_test = first_summary.num_test
+    is_same_size = num_test == second_summary.num_test
+    is_same_data = first_summary.data_digest == second_summary.data_digest
+    if num_test is None or not is_same_size or not is_same_data:
         return ""
-    num_test = summaries[0].num_test
-    same_test = summaries[0].data_digest == summaries[1].data_digest
-    if num_test is None or num_test != summaries[1].num_test or not same_test:
+    try:
+        correct = _correct_images(first, num_test)
+        others = _correct_images(second, num_test)
+    except (OSError, ValueError, TypeError, AugeanError):
         return ""
-    answers = []
-    for path in (first, second):
-        try:
-            read_verified(path, "correct.npy")
-            bits = numpy.load(path / "correct.npy", allow_pickle=False)
-            answers.append(numpy.unpackbits(bits, count=num_test).astype(bool))
-        except (OSError, ValueError, TypeError, AugeanError):
-            return ""
-    only_first = int((answers[0] & ~answers[1]).sum())
-    only_second = int((answers[1] & ~answers[0]).sum())
+    only_first = int((correct & ~others).sum())
+    only_second = int((others & ~correct).sum())
     return (
         f"of {num_test:,} test images {only_first:,} are right in the first run alone,"
         f" {only_second:,} in the second alone"
     )
+
+
+def _correct_images(path: Path, num_test: int) -> numpy.ndarray[Any, Any]:
+    """Return which test images a run classified right: bool [images]."""
+    content = read_verified(path, "correct.npy")
+    packed = numpy.load(io.BytesIO(content), allow_pickle=False)  # eight images a byte
+    return numpy.unpackbits(packed, count=num_test).astype(bool)

@@ -1,9 +1,22 @@
 """Compare several rows with one baseline by Dunnett's test, computed without random numbers.
 
-Dunnett 1955, "A Multiple Comparison Procedure for Comparing Several Treatments with a Control".
-Each row's t-statistic shares the baseline's mean and the pooled deviation, so given these two the
-rows are independent. That leaves a smooth integral over two variables, which quadrature computes to
-about ten digits. Critical value and p-values come from the one function, so they cannot disagree.
+Dunnett 1955, "A Multiple Comparison Procedure for Comparing Several Treatments with a Control",
+JASA 50. The t-statistic of row i, with n_i seeds beside a baseline of n_0 seeds, is
+
+    t_i = (mean_i - mean_0) / (s * sqrt(1 / n_i + 1 / n_0))
+
+where s is the standard deviation pooled over all rows. All t_i share the baseline's mean and s.
+Given these two the rows are independent, so the probability that no |t_i| exceeds a bound b is a
+smooth integral over two variables only (Dunnett's equation for the two-sided case):
+
+    P(b) = E_u E_z  prod_i [ Phi((r_i z + b u) / q_i) - Phi((r_i z - b u) / q_i) ]
+
+    z    the baseline's mean in units of its own standard error: standard normal
+    u    s in units of the true deviation: chi of f degrees of freedom, divided by sqrt(f)
+    r_i  sqrt(n_i / (n_i + n_0)), and q_i = sqrt(1 - r_i^2)
+
+Quadrature computes it to about ten digits. The critical value and the p-values come from this one
+function, so they cannot disagree.
 """
 
 from collections.abc import Sequence
@@ -25,81 +38,104 @@ class DunnettResult:
     """Differences of the rows to the baseline, in the order of the rows."""
 
     differences: Array
-    """[rows]"""
+    """Mean of each row minus that of the baseline: float [rows]."""
     half_widths: Array
-    """[rows]; all intervals together hold with the level."""
+    """Of the intervals, which together hold with the level that was asked for: float [rows]."""
     p_values: Array
-    """[rows], adjusted for the number of rows."""
+    """Adjusted for the number of rows: float [rows]."""
 
 
 def dunnett_test(control: Array, rows: Sequence[Array], level: float) -> DunnettResult:
-    """Compare each row with the control, assuming normal scores of one variance.
+    """Compare each row with the baseline, assuming normal scores of one variance.
 
     Args:
-        control: scores of the baseline.
-        rows: scores of each row; some group must have scores that differ.
-        level: of the intervals together, such as 0.95.
+        control: scores of the baseline, float [seeds].
+        rows: scores of each row, float [seeds]; at least one row, or the baseline, must have
+            scores that differ.
+        level: probability that all intervals hold together, such as 0.95.
     """
     groups = [control, *rows]
-    freedom = sum(len(group) - 1 for group in groups)
-    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-    num = numpy.array([len(row) for row in rows])
-    errors = numpy.sqrt(squares / freedom * (1 / num + 1 / len(control)))  # [rows]
+    freedom = 0
+    squares = 0.0
+    for group in groups:
+        freedom += len(group) - 1
+        squares += float(((group - group.mean()) ** 2).sum())
+    pooled_variance = squares / freedom
+
+    row_sizes = numpy.array([len(row) for row in rows])
+    standard_errors = numpy.sqrt(pooled_variance * (1 / row_sizes + 1 / len(control)))  # [rows]
     differences = numpy.array([row.mean() - control.mean() for row in rows])
-    largest = LargestStatistic(num / (num + len(control)), freedom)
+    statistics = abs(differences / standard_errors)
+
+    shares = row_sizes / (row_sizes + len(control))
+    largest = LargestStatistic(shares, freedom)
     return DunnettResult(
         differences=differences,
-        half_widths=largest.critical_value(level) * errors,
-        p_values=largest.p_values(abs(differences / errors)),
+        half_widths=largest.critical_value(level) * standard_errors,
+        p_values=largest.p_values(statistics),
     )
 
 
 class LargestStatistic:
-    """The distribution of the largest absolute t-statistic of all rows, if no row differs."""
+    """The distribution of the largest |t| of all rows, where no row truly differs."""
 
-    def __init__(self, correlations: Array, freedom: int) -> None:
-        """Prepare the quadrature.
+    def __init__(self, shares: Array, freedom: int) -> None:
+        """Prepare the quadrature: nodes and weights of both variables.
 
         Args:
-            correlations: [rows], n / (n + n of the baseline): the statistics of two rows correlate
-                with the root of the product of theirs.
+            shares: r_i squared, n_i / (n_i + n_0), float [rows]. Two rows' statistics correlate
+                with r_i r_j.
             freedom: degrees of freedom of the pooled variance.
         """
         nodes, weights = numpy.polynomial.legendre.leggauss(NUM_NODES)
-        # Rows of equal size have equal factors, and most tables have one size.
-        self._correlations, self._counts = numpy.unique(correlations, return_counts=True)
+        # Rows of equal size have equal factors in the product, and most tables have one size.
+        self._shares, self._counts = numpy.unique(shares, return_counts=True)
 
-        # The pooled deviation in units of the true one: chi over the root of its freedom.
+        # u, the pooled deviation in units of the true one.
         chi = stats.chi(freedom, scale=freedom**-0.5)
-        low, high = chi.ppf(NEGLIGIBLE), chi.isf(NEGLIGIBLE)
-        self._deviations = (high - low) / 2 * nodes + (high + low) / 2  # [nodes]
-        deviation_weights = (high - low) / 2 * weights * chi.pdf(self._deviations)
+        low = chi.ppf(NEGLIGIBLE)
+        high = chi.isf(NEGLIGIBLE)
+        # Gauss-Legendre nodes lie in -1 to 1: stretched to low to high.
+        half_range = (high - low) / 2
+        self._deviations = half_range * nodes + (high + low) / 2  # [nodes]
+        deviation_weights = half_range * weights * chi.pdf(self._deviations)
 
-        # The baseline's mean, standard normal.
+        # z, the baseline's mean.
         limit = stats.norm.isf(NEGLIGIBLE)
         self._means = limit * nodes  # [nodes]
         mean_weights = limit * weights * stats.norm.pdf(self._means)
+
         self._weights = numpy.outer(deviation_weights, mean_weights)  # [deviations, means]
 
     def cdf(self, bound: float) -> float:
-        """Return the probability that all absolute statistics are below a bound."""
-        width = bound * self._deviations[:, None]  # [deviations, 1]
+        """Return P(bound), the probability that no |t| exceeds the bound."""
+        width = bound * self._deviations[:, None]  # b u: [deviations, 1]
         inside = numpy.ones_like(self._weights)
-        for correlation, count in zip(self._correlations, self._counts, strict=True):
-            centre = correlation**0.5 * self._means[None, :]  # [1, means]
-            scale = (1 - correlation) ** 0.5
+        for share, count in zip(self._shares, self._counts, strict=True):
+            centre = share**0.5 * self._means[None, :]  # r z: [1, means]
+            scale = (1 - share) ** 0.5  # q
             upper = special.ndtr((centre + width) / scale)
             lower = special.ndtr((centre - width) / scale)
             inside *= (upper - lower) ** count
         return float((self._weights * inside).sum())
 
     def p_values(self, statistics: Array) -> Array:
-        """Return for each absolute statistic the probability of a larger one in any row."""
+        """Return for each |t| the probability that any row's is larger by chance.
+
+        Args:
+            statistics: |t| of each row, float [rows].
+        """
+        # Rounding may bring the distribution function a trifle above 1.
         return numpy.array([max(0.0, 1 - self.cdf(value)) for value in statistics.tolist()])
 
     def critical_value(self, level: float) -> float:
-        """Return the bound that no absolute statistic exceeds with a probability of `level`."""
+        """Return the bound that no |t| exceeds with a probability of `level`."""
+
+        def excess(bound: float) -> float:
+            return self.cdf(bound) - level
+
         high = 4.0
-        while self.cdf(high) < level:
-            high *= 2  # a single degree of freedom has very long tails
-        return float(optimize.brentq(lambda bound: self.cdf(bound) - level, 0.0, high, xtol=1e-12))
+        # With a single degree of freedom the tails are very long.
+        while excess(high) < 0:
+            high *= 2
+        return float(optimize.brentq(excess, 0.0, high, xtol=1e-12))

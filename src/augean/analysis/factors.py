@@ -1,10 +1,17 @@
-"""Two factors: a table by row and column, and whether the effect of one depends on the other.
+"""Compare two factors: a table by row and column, and whether one's effect depends on the other.
 
-The effect of a row in a column is its mean minus that of the first row. A contrast is how much that
-effect differs from the one in the first column. All contrasts hold together with 95 % (Bonferroni).
-Where Levene's test shows nothing, Student's t with the pooled variance of all cells; else the
-contrast's own variance with the degrees of freedom of the smallest cell, which is safe for any
-deviations (Hajek 1962, "Inequalities for the generalized Student's distribution").
+Let m(r, c) be the mean of the cell in row r and column c, where 0 is the first row or column. The
+effect of a row in a column is m(r, c) - m(0, c). A contrast is how much that effect differs from
+the one in the first column:
+
+    contrast(r, c) = m(r, c) - m(0, c) - m(r, 0) + m(0, 0)
+
+Its variance is the sum of s^2 / n over these four cells. All contrasts hold together with 95 %
+(Bonferroni). Two kinds of intervals, chosen by Levene's test:
+
+- Where variances look equal, Student's t, with s^2 pooled over all cells.
+- Else each cell has its own s^2, and the degrees of freedom are those of the smallest cell. That is
+  safe for any deviations (Hajek 1962, "Inequalities for the generalized Student's distribution").
 """
 
 import math
@@ -49,8 +56,9 @@ class Factors:
     means: Array
     """Test accuracy in percent, [rows, columns]; NaN where no run has a score."""
     contrasts: list[Contrast]
-    """Empty where a cell has fewer than two scores, or a run diverged."""
+    """Empty where a cell has fewer than two different scores, or a run diverged."""
     method: str
+    """How the contrasts were judged, in words for the caption."""
 
     @property
     def row_means(self) -> Array:
@@ -67,22 +75,27 @@ class Factors:
     @property
     def verdict(self) -> str:
         """Whether the effect of the row depends on the column, in words."""
-        where = [item for item in self.contrasts if item.verdict in (Verdict.BETTER, Verdict.WORSE)]
-        if where:
-            most = max(where, key=lambda item: abs(item.value))
-            return (
-                f"The effect of the row depends on the column: {most.row} beside {self.rows[0]}"
-                f" gains {most.value:+.2f} points more at {most.column} than at {self.columns[0]}"
-                f" ({most.low:+.2f} to {most.high:+.2f})."
-            )
         if not self.contrasts:
             return (
                 "Whether the effect of the row depends on the column is not judged: each cell needs"
                 " two scores, and no diverged run."
             )
-        if all(item.verdict is Verdict.EQUIVALENT for item in self.contrasts):
+        verdicts = {item.verdict for item in self.contrasts}
+        if verdicts & {Verdict.BETTER, Verdict.WORSE}:
+            return self._largest_in_words()
+        if verdicts == {Verdict.EQUIVALENT}:
             return f"The effect of the row is the same in all columns, within ±{MARGIN:g} points."
         return "Whether the effect of the row depends on the column is undecided."
+
+    def _largest_in_words(self) -> str:
+        """Return the largest of the contrasts whose interval excludes 0, in words."""
+        shown = [item for item in self.contrasts if item.verdict in (Verdict.BETTER, Verdict.WORSE)]
+        largest = max(shown, key=lambda item: abs(item.value))
+        return (
+            f"The effect of the row depends on the column: {largest.row} beside {self.rows[0]}"
+            f" gains {largest.value:+.2f} points more at {largest.column} than at {self.columns[0]}"
+            f" ({largest.low:+.2f} to {largest.high:+.2f})."
+        )
 
 
 def two_factors(table: Table) -> Factors | None:
@@ -91,6 +104,7 @@ def two_factors(table: Table) -> Factors | None:
     for job, _ in table.sweep.cells:
         if job.column is None:
             return None
+        # The label of a line is "sgd, 0.1".
         cells[job.row] = (job.row.removesuffix(f", {job.column}"), job.column)
     rows = list(dict.fromkeys(row for row, _ in cells.values()))
     columns = list(dict.fromkeys(column for _, column in cells.values()))
@@ -99,13 +113,14 @@ def two_factors(table: Table) -> Factors | None:
     scores: dict[Cell, list[float]] = {}
     means = numpy.full((len(rows), len(columns)), math.nan)
     num_diverged = 0
-    for item in table.rows:
-        row, column = cells[item.label]
-        scores[row, column] = item.scores
-        means[rows.index(row), columns.index(column)] = item.accuracy.mean
-        num_diverged += len(item.diverged)
+    for line in table.rows:
+        row, column = cells[line.label]
+        scores[row, column] = line.scores
+        means[rows.index(row), columns.index(column)] = line.accuracy.mean
+        num_diverged += len(line.diverged)
     contrasts: list[Contrast] = []
     method = ""
+    # The scores of a cell with diverged runs are those of the survivors.
     if not num_diverged and _all_repeated(scores, len(rows) * len(columns)):
         contrasts, method = interaction(scores, rows, columns)
     return Factors(rows=rows, columns=columns, means=means, contrasts=contrasts, method=method)
@@ -127,35 +142,58 @@ def interaction(
         scores: of each cell, at least two that differ.
     """
     num_contrasts = (len(rows) - 1) * (len(columns) - 1)
-    level = 1 - (1 - LEVEL) / num_contrasts / 2
-    smallest = min(len(values) for values in scores.values())
-    levene = math.nan
-    if smallest > 2:
-        levene = float(stats.levene(*scores.values(), center="mean").pvalue)
-    is_pooled = math.isnan(levene) or levene >= LEVENE_LEVEL
-    pooled_freedom = sum(len(values) - 1 for values in scores.values())
-    squares = sum((len(values) - 1) * numpy.var(values, ddof=1) for values in scores.values())
-    freedom = pooled_freedom if is_pooled else smallest - 1
-    quantile = float(stats.t.ppf(level, freedom))
+    spread = _spread(scores)
+    level = 1 - (1 - LEVEL) / num_contrasts / 2  # one-sided, by Bonferroni
+    quantile = float(stats.t.ppf(level, spread.freedom))
     contrasts = []
     for row in rows[1:]:
         for column in columns[1:]:
+            signs = _signs(row, column, rows[0], columns[0])
             value = 0.0
-            variance = 0.0
-            for cell, sign in _signs(row, column, rows[0], columns[0]).items():
-                values = scores[cell]
-                own = squares / pooled_freedom if is_pooled else numpy.var(values, ddof=1)
-                value += sign * float(numpy.mean(values))
-                variance += float(own) / len(values)
-            half = quantile * math.sqrt(variance)
-            contrasts.append(
-                Contrast(row=row, column=column, value=value, low=value - half, high=value + half)
+            squared_error = 0.0
+            for cell, sign in signs.items():
+                value += sign * float(numpy.mean(scores[cell]))
+                squared_error += spread.variances[cell] / len(scores[cell])
+            half = quantile * math.sqrt(squared_error)
+            contrast = Contrast(
+                row=row, column=column, value=value, low=value - half, high=value + half
             )
-    kind = "the pooled variance" if is_pooled else "variances of their own"
-    return contrasts, f"{num_contrasts} contrasts by Student's t with {kind}, Bonferroni's level"
+            contrasts.append(contrast)
+    method = f"{num_contrasts} contrasts by Student's t with {spread.kind}, Bonferroni's level"
+    return contrasts, method
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What is assumed about the variances of the cells."""
+
+    variances: dict[Cell, float]
+    freedom: int
+    kind: str
+    """In words."""
+
+
+def _spread(scores: Mapping[Cell, list[float]]) -> _Spread:
+    """Return one variance for all cells where they look equal, else each cell's own."""
+    smallest = min(len(values) for values in scores.values())
+    levene_p = math.nan
+    # Two values lie equally far from their mean, whatever they are: no test can be made of them.
+    if smallest > 2:
+        levene_p = float(stats.levene(*scores.values(), center="mean").pvalue)
+    own = {cell: float(numpy.var(values, ddof=1)) for cell, values in scores.items()}
+    if levene_p < LEVENE_LEVEL:
+        return _Spread(variances=own, freedom=smallest - 1, kind="variances of their own")
+    freedom = 0
+    squares = 0.0
+    for cell, values in scores.items():
+        freedom += len(values) - 1
+        squares += (len(values) - 1) * own[cell]
+    pooled = dict.fromkeys(scores, squares / freedom)
+    return _Spread(variances=pooled, freedom=freedom, kind="the pooled variance")
 
 
 def _signs(row: str, column: str, first_row: str, first_column: str) -> dict[Cell, int]:
+    """Return the sign of each of the four cells of a contrast."""
     return {
         (row, column): 1,
         (first_row, column): -1,

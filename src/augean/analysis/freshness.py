@@ -1,8 +1,8 @@
 """Say whether a run is outdated: whether its code or its data have changed since it was trained.
 
-That is not a state of a run. Its result stays what it was, and the command that made it would train
-a new run at another address. Neither torch nor any code of the user's is loaded for the answer, and
-each file is read once for all runs.
+That is not a state of a run. Its result stays what it was, but the command that made it would now
+train a new run at another address. Neither torch nor any code of the user's is loaded for the
+answer, and each file is read once for all runs.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ DATASETS = "augean.datasets."
 """Classes of data sets that may be asked for their digest; others are code of the user's."""
 ARGUMENTS = "dataset.arguments."
 DATA_KEYS = ("dataset._target_", "dataset.name", "dataset.image_size", ARGUMENTS)
-"""Beginnings of the keys that say which data a run has."""
+"""Beginnings of the config keys that say which data a run has."""
 
 
 @dataclass(frozen=True)
@@ -52,43 +52,43 @@ class FreshnessCheck:
 
     def __init__(self, outputs: Path) -> None:
         self.outputs = outputs
+        # Thousands of runs share few sets of code and few data sets, so each is compared once.
         self._code: dict[str, Freshness] = {}
+        """By what a run recorded of its code."""
         self._digests: dict[str, str | Freshness] = {}
-        """Digest of each data set, or why it is not known."""
+        """By data set, its digest or why it is not known."""
         self._files = _CodeFiles()
 
     def check(self, summary: RunSummary) -> Freshness:
         """Compare one completed run."""
-        findings = [self._check_code(summary), self._check_data(summary)]
-        # A custom loop has its own mathematics.
-        if summary.core not in (None, CORE):
-            core = f"Augean's mathematics has changed (core {summary.core}, now {CORE})"
-            findings.insert(0, Freshness("yes", core))
+        findings = [_check_core(summary), self._check_code(summary), self._check_data(summary)]
         return _combine(findings)
 
     def _check_code(self, summary: RunSummary) -> Freshness:
         recorded = summary.code_digests
         if recorded is None:
+            # A run of an earlier release: only one with own code would have had any to record.
             if summary.loop is None and not own_packages(summary.config):
                 return FRESH
             return Freshness("unknown", "the run recorded no digests of its code")
         if not recorded:
             return FRESH
-        listed = summary.config.get("code_files")
+        code_files = summary.config.get("code_files")
         roots = self._roots(summary)
-        key = repr((sorted(recorded.items()), listed, roots))
+        key = repr((sorted(recorded.items()), code_files, roots))
         if key not in self._code:
-            names = set(map(str, listed)) if isinstance(listed, list) else set()
-            findings = self._files.compare(recorded, names, roots)
+            listed = set(map(str, code_files)) if isinstance(code_files, list) else set()
+            findings = self._files.compare(recorded, listed, roots)
             self._code[key] = _combine(findings)
         return self._code[key]
 
     def _roots(self, summary: RunSummary) -> list[Path]:
         """Return the folders from which the run's own code may have been imported."""
         places = summary.places or {}
-        roots = [
-            place_at(self.outputs, places[name]) for name in ("loop", "start") if name in places
-        ]
+        roots = []
+        for name in ("loop", "start"):
+            if name in places:
+                roots.append(place_at(self.outputs, places[name]))
         return [*roots, Path.cwd()]
 
     def _check_data(self, summary: RunSummary) -> Freshness:
@@ -120,15 +120,23 @@ class FreshnessCheck:
         return place_at(self.outputs, place)
 
 
+def _check_core(summary: RunSummary) -> Freshness:
+    """Compare the version of Augean's mathematics; a custom loop has its own, and no version."""
+    if summary.core in (None, CORE):
+        return FRESH
+    reason = f"Augean's mathematics has changed (core {summary.core}, now {CORE})"
+    return Freshness("yes", reason)
+
+
 def describe_record(record: SweepRecord, check: FreshnessCheck) -> list[str]:
-    """Return lines that say which runs of a sweep are outdated, and the command that trains them
-    anew.
-    """
+    """Return lines that say which of a sweep's runs are outdated, and how to train them anew."""
     counts: Counter[Freshness] = Counter()
-    for id_, directory in {job.id: job.run for job in record.jobs}.items():
+    directories = {job.id: job.run for job in record.jobs}  # every run once
+    for id_, directory in directories.items():
         try:
             summary = read_summary(runs_dir(check.outputs) / directory, id_)
-        except AugeanError:  # it counts as one that is not completed
+        except AugeanError:
+            # A damaged run counts as one that is not completed.
             continue
         if summary is not None:
             counts[check.check(summary)] += 1
@@ -164,16 +172,24 @@ def own_packages(config: Mapping[str, Any]) -> list[str]:
 
 def _combine(findings: Iterable[Freshness]) -> Freshness:
     """Return "yes" where something has changed, else "unknown" where something is not known."""
-    found = list(findings)
+    reasons: dict[Outdated, list[str]] = {"no": [], "yes": [], "unknown": []}
+    for finding in findings:
+        if finding.reason not in reasons[finding.outdated]:
+            reasons[finding.outdated].append(finding.reason)
     outcomes: tuple[Outdated, ...] = ("yes", "unknown")
     for outdated in outcomes:
-        reasons = dict.fromkeys(item.reason for item in found if item.outdated == outdated)
-        if reasons:
-            shown = [*reasons][:MOST_REASONS]
-            if len(reasons) > MOST_REASONS:
-                shown.append(f"{len(reasons) - MOST_REASONS} more")
-            return Freshness(outdated, ", ".join(shown))
+        if reasons[outdated]:
+            return Freshness(outdated, _first_reasons(reasons[outdated]))
     return FRESH
+
+
+def _first_reasons(reasons: list[str]) -> str:
+    """Return reasons as one text; of many only the first, and how many more there are."""
+    num_more = len(reasons) - MOST_REASONS
+    shown = reasons[:MOST_REASONS]
+    if num_more > 0:
+        shown.append(f"{num_more} more")
+    return ", ".join(shown)
 
 
 def _data_name(node: Mapping[str, Any]) -> str:
@@ -186,7 +202,7 @@ def _current_digest(node: Mapping[str, Any], data: Path, cache: Path) -> str | F
     Args:
         node: the entries of a flat config below `dataset`.
         data: folder of the data sets.
-        cache: folder of what is known of them.
+        cache: folder of what Augean has noted of the data sets.
     """
     name = _data_name(node)
     target = str(node.get("dataset._target_"))
@@ -215,11 +231,13 @@ def _current_digest(node: Mapping[str, Any], data: Path, cache: Path) -> str | F
 
 
 class _CodeFiles:
-    """The files of the user's code, each read once."""
+    """Compare files of the user's code with their recorded digests, reading each file once."""
 
     def __init__(self) -> None:
-        self._own_digests: dict[Path, str] = {}
+        self._digests: dict[tuple[Path, bool], str] = {}
+        """By file, and whether its whole content counts."""
         self._top_folders: dict[str, Path | None] = {}
+        """By top package or module, the folder on Python's path that has it."""
 
     def compare(
         self, recorded: Mapping[str, str], listed: set[str], roots: Iterable[Path]
@@ -231,15 +249,15 @@ class _CodeFiles:
             listed: those of them that the config names as `code_files`.
             roots: folders to look in, before those of Python's path.
         """
-        found = {path: self._find(path, roots) for path in recorded}
-        packages_here = {path.split("/")[0] for path, root in found.items() if root is not None}
+        folders = {path: self._find(path, roots) for path in recorded}
+        packages_here = {_top(path) for path, root in folders.items() if root is not None}
         for path, digest in recorded.items():
-            root = found[path]
+            root = folders[path]
             if root is not None:
-                yield from self._compare_file(
-                    path, digest, root, recorded, is_listed=path in listed
-                )
-            elif path.split("/")[0] in packages_here:
+                is_listed = path in listed
+                yield from self._compare_file(path, digest, root, recorded, is_listed=is_listed)
+            elif _top(path) in packages_here:
+                # Its package is here, so the file was removed or renamed.
                 yield Freshness("yes", f"{path} is gone")
             else:
                 yield Freshness("unknown", f"{path} is not here")
@@ -251,14 +269,17 @@ class _CodeFiles:
         try:
             if file.stat().st_size > LARGEST_FILE:
                 raise OSError("is too large")
+            # A listed file may be recorded by its content, or as code, where it is imported too.
             is_same = is_listed and self._digest(file, is_content=True) == digest
             if not is_same and file.suffix == ".py":
                 is_same = self._digest(file, is_content=False) == digest
+                # An __init__.py that was empty then is not recorded; Python runs it all the same.
                 for package in package_files(file, root):
                     name = package.relative_to(root).as_posix()
                     if name not in recorded:
                         yield Freshness("yes", f"{name} has code now")
-        except ConfigError:  # not valid Python, which it was
+        except ConfigError:
+            # It is no valid Python now, which it was when the run was trained.
             is_same = False
         except (OSError, ValueError, RecursionError):
             yield Freshness("unknown", f"{path} cannot be read")
@@ -267,22 +288,28 @@ class _CodeFiles:
             yield Freshness("yes", f"{path} has changed")
 
     def _digest(self, file: Path, *, is_content: bool) -> str:
-        key = file / "content" if is_content else file
-        if key not in self._own_digests:
-            digest = content_digest(file) if is_content else source_digest(file)
-            self._own_digests[key] = digest
-        return self._own_digests[key]
+        key = (file, is_content)
+        if key not in self._digests:
+            self._digests[key] = content_digest(file) if is_content else source_digest(file)
+        return self._digests[key]
 
     def _find(self, path: str, roots: Iterable[Path]) -> Path | None:
         """Return the folder in which a file of code lies; None where it is not here."""
         for root in roots:
             if (root / path).is_file():
                 return root
-        top = path.split("/")[0].removesuffix(".py")
+        top = _top(path).removesuffix(".py")
         if top not in self._top_folders:
             self._top_folders[top] = _folder_on_path(top)
         folder = self._top_folders[top]
-        return folder if folder is not None and (folder / path).is_file() else None
+        if folder is None or not (folder / path).is_file():
+            return None
+        return folder
+
+
+def _top(path: str) -> str:
+    """Return the first part of a file's path: its package, or the file of a module."""
+    return path.split("/")[0]
 
 
 def _folder_on_path(top: str) -> Path | None:
@@ -290,12 +317,13 @@ def _folder_on_path(top: str) -> Path | None:
     if not top.isidentifier():
         return None
     try:
-        # A name without dots: nothing is imported.
+        # For a name without dots this imports nothing.
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError, AttributeError):
         return None
     if spec is None:
         return None
-    for folder in spec.submodule_search_locations or ():
-        return Path(folder).parent
+    package_folders = list(spec.submodule_search_locations or ())
+    if package_folders:
+        return Path(package_folders[0]).parent
     return Path(spec.origin).parent if spec.origin else None

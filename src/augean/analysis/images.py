@@ -1,13 +1,20 @@
-"""How much of a difference other test images could change: an error that no seed shows.
+"""Measure how much of a difference other test images could change: an error that no seed shows.
 
 Every run of a table is tested on the same images, so a difference has two sources of chance: seeds,
 and the images that happen to be in the test set. Seeds and images are crossed as two random factors
-(readers and cases in Gallas 2006, "One-shot estimate of MRMC variance"). The share of an image in a
-row's score has a variance over images; what of it is due to few seeds is estimated by the remainder
-of the two-way layout and taken off (Searle, Casella and McCulloch 1992, "Variance Components",
-chapter 4). The interval for new seeds and new images joins the interval over seeds with that over
-images by the sum of squared half-widths (Zou and Donner 2008, "Construction of confidence limits
-about effect measures").
+(readers and cases in Gallas 2006, "One-shot estimate of MRMC variance"). Let p_i be the share of a
+row's runs that classify image i right, and q_i that of the baseline. Then
+
+    difference = mean over images of (p_i - q_i)
+    its variance over images = (var_i(p_i - q_i) - R_p - R_q) / images
+
+R is what few seeds add to the variance of a share. It is estimated by the mean square of the
+remainder in the two-way layout, divided by the number of runs (Searle, Casella and McCulloch 1992,
+"Variance Components", chapter 4).
+
+The interval for new seeds and new images joins the interval over seeds with that over images by the
+sum of squared half-widths (Zou and Donner 2008, "Construction of confidence limits about effect
+measures").
 """
 
 import hashlib
@@ -28,6 +35,7 @@ from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.run_directory import runs_dir
 
 CORRECT = "correct.npy"
+"""File of a run that says which test images it classified right, eight images a byte."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +43,10 @@ class RowImages:
     """How one row's runs do on each image of one test set."""
 
     shares: Array
-    """Share of the row's runs that classify the image right: float [images]."""
+    """Share p_i of the row's runs that classify the image right: float [images]."""
     remainder: float
-    """Variance of such a share that is due to the seeds at hand, seeds that are good at all images
-    left out; NaN for a single run."""
+    """R: variance of such a share that is due to the seeds at hand, seeds that are good at all
+    images left out; NaN for a single run."""
 
 
 def row_images(correct: Array) -> RowImages:
@@ -51,26 +59,30 @@ def row_images(correct: Array) -> RowImages:
     shares = correct.sum(axis=0, dtype=numpy.int64) / num_runs
     if num_runs < 2 or num_images < 2:
         return RowImages(shares=shares, remainder=math.nan)
-    # Sums of squares of the two-way layout without repetition.
+    # Sums of squares of the two-way layout without repetition. The values are 0 or 1, so those of
+    # image i lie around their mean p_i with a sum of squares of runs * p_i * (1 - p_i).
     within_images = num_runs * float((shares * (1 - shares)).sum())
-    scores = correct.mean(axis=1)
-    of_seeds = num_images * float(((scores - scores.mean()) ** 2).sum())
-    mean_square = (within_images - of_seeds) / ((num_runs - 1) * (num_images - 1))
+    accuracies = correct.mean(axis=1)  # [runs]
+    between_runs = num_images * float(((accuracies - accuracies.mean()) ** 2).sum())
+    freedom = (num_runs - 1) * (num_images - 1)
+    mean_square = (within_images - between_runs) / freedom
     return RowImages(shares=shares, remainder=mean_square / num_runs)
 
 
 def image_variance(row: RowImages, baseline: RowImages) -> float:
     """Return the variance of the difference of two rows that the choice of images causes.
 
-    Scores are fractions. The estimate has no bias but where it would be negative: then it is 0.
+    Scores are fractions. The estimate has no bias, except where it would be negative: then it is 0.
     """
-    differences = row.shares - baseline.shares
+    differences = row.shares - baseline.shares  # [images]
     variance = float(differences.var(ddof=1)) - row.remainder - baseline.remainder
     return max(0.0, variance) / len(differences)
 
 
 def image_half_width(row: RowImages, baseline: RowImages, num_compared: int) -> float:
     """Return the percentage points that the choice of images leaves open.
+
+    They are half the width of Student's t-interval over images.
 
     Args:
         num_compared: rows that the table compares with the baseline. All of its intervals are to
@@ -82,12 +94,13 @@ def image_half_width(row: RowImages, baseline: RowImages, num_compared: int) -> 
 
 
 class CorrectImages:
-    """Reads which test images runs classify right, the file of each run once."""
+    """Read which test images runs classify right, the file of each run once."""
 
     def __init__(self, contents: Contents) -> None:
         self.contents = contents
         """Takes note of files that are damaged."""
         self._packed: dict[str, Array | None] = {}
+        """By run id, eight images a byte: uint8 [bytes]; None where a run recorded none."""
 
     def row(self, runs: Sequence[Run]) -> RowImages | None:
         """Return how the runs of a row do; None where one has no record of the row's test set."""
@@ -95,13 +108,15 @@ class CorrectImages:
         if len(test_sets) != 1:
             return None
         num_images = test_sets.pop()[-1]
-        rows = []
+        num_bytes = math.ceil(num_images / 8)
+        packed_runs = []
         for run in runs:
             packed = self._read(run)
-            if packed is None or len(packed) != math.ceil(num_images / 8):
+            if packed is None or len(packed) != num_bytes:
                 return None
-            rows.append(packed)
-        return row_images(numpy.unpackbits(numpy.array(rows), axis=1, count=num_images))
+            packed_runs.append(packed)
+        correct = numpy.unpackbits(numpy.array(packed_runs), axis=1, count=num_images)
+        return row_images(correct)
 
     def _read(self, run: Run) -> Array | None:
         """Return a run's bits, eight images a byte; None where it recorded none."""
@@ -119,6 +134,7 @@ class CorrectImages:
             if hashlib.sha256(content).hexdigest() != digest:
                 raise ValueError("truncated or altered after the run")
             packed: Array = numpy.load(io.BytesIO(content), allow_pickle=False)
+            # The digest holds for what the run wrote, which may be a stranger's run.
             if packed.dtype != numpy.uint8 or packed.ndim != 1:
                 raise ValueError(f"{packed.dtype} {list(packed.shape)} in place of bytes")
         except FileNotFoundError:
@@ -152,17 +168,19 @@ def with_images(
     Args:
         runs: by row, those with a score.
     """
-    judged = [label for label, item in differences.items() if not math.isnan(item.low)]
     result = dict(differences)
-    if not judged:
+    compared = [label for label, item in differences.items() if not math.isnan(item.low)]
+    if not compared:
         return result
     control = correct.row(runs[baseline])
-    for label in judged:
-        # Without a control there is nothing to compare, so nothing more is read.
-        row = None if control is None else correct.row(runs[label])
-        if row is None or control is None or not _same_test_set(runs[label], runs[baseline]):
+    # Without a control there is nothing to compare, so nothing more is read.
+    if control is None:
+        return result
+    for label in compared:
+        row = correct.row(runs[label])
+        if row is None or not _same_test_set(runs[label], runs[baseline]):
             continue
-        half = image_half_width(row, control, len(judged))
+        half = image_half_width(row, control, len(compared))
         result[label] = result[label]._replace(image_half=half, num_images=len(row.shares))
     return result
 
@@ -174,18 +192,18 @@ def _same_test_set(runs: Sequence[Run], others: Sequence[Run]) -> bool:
 def images_needed(difference: Difference, margin: float) -> int:
     """Return how many test images leave no more than `margin` points to chance, however many seeds.
 
-    For differences like this one; the half-width falls with the root of the number of images.
+    From the half-width of this difference, which falls with the root of the number of images.
     """
     return math.ceil(difference.num_images * (difference.image_half / margin) ** 2)
 
 
 def remarks_on_images(differences: Mapping[str, Difference], margin: float) -> list[str]:
     """Return which verdicts hold on these images alone, and how many images the margin needs."""
-    measured = [item for item in differences.values() if not math.isnan(item.image_half)]
     flagged = [label for label, item in differences.items() if item.on_these_images]
     if not flagged:
         return []
-    widest = max(measured, key=lambda item: item.image_half)
+    with_interval = [item for item in differences.values() if not math.isnan(item.image_half)]
+    widest = max(with_interval, key=lambda item: item.image_half)
     needed = images_needed(widest, margin)
     return [
         f"On these images: {', '.join(flagged)}. New seeds would give the same verdict on these"

@@ -1,29 +1,30 @@
 """Read a folder of runs and sweep records.
 
-What cannot be read becomes a `Problem`, never an exception.
+What cannot be read becomes a `Problem`, never an exception. In a notebook:
 
-from augean.report import load_runs
-runs = load_runs("outputs")
-runs[runs.state == "finished"].groupby("optimizer.name").test_accuracy.agg(["mean", "std", "count"])
+    from augean.report import load_runs
+
+    runs = load_runs("outputs")
+    finished = runs[runs.state == "finished"]
+    finished.groupby("optimizer.name").test_accuracy.agg(["mean", "std", "count"])
 """
 
 import difflib
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas
 from tqdm import tqdm
 
 from augean.analysis.freshness import FreshnessCheck
-from augean.analysis.run import Run
+from augean.analysis.run import Run, matches
 from augean.analysis.sequential_design import design_of
-from augean.config.labels import find_label, plain_label, row_label
+from augean.config.labels import find_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
@@ -68,12 +69,14 @@ class Contents:
 
     def note(self, path: Path, message: object, *, unreadable: bool = True) -> None:
         """Add a problem with the file at `path`."""
+        # Messages of errors often begin with the path, which the problem has as its place.
         text = str(message).removeprefix(f"{path}: ")
         place = str(path.relative_to(self.outputs))
         self.problems.append(Problem(path=place, message=text, unreadable=unreadable))
 
     def places(self) -> dict[str, list[tuple[str, str]]]:
         """Return by run id the tables and rows that the run belongs to, each once."""
+        # The inner dictionaries are ordered sets: their values mean nothing.
         places: dict[str, dict[tuple[str, str], None]] = {}
         for sweep in self.sweeps:
             for job, _ in sweep.cells:
@@ -89,9 +92,12 @@ class Contents:
         rows = []
         for id_, run in self.runs.items():
             row = dict.fromkeys(FRAME_COLUMNS, "") | run.columns()
-            row["tables"] = "; ".join(f"{table}/{label}" for table, label in places.get(id_, []))
+            tables = [f"{table}/{label}" for table, label in places.get(id_, [])]
+            row["tables"] = "; ".join(tables)
             rows.append(row)
-        return pandas.DataFrame(rows, columns=None if rows else list(FRAME_COLUMNS))
+        if not rows:
+            return pandas.DataFrame(columns=list(FRAME_COLUMNS))
+        return pandas.DataFrame(rows)
 
 
 def load_runs(outputs: str | Path, select: str | None = None) -> pandas.DataFrame:
@@ -140,17 +146,26 @@ def scan(outputs: Path, select: str | None = None, *, check_freshness: bool = Tr
     contents = Contents(outputs, (select or "").strip())
     _read_runs(contents)
     if check_freshness:
-        check = FreshnessCheck(outputs)
-        for run in contents.runs.values():
-            if run.summary is not None:
-                run.freshness = check.check(run.summary)
+        _check_freshness(contents)
     _read_records(contents)
     if contents.select:
         _select(contents)
     return contents
 
 
+def _check_freshness(contents: Contents) -> None:
+    check = FreshnessCheck(contents.outputs)
+    for run in contents.runs.values():
+        if run.summary is not None:
+            run.freshness = check.check(run.summary)
+
+
 def _read_runs(contents: Contents) -> None:
+    """Read all directories of runs.
+
+    A copy of a run stands in for its original where that is gone, so that every run counts exactly
+    once.
+    """
     copies = []
     without_weights = runs_without_weights(contents.outputs)
     paths = sorted(runs_dir(contents.outputs).glob("[!.]*"))
@@ -159,14 +174,13 @@ def _read_runs(contents: Contents) -> None:
         if run is None:
             continue
         run.weights_removed = path.name in without_weights
+        # A directory that was copied or renamed has another id in its name than in its summary.
         is_original = run.id == _id_in_name(path) and run.id not in contents.runs
         if is_original or run.summary is None:
             contents.runs[run.id] = run
         else:
             copies.append(run)
     for run in copies:
-        # A copy stands in for its original where that is gone, so that every run counts exactly
-        # once.
         if contents.runs.setdefault(run.id, run) is not run:
             path = runs_dir(contents.outputs) / run.directory
             message = f"a copy of run {run.id}, which is counted once"
@@ -218,7 +232,7 @@ def _read_summary(path: Path) -> RunSummary | None:
 def _read_records(contents: Contents) -> None:
     for path in sorted((contents.outputs / "sweeps").glob("*.json")):
         try:
-            record = replace(read_record(path), name=_safe(path.stem))
+            record = replace(read_record(path), name=_harmless_name(path.stem))
             contents.sweeps.append(_join(contents, record))
         except AugeanError as error:
             contents.note(path, error)
@@ -226,10 +240,10 @@ def _read_records(contents: Contents) -> None:
             contents.note(path, f"not a sweep record ({error!r})")
 
 
-def _safe(name: str) -> str:
-    """Return the name for files, links and `table=`.
+def _harmless_name(name: str) -> str:
+    """Return the record's name for use in files, links and `table=`.
 
-    That is itself where it is harmless, else a part of it with a digest.
+    That is the name itself where it is harmless, else a part of it with a digest.
     """
     if re.fullmatch(r"(?a:\w)[\w.+=,-]{0,99}", name):
         return name
@@ -245,23 +259,33 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
         TypeError, ValueError, AttributeError: where the record's values are of wrong types, or it
             has a design that cannot be judged.
     """
-    design_of(record)
+    design_of(record)  # only to find out now whether it can be judged
     cells = []
     trial_runs: dict[str, Run] = {}
     for job in record.jobs:
-        if job.trial is not None:  # trials are not rows
+        # The trials of a study are no rows of its table.
+        if job.trial is not None:
             if job.id in contents.runs:
                 trial_runs[job.id] = contents.runs[job.id]
             continue
-        own = SweepJob(id=job.id, run=job.run, row=job.row, seed=int(job.seed), column=job.column)
-        run = contents.runs.get(own.id) or _absent_run(contents, own)
+        # Seeds are compared and sorted: a record of another program may have 1.0.
+        job = replace(job, seed=int(job.seed))
+        run = contents.runs.get(job.id) or _absent_run(contents, job)
         # Without a summary, the record knows more of the run than its directory does.
         if run.seed is None:
-            run.seed = own.seed
+            run.seed = job.seed
             if len(record.row_keys) == 1:
-                run.recorded_config = {record.row_keys[0]: own.row}
-        cells.append((own, run))
+                run.recorded_config = {record.row_keys[0]: job.row}
+        cells.append((job, run))
     rows = [job.row for job, _ in cells]
+    return Sweep(_with_labels(record, rows), cells, list(trial_runs.values()))
+
+
+def _with_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
+    """Return the record with its baseline and published numbers named by the labels of its rows.
+
+    A sweep file may name a row in another way, such as 1e-4 for 0.0001.
+    """
     reference = {}
     for row, numbers in record.reference.items():
         label = find_label(row, rows) or row
@@ -269,12 +293,7 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
     baseline = record.baseline
     if baseline is not None:
         baseline = find_label(baseline, rows) or str(baseline)
-    cleaned = replace(
-        record,
-        baseline=baseline,
-        reference=reference,
-    )
-    return Sweep(cleaned, cells, list(trial_runs.values()))
+    return replace(record, baseline=baseline, reference=reference)
 
 
 def _absent_run(contents: Contents, job: SweepJob) -> Run:
@@ -287,7 +306,7 @@ def _absent_run(contents: Contents, job: SweepJob) -> Run:
 
 
 def _select(contents: Contents) -> None:
-    """Keep only what the terms name."""
+    """Keep only the runs and tables that `contents.select` names."""
     runs = list(contents.runs.values())
     for sweep in contents.sweeps:
         runs += [run for _, run in sweep.cells]
@@ -298,9 +317,9 @@ def _select(contents: Contents) -> None:
     tables = terms.pop("table", None)
     sweeps = []
     for sweep in contents.sweeps:
-        if tables is not None and not _matches(sweep.record.name, tables):
+        if tables is not None and not matches(sweep.record.name, tables):
             continue
-        cells = [(job, run) for job, run in sweep.cells if _is_selected(run, terms)]
+        cells = [(job, run) for job, run in sweep.cells if run.is_selected(terms)]
         if cells:
             sweeps.append(sweep._replace(cells=cells))
     contents.sweeps = sweeps
@@ -309,7 +328,7 @@ def _select(contents: Contents) -> None:
         ids_in_tables = {job.id for sweep in sweeps for job, _ in sweep.cells}
     selected = {}
     for id_, run in contents.runs.items():
-        if id_ in ids_in_tables and _is_selected(run, terms):
+        if id_ in ids_in_tables and run.is_selected(terms):
             selected[id_] = run
     contents.runs = selected
 
@@ -335,48 +354,35 @@ def _parse_terms(select: str, keys: Iterable[str]) -> dict[str, list[str]]:
     return terms
 
 
-def _is_selected(run: Run, terms: Mapping[str, Sequence[str]]) -> bool:
-    columns = run.columns()
-    for key, patterns in terms.items():
-        if key not in columns or not _matches(columns[key], patterns):
-            return False
-    return True
-
-
-def _matches(value: Any, patterns: Iterable[str]) -> bool:
-    label = plain_label(row_label(value))
-    return any(fnmatchcase(label, plain_label(pattern)) for pattern in patterns)
-
-
+_HEADER = ",".join(METRICS).encode()
 _NUMBER = rb"(?:-?[0-9]++(?:[.][0-9]++)?(?:e[-+]?[0-9]++)?)?"
-_ROWS = re.compile(rb"(?:(?:%b,){%d}%b\n)*+" % (_NUMBER, len(METRICS) - 1, _NUMBER))
-"""Lines of numbers or nothing; a blank line or a quoted break would shift all rows that are parsed
-after it."""
+_LINES = re.compile(rb"(?:(?:%b,){%d}%b\n)*+" % (_NUMBER, len(METRICS) - 1, _NUMBER))
+"""Lines of numbers or nothing: a blank line or a quoted break would shift all lines that follow. It
+has no backtracking (`++`), so that no file takes for ever."""
 
 
 def read_metrics(contents: Contents, runs: Iterable[Run]) -> pandas.DataFrame:
     """Return the metrics.csv of the given runs as one table, `directory` first.
 
-    An absent file is not a problem. Files with the digest of their summary are parsed together
-    where they are as Augean writes them, others one by one.
+    An absent file is not a problem.
     """
-    header = ",".join(METRICS).encode()
-    names: list[str] = []
+    # Parsing one long text is many times faster than parsing thousands of short files. So files
+    # that are as Augean writes them are joined, and others are parsed one by one.
+    directories: list[str] = []
     bodies = []
     frames = []
-    folder = runs_dir(contents.outputs)
     by_directory = {run.directory: run for run in runs}
     progress = tqdm(by_directory.items(), "reading metrics", delay=1, leave=False, disable=None)
     for directory, run in progress:
-        path = folder / directory / "metrics.csv"
+        path = runs_dir(contents.outputs) / directory / "metrics.csv"
         digest = None if run.summary is None else run.summary.files.get("metrics.csv")
         try:
             content = read_regular(path, DATA_BYTES)
             if digest and hashlib.sha256(content).hexdigest() != digest:
                 raise ValueError("truncated or altered after the run")
-            head, _, body = content.partition(b"\n")
-            if digest and head == header and _ROWS.fullmatch(body):
-                names += [directory] * body.count(b"\n")
+            header, _, body = content.partition(b"\n")
+            if digest and header == _HEADER and _LINES.fullmatch(body):
+                directories += [directory] * body.count(b"\n")
                 bodies.append(body)
             else:
                 frame = pandas.read_csv(io.BytesIO(content), usecols=list(METRICS), dtype=float)
@@ -388,7 +394,7 @@ def read_metrics(contents: Contents, runs: Iterable[Run]) -> pandas.DataFrame:
     if bodies:
         file = io.BytesIO(b"".join(bodies))
         frame = pandas.read_csv(file, header=None, names=list(METRICS), dtype=float)
-        frames.append(frame.assign(directory=pandas.Categorical(names)))
+        frames.append(frame.assign(directory=pandas.Categorical(directories)))
     columns = ["directory", *METRICS]
     if not frames:
         return pandas.DataFrame(columns=columns)

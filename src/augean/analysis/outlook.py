@@ -1,6 +1,6 @@
-"""How many more runs would decide the undecided rows of a table, as far as its scores tell.
+"""Estimate how many more runs would decide the undecided rows of a table.
 
-An estimate for planning: it takes means and deviations as they are now to be true ones.
+An estimate for planning: it takes means and deviations as they are now to be the true ones.
 """
 
 import math
@@ -13,7 +13,7 @@ from scipy import special
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.sequential import follow
-from augean.analysis.simultaneous import LEVEL
+from augean.analysis.simultaneous import LEVEL, Array
 from augean.analysis.verdict import Verdict
 
 MOST_SEEDS = 400
@@ -25,11 +25,11 @@ class Outlook:
     """What it would take to decide the rows that are undecided."""
 
     num_runs: int = 0
-    """Further runs, those of the baseline included."""
+    """Further runs, including those of the baseline."""
     hopeless: list[str] = field(default_factory=list)
     """Rows that the most seeds would probably leave undecided."""
     single: list[str] = field(default_factory=list)
-    """Rows with one seed, or whose baseline has one: they tell nothing of the spread."""
+    """Rows with one seed, or whose baseline has one: nothing is known of their spread."""
     diverged: list[str] = field(default_factory=list)
     """Rows that stay undecided because runs of theirs or of the baseline diverged."""
 
@@ -38,68 +38,74 @@ def outlook(table: Table) -> Outlook:
     """Return what would decide the undecided rows of a table with a baseline."""
     rows = {row.label: row for row in table.rows}
     baseline = rows[str(table.baseline)]
-    undecided = [row for row in table.rows if row.difference.verdict is Verdict.UNDECIDED]
+    seeds_needed = _seeds_needed(table, baseline)
     result = Outlook()
     targets: dict[str, int] = {}
-    settled_targets = _settled_targets(table)
-    num_compared = sum(row.accuracy.n > 1 for row in table.rows if row is not baseline)
-    half_widths = _unit_half_widths(max(1, num_compared))
-    for row in undecided:
-        label = row.label
+    for label, row in rows.items():
+        if row.difference.verdict is not Verdict.UNDECIDED:
+            continue
         if row.diverged or baseline.diverged or row.difference.diverged_rows:
             result.diverged.append(label)
         elif row.difference.n < 2:
             result.single.append(label)
-        elif table.sweep.record.design:
-            _note_target(result, targets, label, settled_targets.get(label))
+        elif seeds_needed.get(label) is None:
+            result.hopeless.append(label)
         else:
-            _note_target(result, targets, label, _seeds_to_decide(row, baseline, half_widths))
+            targets[label] = seeds_needed[label]
     result.num_runs = _further_runs(rows, baseline, targets)
     return result
 
 
-def _note_target(result: Outlook, targets: dict[str, int], label: str, target: int | None) -> None:
-    if target is None:
-        result.hopeless.append(label)
-    else:
-        targets[label] = target
+def _seeds_needed(table: Table, baseline: Row) -> dict[str, int]:
+    """Return the seeds at which each undecided row would be decided.
+
+    Rows that the most seeds would leave undecided are not in it.
+    """
+    if table.sweep.record.design:
+        courses = follow(table.sweep.record, table.sweep.cells)
+        return {course.row: course.expected for course in courses if course.open}
+    num_compared = sum(row.accuracy.n > 1 for row in table.rows if row is not baseline)
+    half_widths = _unit_half_widths(max(1, num_compared))
+    result = {}
+    for row in table.rows:
+        if row.difference.verdict is Verdict.UNDECIDED and row.difference.n > 1:
+            seeds = _seeds_to_decide(row, baseline, half_widths)
+            if seeds is not None:
+                result[row.label] = seeds
+    return result
 
 
-def _settled_targets(table: Table) -> Mapping[str, int | None]:
-    """Return the seeds at which the sequential design would settle its open rows."""
-    record = table.sweep.record
-    if not record.design:
-        return {}
-    targets: dict[str, int | None] = {}
-    for course in follow(record, table.sweep.cells):
-        targets[course.row] = course.expected if course.open else None
-    return targets
+def _unit_half_widths(num_rows: int) -> Array:
+    """Return half-widths for 2, 3, ... seeds where the variances of both rows sum up to 1.
 
+    By Bonferroni, which is a little wider than Dunnett's test: t(2 n - 2) / sqrt(n).
 
-def _unit_half_widths(num_rows: int) -> numpy.ndarray[tuple[int], numpy.dtype[numpy.float64]]:
-    """Return half-widths by seeds, from 2 on, where the variances of both rows sum up to 1.
-
-    By Bonferroni, which is a little wider than Dunnett's test.
+    Returns:
+        Float [MOST_SEEDS - 1].
     """
     n = numpy.arange(2, MOST_SEEDS + 1)
-    quantiles = -special.stdtrit(2 * (n - 1), (1 - LEVEL) / (2 * num_rows))
-    widths: numpy.ndarray[tuple[int], numpy.dtype[numpy.float64]] = quantiles / numpy.sqrt(n)
-    return widths
+    level = (1 - LEVEL) / num_rows
+    quantiles = -special.stdtrit(2 * (n - 1), level / 2)
+    half_widths: Array = quantiles / numpy.sqrt(n)
+    return half_widths
 
 
-def _seeds_to_decide(
-    row: Row,
-    baseline: Row,
-    half_widths: numpy.ndarray[tuple[int], numpy.dtype[numpy.float64]],
-) -> int | None:
-    """Return the seeds of both rows at which the interval would decide; None where none would."""
+def _seeds_to_decide(row: Row, baseline: Row, half_widths: Array) -> int | None:
+    """Return the seeds of both rows at which the interval would decide; None where none would.
+
+    Args:
+        half_widths: see `_unit_half_widths`.
+    """
     spread = math.hypot(row.accuracy.sd, baseline.accuracy.sd)
+    # Not "<= 0": the spread may be NaN.
     if not spread > 0:
         return None
     distance = abs(row.difference.value)
-    halves = spread * half_widths
-    decides = (halves < distance) | (halves <= row.difference.margin - distance)
-    # Now it is undecided, so the number of seeds must grow.
+    expected_halves = spread * half_widths
+    excludes_zero = expected_halves < distance
+    lies_within_margin = expected_halves <= row.difference.margin - distance
+    decides = excludes_zero | lies_within_margin
+    # The row is undecided now, so only more seeds than it has can decide. Index 0 means 2 seeds.
     decides[: row.difference.n - 1] = False
     if not decides.any():
         return None
@@ -107,10 +113,15 @@ def _seeds_to_decide(
 
 
 def _further_runs(rows: Mapping[str, Row], baseline: Row, targets: Mapping[str, int]) -> int:
-    """Return how many runs bring every row, and the baseline, to its number of seeds."""
+    """Return how many runs bring every row, and the baseline, to its number of seeds.
+
+    Args:
+        targets: seeds of each row that is to be decided.
+    """
     missing: Counter[str] = Counter()
     for label, target in targets.items():
         missing[label] = max(0, target - rows[label].accuracy.n)
+    # The baseline needs as many seeds as the row that needs most.
     most = max(targets.values(), default=0)
     missing[baseline.label] = max(0, most - baseline.accuracy.n)
     return missing.total()

@@ -1,9 +1,12 @@
-"""One run as the analysis sees it."""
+"""Hold one run as the analysis sees it: its state, its summary, and the columns made of them."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from augean.analysis.freshness import Freshness
+from augean.config.labels import plain_label, row_label
 from augean.store.summary import RunState, RunSummary
 
 NOT_COLUMNS = frozenset(
@@ -22,7 +25,7 @@ NOT_COLUMNS = frozenset(
         "places",
     }
 )
-"""Entries of a summary that a data frame does not have, or has under another name."""
+"""Entries of a summary that are no columns, or columns under another name."""
 
 
 @dataclass
@@ -34,15 +37,15 @@ class Run:
     """Name of the folder in outputs/runs."""
     state: RunState
     seed: int | None = None
-    """Of its config, else of the sweep record that names it."""
+    """The seed in its config, else the one in the sweep record that names it."""
     summary: RunSummary | None = None
     """None until the run is completed."""
     freshness: Freshness | None = None
-    """Whether it is outdated; None where that was not asked, or the run is not completed."""
+    """Whether it is outdated; None where nobody asked for it, or the run is not completed."""
     weights_removed: bool = False
     """Whether `augean clean` has removed its weights."""
     recorded_config: dict[str, str] = field(default_factory=dict)
-    """What a sweep record says of the config of a run without a summary."""
+    """The labels by key that a sweep record gives a run without a summary."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -68,18 +71,39 @@ class Run:
         }
         if self.freshness is not None:
             columns["outdated"] = self.freshness.outdated
+        # Where two sources have a column of one name, the first one that is added stays.
         if self.summary is not None:
-            for key, value in self.summary.entries().items():
-                if key not in NOT_COLUMNS:
-                    columns.setdefault(key, value)
-            diverged = self.summary.diverged
-            columns["diverged_epoch"] = None if diverged is None else diverged.epoch
-            for key, value in self.summary.config.items():
-                columns.setdefault(key, value)
-            for name, text in self.summary.versions.items():
-                columns[f"versions.{name}"] = text
+            _add(columns, _summary_columns(self.summary))
+            _add(columns, self.summary.config)
+            for name, version in self.summary.versions.items():
+                columns[f"versions.{name}"] = version
         if self.seed is not None:
             columns.setdefault("seed", self.seed)
-        for key, label in self.recorded_config.items():
-            columns.setdefault(key, label)
+        _add(columns, self.recorded_config)
         return columns
+
+    def is_selected(self, terms: Mapping[str, Sequence[str]]) -> bool:
+        """Return whether for each column named in `terms` one of its patterns holds."""
+        columns = self.columns()
+        for key, patterns in terms.items():
+            if key not in columns or not matches(columns[key], patterns):
+                return False
+        return True
+
+
+def _add(columns: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add columns of which there is none of that name yet."""
+    for key, value in more.items():
+        columns.setdefault(key, value)
+
+
+def _summary_columns(summary: RunSummary) -> dict[str, Any]:
+    columns = {key: value for key, value in summary.entries().items() if key not in NOT_COLUMNS}
+    columns["diverged_epoch"] = None if summary.diverged is None else summary.diverged.epoch
+    return columns
+
+
+def matches(value: Any, patterns: Iterable[str]) -> bool:
+    """Return whether a value, as a row's label, is like one of the patterns with `*` and `?`."""
+    label = plain_label(row_label(value))
+    return any(fnmatchcase(label, plain_label(pattern)) for pattern in patterns)

@@ -1,4 +1,4 @@
-"""The command that trains a single run from its own config.yaml, as a person can type it."""
+"""Write the command that trains a single run from its own config.yaml, as a person can type it."""
 
 import os
 import re
@@ -34,24 +34,31 @@ def run_command(path: Path, summary: RunSummary | None, into: str | None = None)
     else:
         packages = own_packages(summary.config)
         places = summary.places or {}
+
     here = Path.cwd()
     start = here
     has_own_files = bool(packages or (summary is not None and summary.code_digests))
     if has_own_files and "start" in places and place_at(outputs, places["start"]).is_dir():
         start = place_at(outputs, places["start"])
-    target = outputs if into is None else outputs.absolute().with_name(into)
+
+    target = outputs
+    if into is not None:
+        target = outputs.absolute().with_name(into)
     overrides = [*_folder_overrides("outputs", target, start)]
     if "data" in places and place_at(outputs, places["data"]).is_dir():
         overrides += _folder_overrides("data", place_at(outputs, places["data"]), start)
     if packages:
         overrides.append(f"runtime.allowed_packages=[{','.join(packages)}]")
+
     config = shlex.quote(_seen_from(path, start))
     if not config.lstrip("'").startswith("/"):
         # Hydra takes a relative path as one beside its own config.
         config = f'"$PWD"/{config}'
     words = " ".join(map(shlex.quote, overrides))
     command = f"augean train -cp {config} -cn config {words}".rstrip()
-    return command if start == here else f"cd {shlex.quote(str(start))} && {command}"
+    if start == here:
+        return command
+    return f"cd {shlex.quote(str(start))} && {command}"
 
 
 # Cached, as a report asks for each of its runs.

@@ -1,6 +1,7 @@
-"""Verdicts that survive peeking: the rows of a settled sweep against its baseline, look by look.
+"""Compare the rows of a settled sweep with its baseline, look by look.
 
-`sequential_design` has the intervals, docs/how-to/settle.md the reasons.
+A verdict of an early look stays right however many looks follow. `sequential_design` has the
+intervals, docs/how-to/settle.md the reasons.
 """
 
 import math
@@ -32,18 +33,18 @@ Cells = Sequence[tuple[SweepJob, Run]]
 
 @dataclass(frozen=True)
 class Course:
-    """A row's comparison with the baseline up to now."""
+    """The comparisons of one row with the baseline, from the first look to the last one so far."""
 
     row: str
     n: int
-    """Seeds that both have, in an unbroken order."""
+    """Seeds that row and baseline both have, counted up to the first gap."""
     looks: list[int]
-    """Seeds at each look, up to the one that settled the row: later seeds change the means, not the
+    """Seeds at each look, up to the one that settled the row. Later seeds change the means, not the
     verdict."""
     differences: list[float]
     """Row minus baseline at each look, in percentage points."""
     halves: list[float]
-    """Half-widths of the intervals around them."""
+    """Half-widths of the intervals around the differences; infinite where there is none."""
     verdict: Verdict
     progress: Progress
     margin: float
@@ -61,18 +62,24 @@ class Course:
 
     @property
     def difference(self) -> Difference:
-        """The last look; without bounds where no interval was to be had."""
-        value = self.differences[-1] if self.looks else math.nan
-        half = self.halves[-1] if self.looks else math.nan
+        """The difference at the last look; its bounds are NaN where there is no interval."""
+        value = math.nan
+        half = math.nan
+        if self.looks:
+            value = self.differences[-1]
+            half = self.halves[-1]
         if math.isinf(half):
             half = math.nan
-        settled = self.progress is Progress.SETTLED
+        n = self.n
+        if self.progress is Progress.SETTLED:
+            # The verdict was reached with these seeds; the row may have more by now.
+            n = self.looks[-1]
         return Difference(
             value=value,
             low=value - half,
             high=value + half,
             verdict=self.verdict,
-            n=self.looks[-1] if settled else self.n,
+            n=n,
             margin=self.margin,
             progress=self.progress,
             diverged_rows=self.diverged_rows,
@@ -87,26 +94,29 @@ class Course:
 def follow(record: SweepRecord, cells: Cells) -> list[Course]:
     """Compare each row of a settled sweep with the baseline, in the order of their first jobs.
 
-    A row with a diverged run is never better or equivalent, nor is one worse than, or equivalent
-    to, a baseline with any: its scores are those of the survivors.
+    The scores of a row with diverged runs are those of the survivors. So such a row is never better
+    or equivalent, and no row is worse than, or equivalent to, such a baseline.
     """
     design = design_of(record)
     scores, diverged = _in_order(cells)
-    rows = {job.row for job in record.jobs if job.trial is None} - {record.baseline}
     baseline = record.baseline or ""
     baseline_scores = scores.pop(baseline, [])
-    return [
-        _course(
+    # Counted in the record, not among `cells`: a filter must not change the intervals.
+    rows = {job.row for job in record.jobs if job.trial is None}
+    num_rows = len(rows - {record.baseline})
+    courses = []
+    for row, row_scores in scores.items():
+        course = _course(
             row,
-            own,
+            row_scores,
             baseline,
             baseline_scores,
             diverged=diverged & {row, baseline},
             design=design,
-            num_rows=len(rows),
+            num_rows=num_rows,
         )
-        for row, own in scores.items()
-    ]
+        courses.append(course)
+    return courses
 
 
 def judge(record: SweepRecord, cells: Cells) -> tuple[dict[str, Difference], str]:
@@ -163,7 +173,8 @@ def _course(
     unfair = is_flattered(
         verdict, row_diverged=row in diverged, baseline_diverged=baseline in diverged
     )
-    verdict = Verdict.UNDECIDED if unfair else verdict
+    if unfair:
+        verdict = Verdict.UNDECIDED
     expected = n
     if verdict is Verdict.UNDECIDED:
         expected = _expected(row_array, baseline_array, design, num_rows)
@@ -213,7 +224,9 @@ def _progress_of(verdict: Verdict, *, unfair: bool, is_last: bool) -> Progress:
         return Progress.DIVERGED
     if verdict is not Verdict.UNDECIDED:
         return Progress.SETTLED
-    return Progress.EXHAUSTED if is_last else Progress.OPEN
+    if is_last:
+        return Progress.EXHAUSTED
+    return Progress.OPEN
 
 
 def _expected(row: Array, baseline: Array, design: Design, num_rows: int) -> int:
@@ -221,14 +234,16 @@ def _expected(row: Array, baseline: Array, design: Design, num_rows: int) -> int
     if len(row) < 2:
         return design.most
     n = numpy.arange(design.least, design.most + 1)
-    spread = row.var(ddof=1) + baseline.var(ddof=1)
+    variance = row.var(ddof=1) + baseline.var(ddof=1)
     level = look_levels(design, num_rows)
-    half = -special.stdtrit(2 * (n - 1), level / 2) * numpy.sqrt(spread / n)
+    quantile = -special.stdtrit(2 * (n - 1), level / 2)
+    half = quantile * numpy.sqrt(variance / n)  # [looks]
     code = verdicts(row.mean() - baseline.mean(), half, design.margin)
+    # Crowded scores stay crowded, if means and deviations stay: see `compare_looks`.
     last = numpy.array([len(row)])
     code[is_crowded(row, last) & (code != -1)] = 0
     code[is_crowded(baseline, last) & (code != 1)] = 0
-    decided = (code != 0) & (n > len(row)) & (spread > 0)
+    decided = (code != 0) & (n > len(row)) & (variance > 0)
     if not decided.any():
         return design.most
     return int(n[decided.argmax()])

@@ -25,7 +25,7 @@ SPENT = 0.8
 statistics of few seeds cross them at more different looks, at worst 1.2 times as often, for any
 number of rows, ratio of deviations, `least` and `most` (docs/how-to/settle.md)."""
 CROWDED = 2.0
-"""Scores whose mean is less than so many standard deviations below 100 % count as crowded."""
+"""Scores whose mean is less than so many standard deviations below 100 % are called crowded."""
 NODES = 200
 """Of the quadrature; doubling them changes no level by more than 1e-9."""
 VERDICT_OF_CODE = {
@@ -58,6 +58,7 @@ def design_of(record: SweepRecord) -> Design:
     Raises:
         ValueError: when the record holds another one than this Augean can judge.
     """
+    # The record also says there how many seeds each row is to have.
     names = {field.name for field in fields(Design)}
     settings = {name: value for name, value in record.design.items() if name in names}
     design = Design(**settings)
@@ -70,38 +71,46 @@ def design_of(record: SweepRecord) -> Design:
 
 @lru_cache(maxsize=64)
 def levels(alpha: float, least: int, most: int) -> Array:
-    """Two-sided level of each look, such that all looks together spend `alpha` in equal parts.
+    """Return the two-sided level of each look, all looks together spending `alpha` in equal parts.
 
-    The recursion of Armitage, McPherson and Rowe (1969) for a sum of normal scores, by
-    Gauss-Legendre quadrature.
+    For a sum of standard normal scores, by the recursion of Armitage, McPherson and Rowe (1969).
+    Let f_k(s) be the density of the sum s at look k where no look before has decided. Then
+
+        f_k(s) = integral over |r| < c_(k-1) of  f_(k-1)(r) * phi((s - r) / d_k) / d_k  dr
+
+    with the bound c_k of look k and d_k^2 scores added since look k - 1. The bound c_k is the one
+    that the sum crosses with probability alpha / looks, and the level is 2 Phi(-c_k / sqrt(n)).
 
     Returns:
         Shape (most - least + 1,).
     """
-    # `nodes` and `masses` are the distribution of the sum where no look has decided so far; before
-    # the first look all of it lies at 0.
-    x, weights = numpy.polynomial.legendre.leggauss(NODES)
     share = alpha / (most - least + 1)
+    abscissas, weights = numpy.polynomial.legendre.leggauss(NODES)
+    # `nodes` are values of the sum and `masses` their probabilities, while no look has decided.
+    # Before the first look all of it lies at 0.
     nodes = numpy.zeros(1)
     masses = numpy.ones(1)
-    previous = 0
-    look_levels = []
+    num_before = 0
+    result = []
     for n in range(least, most + 1):
-        scale = math.sqrt(n - previous)
+        scale = math.sqrt(n - num_before)  # d_k
         bound = _boundary(share, nodes, masses, scale, highest=40 * math.sqrt(n))
-        look_levels.append(2 * special.ndtr(-bound / math.sqrt(n)))
-        steps = (bound * x[:, None] - nodes) / scale
+        result.append(2 * special.ndtr(-bound / math.sqrt(n)))
+
+        # Only sums within the bound go on to the next look.
+        steps = (bound * abscissas[:, None] - nodes) / scale  # [new nodes, nodes before]
         density = numpy.exp(-(steps**2) / 2) @ masses / (scale * math.sqrt(2 * math.pi))
-        nodes = bound * x
+        nodes = bound * abscissas
         masses = density * weights * bound
-        previous = n
-    return numpy.array(look_levels)
+        num_before = n
+    return numpy.array(result)
 
 
 def _boundary(share: float, nodes: Array, masses: Array, scale: float, highest: float) -> float:
     """Return the bound that the sum crosses, on either side, with probability `share`.
 
     Args:
+        share: probability, such as 0.01.
         nodes: sums at the look before, shape (nodes,).
         masses: their probabilities, the same shape.
         scale: standard deviation of what was added since.
@@ -120,16 +129,18 @@ def look_levels(design: Design, num_rows: int) -> Array:
     """Return the level of Welch's interval at each look, whatever the deviations are.
 
     Args:
-        design: of which `margin` plays no part here.
+        design: its margin does not matter here.
         num_rows: compared with the baseline; each gets an equal part of alpha (Bonferroni).
 
     Returns:
         Shape (looks,).
     """
-    of_normal_scores = levels(SPENT * design.alpha / num_rows, design.least, design.most)
-    looks = range(design.least, design.most + 1)
-    pairs = zip(looks, of_normal_scores.tolist(), strict=True)
-    return numpy.array([safe_level(level, n, n) for n, level in pairs])
+    alpha_of_row = SPENT * design.alpha / num_rows
+    normal_levels = levels(alpha_of_row, design.least, design.most)
+    result = []
+    for n, level in enumerate(normal_levels.tolist(), start=design.least):
+        result.append(safe_level(level, n, n))
+    return numpy.array(result)
 
 
 def intervals(row: Array, baseline: Array, design: Design, num_rows: int) -> tuple[Array, Array]:
@@ -140,20 +151,27 @@ def intervals(row: Array, baseline: Array, design: Design, num_rows: int) -> tup
     Args:
         row: scores in the order of their seeds, shape (..., n).
         baseline: the same shape.
-        design: of which `margin` plays no part here.
+        design: its margin does not matter here.
         num_rows: compared with the baseline.
 
     Returns:
         Two arrays of shape (..., looks).
     """
-    n = numpy.arange(design.least, min(row.shape[-1], design.most) + 1)
+    n = _seeds_at_looks(row, design)
     level = look_levels(design, num_rows)[: len(n)]
-    row_mean, row_squared_error = _running(row, n)
-    baseline_mean, baseline_squared_error = _running(baseline, n)
+    row_mean, row_squared_error = _running_means(row, n)
+    baseline_mean, baseline_squared_error = _running_means(baseline, n)
     squared_error = row_squared_error + baseline_squared_error
     freedom = degrees_of_freedom(row_squared_error, baseline_squared_error, n, n)
-    half = -special.stdtrit(freedom, level / 2) * numpy.sqrt(squared_error)
-    return row_mean - baseline_mean, numpy.where(squared_error > 0, half, numpy.inf)
+    half_width = -special.stdtrit(freedom, level / 2) * numpy.sqrt(squared_error)
+    half_width = numpy.where(squared_error > 0, half_width, numpy.inf)
+    return row_mean - baseline_mean, half_width
+
+
+def _seeds_at_looks(scores: Array, design: Design) -> Array:
+    """Return the number of seeds at each look that the scores, shape (..., n), are enough for."""
+    last = min(scores.shape[-1], design.most)
+    return numpy.arange(design.least, last + 1)
 
 
 class Looks(NamedTuple):
@@ -176,7 +194,7 @@ def compare_looks(row: Array, baseline: Array, design: Design, num_rows: int) ->
     """
     difference, half = intervals(row, baseline, design, num_rows)
     code = verdicts(difference, half, design.margin)
-    n = numpy.arange(design.least, min(row.shape[-1], design.most) + 1)
+    n = _seeds_at_looks(row, design)
     flattered = is_crowded(row, n) & (code != -1)
     flattered |= is_crowded(baseline, n) & (code != 1)
     return Looks(
@@ -191,23 +209,37 @@ def is_crowded(scores: Array, n: Array) -> Array:
 
     Their mean is then so close to 100 %, for their deviation, that they cannot lie evenly around
     it: most are nearly perfect and a few far below. Few seeds then often miss those few.
+
+    Args:
+        scores: shape (..., seeds).
+        n: numbers of seeds, shape (looks,).
+
+    Returns:
+        Shape (..., looks).
     """
-    mean, squared_error = _running(scores, n)
-    crowded: Array = 100 - mean <= CROWDED * numpy.sqrt(squared_error * n)
+    mean, squared_error = _running_means(scores, n)
+    deviation = numpy.sqrt(squared_error * n)
+    crowded: Array = 100 - mean <= CROWDED * deviation
     return crowded
 
 
-def _running(scores: Array, n: Array) -> tuple[Array, Array]:
-    """Return mean and squared standard error of the first n scores, for each n."""
+def _running_means(scores: Array, n: Array) -> tuple[Array, Array]:
+    """Return the mean of the first n scores and its squared standard error, for each n.
+
+    Two arrays of shape (..., looks).
+    """
+    # Less the first score, as equal scores must have a variance of exactly 0.
     first = scores[..., :1]
-    moved = scores - first  # equal scores must have a variance of exactly 0
-    mean = moved.cumsum(-1)[..., n - 1] / n
-    squares = (moved**2).cumsum(-1)[..., n - 1] - n * mean**2
-    return mean + first, numpy.where(squares > 1e-9, squares, 0) / ((n - 1) * n)
+    offsets = scores - first
+    mean = offsets.cumsum(-1)[..., n - 1] / n
+    squares = (offsets**2).cumsum(-1)[..., n - 1] - n * mean**2
+    # What is left of it is rounding.
+    squares = numpy.where(squares > 1e-9, squares, 0)
+    return mean + first, squares / ((n - 1) * n)
 
 
 def verdicts(difference: Array, half: Array, margin: float) -> Array:
-    """Return what each interval says, as a key of `VERDICT_OF_CODE`."""
+    """Return what each interval says, as a key of `VERDICT_OF_CODE`; all of shape (..., looks)."""
     low = difference - half
     high = difference + half
     within = (-margin <= low) & (high <= margin)

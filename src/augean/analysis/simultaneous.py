@@ -1,7 +1,8 @@
 """Simultaneous intervals of the differences between several rows and one baseline.
 
-All intervals of a table hold together with 95 %: Dunnett's test where the variances look equal,
-else Welch's t-tests. docs/reference/report.md has the references.
+All intervals of a table hold together with 95 %. Where the variances look equal by Levene's test
+(1960), they are those of Dunnett's test; else those of Welch's t-tests, at a level divided by the
+number of rows (Bonferroni). docs/reference/report.md has the references.
 """
 
 import math
@@ -17,6 +18,7 @@ from augean.analysis.welch import degrees_of_freedom, largest_miss, safe_level
 
 Array = numpy.ndarray[Any, Any]
 LEVEL = 0.95
+"""Probability that all intervals of a table hold together."""
 LEVENE_LEVEL = 0.5
 """Variances are pooled only where Levene's p-value is at least this. At 5 %, few seeds hide
 deviations that differ five times, and up to 14 % of tables had a false verdict; at 50 %, at most
@@ -24,7 +26,10 @@ deviations that differ five times, and up to 14 % of tables had a false verdict;
 
 
 class Interval(NamedTuple):
-    """Simultaneous 95 % interval of a difference, and its adjusted p-value."""
+    """The simultaneous 95 % interval of a difference, and its adjusted p-value.
+
+    NaN where nothing is known of chance.
+    """
 
     low: float = math.nan
     high: float = math.nan
@@ -38,95 +43,111 @@ def simultaneous_intervals(
 
     Args:
         scores: per row one number a seed.
+        baseline: the row that the others are compared with, one of `scores`.
 
     Returns:
         The intervals by row, and the method in words; neither where there is nothing to compare.
     """
-    several = [label for label, values in scores.items() if len(values) > 1 and label != baseline]
-    if not several or len(scores[baseline]) < 2:
-        return {}, ""
     control = numpy.asarray(scores[baseline])
-    others = [numpy.asarray(scores[label]) for label in several]
+    rows = {}
+    for label, values in scores.items():
+        if label != baseline and len(values) > 1:
+            rows[label] = numpy.asarray(values)
+    if not rows or len(control) < 2:
+        return {}, ""
+    groups = list(rows.values())
     with warnings.catch_warnings():
-        # scipy's, for groups without spread: their p stays NaN.
+        # scipy warns of groups without spread: their p stays NaN.
         warnings.simplefilter("ignore", RuntimeWarning)
-        # Two values always lie equally far from their mean, so with n=2 the test would reject
-        # whatever the data.
-        levene = math.nan
-        if min(len(group) for group in [control, *others]) > 2:
-            levene = float(stats.levene(control, *others, center="mean").pvalue)
-        reason = _reason_against_dunnett(control, others, levene)
-        if reason is None:
-            intervals = _dunnett(control, others)
-            checked = f"Levene's p = {levene:.2g}"
-            if math.isnan(levene):
-                checked = "equal variances are assumed"
-            method = f"Dunnett's test with simultaneous 95 % intervals ({checked})"
-        else:
-            intervals = _welch(control, others)
-            method = (
-                "Welch's t-tests with Bonferroni's simultaneous 95 % intervals, widened to hold for"
-                f" any deviations ({reason})"
-            )
-    return dict(zip(several, intervals, strict=True)), method
+        levene_p = _levene_p(control, groups)
+        reason = _reason_against_dunnett(control, groups, levene_p)
+        intervals = _dunnett(control, groups) if reason is None else _welch(control, groups)
+    return dict(zip(rows, intervals, strict=True)), _method(reason, levene_p)
 
 
-def _reason_against_dunnett(control: Array, others: Sequence[Array], levene: float) -> str | None:
+def _levene_p(control: Array, rows: Sequence[Array]) -> float:
+    """Return the p-value of Levene's test of equal variances; NaN where it cannot be made."""
+    groups = [control, *rows]
+    # Two values always lie equally far from their mean, so with n=2 the test would reject whatever
+    # the data.
+    if min(len(group) for group in groups) < 3:
+        return math.nan
+    # Around means: with three seeds the form around medians never rejects.
+    return float(stats.levene(*groups, center="mean").pvalue)
+
+
+def _reason_against_dunnett(control: Array, rows: Sequence[Array], levene_p: float) -> str | None:
     """Return why Dunnett's test does not apply; None where it does.
 
     Args:
-        levene: p-value of Levene's test, NaN where it cannot be made.
+        levene_p: p-value of Levene's test, NaN where it cannot be made.
     """
-    if any(numpy.ptp(group) == 0 for group in [control, *others]):
+    if any(numpy.ptp(group) == 0 for group in [control, *rows]):
         return "a row has no spread"
-    if levene < LEVENE_LEVEL:
-        return f"variances do not look equal, Levene's p = {levene:.2g}"
+    if levene_p < LEVENE_LEVEL:
+        return f"variances do not look equal, Levene's p = {levene_p:.2g}"
     return None
 
 
-def _dunnett(control: Array, others: Sequence[Array]) -> list[Interval]:
-    result = dunnett_test(control, others, LEVEL)
-    return [
-        Interval(low=difference - half_width, high=difference + half_width, p=p)
-        for difference, half_width, p in zip(
-            result.differences.tolist(),
-            result.half_widths.tolist(),
-            result.p_values.tolist(),
-            strict=True,
+def _method(reason: str | None, levene_p: float) -> str:
+    """Return the test that was made, and why that one, in words for the caption."""
+    if reason is not None:
+        return (
+            "Welch's t-tests with Bonferroni's simultaneous 95 % intervals, widened to hold for any"
+            f" deviations ({reason})"
         )
-    ]
+    check = f"Levene's p = {levene_p:.2g}"
+    if math.isnan(levene_p):
+        check = "equal variances are assumed"
+    return f"Dunnett's test with simultaneous 95 % intervals ({check})"
 
 
-def _welch(control: Array, others: Sequence[Array]) -> list[Interval]:
-    """Return Welch's intervals and p-values after Bonferroni, which hold for any deviations.
+def _dunnett(control: Array, rows: Sequence[Array]) -> list[Interval]:
+    """Return Dunnett's intervals and p-values, in the order of the rows."""
+    result = dunnett_test(control, rows, LEVEL)
+    lows = (result.differences - result.half_widths).tolist()
+    highs = (result.differences + result.half_widths).tolist()
+    intervals = []
+    for low, high, p in zip(lows, highs, result.p_values.tolist(), strict=True):
+        intervals.append(Interval(low=low, high=high, p=p))
+    return intervals
+
+
+def _welch(control: Array, rows: Sequence[Array]) -> list[Interval]:
+    """Return Welch's intervals and p-values after Bonferroni, which hold for any deviations."""
+    return [_welch_interval(control, row, num_rows=len(rows)) for row in rows]
+
+
+def _welch_interval(control: Array, row: Array, num_rows: int) -> Interval:
+    """Return Welch's interval of row minus control, with its p-value.
 
     Two rows without spread say nothing about chance: theirs is NaN.
     """
-    return [_welch_interval(control, other, num_rows=len(others)) for other in others]
-
-
-def _welch_interval(control: Array, other: Array, num_rows: int) -> Interval:
     control_squared_error = _squared_error(control)
-    other_squared_error = _squared_error(other)
-    # By Welch and Satterthwaite
-    squared_error = other_squared_error + control_squared_error
+    row_squared_error = _squared_error(row)
+    squared_error = row_squared_error + control_squared_error
     if squared_error == 0:
         return Interval()
-    freedom = degrees_of_freedom(
-        other_squared_error, control_squared_error, len(other), len(control)
-    )
-    level = safe_level((1 - LEVEL) / num_rows, len(other), len(control))
-    difference = float(other.mean() - control.mean())
-    half = -float(special.stdtrit(freedom, level / 2)) * math.sqrt(squared_error)
-    # The level of the interval that ends at 0, and how often that one misses at worst: interval and
-    # p-value agree.
-    own_level = 2 * float(special.stdtr(freedom, -abs(difference) / math.sqrt(squared_error)))
-    p = num_rows * largest_miss(own_level, len(other), len(control))
-    return Interval(low=difference - half, high=difference + half, p=min(1.0, p))
+    standard_error = math.sqrt(squared_error)
+    n = len(row)
+    num_control = len(control)
+    freedom = degrees_of_freedom(row_squared_error, control_squared_error, n, num_control)
+
+    level = safe_level((1 - LEVEL) / num_rows, n, num_control)
+    quantile = -float(special.stdtrit(freedom, level / 2))
+    half_width = quantile * standard_error
+    difference = float(row.mean() - control.mean())
+
+    # The level whose interval ends at 0, and how often that interval misses at worst. The p-value
+    # is made from it, so that interval and p-value agree.
+    level_at_zero = 2 * float(special.stdtr(freedom, -abs(difference) / standard_error))
+    p = num_rows * largest_miss(level_at_zero, n, num_control)
+    return Interval(low=difference - half_width, high=difference + half_width, p=min(1.0, p))
 
 
 def _squared_error(scores: Array) -> float:
-    """Return the squared standard error of the mean; 0 for equal scores, without rounding."""
+    """Return the squared standard error of the mean; exactly 0 for equal scores."""
+    # Rounding would leave a tiny variance.
     if numpy.ptp(scores) == 0:
         return 0.0
     return float(scores.var(ddof=1)) / len(scores)

@@ -1,4 +1,4 @@
-"""What the comparison of a row with its baseline says: as data, and in the words of tables."""
+"""Define what the comparison of a row with its baseline says: as data, and in words for tables."""
 
 import math
 from enum import StrEnum
@@ -63,6 +63,7 @@ class Difference(NamedTuple):
     @property
     def images_low(self) -> float:
         """Lower bound of the interval for new seeds and new test images."""
+        # Both sources of chance are independent, so the squares of their half-widths add up.
         return self.value - math.hypot(self.value - self.low, self.image_half)
 
     @property
@@ -124,8 +125,8 @@ def verdict_of_interval(low: float, high: float, margin: float) -> Verdict:
 def is_flattered(verdict: Verdict, *, row_diverged: bool, baseline_diverged: bool) -> bool:
     """Tell whether diverged runs make the verdict unfair.
 
-    The scores of a row with diverged runs are those of the survivors. So such a row is never better
-    or equivalent, and no row is worse than, or equivalent to, such a baseline.
+    The scores of a row with diverged runs are those of the survivors, which flatter it. So such a
+    row is never better or equivalent, and no row is worse than, or equivalent to, such a baseline.
     """
     row_flattered = row_diverged and verdict is not Verdict.WORSE
     baseline_flattered = baseline_diverged and verdict is not Verdict.BETTER

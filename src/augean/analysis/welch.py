@@ -1,10 +1,22 @@
-"""Welch's t-intervals (1947) that hold for any two deviations.
+"""Welch's t-intervals that hold for any two deviations.
 
-Welch's t with Satterthwaite's degrees of freedom misses more often than its level says where
-samples are small, the level is low and one deviation is some times the other: at 3 seeds and a
-level of 0.1 % up to 4 times as often. How often it misses can be computed: given how the two sample
-variances share their sum, the statistic is a multiple of Student's t. So the level is lowered until
-the worst ratio of deviations misses as often as was asked. Both samples are taken as normal.
+Welch 1947, "The generalization of 'Student's' problem when several different population variances
+are involved", Biometrika 34. With squared standard errors e_1 and e_2 of the two means, the
+interval is
+
+    difference +- t(f, level) * sqrt(e_1 + e_2)
+    f = (e_1 + e_2)^2 / (e_1^2 / (n_1 - 1) + e_2^2 / (n_2 - 1))      (Satterthwaite 1946)
+
+It misses more often than its level says where samples are small, the level is low and one deviation
+is some times the other: at 3 seeds and a level of 0.1 % up to 4 times as often.
+
+How often it misses can be computed. Let B be the first sample's share of all squares, each divided
+by its true variance: B has a beta distribution, and it is independent of the sum of these squares,
+which has a chi-squared distribution of n_1 + n_2 - 2 degrees of freedom. So, given B, the statistic
+is a multiple of Student's t with these degrees of freedom, and the rest is an integral over B. The
+level is lowered until the worst ratio of deviations misses only as often as was asked for.
+
+Both samples are taken as normal.
 """
 
 import math
@@ -26,7 +38,7 @@ RATIOS = numpy.geomspace(1 / 1000, 1000, 45)
 def degrees_of_freedom(
     first: Array | float, second: Array | float, num_first: Array | int, num_second: Array | int
 ) -> Any:
-    """Return the degrees of freedom of Welch and Satterthwaite; NaN in arrays without any spread.
+    """Return Satterthwaite's degrees of freedom f; NaN in arrays where there is no spread.
 
     Args:
         first: squared standard errors of the means of the first samples.
@@ -43,33 +55,47 @@ def largest_miss(level: float, num_first: int, num_second: int) -> float:
     """Return how often Welch's interval misses at the worst ratio of deviations.
 
     Args:
-        level: that the interval claims: two-sided, such as 0.05.
+        level: how often the interval claims to miss: two-sided, such as 0.05.
         num_first: size of one sample, at least 2.
         num_second: size of the other, at least 2.
     """
-    shares, weights = _shares_of_first(num_first, num_second)
+    shares, weights = _shares_of_first(num_first, num_second)  # B and its weights: [nodes]
     freedom = num_first + num_second - 2
-    # Squared standard errors in units of the second deviation: true ones, then those that samples
-    # of the given sum of squares would show. Shapes: [ratios, 1] and [ratios, nodes].
+
+    # Squared standard errors in units of the second deviation. First the true ones: [ratios, 1].
     true_first = RATIOS[:, None] ** 2 / num_first
     true_second = 1 / num_second
-    seen_first = true_first * shares * freedom / (num_first - 1)
-    seen_second = true_second * (1 - shares) * freedom / (num_second - 1)
-    seen_freedom = degrees_of_freedom(seen_first, seen_second, num_first, num_second)
-    bound = -special.stdtrit(seen_freedom, level / 2)
-    bound *= numpy.sqrt((seen_first + seen_second) / (true_first + true_second))
+
+    # Then those that the samples show, where their squares sum up to what is expected. A larger sum
+    # scales both alike, which leaves f as it is: [ratios, nodes].
+    sample_first = true_first * shares * freedom / (num_first - 1)
+    sample_second = true_second * (1 - shares) * freedom / (num_second - 1)
+    sample_freedom = degrees_of_freedom(sample_first, sample_second, num_first, num_second)
+
+    # The interval misses where |t| of n_1 + n_2 - 2 degrees of freedom exceeds this: [ratios,
+    # nodes].
+    bound = -special.stdtrit(sample_freedom, level / 2)
+    bound *= numpy.sqrt((sample_first + sample_second) / (true_first + true_second))
     misses = 2 * special.stdtr(freedom, -bound) @ weights  # [ratios]
-    # At the ends of all ratios one sample alone counts, and its t-interval is exact.
+
+    # Where the ratio is 0 or endless, one sample alone counts and its t-interval is exact.
     return max(level, float(misses.max()))
 
 
 @lru_cache(maxsize=1024)
 def safe_level(level: float, num_first: int, num_second: int) -> float:
-    """Return the level at which Welch's interval misses at most as often as `level` says."""
+    """Return the level at which Welch's interval misses at most as often as `level` says.
 
+    Args:
+        level: how often the interval may miss: two-sided, such as 0.05.
+        num_first: size of one sample, at least 2.
+        num_second: size of the other, at least 2.
+    """
+
+    # On a log scale, as levels span many powers of ten.
     def excess(log_level: float) -> float:
-        claimed = float(numpy.exp(log_level))
-        return float(numpy.log(largest_miss(claimed, num_first, num_second) / level))
+        nominal = float(numpy.exp(log_level))
+        return float(numpy.log(largest_miss(nominal, num_first, num_second) / level))
 
     highest = float(numpy.log(level))
     lowest = highest - 1
@@ -80,10 +106,11 @@ def safe_level(level: float, num_first: int, num_second: int) -> float:
 
 @lru_cache(maxsize=256)
 def _shares_of_first(num_first: int, num_second: int) -> tuple[Array, Array]:
-    """Return nodes and weights for the first sample's share of all squares.
+    """Return nodes and weights of B, the first sample's share of all squares: two of [nodes].
 
-    In units of the samples' own variances that share has a beta distribution. The trapezoidal rule
-    runs over its logit, where what the ratio of deviations does has one width at any ratio.
+    B has the density b^(x - 1) (1 - b)^(y - 1), where x and y are half the samples' degrees of
+    freedom. The trapezoidal rule runs over the logit of B, where what the ratio of deviations does
+    has one width at any ratio. There the density is b^x (1 - b)^y.
     """
     shape_first = (num_first - 1) / 2
     shape_second = (num_second - 1) / 2
@@ -92,6 +119,7 @@ def _shares_of_first(num_first: int, num_second: int) -> tuple[Array, Array]:
     logits = numpy.linspace(lowest, highest, NUM_NODES)
     log_density = shape_first * special.log_expit(logits)
     log_density += shape_second * special.log_expit(-logits)
+    # The largest is taken off first, as powers of many seeds would all round to 0.
     weights = numpy.exp(log_density - log_density.max())
     return special.expit(logits), weights / weights.sum()
 
@@ -99,8 +127,8 @@ def _shares_of_first(num_first: int, num_second: int) -> tuple[Array, Array]:
 def _lowest_logit(shape: float, other_shape: float) -> float:
     """Return the logit below which a beta distribution has about the negligible probability.
 
-    By the first term of its distribution function, which is exact in the limit: scipy's quantile
-    does not converge so far out.
+    By the first term of its distribution function, b^x / (x Beta(x, y)), which is exact in the
+    limit: scipy's quantile does not converge so far out.
     """
     log_beta = float(special.betaln(shape, other_shape))
     log_share = (math.log(NEGLIGIBLE) + math.log(shape) + log_beta) / shape

@@ -1,0 +1,164 @@
+"""Say what a reader must know before trusting a table, such as how often one like it is wrong.
+
+The shares of tables with a false verdict were measured by benchmarks/verdict_errors.py on tables
+whose rows are all equal. They are said where no method that we know holds the promised 5 %.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy
+
+from augean.analysis.sequential_design import is_crowded
+
+FEW_SEEDS = 5
+FEW_TEXT = (
+    "Measured with 3 seeds on real scores: 95 % intervals cover 87 to 96 %, and 2 to 7 % of tables"
+    " have a false verdict."
+)
+"""Said below that number. From tests/analysis/test_comparison.py."""
+SCATTERED = 10.0
+SCATTERED_TEXT = (
+    "Where seeds collapse, the mean describes none of them, and with few seeds its interval is too"
+    " narrow."
+)
+"""Said of rows whose scores have a wider range, in percentage points."""
+CROWDED_TEXT = "a bad seed would lie far below the others, and few seeds may have missed it"
+"""Said of rows whose scores crowd below 100 %."""
+SKEWED_SHARES = {
+    3: {1: 0.21, 3: 0.31, 6: 0.32, 12: 0.31, 20: 0.26},
+    5: {1: 0.18, 3: 0.35, 6: 0.50, 12: 0.65, 20: 0.78},
+    10: {1: 0.13, 3: 0.26, 6: 0.40, 12: 0.55, 20: 0.69},
+    20: {1: 0.11, 3: 0.20, 6: 0.28, 12: 0.41, 20: 0.53},
+}
+"""Share of tables with a false verdict, by seeds a row, then rows beside the baseline. The rows
+crowd below 100 % (Beta(20, 0.4), mean 98 %), the baseline is steady."""
+TWO_SEEDS_SHARES = {1: 0.13, 3: 0.23, 6: 0.31, 12: 0.43, 20: 0.49}
+"""The same by rows beside the baseline: two seeds a row, normal scores, the worst ratio of
+deviations up to ten."""
+EQUAL_BEGINNINGS = frozenset({"constant", "plateau"})
+"""Schedules whose first epochs do not depend on how many follow. Others stretch over all epochs, so
+that no two lengths begin alike."""
+
+
+def skewed_share(n: int, num_rows: int) -> float:
+    """Return the share for tables of about so many seeds and rows.
+
+    Between two measured numbers it is that of the fewer seeds and the more rows.
+    """
+    measured = [candidate for candidate in SKEWED_SHARES if candidate <= n]
+    nearest = max(measured, default=min(SKEWED_SHARES))
+    return _nearest_above(SKEWED_SHARES[nearest], num_rows)
+
+
+def two_seeds_share(num_rows: int) -> float:
+    """Return the share for tables of two seeds and about so many rows."""
+    return _nearest_above(TWO_SEEDS_SHARES, num_rows)
+
+
+def _nearest_above(table: Mapping[int, float], key: int) -> float:
+    """Return the entry of the smallest measured key from `key` on, or else of the largest."""
+    measured = [candidate for candidate in table if candidate >= key]
+    return table[min(measured, default=max(table))]
+
+
+def remarks_on_scores(scores: Mapping[str, Sequence[float]], *, is_settled: bool) -> list[str]:
+    """Return what is odd about the scores, and how often a table like this one is wrong.
+
+    Args:
+        scores: of each row with several seeds, in percent.
+        is_settled: the number of seeds was decided by a sequential design.
+    """
+    remarks = [*_remarks_on_spread(scores), *_remarks_on_crowding(scores, is_settled=is_settled)]
+    # A sequential design has its own promise for few seeds.
+    if not is_settled:
+        remarks += _remarks_on_few_seeds(scores)
+    return remarks
+
+
+def _remarks_on_spread(scores: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return which rows have no spread, and which have much."""
+    flat_rows = []
+    scattered_rows = []
+    for label, values in scores.items():
+        low = min(values)
+        high = max(values)
+        if low == high:
+            flat_rows.append(label)
+        if high - low > SCATTERED:
+            scattered_rows.append(f"{label} ({low:.1f} to {high:.1f})")
+    remarks = []
+    if flat_rows:
+        names = ", ".join(flat_rows)
+        remarks.append(f"All seeds gave one and the same score, so there is no interval: {names}.")
+    if scattered_rows:
+        remarks.append(f"Seeds lie far apart: {', '.join(scattered_rows)}. {SCATTERED_TEXT}")
+    return remarks
+
+
+def _remarks_on_crowding(scores: Mapping[str, Sequence[float]], *, is_settled: bool) -> list[str]:
+    """Return which rows crowd below 100 %, and what that does to verdicts."""
+    crowded_rows = []
+    for label, values in scores.items():
+        array = numpy.array(values, float)
+        is_row_crowded = bool(is_crowded(array, numpy.array([len(values)]))[0])
+        # A row that lies far apart has a remark of its own. Only a settled table takes verdicts
+        # away from both, so there it is named for both reasons.
+        is_named = is_settled or not max(values) - min(values) > SCATTERED
+        if is_row_crowded and is_named:
+            crowded_rows.append(label)
+    if not crowded_rows:
+        return []
+    text = f"Scores crowd below 100 %: {', '.join(crowded_rows)}; {CROWDED_TEXT}."
+    if is_settled:
+        return [
+            f"{text} So such a row can only be worse, and to such a baseline only better.",
+        ]
+    n = _fewest_seeds(scores)
+    num_rows = _num_compared(scores)
+    share = skewed_share(n, num_rows)
+    return [
+        f"{text} Of simulated tables with rows like Beta(20, 0.4) beside a steady baseline (n={n},"
+        f" {num_rows} rows or about as many) {share:.0%} had a false verdict."
+    ]
+
+
+def _remarks_on_few_seeds(scores: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return how often tables with so few seeds are wrong; nothing where they are enough."""
+    n = _fewest_seeds(scores)
+    remarks = []
+    if n < FEW_SEEDS:
+        remarks.append(f"n={n} is few. {FEW_TEXT}")
+    if n == 2:
+        share = two_seeds_share(_num_compared(scores))
+        remarks.append(
+            "Two seeds cannot show that deviations differ, so they are taken as equal: where one is"
+            f" up to ten times another, up to {share:.0%} of simulated tables with about as many"
+            " rows had a false verdict."
+        )
+    return remarks
+
+
+def _fewest_seeds(scores: Mapping[str, Sequence[float]]) -> int:
+    """Return the seeds of the row that has the fewest; without rows a number that is enough."""
+    return min((len(values) for values in scores.values()), default=FEW_SEEDS)
+
+
+def _num_compared(scores: Mapping[str, Sequence[float]]) -> int:
+    """Return the number of rows beside the baseline."""
+    return max(1, len(scores) - 1)
+
+
+def remarks_on_epochs(schedules: Iterable[str | None]) -> list[str]:
+    """Return what it means that rows differ in their number of epochs alone.
+
+    Args:
+        schedules: names of the runs' learning rate schedules.
+    """
+    names = set(schedules)
+    if not names or not names <= EQUAL_BEGINNINGS:
+        return []
+    return [
+        "Rows differ in their number of epochs alone, and runs of one seed begin with the same"
+        " epochs. They are compared as if they were independent: where they move together, the"
+        " intervals are wider than they need be."
+    ]
