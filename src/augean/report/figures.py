@@ -20,11 +20,11 @@ from augean.report.plotting import (
     COLOURS,
     INK,
     MARKERS,
-    Looks,
+    Styles,
     Picture,
     draw_unnamed,
     finish_figure,
-    look_of,
+    style_of,
     save_figure,
     shorten_label,
 )
@@ -65,7 +65,7 @@ def _draw_curves(table: Table, own: pandas.DataFrame, folder: Path) -> list[Pict
         own: metrics of the table's runs, with the label of their row.
     """
     record = table.sweep.record
-    looks, others = _looks(table, set(own.row))
+    styles, others = _looks(table, set(own.row))
     text = _legend_text(table, set(own.row), len(others))
     recorded = [part for part in ("accuracy", "loss") if _has(own, f"_{part}$")]
     # The curves of a single row are drawn larger, in figures of their own.
@@ -80,7 +80,7 @@ def _draw_curves(table: Table, own: pandas.DataFrame, folder: Path) -> list[Pict
         if record.figure and not record.band:
             caption += f", as in the published {record.figure}"
         caption = f"{caption}. {text}"
-        figure = _curves(own, looks, others, parts)
+        figure = _curves(own, styles, others, parts)
         picture = save_figure(
             figure,
             folder,
@@ -91,7 +91,7 @@ def _draw_curves(table: Table, own: pandas.DataFrame, folder: Path) -> list[Pict
         pictures.append(picture)
     if own.val_accuracy.notna().any():
         picture = save_figure(
-            _against_time(own, looks, others),
+            _against_time(own, styles, others),
             folder,
             name=f"{record.name}_time",
             caption="Best validation accuracy so far against training time.",
@@ -138,7 +138,7 @@ def _legend_text(table: Table, drawn: Set[str], num_others: int) -> str:
     return text
 
 
-def _looks(table: Table, labels: Set[str]) -> tuple[Looks, list[str]]:
+def _looks(table: Table, labels: Set[str]) -> tuple[Styles, list[str]]:
     """Return colour and marker of the best rows, in the table's order, and the other labels.
 
     Args:
@@ -147,14 +147,14 @@ def _looks(table: Table, labels: Set[str]) -> tuple[Looks, list[str]]:
     drawn = [row for row in table.rows if row.label in labels]
     best = sorted(drawn, key=_rank)
     best_labels = {row.label for row in best[: len(MARKERS)]}
-    looks: dict[str, tuple[str, str]] = {}
+    styles: dict[str, tuple[str, str]] = {}
     others = []
     for row in drawn:
         if row.label in best_labels:
-            looks[row.label] = look_of(len(looks))
+            styles[row.label] = style_of(len(styles))
         else:
             others.append(row.label)
-    return looks, others
+    return styles, others
 
 
 def _rank(row: Row) -> float:
@@ -163,13 +163,13 @@ def _rank(row: Row) -> float:
 
 
 def _curves(
-    own: pandas.DataFrame, looks: Looks, others: Sequence[str], parts: Sequence[str]
+    own: pandas.DataFrame, styles: Styles, others: Sequence[str], parts: Sequence[str]
 ) -> Figure:
     """Draw one panel for each of `parts`, "accuracy" or "loss", by epoch.
 
     Args:
         own: metrics of the table's runs, with the label of their row.
-        looks: the rows that are told apart by colour.
+        styles: the rows that are told apart by colour.
         others: the rows in grey.
     """
     figure = Figure(figsize=(9.2 if len(parts) > 1 else 5.6, 3.3))
@@ -180,7 +180,7 @@ def _curves(
         scale = 100.0 if part == "accuracy" else 1.0
         train = grouped[f"train_{part}"].unstack("row") * scale
         val = grouped[f"val_{part}"].unstack("row") * scale
-        _draw_rows(axes, train, val, looks)
+        _draw_rows(axes, train, val, styles)
         epochs = val.index.to_numpy(float)
         means = val["mean"]
         draw_unnamed(axes, [numpy.column_stack((epochs, means[row])) for row in others])
@@ -193,11 +193,11 @@ def _curves(
     dashes = {"training": "--"}
     if _has(own, "^val_"):
         dashes["validation"] = "-"
-    finish_figure(figure, looks, dashes)
+    finish_figure(figure, styles, dashes)
     return figure
 
 
-def _draw_rows(axes: Axes, train: pandas.DataFrame, val: pandas.DataFrame, looks: Looks) -> None:
+def _draw_rows(axes: Axes, train: pandas.DataFrame, val: pandas.DataFrame, styles: Styles) -> None:
     """Draw each named row's means, and the range of its seeds in validation.
 
     Args:
@@ -209,12 +209,12 @@ def _draw_rows(axes: Axes, train: pandas.DataFrame, val: pandas.DataFrame, looks
         means = curves["mean"]
         lows = curves["min"]
         highs = curves["max"]
-        for index, (row, (colour, marker)) in enumerate(looks.items()):
+        for index, (row, (colour, marker)) in enumerate(styles.items()):
             style: dict[str, Any] = {"color": colour}
-            if len(looks) > 1:
+            if len(styles) > 1:
                 # Rows take turns with their markers, so that a line below another one still shows.
-                every = max(len(looks), len(epochs) // 6)
-                first = index * every // len(looks) % len(epochs)
+                every = max(len(styles), len(epochs) // 6)
+                first = index * every // len(styles) % len(epochs)
                 style |= {"marker": marker, "ms": size, "markevery": (first, every)}
             axes.plot(epochs, means[row], dash, **style)
             if curves is val and (highs[row] > lows[row]).any():
@@ -237,7 +237,7 @@ def _scale_loss(axes: Axes, own: pandas.DataFrame) -> None:
         axes.set_ylim(bottom=0)
 
 
-def _against_time(own: pandas.DataFrame, looks: Looks, others: Sequence[str]) -> Figure:
+def _against_time(own: pandas.DataFrame, styles: Styles, others: Sequence[str]) -> Figure:
     runs = own.groupby("directory", observed=True, sort=False)
     elapsed = own.assign(elapsed=runs.seconds.cumsum(), best=100 * runs.val_accuracy.cummax())
     means = elapsed.groupby(["row", "epoch"])[["elapsed", "best"]].mean()
@@ -245,13 +245,13 @@ def _against_time(own: pandas.DataFrame, looks: Looks, others: Sequence[str]) ->
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
     draw_unnamed(axes, [lines[row] for row in others])
-    for row, (colour, marker) in looks.items():
+    for row, (colour, marker) in styles.items():
         seconds, best = lines[row].T
         axes.plot(seconds, best, color=colour, marker=marker, markevery=[-1], markersize=7)
     axes.set_xlim(left=0)
     axes.set_xlabel("training time, seconds")
     axes.set_title("best validation accuracy so far, %")
-    finish_figure(figure, looks, {})
+    finish_figure(figure, styles, {})
     return figure
 
 

@@ -20,7 +20,7 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.simultaneous import Array
 from augean.errors import AugeanError
-from augean.report.plotting import Picture, finish_figure, look_of, save_figure
+from augean.report.plotting import Picture, finish_figure, style_of, save_figure
 from augean.store.files import write_atomic
 from augean.store.run_directory import read_verified, runs_dir
 from augean.store.summary import RunState
@@ -164,16 +164,16 @@ def _write_band(edges: Mapping[str, tuple[Array, Array]], path: Path) -> None:
 def _band_figure(edges: Mapping[str, tuple[Array, Array]], window: int) -> Figure:
     figure = Figure(figsize=(6.4, 3.8))
     axes = figure.subplots()
-    looks = {}
+    styles = {}
     for index, (name, (low, high)) in enumerate(edges.items()):
         # A mean over a window stands at its middle.
         steps = numpy.arange(len(low)) + (window - 1) / 2
         _draw_edges(axes, steps, low, high, index)
-        looks[name] = look_of(index)
+        styles[name] = style_of(index)
     axes.set_xlabel("step")
     axes.set_title("training loss between its smallest and largest over the learning rates")
     axes.set_ylim(bottom=0)
-    finish_figure(figure, looks, {})
+    finish_figure(figure, styles, {})
     return figure
 
 
@@ -189,7 +189,7 @@ def _smoothed(values: Array, window: int) -> Array:
 
 def _draw_edges(axes: Axes, steps: Array, low: Array, high: Array, index: int) -> None:
     """Draw one hatched band with its edges."""
-    colour, marker = look_of(index)
+    colour, marker = style_of(index)
     axes.fill_between(
         steps,
         low,
@@ -307,10 +307,10 @@ def _probe_figure(rows: Mapping[str, pandas.DataFrame]) -> Figure:
     # One above the other, so that each is as wide as the page also on a small screen.
     figure = Figure(figsize=(5.6, 7.2))
     loss, distance, smoothness = figure.subplots(3, 1)
-    looks = {}
+    styles = {}
     for index, (label, own) in enumerate(rows.items()):
-        colour, marker = look_of(index)
-        looks[label] = (colour, marker)
+        colour, marker = style_of(index)
+        styles[label] = (colour, marker)
         steps = own.index.to_numpy(float)
         for axes, name in ((loss, "loss"), (distance, "distance")):
             low = own[f"{name}_lowest"].to_numpy(float)
@@ -326,7 +326,7 @@ def _probe_figure(rows: Mapping[str, pandas.DataFrame]) -> Figure:
             markevery=max(1, len(steps) // 6),
         )
     _set_titles(loss, distance, smoothness)
-    finish_figure(figure, looks, {})
+    finish_figure(figure, styles, {})
     figure.subplots_adjust(hspace=0.42)
     return figure
 

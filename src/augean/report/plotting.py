@@ -36,7 +36,7 @@ SAVED: dict[str, Any] = {
     "svg": {"metadata": {"Date": None}},
 }
 STYLE = Path(__file__).parent / "templates" / "figures.mplstyle"
-Looks = Mapping[str, tuple[str, str]]
+Styles = Mapping[str, tuple[str, str]]
 """Colour and marker of each named row."""
 
 
@@ -48,7 +48,7 @@ class Picture(NamedTuple):
     alt: str
 
 
-def look_of(index: int) -> tuple[str, str]:
+def style_of(index: int) -> tuple[str, str]:
     """Return colour and marker of the row at that place; beyond the markers they come again."""
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
 
@@ -60,17 +60,17 @@ def draw_unnamed(axes: Axes, lines: Sequence[Array]) -> None:
     axes.autoscale_view()
 
 
-def finish_figure(figure: Figure, looks: Looks, dashes: Mapping[str, str]) -> None:
+def finish_figure(figure: Figure, styles: Styles, dashes: Mapping[str, str]) -> None:
     """Set margins in inches, and a legend below the axes in a strip that grows with it.
 
     Args:
-        looks: the named rows; one alone needs no legend.
+        styles: the named rows; one alone needs no legend.
         dashes: line styles, by what they stand for.
     """
     handles = []
     labels = []
-    if len(looks) > 1:
-        for row, (colour, marker) in looks.items():
+    if len(styles) > 1:
+        for row, (colour, marker) in styles.items():
             handles.append(Line2D([], [], color=colour, marker=marker, markersize=5))
             labels.append(shorten_label(row))
     for label, dash in dashes.items():

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from augean.analysis.comparison import Table
 from augean.analysis.sequential import Course, follow
 from augean.analysis.sequential_design import design_of
-from augean.report.plotting import MARKERS, MUTED, Picture, finish_figure, look_of, save_figure
+from augean.report.plotting import MARKERS, MUTED, Picture, finish_figure, style_of, save_figure
 
 HIGHEST = 1000.0
 """Points: a half-width is drawn no longer than this, as an infinite one cannot be drawn."""
@@ -50,11 +50,11 @@ def _intervals(courses: Sequence[Course], margin: float, title: str) -> Figure:
     axes = figure.subplots()
     axes.axhspan(-margin, margin, color=MUTED, alpha=0.15, linewidth=0)
     axes.axhline(0, color=MUTED, linewidth=0.8)
-    looks = {}
+    styles = {}
     drawn = courses[: len(MARKERS)]
     for index, course in enumerate(drawn):
-        colour, marker = look_of(index)
-        looks[course.row] = (colour, marker)
+        colour, marker = style_of(index)
+        styles[course.row] = (colour, marker)
         # Side by side, so that rows of equal means do not hide each other.
         shift = 0.08 * (index - (len(drawn) - 1) / 2)
         axes.errorbar(
@@ -73,7 +73,7 @@ def _intervals(courses: Sequence[Course], margin: float, title: str) -> Figure:
     first = min(course.looks[0] for course in courses)
     last = max(course.looks[-1] for course in courses)
     axes.set_xlim(first - 0.5, last + 0.5)
-    finish_figure(figure, looks, {})
+    finish_figure(figure, styles, {})
     return figure
 
 
