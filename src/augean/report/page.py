@@ -1,4 +1,4 @@
-"""Set tables and figures into the page, the Markdown summary and the files beside them."""
+"""Write the page, the Markdown summary and the files of each table, by way of templates."""
 
 import base64
 import os
@@ -44,9 +44,9 @@ class Beginning(NamedTuple):
     """What a report begins with."""
 
     findings: list[Finding]
-    """A line a table: what is decided, what is not, what it would take."""
+    """A line for each table: what is decided, what is not, what it would take."""
     overview: list[Picture]
-    """The effects of all tables in one figure; nothing where a single table has any."""
+    """The effects of all tables in one figure; empty where fewer than two tables have any."""
 
 
 def write_page(
@@ -72,53 +72,58 @@ def write_page(
         _write(stem, ".csv", tables.csv(table))
         _write(stem, ".md", text.get_template("table.md").render(table=table))
         _write(stem, ".tex", latex.get_template("table.tex").render(table=table))
-    page = _Page(contents, sections, folder)
-    shown = {
+    names = {
         "contents": contents,
         "sections": sections,
         "beginning": beginning,
         "models": models,
         "curves": _small_curves(metrics),
-        **page.values(),
     }
-    _write(folder / "report", ".md", text.get_template("report.md").render(shown))
-    _write(folder / "index", ".html", text.get_template("page.html").render(shown))
+    names |= _Page(contents, sections, folder).names()
+    _write(folder / "report", ".md", text.get_template("report.md").render(names))
+    _write(folder / "index", ".html", text.get_template("page.html").render(names))
 
 
 class _Page:
-    """What the templates of the page ask for, beside tables and figures."""
+    """What the templates of the page know of runs, beside tables and figures."""
 
     def __init__(self, contents: Contents, sections: Sequence[Section], folder: Path) -> None:
         self.contents = contents
         self.sections = sections
         self.folder = folder
-        self.baselines: dict[str, float] = {}
+        self.baseline_means: dict[str, float] = {}
+        """By run id, mean test accuracy in percent of the baseline of the run's table."""
         self.loop_commands: dict[str, str] = {}
-        # The first table that a run belongs to has the last word.
+        """By id of a run of a custom loop, the command that starts the loop."""
+        # Backwards, so that the first of a run's tables has the last word.
         for section in reversed(sections):
-            for row in section.table.rows:
-                if row.label == section.table.baseline:
-                    for job, _ in section.table.sweep.cells:
-                        self.baselines[job.id] = row.accuracy.mean
-            command = section.table.sweep.record.command
-            if not command.startswith(OWN_COMMANDS):
-                for job, _ in section.table.sweep.cells:
-                    self.loop_commands[job.id] = command
+            self._note_runs(section.table)
 
-    def values(self) -> dict[str, Any]:
-        """Return the names that the templates know."""
-        listed = {}
+    def _note_runs(self, table: Table) -> None:
+        """Note for each run of a table what its baseline has, and what started its loop."""
+        run_ids = [job.id for job, _ in table.sweep.cells]
+        for row in table.rows:
+            if row.label == table.baseline:
+                self.baseline_means.update(dict.fromkeys(run_ids, row.accuracy.mean))
+        command = table.sweep.record.command
+        if not command.startswith(OWN_COMMANDS):
+            self.loop_commands.update(dict.fromkeys(run_ids, command))
+
+    def names(self) -> dict[str, Any]:
+        """Return what the templates know, by its name there."""
+        in_tables = {}
         for section in self.sections:
             for job, run in section.table.sweep.cells:
-                listed[job.id] = run
-        loose = [run for key, run in self.contents.runs.items() if key not in listed]
+                in_tables[job.id] = run
+        loose = [run for key, run in self.contents.runs.items() if key not in in_tables]
+        runs = [*in_tables.values(), *loose]
         titles = [section.table.sweep.record.title for section in self.sections]
         return {
-            "listed": list(listed.values()),
+            "listed": list(in_tables.values()),
             "loose": loose,
-            "states": Counter(run.state for run in [*listed.values(), *loose]),
+            "states": Counter(run.state for run in runs),
             "titles": Counter(titles),
-            "any_outdated": any(outdated.is_outdated(run) for run in listed.values()),
+            "any_outdated": any(outdated.is_outdated(run) for run in in_tables.values()),
             "outputs": _shown_path(self.contents.outputs),
             "places": self.contents.places(),
             "made": datetime.now(UTC),
@@ -138,10 +143,10 @@ class _Page:
 
     def to_baseline(self, run: Run) -> str:
         """Return the run's difference to the mean of its table's baseline, in points."""
-        baseline = self.baselines.get(run.id)
-        if run.test_accuracy is None or baseline is None:
+        mean = self.baseline_means.get(run.id)
+        if run.test_accuracy is None or mean is None:
             return tables.number(None)
-        return tables.number(100 * run.test_accuracy - baseline, signed=True)
+        return tables.number(100 * run.test_accuracy - mean, signed=True)
 
     def source(self, picture: Picture) -> str:
         """Return a picture as a link that holds it, so that the page is a single file."""
@@ -157,7 +162,10 @@ class _Page:
 
 @cache
 def text_environment() -> Environment:
-    """Return what renders HTML, which it escapes, and Markdown, which the templates escape."""
+    """Return what renders HTML and Markdown.
+
+    HTML is escaped here; in Markdown the templates do it by the filter `md`.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(["html"])
     )
@@ -167,10 +175,8 @@ def text_environment() -> Environment:
 
 @cache
 def latex_environment() -> Environment:
-    """Return what renders LaTeX; it escapes every value.
-
-    LaTeX needs the usual delimiters of templates itself.
-    """
+    """Return what renders LaTeX; it escapes every value."""
+    # Braces and percent signs, the usual delimiters of templates, are commands of LaTeX.
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         finalize=lambda value: escape.latex(str(value)),
@@ -186,7 +192,7 @@ def latex_environment() -> Environment:
 
 
 def _add_names(environment: Environment) -> None:
-    """Add what all templates use: the module `tables` and filters."""
+    """Add what all templates use: modules of this package, the version and filters."""
     environment.globals.update(
         tables=tables, outdated=outdated, caption=_caption, version=version()
     )
@@ -196,11 +202,14 @@ def _add_names(environment: Environment) -> None:
 
 
 def _caption(table: Table) -> str:
+    """Return the caption of a table as plain text."""
     text = text_environment().get_template("caption.txt").render(table=table)
+    # The lines of the template are not those of the caption.
     return " ".join(text.split())
 
 
 def _write(stem: Path, ending: str, text: str) -> None:
+    """Write what a template gave, without the empty lines that its conditions left."""
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
     # Names of files may hold bytes that are not text; they become question marks.
     write_atomic(stem.with_name(stem.name + ending), text.encode("utf-8", "replace"), sync=False)
@@ -215,9 +224,9 @@ def _shown_path(path: Path) -> str:
 
 
 def _small_curves(metrics: pandas.DataFrame) -> dict[str, str]:
-    """Return the points of a small curve of validation accuracy by directory.
+    """Return for each run's directory the SVG points of a small curve of validation accuracy.
 
-    Each is 90 wide and 20 high, all on one scale.
+    A curve is 90 wide and 20 high, and all have one scale.
     """
     validated = metrics[metrics.val_accuracy.notna()]
     if validated.empty:
@@ -229,7 +238,8 @@ def _small_curves(metrics: pandas.DataFrame) -> dict[str, str]:
     y = 18.5 - 17 * (values - values.min()) / (numpy.ptp(values) or 1.0)
     # Plain lists, as pandas is slow where every cell is text.
     directories = validated.directory.tolist()
-    points: dict[str, list[str]] = {}
+    points_by_directory: dict[str, list[str]] = {}
     for directory, x_value, y_value in zip(directories, x.tolist(), y.tolist(), strict=True):
-        points.setdefault(directory, []).append(f"{x_value:.0f},{y_value:.1f}")
-    return {directory: " ".join(texts) for directory, texts in points.items()}
+        points = points_by_directory.setdefault(directory, [])
+        points.append(f"{x_value:.0f},{y_value:.1f}")
+    return {directory: " ".join(points) for directory, points in points_by_directory.items()}

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.simultaneous import Array
-from augean.report.plotting import Picture, finish_figure, style_of, save_figure
+from augean.report.plotting import Picture, finish_figure, save_figure, style_of
 from augean.store.sweep_record import SweepRecord
 
 TRIAL_COLOUR = "#8C959F"
