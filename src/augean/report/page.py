@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy
 import pandas
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
@@ -19,8 +18,10 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.run_command import run_command
 from augean.report import escape, outdated, tables
+from augean.report.explore import chart_library
 from augean.report.findings import Finding
 from augean.report.plotting import Picture
+from augean.report.run_data import gather_runs, runs_of
 from augean.report.theme import follow_theme
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
@@ -61,7 +62,7 @@ def write_page(
 
     Args:
         models: the figures of the networks.
-        metrics: of the runs in tables, for the small curves.
+        metrics: of the runs in tables, for their curves on the page.
         folder: of the report; the pictures lie in its figures/ already.
     """
     text = text_environment()
@@ -72,14 +73,22 @@ def write_page(
         _write(stem, ".csv", tables.csv(table))
         _write(stem, ".md", text.get_template("table.md").render(table=table))
         _write(stem, ".tex", latex.get_template("table.tex").render(table=table))
+    page = _Page(contents, sections, folder)
     names = {
         "contents": contents,
         "sections": sections,
         "beginning": beginning,
         "models": models,
-        "curves": _small_curves(metrics),
+        "chart_library": chart_library(),
+        "run_data": gather_runs(
+            page.runs(),
+            [section.table for section in sections],
+            {finding.name: finding.title for finding in beginning.findings},
+            metrics,
+            page.command,
+        ),
     }
-    names |= _Page(contents, sections, folder).names()
+    names |= page.names()
     _write(folder / "report", ".md", text.get_template("report.md").render(names))
     _write(folder / "index", ".html", text.get_template("page.html").render(names))
 
@@ -91,44 +100,36 @@ class _Page:
         self.contents = contents
         self.sections = sections
         self.folder = folder
-        self.baseline_means: dict[str, float] = {}
-        """By run id, mean test accuracy in percent of the baseline of the run's table."""
         self.loop_commands: dict[str, str] = {}
         """By id of a run of a custom loop, the command that starts the loop."""
-        # Backwards, so that the first of a run's tables has the last word.
-        for section in reversed(sections):
-            self._note_runs(section.table)
+        in_tables = {}
+        for section in sections:
+            record = section.table.sweep.record
+            for job, run in section.table.sweep.cells:
+                in_tables[job.id] = run
+                if not record.command.startswith(OWN_COMMANDS):
+                    self.loop_commands.setdefault(job.id, record.command)
+        self.listed = list(in_tables.values())
+        """The runs in tables, each once."""
+        self.loose = [run for key, run in contents.runs.items() if key not in in_tables]
+        """The other runs."""
 
-    def _note_runs(self, table: Table) -> None:
-        """Note for each run of a table what its baseline has, and what started its loop."""
-        run_ids = [job.id for job, _ in table.sweep.cells]
-        for row in table.rows:
-            if row.label == table.baseline:
-                self.baseline_means.update(dict.fromkeys(run_ids, row.accuracy.mean))
-        command = table.sweep.record.command
-        if not command.startswith(OWN_COMMANDS):
-            self.loop_commands.update(dict.fromkeys(run_ids, command))
+    def runs(self) -> list[Run]:
+        """Return all runs, those in tables first."""
+        return [*self.listed, *self.loose]
 
     def names(self) -> dict[str, Any]:
         """Return what the templates know, by its name there."""
-        in_tables = {}
-        for section in self.sections:
-            for job, run in section.table.sweep.cells:
-                in_tables[job.id] = run
-        loose = [run for key, run in self.contents.runs.items() if key not in in_tables]
-        runs = [*in_tables.values(), *loose]
         titles = [section.table.sweep.record.title for section in self.sections]
         return {
-            "listed": list(in_tables.values()),
-            "loose": loose,
-            "states": Counter(run.state for run in runs),
+            "listed": self.listed,
+            "loose": self.loose,
+            "states": Counter(run.state for run in self.runs()),
             "titles": Counter(titles),
-            "any_outdated": any(outdated.is_outdated(run) for run in in_tables.values()),
+            "has_charts": any(runs_of(section.table) for section in self.sections),
+            "any_outdated": any(outdated.is_outdated(run) for run in self.listed),
             "outputs": _shown_path(self.contents.outputs),
-            "places": self.contents.places(),
             "made": datetime.now(UTC),
-            "again": self.command,
-            "to_baseline": self.to_baseline,
             "source": self.source,
         }
 
@@ -140,13 +141,6 @@ class _Page:
         if run.id in self.loop_commands or (run.summary is not None and run.summary.loop):
             return self.loop_commands.get(run.id, "")
         return run_command(runs_dir(self.contents.outputs) / run.directory, run.summary)
-
-    def to_baseline(self, run: Run) -> str:
-        """Return the run's difference to the mean of its table's baseline, in points."""
-        mean = self.baseline_means.get(run.id)
-        if run.test_accuracy is None or mean is None:
-            return tables.number(None)
-        return tables.number(100 * run.test_accuracy - mean, signed=True)
 
     def source(self, picture: Picture) -> str:
         """Return a picture as a link that holds it, so that the page is a single file."""
@@ -221,25 +215,3 @@ def _shown_path(path: Path) -> str:
     if relative.startswith(".."):
         return os.path.abspath(path)
     return relative
-
-
-def _small_curves(metrics: pandas.DataFrame) -> dict[str, str]:
-    """Return for each run's directory the SVG points of a small curve of validation accuracy.
-
-    A curve is 90 wide and 20 high, and all have one scale.
-    """
-    validated = metrics[metrics.val_accuracy.notna()]
-    if validated.empty:
-        return {}
-    epochs = validated.epoch.to_numpy(float)
-    values = validated.val_accuracy.to_numpy(float)
-    x = 1 + 88 * (epochs - 1) / max(1.0, epochs.max() - 1)
-    # SVG counts y downwards from the top.
-    y = 18.5 - 17 * (values - values.min()) / (numpy.ptp(values) or 1.0)
-    # Plain lists, as pandas is slow where every cell is text.
-    directories = validated.directory.tolist()
-    points_by_directory: dict[str, list[str]] = {}
-    for directory, x_value, y_value in zip(directories, x.tolist(), y.tolist(), strict=True):
-        points = points_by_directory.setdefault(directory, [])
-        points.append(f"{x_value:.0f},{y_value:.1f}")
-    return {directory: " ".join(points) for directory, points in points_by_directory.items()}

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from augean.analysis.comparison import Table, summarise
 from augean.analysis.images import CorrectImages
 from augean.analysis.load import Contents, Problem, read_metrics, scan
+from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.report.effect_figures import draw_all_effects, draw_effects
@@ -91,10 +92,7 @@ def make_report(
     sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.place)
     correct = CorrectImages(contents)
     tables = [summarise(sweep, correct=correct) for sweep in sweeps]
-    completed = []
-    for sweep in sweeps:
-        completed += [run for _, run in sweep.cells if run.summary is not None]
-    metrics = read_metrics(contents, completed)
+    metrics = read_metrics(contents, _completed_runs(contents))
     pictures_by_table = _draw_all(contents, tables, metrics)
     with rc_context(fname=STYLE):
         overview = draw_all_effects(tables, folder / "figures")
@@ -126,6 +124,16 @@ def _make_folders(folder: Path) -> None:
         raise AugeanError(
             f"cannot write the report: {error}; {folder.parent} must be a writable folder"
         ) from error
+
+
+def _completed_runs(contents: Contents) -> list[Run]:
+    """Return the completed runs of tables and studies, each once."""
+    runs = {}
+    for sweep in contents.sweeps:
+        for run in [*(run for _, run in sweep.cells), *sweep.trial_runs]:
+            if run.summary is not None:
+                runs[run.id] = run
+    return list(runs.values())
 
 
 def _draw_all(
