@@ -12,7 +12,7 @@ from augean.analysis.outlook import outlook
 from augean.analysis.verdict import Verdict
 from augean.cli.report import run_report
 from augean.report import make_report
-from augean.report.findings import find
+from augean.report.findings import make_findings
 from fake_runs import write_record, write_run, write_scores
 
 
@@ -24,7 +24,7 @@ def scores(mean: float, deviation: float, n: int) -> list[float]:
 
 def text_of(outputs: Path) -> str:
     tables = [summarise(sweep) for sweep in scan(outputs).sweeps]
-    return find(tables)[0].text
+    return make_findings(tables)[0].text
 
 
 def test_the_line_has_each_verdict_with_its_difference_and_interval(tmp_path: Path) -> None:

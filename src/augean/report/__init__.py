@@ -7,8 +7,8 @@ Only run directories and sweep records are read, and torch is never loaded.
 import os
 from contextlib import suppress
 
-# Notebooks name their own backend in MPLBACKEND, which matplotlib refuses at its import where that
-# backend is not installed. The report draws without one.
+# Notebooks name their own backend in MPLBACKEND, and matplotlib cannot be imported where that
+# backend is not installed. The report draws without one, so the name is put aside for the import.
 _backend = os.environ.pop("MPLBACKEND", None)
 import matplotlib  # noqa: E402
 

@@ -18,7 +18,7 @@ from augean.analysis.verdict import Verdict
 from augean.report.plotting import GREY, MUTED, Picture, save_figure, shorten_label
 from augean.report.tables import number
 
-LOOKS = {
+STYLES = {
     Verdict.BETTER: ("#0072B2", "^"),
     Verdict.WORSE: ("#D55E00", "v"),
     Verdict.EQUIVALENT: ("#009E73", "s"),
@@ -39,8 +39,9 @@ CHARACTER = 0.075
 AMOUNT_WIDTH = 1.05
 """Width of the column of numbers."""
 REACH = 1.5
-"""Intervals are cut where they leave the drawn differences by more than so many times the range of
-these, and so many median half-widths: one row with few seeds would hide what the others say."""
+"""How far an interval is drawn beyond the lowest and the highest difference before it is cut. The
+unit is the range of the differences, or the median half-width where that is larger. A row with few
+seeds would otherwise set a scale on which the other rows cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class _Line:
 
 
 def draw_effects(table: Table, folder: Path) -> list[Picture]:
-    """Draw the differences of a table's rows; nothing where none was compared.
+    """Draw the differences of a table's rows; return no picture where none was compared.
 
     Args:
         folder: where the files go.
@@ -66,10 +67,10 @@ def draw_effects(table: Table, folder: Path) -> list[Picture]:
     if len(drawn) < len(rows):
         caption += _left_out(len(rows) - len(drawn))
     margin = drawn[0].difference.margin
-    lines = [_Line(shorten_label(row.label, LONGEST_LABEL), row) for row in drawn]
     baseline = shorten_label(str(table.baseline), 20)
+    title = f"test accuracy minus that of {baseline}, points"
     picture = save_figure(
-        _figure(lines, f"test accuracy minus that of {baseline}, points", margin),
+        _figure(_row_lines(drawn), title, margin),
         folder,
         name=f"{record.name}_effects",
         caption=caption,
@@ -79,25 +80,32 @@ def draw_effects(table: Table, folder: Path) -> list[Picture]:
 
 
 def draw_all_effects(tables: Sequence[Table], folder: Path) -> list[Picture]:
-    """Draw the differences of all tables in one figure; nothing where fewer than two have any."""
-    compared = {table: rows for table in tables if (rows := _compared(table))}
+    """Draw the differences of all tables in one figure.
+
+    Return no picture where fewer than two tables have any.
+    """
+    compared = []
+    for table in tables:
+        rows = _compared(table)
+        if rows:
+            compared.append((table, rows))
     if len(compared) < 2:
         return []
-    share = max(1, MOST_TOGETHER // len(compared))
-    num_left_out = 0
+    rows_a_table = max(1, MOST_TOGETHER // len(compared))
+    num_rows = sum(len(rows) for _, rows in compared)
+    num_drawn = 0
     lines = []
     margins = set()
-    for table, rows in list(compared.items())[:MOST_TOGETHER]:
-        drawn = _most_telling(rows, share)
-        num_left_out += len(rows) - len(drawn)
+    for table, rows in compared[:MOST_TOGETHER]:
+        drawn = _most_telling(rows, rows_a_table)
+        num_drawn += len(drawn)
         lines.append(_Line(f"{table.sweep.record.title} (to {table.baseline})"))
-        lines += [_Line(shorten_label(row.label, LONGEST_LABEL), row) for row in drawn]
+        lines += _row_lines(drawn)
         margins.add(drawn[0].difference.margin)
-    for rows in list(compared.values())[MOST_TOGETHER:]:
-        num_left_out += len(rows)
     caption = "Differences to the baseline of each table."
-    if num_left_out:
-        caption += _left_out(num_left_out)
+    if num_drawn < num_rows:
+        caption += _left_out(num_rows - num_drawn)
+    # Only one margin can be drawn; where tables have several, it is the usual one.
     margin = margins.pop() if len(margins) == 1 else MARGIN
     picture = save_figure(
         _figure(lines, "test accuracy minus the baseline's, points", margin),
@@ -110,104 +118,134 @@ def draw_all_effects(tables: Sequence[Table], folder: Path) -> list[Picture]:
 
 
 def _compared(table: Table) -> list[Row]:
+    """Return the rows that have a difference to the baseline."""
     return [row for row in table.rows if not math.isnan(row.difference.value)]
 
 
-def _most_telling(rows: Sequence[Row], number_drawn: int) -> list[Row]:
-    """Return decided rows first, then those of the largest difference, in the table's order."""
+def _row_lines(rows: Sequence[Row]) -> list[_Line]:
+    return [_Line(shorten_label(row.label, LONGEST_LABEL), row) for row in rows]
 
-    def key(row: Row) -> tuple[bool, float]:
-        is_open = row.difference.verdict is Verdict.UNDECIDED
-        return (is_open, -abs(row.difference.value))
 
-    labels = {row.label for row in sorted(rows, key=key)[:number_drawn]}
+def _most_telling(rows: Sequence[Row], most: int) -> list[Row]:
+    """Return at most so many rows, in the table's order.
+
+    Decided rows come before undecided ones, and large differences before small ones.
+    """
+
+    def rank(row: Row) -> tuple[bool, float]:
+        is_undecided = row.difference.verdict is Verdict.UNDECIDED
+        return (is_undecided, -abs(row.difference.value))
+
+    labels = {row.label for row in sorted(rows, key=rank)[:most]}
     return [row for row in rows if row.label in labels]
 
 
 def _left_out(count: int) -> str:
     rows = "1 row" if count == 1 else f"{count} rows"
-    return f" {rows} left out: undecided before decided, small differences before large ones."
+    return f" {rows} left out; decided rows and large differences are drawn first."
 
 
 def _figure(lines: Sequence[_Line], title: str, margin: float) -> Figure:
-    rows = [line.row for line in lines if line.row is not None]
-    longest = max(len(line.text) for line in lines if line.row is not None)
+    """Draw all lines, one below the other."""
+    rows = []
+    longest = 0
+    for line in lines:
+        if line.row is not None:
+            rows.append(line.row)
+            longest = max(longest, len(line.text))
     left = 0.2 + CHARACTER * longest
-    verdicts = [verdict for verdict in LOOKS if any(_verdict(row) is verdict for row in rows)]
     bottom = 0.62
     height = bottom + LINE * len(lines) + 0.36
     width = WIDTH + CHARACTER * max(0, longest - 12)
     figure = Figure(figsize=(width, height))
+    # Matplotlib places axes in fractions of the figure.
+    axes_width = width - left - AMOUNT_WIDTH - 0.1
+    axes_height = LINE * len(lines)
     axes = figure.add_axes(
-        (
-            left / width,
-            bottom / height,
-            1 - (left + AMOUNT_WIDTH + 0.1) / width,
-            LINE * len(lines) / height,
-        )
+        (left / width, bottom / height, axes_width / width, axes_height / height)
     )
     low, high = _limits(rows, margin)
     axes.set_xlim(low, high)
+    # Line 0 stands at the top.
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.axvspan(-margin, margin, color=GREY, alpha=0.35, linewidth=0)
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.spines["left"].set_visible(False)
-    _draw_lines(axes, lines)
-    _draw_intervals(axes, lines, verdicts)
-    figure.text(0.1 / width, 1 - 0.18 / height, title, weight="bold", size=10, va="center")
+    _write_lines(axes, lines)
     handles = []
-    for verdict in verdicts:
-        colour, marker = LOOKS[verdict]
-        handles.append(Line2D([], [], color=colour, marker=marker, markersize=6, label=verdict))
+    for verdict, (colour, marker) in STYLES.items():
+        if any(_drawn_verdict(row) is verdict for row in rows):
+            _draw_intervals(axes, lines, verdict)
+            handles.append(Line2D([], [], color=colour, marker=marker, markersize=6, label=verdict))
+    figure.text(0.1 / width, 1 - 0.18 / height, title, weight="bold", size=10, va="center")
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), handlelength=1.6)
     return figure
 
 
-def _verdict(row: Row) -> Verdict:
+def _drawn_verdict(row: Row) -> Verdict:
+    """Return the verdict that a row is drawn as: undecided where its own has no style."""
     verdict = row.difference.verdict
-    return verdict if verdict in LOOKS else Verdict.UNDECIDED
+    return verdict if verdict in STYLES else Verdict.UNDECIDED
 
 
 def _limits(rows: Sequence[Row], margin: float) -> tuple[float, float]:
-    """Return the ends of the axis: all differences, and of their intervals what is not cut."""
-    values = [row.difference.value for row in rows] + [-margin, margin]
-    halves = [row.difference.high - row.difference.value for row in rows]
-    known = [half for half in halves if not math.isnan(half)]
-    reach = REACH * max(max(values) - min(values), median(known or [0.0]))
-    lows = [row.difference.low for row in rows if not math.isnan(row.difference.low)]
-    highs = [row.difference.high for row in rows if not math.isnan(row.difference.high)]
-    low = max(min([*values, *lows]), min(values) - reach)
-    high = min(max([*values, *highs]), max(values) + reach)
+    """Return the ends of the axis.
+
+    They hold all differences, and their intervals as far as `REACH` allows.
+    """
+    values = [-margin, margin]
+    ends = [-margin, margin]
+    halves = []
+    for row in rows:
+        difference = row.difference
+        values.append(difference.value)
+        ends.append(difference.value)
+        # One seed has a difference and no interval.
+        if not math.isnan(difference.low):
+            ends += [difference.low, difference.high]
+            halves.append(difference.high - difference.value)
+    unit = max(values) - min(values)
+    if halves:
+        unit = max(unit, median(halves))
+    low = max(min(ends), min(values) - REACH * unit)
+    high = min(max(ends), max(values) + REACH * unit)
     room = 0.04 * (high - low)
     return low - room, high + room
 
 
-def _draw_lines(axes: Axes, lines: Sequence[_Line]) -> None:
+def _write_lines(axes: Axes, lines: Sequence[_Line]) -> None:
     """Write labels to the left, numbers to the right, and titles of tables across."""
     # Ticks would take twice as long to draw as plain text.
     axes.set_yticks([])
-    numbers = axes.get_yaxis_transform()
+    # Across in fractions of the axes, down in lines.
+    beside = axes.get_yaxis_transform()
     for place, line in enumerate(lines):
         if line.row is None:
-            axes.annotate(
-                shorten_label(line.text, 60),
-                (0, place),
-                xycoords=("figure fraction", "data"),
-                xytext=(7, 0),
-                textcoords="offset points",
-                va="center",
-                weight="bold",
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-            )
-            continue
-        axes.text(-0.03, place, line.text, transform=numbers, ha="right", va="center", size=8.5)
-        text = _amount(line.row)
-        axes.text(1.03, place, text, transform=numbers, va="center", size=8.5)
+            _write_title(axes, place, line.text)
+        else:
+            axes.text(-0.03, place, line.text, transform=beside, ha="right", va="center", size=8.5)
+            axes.text(1.03, place, _amount(line.row), transform=beside, va="center", size=8.5)
+
+
+def _write_title(axes: Axes, place: int, title: str) -> None:
+    """Write the title of a table from the left edge of the figure, over what lies behind it."""
+    axes.annotate(
+        shorten_label(title, 60),
+        (0, place),
+        xycoords=("figure fraction", "data"),
+        xytext=(7, 0),
+        textcoords="offset points",
+        va="center",
+        weight="bold",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+    )
 
 
 def _amount(row: Row) -> str:
+    """Return a difference with its interval, such as "+4.4 ± 3.5"."""
     difference = row.difference
     half = (difference.high - difference.low) / 2
+    # A second digit where the interval is narrow enough to give it a meaning.
     digits = 1 if half >= 1 else 2
     text = number(difference.value, digits, signed=True)
     if math.isnan(half):
@@ -215,33 +253,30 @@ def _amount(row: Row) -> str:
     return f"{text} ± {number(half, digits)}"
 
 
-def _draw_intervals(axes: Axes, lines: Sequence[_Line], verdicts: Sequence[Verdict]) -> None:
-    """Draw points and intervals, one call a verdict; an arrow where an interval is cut."""
-    low_end, high_end = axes.get_xlim()
-    for verdict in verdicts:
-        colour, marker = LOOKS[verdict]
-        places = []
-        values = []
-        intervals: list[tuple[int, float, float]] = []
-        for place, line in enumerate(lines):
-            if line.row is None or _verdict(line.row) is not verdict:
-                continue
-            difference = line.row.difference
-            places.append(place)
-            values.append(difference.value)
-            if math.isnan(difference.low):
-                continue
-            low = max(difference.low, low_end)
-            high = min(difference.high, high_end)
-            intervals.append((place, low, high))
-            for end, bound, arrow in ((low, difference.low, "<"), (high, difference.high, ">")):
-                if end != bound:
-                    axes.plot([end], [place], arrow, color=colour, markersize=6, clip_on=False)
-        axes.hlines(
-            [place for place, _, _ in intervals],
-            [low for _, low, _ in intervals],
-            [high for _, _, high in intervals],
-            color=colour,
-            linewidth=2,
-        )
-        axes.plot(values, places, marker, color=colour, markersize=7, linestyle="none")
+def _draw_intervals(axes: Axes, lines: Sequence[_Line], verdict: Verdict) -> None:
+    """Draw the rows of one verdict: points, and intervals with an arrow where they are cut."""
+    colour, marker = STYLES[verdict]
+    left_end, right_end = axes.get_xlim()
+    # Collected first, as one call for all rows draws faster than one for each.
+    values = []
+    places = []
+    interval_places = []
+    lows = []
+    highs = []
+    for place, line in enumerate(lines):
+        if line.row is None or _drawn_verdict(line.row) is not verdict:
+            continue
+        difference = line.row.difference
+        values.append(difference.value)
+        places.append(place)
+        if math.isnan(difference.low):
+            continue
+        interval_places.append(place)
+        lows.append(max(difference.low, left_end))
+        highs.append(min(difference.high, right_end))
+        if difference.low < left_end:
+            axes.plot([left_end], [place], "<", color=colour, markersize=6, clip_on=False)
+        if difference.high > right_end:
+            axes.plot([right_end], [place], ">", color=colour, markersize=6, clip_on=False)
+    axes.hlines(interval_places, lows, highs, color=colour, linewidth=2)
+    axes.plot(values, places, marker, color=colour, markersize=7, linestyle="none")

@@ -1,4 +1,4 @@
-"""Set plain text into LaTeX and Markdown, where it stays text whatever is in it."""
+"""Escape text for LaTeX and Markdown, so that nothing in it is read as a command."""
 
 import re
 
@@ -10,15 +10,15 @@ TEX_NAMES = {
     ">": "greater",
     "|": "bar",
 }
-"""Characters that LaTeX has a command for, without its first part."""
+"""Characters that LaTeX writes by a command \\text...; here without "\\text"."""
 
 
 def _tex_escapes() -> dict[str, str]:
-    """Return what stands in LaTeX for each character that is not itself there."""
+    """Return the LaTeX of each character that LaTeX would read as something else."""
     escapes = {character: f"\\text{name}{{}}" for character, name in TEX_NAMES.items()}
     for character in "&%$#_{}":
         escapes[character] = f"\\{character}"
-    # After the end of a row these would be its options.
+    # After the end of a row (two backslashes) LaTeX reads these as its options.
     for character in "[]*":
         escapes[character] = f"{{{character}}}"
     return escapes | {"±": r"$\pm$", "\u2212": "$-$", "\u00a0": "~", '"': "''"}
@@ -28,10 +28,8 @@ TEX_ESCAPES = _tex_escapes()
 
 
 def line(text: str) -> str:
-    """Return text as one line, without control characters.
-
-    What stands after a break would no longer be text.
-    """
+    """Return text as one line, without control characters."""
+    # A line break would end the paragraph or the cell that the text is set into.
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
 
 

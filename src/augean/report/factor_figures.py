@@ -17,7 +17,9 @@ MARGINS = "mean"
 
 
 def draw_factors(table: Table, folder: Path) -> list[Picture]:
-    """Draw the means by row and column, and write them to a CSV; nothing without two factors.
+    """Draw the means by row and column, and write them as CSV.
+
+    Return no picture where the table has no two factors, or no score yet.
 
     Args:
         folder: of the report.
@@ -43,7 +45,7 @@ def draw_factors(table: Table, folder: Path) -> list[Picture]:
 
 
 def with_margins(factors: Factors) -> pandas.DataFrame:
-    """Return the cells with the means of rows and columns behind them."""
+    """Return the means of the cells, with those of rows and columns as last column and row."""
     grid = pandas.DataFrame(factors.means, index=factors.rows, columns=factors.columns)
     grid[MARGINS] = factors.row_means
     grid.loc[MARGINS] = [*factors.column_means, factors.means.mean()]
@@ -51,20 +53,22 @@ def with_margins(factors: Factors) -> pandas.DataFrame:
 
 
 def _heat_map(grid: pandas.DataFrame) -> Figure:
+    """Draw a grid of means with its margins."""
     num_rows, num_columns = grid.shape
     figure = Figure(figsize=(2.2 + 0.7 * num_columns, 1.2 + 0.4 * num_rows), layout="tight")
     axes = figure.subplots()
-    short = grid.rename(index=shorten_label, columns=shorten_label)
+    short_labels = grid.rename(index=shorten_label, columns=shorten_label)
     seaborn.heatmap(
-        short,
+        short_labels,
         cmap="Blues",
+        # Each number is a text of its own, which is slow to draw.
         annot=num_rows * num_columns <= 200,
         fmt=".2f",
         linewidths=0.5,
         cbar_kws={"label": "test accuracy, %"},
         ax=axes,
     )
-    # The margins are set off from the cells.
+    # A white line sets the margins off from the cells.
     axes.axhline(num_rows - 1, color="white", lw=4)
     axes.axvline(num_columns - 1, color="white", lw=4)
     axes.set_ylabel("")

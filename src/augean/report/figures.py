@@ -15,23 +15,25 @@ from matplotlib.figure import Figure
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.load import Contents
+from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.report.plotting import (
     COLOURS,
     INK,
     MARKERS,
-    Looks,
     Picture,
+    Styles,
     draw_unnamed,
     finish_figure,
-    look_of,
     save_figure,
     shorten_label,
+    style_of,
 )
 from augean.store.run_directory import read_verified, runs_dir
 
 SHARES = LinearSegmentedColormap.from_list("shares", [(COLOURS[0], 0.0), (COLOURS[0], 0.7)])
-"""Of a confusion matrix; it lets the ground through, which is light or dark."""
+"""Colours of a confusion matrix: transparent for no share, so that the page's ground, which is
+light or dark, shows through."""
 
 
 def draw_figures(
@@ -43,55 +45,51 @@ def draw_figures(
         metrics: as `load.read_metrics` returns it, for at least the runs of this table.
         folder: where the files go.
     """
-    rows = {}
+    labels = {}
     for row in table.rows:
         # A row that always diverged is drawn as far as it came.
         for run in row.runs or row.diverged:
-            rows[run.directory] = row.label
-    labels = metrics.directory.map(rows).astype(object)
-    own = metrics.assign(row=labels).dropna(subset="row")
+            labels[run.directory] = row.label
+    # An object, as a table without any curve has no labels of which pandas could tell the type.
+    row_of_epoch = metrics.directory.map(labels).astype(object)
+    table_metrics = metrics.assign(row=row_of_epoch).dropna(subset="row")
     pictures = []
-    if len(own):
-        pictures += _draw_curves(table, own, folder)
+    if len(table_metrics):
+        pictures += _draw_curves(table, table_metrics, folder)
     if len(table.rows) == 1 and table.runs:
         pictures += _draw_confusion(contents, table, folder)
     return pictures
 
 
-def _draw_curves(table: Table, own: pandas.DataFrame, folder: Path) -> list[Picture]:
+def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[Picture]:
     """Draw accuracy and loss per epoch, and accuracy against time.
 
     Args:
-        own: metrics of the table's runs, with the label of their row.
+        metrics: of the table's runs, with the label of their row.
     """
     record = table.sweep.record
-    looks, others = _looks(table, set(own.row))
-    text = _legend_text(table, set(own.row), len(others))
-    recorded = [part for part in ("accuracy", "loss") if _has(own, f"_{part}$")]
-    # The curves of a single row are drawn larger, in figures of their own.
-    panels = {"curves": recorded} if recorded else {}
-    if len(table.rows) == 1:
-        panels = {part: [part] for part in recorded}
+    labels = set(metrics.row)
+    styles, grey_labels = _row_styles(table, labels)
+    remarks = _remarks(table, labels, len(grey_labels))
     pictures = []
-    for kind, parts in panels.items():
-        what = f"{' and '.join(parts)} per epoch"
-        caption = what.capitalize()
+    for kind, parts in _figures_of_parts(table, metrics).items():
+        title = f"{' and '.join(parts)} per epoch"
+        caption = title.capitalize()
         # In a table with a band, the published figure is that of the band.
         if record.figure and not record.band:
             caption += f", as in the published {record.figure}"
-        caption = f"{caption}. {text}"
-        figure = _curves(own, looks, others, parts)
+        caption = f"{caption}. {remarks}"
         picture = save_figure(
-            figure,
+            _curves(metrics, styles, grey_labels, parts),
             folder,
             name=f"{record.name}_{kind}",
             caption=caption.strip(),
-            alt=f"{record.title}: {what}",
+            alt=f"{record.title}: {title}",
         )
         pictures.append(picture)
-    if own.val_accuracy.notna().any():
+    if metrics.val_accuracy.notna().any():
         picture = save_figure(
-            _against_time(own, looks, others),
+            _against_time(metrics, styles, grey_labels),
             folder,
             name=f"{record.name}_time",
             caption="Best validation accuracy so far against training time.",
@@ -101,11 +99,27 @@ def _draw_curves(table: Table, own: pandas.DataFrame, folder: Path) -> list[Pict
     return pictures
 
 
+def _figures_of_parts(table: Table, metrics: pandas.DataFrame) -> dict[str, list[str]]:
+    """Return the figures of curves by kind: of each its parts, "accuracy" or "loss".
+
+    A custom loop may have recorded one part alone.
+    """
+    parts = []
+    for part in ("accuracy", "loss"):
+        if _has_values(metrics, f"_{part}$"):
+            parts.append(part)
+    if not parts:
+        return {}
+    # The curves of a single row are drawn larger, in figures of their own.
+    if len(table.rows) == 1:
+        return {part: [part] for part in parts}
+    return {"curves": parts}
+
+
 def _draw_confusion(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     """Draw the confusion matrix of the table's best run, if it has one."""
     record = table.sweep.record
-    pairs = zip(table.runs, table.summaries, strict=True)
-    best, _ = max(pairs, key=lambda pair: pair[1].val_accuracy or 0.0)
+    best = max(table.runs, key=_validation)
     counts = _read_confusion(contents, best.directory)
     if counts is None:
         return []
@@ -122,39 +136,54 @@ def _draw_confusion(contents: Contents, table: Table, folder: Path) -> list[Pict
     return [picture]
 
 
-def _has(own: pandas.DataFrame, pattern: str) -> bool:
-    """Tell whether any column of that name has a value."""
-    return bool(own.filter(regex=pattern).notna().any(axis=None))
+def _validation(run: Run) -> float:
+    """Return the accuracy by which the best run is chosen; 0 without a validation set."""
+    if run.summary is None or run.summary.val_accuracy is None:
+        return 0.0
+    return run.summary.val_accuracy
 
 
-def _legend_text(table: Table, drawn: Set[str], num_others: int) -> str:
-    most = max(row.accuracy.n for row in table.rows)
-    text = "" if most > 1 else "One seed."
-    broken = [row.label for row in table.rows if row.label in drawn and not row.runs]
-    if broken:
-        text += f" All runs diverged and are drawn up to where they broke off: {', '.join(broken)}."
-    if num_others:
-        text += f" Grey: {num_others} further rows of lower validation accuracy."
+def _has_values(metrics: pandas.DataFrame, pattern: str) -> bool:
+    """Tell whether any column whose name matches has a value."""
+    return bool(metrics.filter(regex=pattern).notna().any(axis=None))
+
+
+def _remarks(table: Table, labels: Set[str], num_grey: int) -> str:
+    """Return what the caption says of the rows that are drawn.
+
+    Args:
+        labels: of the rows that are drawn.
+        num_grey: how many of them are drawn in grey.
+    """
+    text = ""
+    if max(row.accuracy.n for row in table.rows) <= 1:
+        text += "One seed."
+    broken_off = [row.label for row in table.rows if row.label in labels and not row.runs]
+    if broken_off:
+        rows = ", ".join(broken_off)
+        text += f" All runs diverged and are drawn up to where they broke off: {rows}."
+    if num_grey:
+        text += f" Grey: {num_grey} further rows of lower validation accuracy."
     return text
 
 
-def _looks(table: Table, labels: Set[str]) -> tuple[Looks, list[str]]:
-    """Return colour and marker of the best rows, in the table's order, and the other labels.
+def _row_styles(table: Table, labels: Set[str]) -> tuple[Styles, list[str]]:
+    """Return the styles of the best rows, in the table's order, and the labels of the others.
 
     Args:
         labels: rows that are drawn.
     """
-    drawn = [row for row in table.rows if row.label in labels]
-    best = sorted(drawn, key=_rank)
-    best_labels = {row.label for row in best[: len(MARKERS)]}
-    looks: dict[str, tuple[str, str]] = {}
-    others = []
-    for row in drawn:
+    rows = [row for row in table.rows if row.label in labels]
+    best = sorted(rows, key=_rank)[: len(MARKERS)]
+    best_labels = {row.label for row in best}
+    styles: dict[str, tuple[str, str]] = {}
+    grey_labels = []
+    for row in rows:
         if row.label in best_labels:
-            looks[row.label] = look_of(len(looks))
+            styles[row.label] = style_of(len(styles))
         else:
-            others.append(row.label)
-    return looks, others
+            grey_labels.append(row.label)
+    return styles, grey_labels
 
 
 def _rank(row: Row) -> float:
@@ -163,41 +192,43 @@ def _rank(row: Row) -> float:
 
 
 def _curves(
-    own: pandas.DataFrame, looks: Looks, others: Sequence[str], parts: Sequence[str]
+    metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequence[str], parts: Sequence[str]
 ) -> Figure:
     """Draw one panel for each of `parts`, "accuracy" or "loss", by epoch.
 
     Args:
-        own: metrics of the table's runs, with the label of their row.
-        looks: the rows that are told apart by colour.
-        others: the rows in grey.
+        metrics: of the table's runs, with the label of their row.
+        styles: the rows that are told apart by colour.
+        grey_labels: the rows in grey.
     """
     figure = Figure(figsize=(9.2 if len(parts) > 1 else 5.6, 3.3))
-    names = [f"{kind}_{part}" for part in parts for kind in ("train", "val")]
-    grouped = own.groupby(["row", "epoch"])[names].agg(["mean", "min", "max"])
     panels = figure.subplots(1, len(parts), squeeze=False)[0]
+    by_epoch = metrics.groupby(["row", "epoch"])
     for axes, part in zip(panels, parts, strict=True):
+        train_name = f"train_{part}"
+        val_name = f"val_{part}"
+        over_seeds = by_epoch[[train_name, val_name]].agg(["mean", "min", "max"])
         scale = 100.0 if part == "accuracy" else 1.0
-        train = grouped[f"train_{part}"].unstack("row") * scale
-        val = grouped[f"val_{part}"].unstack("row") * scale
-        _draw_rows(axes, train, val, looks)
+        train = over_seeds[train_name].unstack("row") * scale
+        val = over_seeds[val_name].unstack("row") * scale
+        _draw_rows(axes, train, val, styles)
         epochs = val.index.to_numpy(float)
         means = val["mean"]
-        draw_unnamed(axes, [numpy.column_stack((epochs, means[row])) for row in others])
+        draw_unnamed(axes, [numpy.column_stack((epochs, means[row])) for row in grey_labels])
         axes.set_xlabel("epoch")
         axes.locator_params(axis="x", integer=True, nbins=7)
         if part == "accuracy":
             axes.set_title("accuracy, %")
         else:
-            _scale_loss(axes, own)
+            _scale_loss(axes, metrics)
     dashes = {"training": "--"}
-    if _has(own, "^val_"):
+    if _has_values(metrics, "^val_"):
         dashes["validation"] = "-"
-    finish_figure(figure, looks, dashes)
+    finish_figure(figure, styles, dashes)
     return figure
 
 
-def _draw_rows(axes: Axes, train: pandas.DataFrame, val: pandas.DataFrame, looks: Looks) -> None:
+def _draw_rows(axes: Axes, train: pandas.DataFrame, val: pandas.DataFrame, styles: Styles) -> None:
     """Draw each named row's means, and the range of its seeds in validation.
 
     Args:
@@ -205,28 +236,32 @@ def _draw_rows(axes: Axes, train: pandas.DataFrame, val: pandas.DataFrame, looks
         val: the same of validation.
     """
     epochs = val.index.to_numpy(float)
-    for curves, dash, size in ((train, "--", 3.2), (val, "-", 4.5)):
+    marker_distance = max(len(styles), len(epochs) // 6)
+    for curves, dash, marker_size in ((train, "--", 3.2), (val, "-", 4.5)):
         means = curves["mean"]
         lows = curves["min"]
         highs = curves["max"]
-        for index, (row, (colour, marker)) in enumerate(looks.items()):
-            style: dict[str, Any] = {"color": colour}
-            if len(looks) > 1:
+        for index, (row, (colour, marker)) in enumerate(styles.items()):
+            options: dict[str, Any] = {"color": colour}
+            if len(styles) > 1:
                 # Rows take turns with their markers, so that a line below another one still shows.
-                every = max(len(looks), len(epochs) // 6)
-                first = index * every // len(looks) % len(epochs)
-                style |= {"marker": marker, "ms": size, "markevery": (first, every)}
-            axes.plot(epochs, means[row], dash, **style)
-            if curves is val and (highs[row] > lows[row]).any():
+                first = index * marker_distance // len(styles) % len(epochs)
+                options["marker"] = marker
+                options["markersize"] = marker_size
+                options["markevery"] = (first, marker_distance)
+            axes.plot(epochs, means[row], dash, **options)
+            has_range = (highs[row] > lows[row]).any()
+            if curves is val and has_range:
                 axes.fill_between(epochs, lows[row], highs[row], color=colour, alpha=0.13, lw=0)
 
 
-def _scale_loss(axes: Axes, own: pandas.DataFrame) -> None:
+def _scale_loss(axes: Axes, metrics: pandas.DataFrame) -> None:
     """Set the scale and the title of an axis of losses.
 
     A loss that starts in the hundreds, or ends near 0, hides everything else on a linear scale.
     """
-    losses = own[["train_loss", "val_loss"]].to_numpy(float)
+    losses = metrics[["train_loss", "val_loss"]].to_numpy(float)
+    # A logarithm exists of these alone.
     losses = losses[numpy.isfinite(losses) & (losses > 0)]
     if len(losses) and losses.max() > 25 * numpy.median(losses):
         axes.set_title("cross-entropy loss, log scale")
@@ -237,26 +272,34 @@ def _scale_loss(axes: Axes, own: pandas.DataFrame) -> None:
         axes.set_ylim(bottom=0)
 
 
-def _against_time(own: pandas.DataFrame, looks: Looks, others: Sequence[str]) -> Figure:
-    runs = own.groupby("directory", observed=True, sort=False)
-    elapsed = own.assign(elapsed=runs.seconds.cumsum(), best=100 * runs.val_accuracy.cummax())
-    means = elapsed.groupby(["row", "epoch"])[["elapsed", "best"]].mean()
+def _against_time(metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequence[str]) -> Figure:
+    """Draw the best validation accuracy so far against the training time so far.
+
+    Both are means over the seeds of a row, epoch by epoch.
+    """
+    runs = metrics.groupby("directory", observed=True, sort=False)
+    so_far = metrics.assign(elapsed=runs.seconds.cumsum(), best=100 * runs.val_accuracy.cummax())
+    means = so_far.groupby(["row", "epoch"])[["elapsed", "best"]].mean()
     lines = {str(row): line.to_numpy() for row, line in means.groupby("row")}
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
-    draw_unnamed(axes, [lines[row] for row in others])
-    for row, (colour, marker) in looks.items():
+    draw_unnamed(axes, [lines[row] for row in grey_labels])
+    for row, (colour, marker) in styles.items():
         seconds, best = lines[row].T
+        # One marker, at the end of the line.
         axes.plot(seconds, best, color=colour, marker=marker, markevery=[-1], markersize=7)
     axes.set_xlim(left=0)
     axes.set_xlabel("training time, seconds")
     axes.set_title("best validation accuracy so far, %")
-    finish_figure(figure, looks, {})
+    finish_figure(figure, styles, {})
     return figure
 
 
 def _read_confusion(contents: Contents, directory: str) -> pandas.DataFrame | None:
-    """Return counts with the true classes down and the predicted ones across."""
+    """Return counts with the true classes down and the predicted ones across.
+
+    None: the run has no such file, or one that cannot be used, which becomes a problem.
+    """
     path = runs_dir(contents.outputs) / directory / "confusion.csv"
     try:
         file = io.BytesIO(read_verified(path.parent, path.name))
@@ -275,17 +318,20 @@ def _read_confusion(contents: Contents, directory: str) -> pandas.DataFrame | No
 
 
 def _confusion(counts: pandas.DataFrame) -> Figure:
-    """Colour by the share of the true class, so that rare classes read as well as common ones."""
+    """Draw a confusion matrix.
+
+    Colours are shares of the true class, so that rare classes read as well as common ones.
+    """
     num_classes = len(counts)
     size = 2.2 + 0.42 * min(num_classes, 12)
     figure = Figure(figsize=(size + 0.5, size), layout="tight")
     axes = figure.subplots()
     share = 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     # With more than 20 classes the counts would be too small to read.
-    numbers: dict[str, Any] = {}
+    annotation: dict[str, Any] = {}
     if num_classes <= 20:
         font = {"size": 8 if num_classes <= 12 else 6, "color": INK}
-        numbers = {"annot": counts, "fmt": "d", "annot_kws": font}
+        annotation = {"annot": counts, "fmt": "d", "annot_kws": font}
     seaborn.heatmap(
         share,
         cmap=SHARES,
@@ -294,7 +340,7 @@ def _confusion(counts: pandas.DataFrame) -> Figure:
         square=True,
         cbar_kws={"label": "share of the true class, %", "fraction": 0.045, "pad": 0.03},
         ax=axes,
-        **numbers,
+        **annotation,
     )
     axes.grid(visible=False)
     axes.tick_params(length=0)

@@ -22,16 +22,16 @@ class Part(NamedTuple):
 
     text: str
     verdict: Verdict = Verdict.NOT_COMPARED
-    """What the part is coloured by."""
+    """Decides the part's colour on the page."""
 
 
 class Finding(NamedTuple):
-    """What a table has found."""
+    """The line of one table."""
 
     name: str
-    """Of the table's record."""
+    """Name of the table's record."""
     title: str
-    """Of the table, with what tells it from others of that title."""
+    """Title of the table; its overrides follow where several tables have that title."""
     parts: list[Part]
 
     @property
@@ -40,8 +40,8 @@ class Finding(NamedTuple):
         return "; ".join(part.text for part in self.parts)
 
 
-def find(tables: Sequence[Table]) -> list[Finding]:
-    """Return the lines of a report's tables."""
+def make_findings(tables: Sequence[Table]) -> list[Finding]:
+    """Return a line for each table of a report."""
     titles = Counter(table.sweep.record.title for table in tables)
     return [_finding(table, titles) for table in tables]
 
@@ -52,15 +52,18 @@ def _finding(table: Table, titles: Mapping[str, int]) -> Finding:
     if titles[title] > 1 and record.overrides:
         title += f" ({' '.join(record.overrides)})"
     parts = list(_parts(table))
-    num_left = table.states.total() - sum(
-        count for state, count in table.states.items() if state.is_completed
-    )
-    if num_left:
-        parts.append(Part(f"{num_left} of {runs_text(table.states.total())} not finished"))
+    num_runs = table.states.total()
+    num_unfinished = 0
+    for state, count in table.states.items():
+        if not state.is_completed:
+            num_unfinished += count
+    if num_unfinished:
+        parts.append(Part(f"{num_unfinished} of {runs_text(num_runs)} not finished"))
     return Finding(name=record.name, title=title, parts=parts)
 
 
 def _parts(table: Table) -> Iterator[Part]:
+    """Yield what the scores say, or why they say nothing."""
     if not table.rows:
         yield Part(_without_rows(table))
     elif not table.runs:
@@ -89,44 +92,46 @@ def _score(row: Row) -> str:
 
 
 def _comparisons(table: Table) -> Iterator[Part]:
-    for verdict in (Verdict.BETTER, Verdict.WORSE):
-        rows = _with_verdict(table, verdict)
-        if rows:
-            yield Part(_decided(rows, str(table.baseline), verdict), verdict)
-    rows = _with_verdict(table, Verdict.EQUIVALENT)
-    if rows:
-        names = _named([row.label for row in rows])
-        margin = f"±{rows[0].difference.margin:g} points"
-        text = f"{names} equivalent to {table.baseline} within {margin}"
-        yield Part(text, Verdict.EQUIVALENT)
-    rows = _with_verdict(table, Verdict.UNDECIDED)
-    if rows:
-        names = _named([row.label for row in rows])
-        text = f"{names} undecided{_what_it_takes(table)}"
-        yield Part(text, Verdict.UNDECIDED)
-    rows = _with_verdict(table, Verdict.NOT_COMPARED)
-    if rows:
-        yield Part(f"{_named([row.label for row in rows])} not compared: no score")
-
-
-def _with_verdict(table: Table, verdict: Verdict) -> list[Row]:
-    return [row for row in table.rows if row.difference.verdict is verdict]
+    """Yield a part for each verdict that rows have: decided ones first."""
+    baseline = str(table.baseline)
+    for verdict in (
+        Verdict.BETTER,
+        Verdict.WORSE,
+        Verdict.EQUIVALENT,
+        Verdict.UNDECIDED,
+        Verdict.NOT_COMPARED,
+    ):
+        rows = [row for row in table.rows if row.difference.verdict is verdict]
+        if not rows:
+            continue
+        names = _names([row.label for row in rows])
+        if verdict in (Verdict.BETTER, Verdict.WORSE):
+            text = _decided(rows, baseline, verdict)
+        elif verdict is Verdict.EQUIVALENT:
+            margin = rows[0].difference.margin
+            text = f"{names} equivalent to {baseline} within ±{margin:g} points"
+        elif verdict is Verdict.UNDECIDED:
+            text = f"{names} undecided{_what_it_takes(table)}"
+        else:
+            text = f"{names} not compared: no score"
+        yield Part(text, verdict)
 
 
 def _decided(rows: Sequence[Row], baseline: str, verdict: Verdict) -> str:
-    """Return such as "elu better than relu by 4.4 ± 3.5 points"."""
+    """Return a text such as "elu better than relu by 4.4 ± 3.5 points"."""
     if len(rows) > MOST_NAMED:
-        extreme = max(rows, key=lambda row: abs(row.difference.value))
-        amount = _amount(extreme)
+        largest = max(rows, key=lambda row: abs(row.difference.value))
+        amount = _amount(largest)
         return (
-            f"{len(rows)} rows {verdict} than {baseline}, most {extreme.label} by {amount} points"
+            f"{len(rows)} rows {verdict} than {baseline}, most {largest.label} by {amount} points"
         )
-    names = _named([row.label for row in rows])
-    amounts = _listed([_amount(row) for row in rows])
+    names = _names([row.label for row in rows])
+    amounts = _join([_amount(row) for row in rows])
     return f"{names} {verdict} than {baseline} by {amounts} points"
 
 
 def _amount(row: Row) -> str:
+    """Return the size of a difference with its interval, such as "4.4 ± 3.5"."""
     half = (row.difference.high - row.difference.low) / 2
     # A second digit where the interval is narrow enough to give it a meaning.
     digits = 1 if half >= 1 else 2
@@ -137,32 +142,37 @@ def _what_it_takes(table: Table) -> str:
     """Return what would decide the undecided rows, as the end of a sentence."""
     needed = outlook(table)
     texts = []
-    if needed.num_runs:
-        texts.append(f"about {needed.num_runs:,} more {'run' if needed.num_runs == 1 else 'runs'}")
+    if needed.num_runs == 1:
+        texts.append("about 1 more run")
+    elif needed.num_runs:
+        texts.append(f"about {needed.num_runs:,} more runs")
     if needed.single:
-        texts.append(f"{FEWEST_SEEDS} seeds a row at least for {_named(needed.single)}")
+        texts.append(f"{FEWEST_SEEDS} seeds a row at least for {_names(needed.single)}")
     if needed.diverged:
-        texts.append(f"{_named(needed.diverged)} for good, as runs diverged")
+        texts.append(f"{_names(needed.diverged)} for good, as runs diverged")
     if needed.hopeless:
         record = table.sweep.record
         most = design_of(record).most if record.design else MOST_SEEDS
-        texts.append(f"{_named(needed.hopeless)} probably even at n={most}")
+        texts.append(f"{_names(needed.hopeless)} probably even at n={most}")
     if not texts:
         return ""
     return f" ({'; '.join(texts)})"
 
 
-def _named(labels: Sequence[str]) -> str:
-    """Return the first labels, and how many more there are."""
-    # The label of a row of several keys has commas itself.
-    quoted = [f"“{label}”" if "," in label else label for label in labels]
-    if len(quoted) > MOST_NAMED:
-        first = ", ".join(quoted[: MOST_NAMED - 1])
-        return f"{first} and {len(quoted) - MOST_NAMED + 1} more rows"
-    return _listed(quoted)
+def _names(labels: Sequence[str]) -> str:
+    """Return all labels, or the first ones and how many more there are."""
+    quoted = []
+    for label in labels:
+        # The label of a row of several keys has commas itself.
+        quoted.append(f"“{label}”" if "," in label else label)
+    if len(quoted) <= MOST_NAMED:
+        return _join(quoted)
+    first = quoted[: MOST_NAMED - 1]
+    return f"{', '.join(first)} and {len(quoted) - len(first)} more rows"
 
 
-def _listed(words: Sequence[str]) -> str:
-    if len(words) < 2:
-        return "".join(words)
+def _join(words: Sequence[str]) -> str:
+    """Return the words as in a sentence: "a", "a and b", "a, b and c"."""
+    if len(words) == 1:
+        return words[0]
     return f"{', '.join(words[:-1])} and {words[-1]}"

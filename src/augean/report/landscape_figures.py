@@ -8,6 +8,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy
 import pandas
@@ -20,7 +21,7 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.simultaneous import Array
 from augean.errors import AugeanError
-from augean.report.plotting import Picture, finish_figure, look_of, save_figure
+from augean.report.plotting import Picture, finish_figure, save_figure, style_of
 from augean.store.files import write_atomic
 from augean.store.run_directory import read_verified, runs_dir
 from augean.store.summary import RunState
@@ -38,10 +39,8 @@ UNREADABLE = (
     MemoryError,
     AugeanError,
 )
-"""What reading a damaged file, or one of other content, may raise; MemoryError: the header of an
-array claims any size."""
-
-
+"""What reading a damaged file, or one of other content, may raise. MemoryError is among them, as
+the header of an array may claim any size."""
 _PROBE_COLUMNS = frozenset(
     {"step", "step_size", "loss", "gradient_distance", "gradient_cosine", "smoothness"}
 )
@@ -64,7 +63,25 @@ class _Band:
     losses: list[Array] = field(default_factory=list)
     """Loss of every step, one array a run."""
     rates: list[str] = field(default_factory=list)
-    """Their learning rates."""
+    """Learning rates of the runs."""
+
+    def edges(self, num_steps: int, window: int) -> "_Edges":
+        """Return the smallest and the largest loss over the runs, each run smoothed first.
+
+        Args:
+            num_steps: steps that all bands of the figure have.
+            window: steps of the moving average.
+        """
+        smoothed = [_smooth(losses[:num_steps], window) for losses in self.losses]
+        stacked = numpy.stack(smoothed)  # one line a run
+        return _Edges(low=stacked.min(axis=0), high=stacked.max(axis=0))
+
+
+class _Edges(NamedTuple):
+    """The two edges of a band, step by step."""
+
+    low: Array
+    high: Array
 
 
 def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
@@ -78,12 +95,13 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     bands = _read_bands(contents, table, record.band)
     if not bands:
         return []
-    num_steps = min(len(losses) for band in bands.values() for losses in band.losses)
+    lengths = []
+    for band in bands.values():
+        lengths += [len(losses) for losses in band.losses]
+    # Runs of fewer epochs end the band where they end.
+    num_steps = min(lengths)
     window = max(1, num_steps // SMOOTHED_SHARE)
-    edges = {}
-    for name, band in bands.items():
-        stacked = numpy.stack([_smoothed(losses[:num_steps], window) for losses in band.losses])
-        edges[name] = (stacked.min(0), stacked.max(0))
+    edges = {name: band.edges(num_steps, window) for name, band in bands.items()}
     _write_band(edges, folder / "tables" / f"{record.name}_band.csv")
     picture = save_figure(
         _band_figure(edges, window),
@@ -98,39 +116,42 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
 def _band_caption(
     table: Table,
     bands: Mapping[str, _Band],
-    edges: Mapping[str, tuple[Array, Array]],
+    edges: Mapping[str, _Edges],
     window: int,
 ) -> str:
-    published = table.sweep.record.figure
-    title = f"Loss landscape, as in the published {published}" if published else "Loss landscape"
-    caption = (
-        f"{title}: band between the smallest and the largest loss of a step over the runs of a"
-        " network."
+    """Return what the band is, how wide it is, and which runs are not in it."""
+    caption = "Loss landscape"
+    if table.sweep.record.figure:
+        caption += f", as in the published {table.sweep.record.figure}"
+    caption += (
+        ": band between the smallest and the largest loss of a step over the runs of a network."
     )
     if window > 1:
         caption += f" Moving average over {window} steps."
     widths = []
     for name, (low, high) in edges.items():
+        # Several seeds share a rate.
         rates = ", ".join(dict.fromkeys(bands[name].rates))
         widths.append(f"{name} {(high - low).mean():.3f} (rates {rates})")
     caption += f" Mean width: {'; '.join(widths)}."
-    # Up to where it broke off a diverged run would fill the band with its explosion, and leave it
-    # without a word.
-    diverged = [
-        f"{job.row}, seed {job.seed}"
-        for job, run in table.sweep.cells
-        if run.state is RunState.DIVERGED
-    ]
+    # A diverged run would widen the band by its exploding loss, and end it early.
+    diverged = []
+    for job, run in table.sweep.cells:
+        if run.state is RunState.DIVERGED:
+            diverged.append(f"{job.row}, seed {job.seed}")
     if diverged:
         caption += f" Diverged and left out: {'; '.join(diverged)}."
     return caption
 
 
 def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:
-    """Return the finished runs that recorded their steps, by what they have at `key`."""
+    """Return a band for each value at the config key `key`: the finished runs that have it.
+
+    Runs that did not record the loss of their steps are left out.
+    """
     bands: dict[str, _Band] = {}
     for _, run in table.sweep.cells:
-        path = _file(contents, run, "steps.npy")
+        path = _run_file(contents, run, "steps.npy")
         if run.state is not RunState.FINISHED or not path.exists():
             continue
         try:
@@ -148,11 +169,12 @@ def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:
     return bands
 
 
-def _file(contents: Contents, run: Run, name: str) -> Path:
+def _run_file(contents: Contents, run: Run, name: str) -> Path:
     return runs_dir(contents.outputs) / run.directory / name
 
 
-def _write_band(edges: Mapping[str, tuple[Array, Array]], path: Path) -> None:
+def _write_band(edges: Mapping[str, _Edges], path: Path) -> None:
+    """Write the numbers of the figure as CSV, two columns a band."""
     columns = {}
     for name, (low, high) in edges.items():
         columns[f"{name} lowest"] = low
@@ -161,35 +183,43 @@ def _write_band(edges: Mapping[str, tuple[Array, Array]], path: Path) -> None:
     write_atomic(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
-def _band_figure(edges: Mapping[str, tuple[Array, Array]], window: int) -> Figure:
+def _band_figure(edges: Mapping[str, _Edges], window: int) -> Figure:
+    """Draw the bands over the steps.
+
+    Args:
+        window: steps of the moving average that smoothed them.
+    """
     figure = Figure(figsize=(6.4, 3.8))
     axes = figure.subplots()
-    looks = {}
+    styles = {}
     for index, (name, (low, high)) in enumerate(edges.items()):
         # A mean over a window stands at its middle.
         steps = numpy.arange(len(low)) + (window - 1) / 2
         _draw_edges(axes, steps, low, high, index)
-        looks[name] = look_of(index)
+        styles[name] = style_of(index)
     axes.set_xlabel("step")
     axes.set_title("training loss between its smallest and largest over the learning rates")
     axes.set_ylim(bottom=0)
-    finish_figure(figure, looks, {})
+    finish_figure(figure, styles, {})
     return figure
 
 
-def _smoothed(values: Array, window: int) -> Array:
-    """Return the moving average, `window - 1` values shorter.
-
-    In double precision, as the running sum grows.
-    """
-    sums = numpy.concatenate([[0.0], numpy.cumsum(values, dtype=numpy.float64)])
+def _smooth(values: Array, window: int) -> Array:
+    """Return the moving average, which is `window - 1` values shorter."""
+    # Double precision, as the running sum grows.
+    running_sum = numpy.cumsum(values, dtype=numpy.float64)
+    sums = numpy.concatenate([[0.0], running_sum])
     smoothed: Array = (sums[window:] - sums[:-window]) / window
     return smoothed
 
 
 def _draw_edges(axes: Axes, steps: Array, low: Array, high: Array, index: int) -> None:
-    """Draw one hatched band with its edges."""
-    colour, marker = look_of(index)
+    """Draw one hatched band with its edges.
+
+    Args:
+        index: place of the band among those of the figure, which decides its style.
+    """
+    colour, marker = style_of(index)
     axes.fill_between(
         steps,
         low,
@@ -200,9 +230,9 @@ def _draw_edges(axes: Axes, steps: Array, low: Array, high: Array, index: int) -
         edgecolor=colour,
         linewidth=0,
     )
-    every = max(1, len(steps) // 6)
+    marker_distance = max(1, len(steps) // 6)
     # The edges take turns with their markers, so that both show where they are close.
-    for edge, first in ((low, 0), (high, every // 2)):
+    for edge, first in ((low, 0), (high, marker_distance // 2)):
         axes.plot(
             steps,
             edge,
@@ -210,7 +240,7 @@ def _draw_edges(axes: Axes, steps: Array, low: Array, high: Array, index: int) -
             lw=1,
             marker=marker,
             markersize=4,
-            markevery=(first, every),
+            markevery=(first, marker_distance),
         )
 
 
@@ -222,12 +252,12 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
         return []
     means = pandas.concat(ranges).groupby(["row", "step"], sort=False).mean()
     write_atomic(folder / "tables" / f"{record.name}_probe.csv", means.to_csv(lineterminator="\n"))
-    labels = list(dict.fromkeys(means.index.get_level_values("row")))
+    labels = means.index.get_level_values("row").unique()
     rows = {label: means.loc[label] for label in labels}
-    words = [_probe_text(label, own) for label, own in rows.items()]
+    texts = [_probe_text(label, measures) for label, measures in rows.items()]
     caption = (
         "Three measures along one trajectory (Santurkar et al. 2018): at a step, on its batch, the"
-        f" weights are moved along the gradient. Means over the probed steps: {'; '.join(words)}."
+        f" weights are moved along the gradient. Means over the probed steps: {'; '.join(texts)}."
     )
     picture = save_figure(
         _probe_figure(rows),
@@ -252,7 +282,7 @@ def _read_probes(contents: Contents, table: Table) -> list[pandas.DataFrame]:
 
 def read_probes(contents: Contents, run: Run) -> pandas.DataFrame | None:
     """Return the probes of a run's loss landscape; None where it has none that can be read."""
-    path = _file(contents, run, "probe.csv")
+    path = _run_file(contents, run, "probe.csv")
     try:
         file = io.BytesIO(read_verified(path.parent, path.name))
         probes = pandas.read_csv(file, dtype=float).astype({"step": int})
@@ -287,14 +317,14 @@ def _ranges(probes: pandas.DataFrame) -> pandas.DataFrame:
     )
 
 
-def _probe_text(label: str, own: pandas.DataFrame) -> str:
+def _probe_text(label: str, measures: pandas.DataFrame) -> str:
     """Return a row's means over the probed steps, in words."""
-    loss_range = (own["loss_highest"] - own["loss_lowest"]).mean()
+    means = measures.mean()
+    loss_range = means["loss_highest"] - means["loss_lowest"]
     return (
         f"{label}: range of the loss {loss_range:.3g}, largest change of the gradient"
-        f" {own['distance_highest'].mean():.3g}, smallest cosine"
-        f" {own['cosine_lowest'].mean():.3f}, effective smoothness"
-        f" {own['smoothness'].mean():.3g}"
+        f" {means['distance_highest']:.3g}, smallest cosine {means['cosine_lowest']:.3f},"
+        f" effective smoothness {means['smoothness']:.3g}"
     )
 
 
@@ -307,18 +337,18 @@ def _probe_figure(rows: Mapping[str, pandas.DataFrame]) -> Figure:
     # One above the other, so that each is as wide as the page also on a small screen.
     figure = Figure(figsize=(5.6, 7.2))
     loss, distance, smoothness = figure.subplots(3, 1)
-    looks = {}
-    for index, (label, own) in enumerate(rows.items()):
-        colour, marker = look_of(index)
-        looks[label] = (colour, marker)
-        steps = own.index.to_numpy(float)
+    styles = {}
+    for index, (label, measures) in enumerate(rows.items()):
+        colour, marker = style_of(index)
+        styles[label] = (colour, marker)
+        steps = measures.index.to_numpy(float)
         for axes, name in ((loss, "loss"), (distance, "distance")):
-            low = own[f"{name}_lowest"].to_numpy(float)
-            high = own[f"{name}_highest"].to_numpy(float)
+            low = measures[f"{name}_lowest"].to_numpy(float)
+            high = measures[f"{name}_highest"].to_numpy(float)
             _draw_edges(axes, steps, low, high, index)
         smoothness.plot(
             steps,
-            own["smoothness"],
+            measures["smoothness"],
             color=colour,
             lw=1,
             marker=marker,
@@ -326,12 +356,13 @@ def _probe_figure(rows: Mapping[str, pandas.DataFrame]) -> Figure:
             markevery=max(1, len(steps) // 6),
         )
     _set_titles(loss, distance, smoothness)
-    finish_figure(figure, looks, {})
+    finish_figure(figure, styles, {})
     figure.subplots_adjust(hspace=0.42)
     return figure
 
 
 def _set_titles(loss: Axes, distance: Axes, smoothness: Axes) -> None:
+    """Set titles and scales of the three panels."""
     loss.set_title("loss along the gradient")
     distance.set_title("l2 change of the gradient")
     smoothness.set_title("effective smoothness, log scale")

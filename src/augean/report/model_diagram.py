@@ -32,6 +32,7 @@ OUTPUT_RIGHT = 5.05
 """Right end of the column of output shapes."""
 PARAMETERS_RIGHT = 6.25
 """Right end of the column of numbers of parameters."""
+CONTAINERS = ("Sequential", "ModuleList")
 UNREADABLE = (
     OSError,
     ValueError,
@@ -47,7 +48,7 @@ UNREADABLE = (
 def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> list[Picture]:
     """Draw the structure of every network among the tables' runs.
 
-    Each is drawn once for a data set, model, stem and width.
+    Runs of one data set, model, stem and width share one figure.
 
     Args:
         folder: where the files go.
@@ -65,6 +66,7 @@ def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> li
 
 
 def _file_name(run: Run) -> str:
+    """Return the name of the figure that shows the network of a run."""
     data = run.config.get("dataset.name")
     model = run.config.get("model.name")
     stem = run.config.get("model.stem") or "plain"
@@ -80,9 +82,11 @@ def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Pictur
         return None
     try:
         model = parse_json(read_verified(path.parent, path.name))
+        title = str(model["name"])
         channels = run.config.get("width.channels")
-        width = "" if channels is None else f", C = {channels}"
-        title = f"{model['name']}{width}, on {run.config.get('dataset.name')}"
+        if channels is not None:
+            title += f", C = {channels}"
+        title += f", on {run.config.get('dataset.name')}"
         size = f"{int(model['parameters']):,} parameters"
         figure = _structure(model["input"], _blocks(model["modules"]))
     except UNREADABLE as error:
@@ -100,11 +104,11 @@ def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Pictur
 
 @dataclass
 class _Block:
-    """One box."""
+    """One box of the diagram: a module, or a layer with the modules that belong to it."""
 
     name: str
     text: str
-    """Types of the modules in it."""
+    """Types of the modules in the box."""
     output: list[int]
     """Shape of what comes out, without the batch."""
     parameters: int
@@ -113,21 +117,26 @@ class _Block:
 def _blocks(modules: Sequence[Mapping[str, Any]]) -> list[_Block]:
     """Return modules as boxes.
 
-    A block such as BasicBlock is one, and so is a convolution with its norm and activation.
+    A block such as BasicBlock is one box, and so is a convolution with its norm and activation.
+
+    Args:
+        modules: all modules of the network in its order, those inside others included.
     """
     entries = {str(module["name"]): module for module in modules}
-    parents = {parent for name in entries for parent in _parents(name)}
-    # A container is opened, so that its contents are boxes; any other module with contents is
-    # closed, so that it is one box itself.
-    containers = {
-        name for name, module in entries.items() if module["type"] in ("Sequential", "ModuleList")
-    }
-    closed = (parents & entries.keys()) - containers
+    parents: set[str] = set()
+    for name in entries:
+        parents.update(_parents(name))
+    # Containers give no box themselves, as their modules do. Any other module with modules inside
+    # is one box, and what is inside it is not shown.
+    closed = set()
+    for name in parents & entries.keys():
+        if entries[name]["type"] not in CONTAINERS:
+            closed.add(name)
     blocks: list[_Block] = []
     for name, module in entries.items():
-        is_inside = any(parent in closed for parent in _parents(name))
-        is_opened = name in parents and name not in closed
-        if is_inside or is_opened or module["type"] == "Identity":
+        is_inside = not closed.isdisjoint(_parents(name))
+        is_container = name in parents and name not in closed
+        if is_inside or is_container or module["type"] == "Identity":
             continue
         block = _Block(
             name=name,
@@ -135,7 +144,8 @@ def _blocks(modules: Sequence[Mapping[str, Any]]) -> list[_Block]:
             output=list(module["output"]),
             parameters=int(module["parameters"]),
         )
-        # A norm, an activation or a dropout joins the box of the layer before it.
+        # A norm, an activation or a dropout joins the box of the layer before it. None of them
+        # changes the shape, by which a module of an unknown type is told from them.
         is_layer = name in closed or re.search("Conv|Linear|Pool|Flatten", block.text)
         if blocks and not is_layer and blocks[-1].output == block.output:
             blocks[-1].text += f" + {block.text}"
@@ -147,11 +157,20 @@ def _blocks(modules: Sequence[Mapping[str, Any]]) -> list[_Block]:
 
 def _parents(name: str) -> list[str]:
     """Return the names of the modules that a module lies in: a and a.b for a.b.c."""
-    return [name[: dot.start()] for dot in re.finditer(r"\.", name)]
+    names = []
+    parent, dot, _ = name.rpartition(".")
+    while dot:
+        names.append(parent)
+        parent, dot, _ = parent.rpartition(".")
+    return names
 
 
 def _structure(image: Sequence[int], blocks: Sequence[_Block]) -> Figure:
-    """Draw a column of boxes from the input down."""
+    """Draw a column of boxes from the input down.
+
+    Args:
+        image: shape of the input, without the batch.
+    """
     boxes = [_Block(name="", text="input", output=list(image), parameters=0), *blocks]
     figure = Figure(figsize=(WIDTH, PITCH * len(boxes) + 0.38))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -188,11 +207,14 @@ def _shades(boxes: Sequence[_Block]) -> list[Any]:
 
     They let the ground through, which is light or dark.
     """
-    resolutions = list(dict.fromkeys(tuple(box.output[1:]) for box in boxes))
+    # An output is channels x height x width; after flattening it has no resolution, which is
+    # another step.
+    resolutions = [tuple(box.output[1:]) for box in boxes]
+    steps = list(dict.fromkeys(resolutions))
     shades: list[Any] = ["white"]
-    for box in boxes[1:]:
-        number = resolutions.index(tuple(box.output[1:])) + 1
-        shades.append((COLOURS[0], 0.5 * number / len(resolutions)))
+    for resolution in resolutions[1:]:
+        number = steps.index(resolution) + 1
+        shades.append((COLOURS[0], 0.5 * number / len(steps)))
     return shades
 
 

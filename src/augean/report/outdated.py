@@ -1,4 +1,4 @@
-"""Say in a table which of its runs are outdated, and how to train them anew."""
+"""Say beside a table which of its runs are outdated, and how to train them anew."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,44 +13,55 @@ MOST_PARTS = 8
 
 def counts(table: Table) -> Counter[str]:
     """Return how many runs of each row are outdated."""
-    return Counter(label for label, run in _row_runs(table) if is_outdated(run))
+    num_outdated: Counter[str] = Counter()
+    for label, run in _row_runs(table):
+        if is_outdated(run):
+            num_outdated[label] += 1
+    return num_outdated
 
 
 def is_outdated(run: Run) -> bool:
-    """Return whether it is known that a run's code or data have changed since."""
+    """Tell whether a run's code or data are known to have changed since it trained."""
     return run.freshness is not None and run.freshness.outdated == "yes"
 
 
 def remarks(table: Table) -> list[str]:
     """Return a sentence for each change, and for each reason why a change is not known."""
-    lines = []
-    for finding, parts in _parts_by_finding(table, "yes").items():
-        lines.append(f"Outdated: {finding.reason} since {_listed(parts)} trained.")
-    for finding, parts in _parts_by_finding(table, "unknown").items():
-        lines.append(
-            f"Whether {_listed(parts)} trained before a change is unknown: {finding.reason}."
-        )
-    return lines
+    sentences = []
+    for freshness, num_runs in _runs_by_freshness(table, "yes").items():
+        sentences.append(f"Outdated: {freshness.reason} since {_runs_text(num_runs)} trained.")
+    for freshness, num_runs in _runs_by_freshness(table, "unknown").items():
+        runs = _runs_text(num_runs)
+        sentences.append(f"Whether {runs} trained before a change is unknown: {freshness.reason}.")
+    return sentences
 
 
 def command(table: Table) -> str:
-    """Return the command that trains the outdated runs of a table anew; "" where none is."""
-    if any(is_outdated(run) for _, run in _runs(table)):
-        return command_anew(table.sweep.record)
+    """Return the command that trains the outdated runs anew; "" where no run is outdated."""
+    for _, run in _runs(table):
+        if is_outdated(run):
+            return command_anew(table.sweep.record)
     return ""
 
 
-def _parts_by_finding(table: Table, outdated: Outdated) -> dict[Freshness, Counter[str]]:
-    """Count the runs of each row, and of a study's trials, by what was found."""
-    parts: defaultdict[Freshness, Counter[str]] = defaultdict(Counter)
+def _runs_by_freshness(table: Table, outdated: Outdated) -> dict[Freshness, Counter[str]]:
+    """Count the runs of each part of the sweep that share a reason.
+
+    Args:
+        outdated: what is known of the runs that count.
+    """
+    counts_by_freshness: defaultdict[Freshness, Counter[str]] = defaultdict(Counter)
     for part, run in _runs(table):
         if run.freshness is not None and run.freshness.outdated == outdated:
-            parts[run.freshness][part] += 1
-    return parts
+            counts_by_freshness[run.freshness][part] += 1
+    return counts_by_freshness
 
 
 def _runs(table: Table) -> Iterator[tuple[str, Run]]:
-    """Yield the part of the sweep that it belongs to, and each run, once a part."""
+    """Yield each run, once a part of the sweep, after the name of that part.
+
+    Parts are the rows, and the trials of a study.
+    """
     for label, run in _row_runs(table):
         yield f"row {label}", run
     for run in table.sweep.trial_runs:
@@ -58,17 +69,24 @@ def _runs(table: Table) -> Iterator[tuple[str, Run]]:
 
 
 def _row_runs(table: Table) -> Iterator[tuple[str, Run]]:
-    """Yield the label of its row and each run, once a row."""
+    """Yield each run, once a row, after the label of that row."""
+    # A sweep may ask for the same run twice.
     runs = {(job.row, job.id): run for job, run in table.sweep.cells}
     for (label, _), run in runs.items():
         yield label, run
 
 
-def _listed(parts: Counter[str]) -> str:
-    """Return such as "3 runs of row elu, row relu were"."""
-    text = ", ".join(list(parts)[:MOST_PARTS])
+def _runs_text(num_runs: Counter[str]) -> str:
+    """Return a text such as "3 runs of row elu, row relu were".
+
+    Args:
+        num_runs: of each part of the sweep.
+    """
+    parts = list(num_runs)
+    text = ", ".join(parts[:MOST_PARTS])
     if len(parts) > MOST_PARTS:
         text += f" and {len(parts) - MOST_PARTS} more"
-    if parts.total() == 1:
+    total = num_runs.total()
+    if total == 1:
         return f"1 run of {text} was"
-    return f"{parts.total()} runs of {text} were"
+    return f"{total} runs of {text} were"

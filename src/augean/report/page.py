@@ -1,4 +1,4 @@
-"""Set tables and figures into the page, the Markdown summary and the files beside them."""
+"""Write the page, the Markdown summary and the files of each table, by way of templates."""
 
 import base64
 import os
@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy
 import pandas
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
@@ -19,8 +18,10 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.run_command import run_command
 from augean.report import escape, outdated, tables
+from augean.report.explore import chart_library
 from augean.report.findings import Finding
 from augean.report.plotting import Picture
+from augean.report.run_data import gather_runs, runs_of
 from augean.report.theme import follow_theme
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
@@ -44,9 +45,9 @@ class Beginning(NamedTuple):
     """What a report begins with."""
 
     findings: list[Finding]
-    """A line a table: what is decided, what is not, what it would take."""
+    """A line for each table: what is decided, what is not, what it would take."""
     overview: list[Picture]
-    """The effects of all tables in one figure; nothing where a single table has any."""
+    """The effects of all tables in one figure; empty where fewer than two tables have any."""
 
 
 def write_page(
@@ -61,7 +62,7 @@ def write_page(
 
     Args:
         models: the figures of the networks.
-        metrics: of the runs in tables, for the small curves.
+        metrics: of the runs in tables, for their curves on the page.
         folder: of the report; the pictures lie in its figures/ already.
     """
     text = text_environment()
@@ -73,57 +74,62 @@ def write_page(
         _write(stem, ".md", text.get_template("table.md").render(table=table))
         _write(stem, ".tex", latex.get_template("table.tex").render(table=table))
     page = _Page(contents, sections, folder)
-    shown = {
+    names = {
         "contents": contents,
         "sections": sections,
         "beginning": beginning,
         "models": models,
-        "curves": _small_curves(metrics),
-        **page.values(),
+        "chart_library": chart_library(),
+        "run_data": gather_runs(
+            page.runs(),
+            [section.table for section in sections],
+            {finding.name: finding.title for finding in beginning.findings},
+            metrics,
+            page.command,
+        ),
     }
-    _write(folder / "report", ".md", text.get_template("report.md").render(shown))
-    _write(folder / "index", ".html", text.get_template("page.html").render(shown))
+    names |= page.names()
+    _write(folder / "report", ".md", text.get_template("report.md").render(names))
+    _write(folder / "index", ".html", text.get_template("page.html").render(names))
 
 
 class _Page:
-    """What the templates of the page ask for, beside tables and figures."""
+    """What the templates of the page know of runs, beside tables and figures."""
 
     def __init__(self, contents: Contents, sections: Sequence[Section], folder: Path) -> None:
         self.contents = contents
         self.sections = sections
         self.folder = folder
-        self.baselines: dict[str, float] = {}
         self.loop_commands: dict[str, str] = {}
-        # The first table that a run belongs to has the last word.
-        for section in reversed(sections):
-            for row in section.table.rows:
-                if row.label == section.table.baseline:
-                    for job, _ in section.table.sweep.cells:
-                        self.baselines[job.id] = row.accuracy.mean
-            command = section.table.sweep.record.command
-            if not command.startswith(OWN_COMMANDS):
-                for job, _ in section.table.sweep.cells:
-                    self.loop_commands[job.id] = command
-
-    def values(self) -> dict[str, Any]:
-        """Return the names that the templates know."""
-        listed = {}
-        for section in self.sections:
+        """By id of a run of a custom loop, the command that starts the loop."""
+        in_tables = {}
+        for section in sections:
+            record = section.table.sweep.record
             for job, run in section.table.sweep.cells:
-                listed[job.id] = run
-        loose = [run for key, run in self.contents.runs.items() if key not in listed]
+                in_tables[job.id] = run
+                if not record.command.startswith(OWN_COMMANDS):
+                    self.loop_commands.setdefault(job.id, record.command)
+        self.listed = list(in_tables.values())
+        """The runs in tables, each once."""
+        self.loose = [run for key, run in contents.runs.items() if key not in in_tables]
+        """The other runs."""
+
+    def runs(self) -> list[Run]:
+        """Return all runs, those in tables first."""
+        return [*self.listed, *self.loose]
+
+    def names(self) -> dict[str, Any]:
+        """Return what the templates know, by its name there."""
         titles = [section.table.sweep.record.title for section in self.sections]
         return {
-            "listed": list(listed.values()),
-            "loose": loose,
-            "states": Counter(run.state for run in [*listed.values(), *loose]),
+            "listed": self.listed,
+            "loose": self.loose,
+            "states": Counter(run.state for run in self.runs()),
             "titles": Counter(titles),
-            "any_outdated": any(outdated.is_outdated(run) for run in listed.values()),
+            "has_charts": any(runs_of(section.table) for section in self.sections),
+            "any_outdated": any(outdated.is_outdated(run) for run in self.listed),
             "outputs": _shown_path(self.contents.outputs),
-            "places": self.contents.places(),
             "made": datetime.now(UTC),
-            "again": self.command,
-            "to_baseline": self.to_baseline,
             "source": self.source,
         }
 
@@ -135,13 +141,6 @@ class _Page:
         if run.id in self.loop_commands or (run.summary is not None and run.summary.loop):
             return self.loop_commands.get(run.id, "")
         return run_command(runs_dir(self.contents.outputs) / run.directory, run.summary)
-
-    def to_baseline(self, run: Run) -> str:
-        """Return the run's difference to the mean of its table's baseline, in points."""
-        baseline = self.baselines.get(run.id)
-        if run.test_accuracy is None or baseline is None:
-            return tables.number(None)
-        return tables.number(100 * run.test_accuracy - baseline, signed=True)
 
     def source(self, picture: Picture) -> str:
         """Return a picture as a link that holds it, so that the page is a single file."""
@@ -157,7 +156,10 @@ class _Page:
 
 @cache
 def text_environment() -> Environment:
-    """Return what renders HTML, which it escapes, and Markdown, which the templates escape."""
+    """Return what renders HTML and Markdown.
+
+    HTML is escaped here; in Markdown the templates do it by the filter `md`.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(["html"])
     )
@@ -167,10 +169,8 @@ def text_environment() -> Environment:
 
 @cache
 def latex_environment() -> Environment:
-    """Return what renders LaTeX; it escapes every value.
-
-    LaTeX needs the usual delimiters of templates itself.
-    """
+    """Return what renders LaTeX; it escapes every value."""
+    # Braces and percent signs, the usual delimiters of templates, are commands of LaTeX.
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         finalize=lambda value: escape.latex(str(value)),
@@ -186,7 +186,7 @@ def latex_environment() -> Environment:
 
 
 def _add_names(environment: Environment) -> None:
-    """Add what all templates use: the module `tables` and filters."""
+    """Add what all templates use: modules of this package, the version and filters."""
     environment.globals.update(
         tables=tables, outdated=outdated, caption=_caption, version=version()
     )
@@ -196,11 +196,14 @@ def _add_names(environment: Environment) -> None:
 
 
 def _caption(table: Table) -> str:
+    """Return the caption of a table as plain text."""
     text = text_environment().get_template("caption.txt").render(table=table)
+    # The lines of the template are not those of the caption.
     return " ".join(text.split())
 
 
 def _write(stem: Path, ending: str, text: str) -> None:
+    """Write what a template gave, without the empty lines that its conditions left."""
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
     # Names of files may hold bytes that are not text; they become question marks.
     write_atomic(stem.with_name(stem.name + ending), text.encode("utf-8", "replace"), sync=False)
@@ -212,24 +215,3 @@ def _shown_path(path: Path) -> str:
     if relative.startswith(".."):
         return os.path.abspath(path)
     return relative
-
-
-def _small_curves(metrics: pandas.DataFrame) -> dict[str, str]:
-    """Return the points of a small curve of validation accuracy by directory.
-
-    Each is 90 wide and 20 high, all on one scale.
-    """
-    validated = metrics[metrics.val_accuracy.notna()]
-    if validated.empty:
-        return {}
-    epochs = validated.epoch.to_numpy(float)
-    values = validated.val_accuracy.to_numpy(float)
-    x = 1 + 88 * (epochs - 1) / max(1.0, epochs.max() - 1)
-    # SVG counts y downwards from the top.
-    y = 18.5 - 17 * (values - values.min()) / (numpy.ptp(values) or 1.0)
-    # Plain lists, as pandas is slow where every cell is text.
-    directories = validated.directory.tolist()
-    points: dict[str, list[str]] = {}
-    for directory, x_value, y_value in zip(directories, x.tolist(), y.tolist(), strict=True):
-        points.setdefault(directory, []).append(f"{x_value:.0f},{y_value:.1f}")
-    return {directory: " ".join(texts) for directory, texts in points.items()}

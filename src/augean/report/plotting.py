@@ -26,17 +26,21 @@ COLOURS = ("#0072B2", "#E69F00", INK, "#CC79A7", "#009E73", "#D55E00", "#56B4E9"
 """Okabe and Ito's colours, without yellow, which vanishes on white; black is text's. Neighbours
 differ in lightness."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-"""As many rows get a colour and a name; the others of a larger table are drawn in grey."""
+"""One for each row that gets a colour and a name; the others of a larger table are grey."""
 GREY = "#C4C8CC"
 """The colour of rows without a name."""
 MUTED = "#57606A"
 """The colour of frames, scales and all that is not a row."""
+CHARACTERS_AN_INCH = 11
+"""Of the legend's font, about."""
 SAVED: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},
+    # Without a date, the same numbers give the same file.
     "svg": {"metadata": {"Date": None}},
 }
+"""Options of `savefig` for each kind of file."""
 STYLE = Path(__file__).parent / "templates" / "figures.mplstyle"
-Looks = Mapping[str, tuple[str, str]]
+Styles = Mapping[str, tuple[str, str]]
 """Colour and marker of each named row."""
 
 
@@ -48,53 +52,64 @@ class Picture(NamedTuple):
     alt: str
 
 
-def look_of(index: int) -> tuple[str, str]:
-    """Return colour and marker of the row at that place; beyond the markers they come again."""
+def style_of(index: int) -> tuple[str, str]:
+    """Return colour and marker of the row at that place; after the last ones they repeat."""
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
 
 
 def draw_unnamed(axes: Axes, lines: Sequence[Array]) -> None:
-    """Draw the rows without a name: one object, and pixels even in the SVG, however many."""
+    """Draw the rows without a name in grey, behind the others."""
+    # One object, and pixels even in the SVG, so that hundreds of lines stay fast and small.
     collection = LineCollection(lines, colors=GREY, linewidths=0.6, rasterized=True, zorder=1)
     axes.add_collection(collection)
     axes.autoscale_view()
 
 
-def finish_figure(figure: Figure, looks: Looks, dashes: Mapping[str, str]) -> None:
-    """Set margins in inches, and a legend below the axes in a strip that grows with it.
+def finish_figure(figure: Figure, styles: Styles, dashes: Mapping[str, str]) -> None:
+    """Set the margins, and a legend below the axes in a strip that grows with it.
 
     Args:
-        looks: the named rows; one alone needs no legend.
+        styles: the named rows; one alone needs no legend.
         dashes: line styles, by what they stand for.
     """
-    handles = []
-    labels = []
-    if len(looks) > 1:
-        for row, (colour, marker) in looks.items():
-            handles.append(Line2D([], [], color=colour, marker=marker, markersize=5))
-            labels.append(shorten_label(row))
-    for label, dash in dashes.items():
-        handles.append(Line2D([], [], color=MUTED, ls=dash))
-        labels.append(label)
+    entries = _legend_entries(styles, dashes)
     width = figure.get_figwidth()
-    longest = max((len(label) for label in labels), default=1)
-    # About 11 characters of the legend's font fit an inch; six more are the line and its gap.
-    per_line = max(1, int(width * 11 / (longest + 6)))
-    num_lines = math.ceil(len(labels) / per_line)
-    height = figure.get_figheight() + 0.2 * num_lines
+    num_lines = 0
+    if entries:
+        longest = max(len(str(entry.get_label())) for entry in entries)
+        # Six more characters are the line of an entry and the gap after it.
+        entries_a_line = max(1, int(width * CHARACTERS_AN_INCH / (longest + 6)))
+        num_lines = math.ceil(len(entries) / entries_a_line)
+        # The last line is as full as the others.
+        num_columns = math.ceil(len(entries) / num_lines)
+        figure.legend(handles=entries, loc="lower center", ncols=num_columns)
+    legend_height = 0.2 * num_lines
+    height = figure.get_figheight() + legend_height
     figure.set_figheight(height)
+    # Margins are in inches, which Matplotlib takes as fractions of the figure.
     figure.subplots_adjust(left=0.55 / width, right=1 - 0.15 / width, wspace=0.16)
-    figure.subplots_adjust(bottom=(0.5 + 0.2 * num_lines) / height, top=1 - 0.32 / height)
-    if labels:
-        columns = math.ceil(len(labels) / num_lines)
-        figure.legend(handles, labels, loc="lower center", ncols=columns)
+    figure.subplots_adjust(bottom=(0.5 + legend_height) / height, top=1 - 0.32 / height)
+
+
+def _legend_entries(styles: Styles, dashes: Mapping[str, str]) -> list[Line2D]:
+    """Return an entry for each named row, and for each style of lines."""
+    entries = []
+    if len(styles) > 1:
+        for row, (colour, marker) in styles.items():
+            label = shorten_label(row)
+            entry = Line2D([], [], color=colour, marker=marker, markersize=5, label=label)
+            entries.append(entry)
+    for label, dash in dashes.items():
+        entries.append(Line2D([], [], color=MUTED, ls=dash, label=label))
+    return entries
 
 
 def shorten_label(label: str, longest: int = 36) -> str:
-    """Return a label that fits; a leading underscore would hide it from the legend."""
+    """Return a label that fits: one line of at most so many characters."""
     text = " ".join(label.split())
     if len(text) > longest:
         text = text[: longest - 1] + "…"
+    # Matplotlib hides labels with a leading underscore from the legend.
     if text.startswith("_"):
         text = f" {text}"
     return text
@@ -105,7 +120,7 @@ def save_figure(figure: Figure, folder: Path, *, name: str, caption: str, alt: s
     for kind in ("png", "svg"):
         content = io.BytesIO()
         with warnings.catch_warnings():
-            # A letter that the font lacks is drawn as a box.
+            # Matplotlib warns of each letter that the font lacks, and draws it as a box.
             warnings.simplefilter("ignore", UserWarning)
             figure.savefig(content, format=kind, **SAVED[kind])
         data = content.getvalue()
@@ -129,24 +144,28 @@ def number_figures(
     sections: Sequence[Sequence[Picture]],
     models: Sequence[Picture],
 ) -> list[list[Picture]]:
-    """Return the figures of a report in its order, numbered once through.
+    """Number the captions of a report from 1, and return its figures in the same order.
 
     Args:
-        sections: of each table.
-        models: the networks, which are one figure together.
+        overview: the figures at the top.
+        sections: the figures of each table.
+        models: the figures of the networks, which share one number.
+
+    Returns:
+        `overview`, each of `sections`, and `models`.
     """
     number = 0
-    numbered = []
+    groups = []
     for pictures in (overview, *sections):
-        named = []
+        group = []
         for picture in pictures:
             number += 1
-            named.append(picture._replace(caption=f"Figure {number}. {picture.caption}"))
-        numbered.append(named)
-    together = []
-    for index, picture in enumerate(models):
+            group.append(picture._replace(caption=f"Figure {number}. {picture.caption}"))
+        groups.append(group)
+    numbered_models = []
+    for index, picture in enumerate(models, start=1):
         name = f"Figure {number + 1}"
         if len(models) > 1:
-            name += f" ({index + 1} of {len(models)})"
-        together.append(picture._replace(caption=f"{name}. {picture.caption}"))
-    return [*numbered, together]
+            name += f" ({index} of {len(models)})"
+        numbered_models.append(picture._replace(caption=f"{name}. {picture.caption}"))
+    return [*groups, numbered_models]

@@ -9,14 +9,18 @@ from matplotlib.ticker import MaxNLocator
 from augean.analysis.comparison import Table
 from augean.analysis.sequential import Course, follow
 from augean.analysis.sequential_design import design_of
-from augean.report.plotting import MARKERS, MUTED, Picture, finish_figure, look_of, save_figure
+from augean.report.plotting import MARKERS, MUTED, Picture, finish_figure, save_figure, style_of
 
 HIGHEST = 1000.0
-"""Points: a half-width is drawn no longer than this, as an infinite one cannot be drawn."""
+"""Half-width in points at which longer ones are cut, as an infinite one cannot be drawn."""
+WIDEST = 100.0
+"""Ends of intervals beyond so many points do not set the scale."""
 
 
 def draw_settling(table: Table, folder: Path) -> list[Picture]:
-    """Draw the intervals of a settled table's rows, look by look; nothing for other tables.
+    """Draw the intervals of a settled table's rows, look by look of the sequential design.
+
+    Return no picture for other tables.
 
     Args:
         folder: where the files go.
@@ -24,7 +28,11 @@ def draw_settling(table: Table, folder: Path) -> list[Picture]:
     record = table.sweep.record
     if not record.design:
         return []
-    courses = [course for course in follow(record, table.sweep.cells) if course.looks]
+    courses = []
+    for course in follow(record, table.sweep.cells):
+        # A row with too few seeds has not been looked at yet.
+        if course.looks:
+            courses.append(course)
     if not courses:
         return []
     margin = design_of(record).margin
@@ -46,21 +54,24 @@ def draw_settling(table: Table, folder: Path) -> list[Picture]:
 
 
 def _intervals(courses: Sequence[Course], margin: float, title: str) -> Figure:
+    """Draw each row's difference to the baseline with its interval, by the number of seeds."""
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
     axes.axhspan(-margin, margin, color=MUTED, alpha=0.15, linewidth=0)
     axes.axhline(0, color=MUTED, linewidth=0.8)
-    looks = {}
+    styles = {}
     drawn = courses[: len(MARKERS)]
     for index, course in enumerate(drawn):
-        colour, marker = look_of(index)
-        looks[course.row] = (colour, marker)
+        colour, marker = style_of(index)
+        styles[course.row] = (colour, marker)
         # Side by side, so that rows of equal means do not hide each other.
         shift = 0.08 * (index - (len(drawn) - 1) / 2)
+        places = [num_seeds + shift for num_seeds in course.looks]
+        halves = [min(half, HIGHEST) for half in course.halves]
         axes.errorbar(
-            [n + shift for n in course.looks],
+            places,
             course.differences,
-            [min(half, HIGHEST) for half in course.halves],
+            halves,
             color=colour,
             marker=marker,
             markersize=4,
@@ -73,20 +84,21 @@ def _intervals(courses: Sequence[Course], margin: float, title: str) -> Figure:
     first = min(course.looks[0] for course in courses)
     last = max(course.looks[-1] for course in courses)
     axes.set_xlim(first - 0.5, last + 0.5)
-    finish_figure(figure, looks, {})
+    finish_figure(figure, styles, {})
     return figure
 
 
 def _limits(courses: Sequence[Course], margin: float) -> tuple[float, float]:
-    """Return what shows all differences and the last intervals.
+    """Return the ends of the axis, which hold all differences and each row's last interval.
 
-    The first intervals, of few seeds, may be very wide: they may leave the figure.
+    The first intervals, of few seeds, may be very wide, and may leave the figure.
     """
     values = [-2 * margin, 2 * margin]
     for course in courses:
         values += course.differences
         for bound in (course.difference.low, course.difference.high):
-            if abs(bound) < 100:  # not NaN either
+            # False for NaN, too.
+            if abs(bound) < WIDEST:
                 values.append(bound)
     room = 0.05 * (max(values) - min(values))
     return min(values) - room, max(values) + room

@@ -14,7 +14,8 @@ from augean.analysis.comparison import MARGIN, Estimate, Row, Table
 from augean.report import outdated
 from augean.store.summary import RunState, RunSummary
 
-__all__ = ["MARGIN"]  # for the caption's template
+# The caption's template asks for it.
+__all__ = ["MARGIN"]
 FACTS = (
     "dataset",
     "trainer.epochs",
@@ -26,7 +27,7 @@ FACTS = (
 )
 """What the caption states of the runs, in its order."""
 STATES = tuple(RunState)
-"""In the order of reports."""
+"""In the order in which reports name them."""
 WITHOUT_SCORE = tuple(state for state in RunState if state is not RunState.FINISHED)
 NOT_COMPLETED = tuple(state for state in RunState if not state.is_completed)
 NEW_IMAGES = "with new images"
@@ -40,7 +41,7 @@ class Column:
 
     heading: str
     kind: Literal["text", "verdict", "number", "joined"]
-    """joined: a number that belongs to the column before it, as an interval to its mean."""
+    """joined: a number that belongs to the column before it, such as an interval to its mean."""
     cells: list[str]
 
     @property
@@ -53,22 +54,23 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str
     """Format a number for reading: "-" where there is none, a true minus sign, never "-0.00"."""
     if value is None or math.isnan(value):
         return "-"
-    rounded = round(value, digits) + 0.0  # -0.0 becomes 0.0
+    # Adding 0 turns -0.0 into 0.0.
+    rounded = round(value, digits) + 0.0
     sign = "+" if signed and rounded else ""
     return f"{rounded:{sign},.{digits}f}".replace("-", "\u2212")
 
 
 def around(half_width: float) -> str:
-    """Format a half-width as it stands behind its mean; "-" where there is none."""
+    """Format a half-width as it follows its mean; "-" where there is none."""
     if math.isnan(half_width):
         return "-"
     return f"± {number(half_width)}"
 
 
 def interval(estimate: Estimate) -> str:
-    """Format the interval of an accuracy in percent as it stands behind its mean.
+    """Format the interval of an accuracy in percent as it follows its mean.
 
-    An interval that leaves 0 to 100 % is cut there, so its two ends are named.
+    An interval that leaves 0 to 100 % is cut there, and shown by its two ends.
     """
     low = estimate.mean - estimate.half_width
     high = estimate.mean + estimate.half_width
@@ -92,11 +94,11 @@ def seconds(value: float | None) -> str:
 
 
 def columns(table: Table) -> list[Column]:
-    """Return what the table shows; columns that would be empty are left out."""
+    """Return the columns of a table, without those that would be empty."""
     rows = table.rows
-    key = ", ".join(table.sweep.record.row_keys).removesuffix(".name") or "row"
+    heading = ", ".join(table.sweep.record.row_keys).removesuffix(".name") or "row"
     shown = [
-        Column(key, "text", [row.label for row in rows]),
+        Column(heading, "text", [row.label for row in rows]),
         Column("n", "number", [str(row.accuracy.n) for row in rows]),
         Column("test, %", "number", [number(row.accuracy.mean) for row in rows]),
     ]
@@ -112,15 +114,17 @@ def columns(table: Table) -> list[Column]:
         shown += _published_columns(rows)
     num_outdated = outdated.counts(table)
     if num_outdated:
+        # A count of 0 is shown as "-".
         cells = [str(num_outdated[row.label] or "-") for row in rows]
         shown.append(Column("outdated", "text", cells))
     if any(row.states.total() > row.states[RunState.FINISHED] for row in rows):
-        gaps = [_listed(row.states, WITHOUT_SCORE) for row in rows]
+        gaps = [_counts_text(row.states, WITHOUT_SCORE) for row in rows]
         shown.append(Column("without a score", "text", gaps))
     return shown
 
 
 def _comparison_columns(rows: Sequence[Row], baseline: str) -> list[Column]:
+    """Return the columns that compare rows with the baseline."""
     differences = [row.difference for row in rows]
     values = [number(difference.value, signed=True) for difference in differences]
     halves = [around((difference.high - difference.low) / 2) for difference in differences]
@@ -141,26 +145,38 @@ def has_images(rows: Sequence[Row]) -> bool:
 
 
 def _published_columns(rows: Sequence[Row]) -> list[Column]:
-    gains = [row.accuracy.mean - published(row) for row in rows]
+    """Return the columns that compare rows with the numbers that the sweep file quotes."""
+    accuracies = []
+    gains = []
+    times = []
+    for row in rows:
+        accuracy = published(row)
+        accuracies.append(number(accuracy))
+        gains.append(number(row.accuracy.mean - accuracy, signed=True))
+        times.append(seconds(published(row, "seconds")))
     return [
-        Column("published, %", "number", [number(published(row)) for row in rows]),
-        Column(OURS, "number", [number(gain, signed=True) for gain in gains]),
-        Column("published seconds", "number", [seconds(published(row, "seconds")) for row in rows]),
+        Column("published, %", "number", accuracies),
+        Column(OURS, "number", gains),
+        Column("published seconds", "number", times),
     ]
 
 
 def csv(table: Table) -> str:
     """Return all numbers of the table in full; an empty cell is a number that does not exist."""
-    lines = []
     num_outdated = outdated.counts(table)
+    lines = []
     for row in table.rows:
-        lines.append({**_csv_line(row), "outdated": num_outdated[row.label]})
+        line = _csv_line(row)
+        line["outdated"] = num_outdated[row.label]
+        lines.append(line)
+    # A file without a heading could not be read as a table.
     names = None if lines else ["row", "n", "test_accuracy"]
     frame = pandas.DataFrame(lines, columns=names)
     return frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
 def _csv_line(row: Row) -> dict[str, Any]:
+    """Return the numbers of a row by their column, accuracies in percent."""
     line = {
         "row": row.label,
         "n": row.accuracy.n,
@@ -186,25 +202,26 @@ def _csv_line(row: Row) -> dict[str, Any]:
 
 
 def published(row: Row, key: str = "test_accuracy") -> float:
-    """Return the number that the sweep file quotes for the row; NaN where it quotes none."""
+    """Return the published number that the sweep file quotes for the row; NaN without one."""
     return row.published.get(key, math.nan)
 
 
 # Cached, as the table's files, report.md and the page all ask for them, each more than once.
 @lru_cache(maxsize=64)
 def facts(table: Table) -> dict[str, Counter[str]]:
-    """Return what the caption states of the runs; nothing where no run is finished.
+    """Return what the caption states of the runs: for each key of `FACTS` its values.
 
     Returns:
-        By a key of `FACTS` its values, where known, and how many runs have each.
+        How many runs have each value; an empty dictionary where no run is finished.
     """
-    counts: dict[str, Counter[str]] = {}
+    values_by_key: dict[str, Counter[str]] = {}
     for summary in table.summaries:
-        for key, text in _run_facts(summary).items():
-            count = counts.setdefault(key, Counter())
-            if text:
-                count[text] += 1
-    return counts
+        for key, value in _run_facts(summary).items():
+            values = values_by_key.setdefault(key, Counter())
+            # A value that is not known is not counted, and its key is there all the same.
+            if value:
+                values[value] += 1
+    return values_by_key
 
 
 def _run_facts(summary: RunSummary) -> dict[str, str]:
@@ -228,6 +245,7 @@ def _run_facts(summary: RunSummary) -> dict[str, str]:
 
 
 def _dataset_fact(summary: RunSummary) -> str:
+    """Return the title of the data set and its numbers of images, as far as they are known."""
     title = summary.dataset_title or ""
     num_train = summary.num_train or 0
     num_val = summary.num_val or 0
@@ -241,31 +259,31 @@ def _dataset_fact(summary: RunSummary) -> str:
 
 
 def warnings(table: Table) -> list[str]:
-    """Return what a reader must know before comparing the rows.
-
-    A table that sweeps a key is not blamed for mixing it.
-    """
+    """Return what a reader must know before comparing the rows."""
     mixed = []
     row_keys = table.sweep.record.row_keys
     for key, values in facts(table).items():
+        # A table that sweeps a key has several values of it on purpose.
         is_swept = any(row_key.startswith(key) for row_key in row_keys)
-        if len(values) > 1 and not is_swept:
-            listed = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
-            mixed.append(f"Mixed {key}: {'; '.join(listed)}.")
+        if len(values) < 2 or is_swept:
+            continue
+        texts = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
+        mixed.append(f"Mixed {key}: {'; '.join(texts)}.")
     return mixed + table.warnings + outdated.remarks(table)
 
 
 def gap(table: Table) -> str:
-    """Return what is not finished, such as "1 failed, 2 missing"; "" where nothing is left."""
-    return _listed(table.states, NOT_COMPLETED)
+    """Return what is not finished, such as "1 failed, 2 missing"; "" where nothing is missing."""
+    return _counts_text(table.states, NOT_COMPLETED)
 
 
-def _listed(states: Counter[RunState], names: Sequence[RunState]) -> str:
-    return ", ".join(f"{states[name]} {name}" for name in names if states[name])
+def _counts_text(counts: Counter[RunState], states: Sequence[RunState]) -> str:
+    """Return how many runs are in each of `states`; states without a run are left out."""
+    return ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
 
 
 def anchor(name: str) -> str:
-    """Return the anchor by which pages and documents link to the table of a record."""
+    """Return the name under which pages and documents link to the table of a record."""
     return re.sub(r"[^A-Za-z0-9]+", "-", f"table-{name}")
 
 

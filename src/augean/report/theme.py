@@ -11,8 +11,8 @@ DARK = {
     "#009e73": "#2cc295",
     "#d55e00": "#f0833f",
 }
-"""Colours of the figures on white, and what stands for them on the page's dark paper. Lighter ones,
-which read well on both, stay."""
+"""The dark theme's colour for each colour of the figures. Those that read well on both grounds are
+not listed, and stay."""
 
 
 def follow_theme(svg: bytes) -> bytes:
@@ -20,9 +20,12 @@ def follow_theme(svg: bytes) -> bytes:
     text = svg.decode()
     light = ""
     dark = ""
-    for number, (colour, other) in enumerate(DARK.items()):
-        text = text.replace(f": {colour}", f": var(--c{number})")
-        light += f"--c{number}:{colour};"
-        dark += f"--c{number}:{other};"
+    for number, (light_colour, dark_colour) in enumerate(DARK.items()):
+        name = f"--c{number}"
+        # Matplotlib writes colours in style attributes: "stroke: #24292f".
+        text = text.replace(f": {light_colour}", f": var({name})")
+        light += f"{name}:{light_colour};"
+        dark += f"{name}:{dark_colour};"
     rules = f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+    # The first <defs> belongs to the whole drawing.
     return text.replace("<defs>", f"<style>{rules}</style><defs>", 1).encode()

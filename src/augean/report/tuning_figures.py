@@ -1,4 +1,4 @@
-"""Draw the figure of tuning: what trials scored, and what to expect of a budget of so many."""
+"""Draw what the trials of studies scored, and the best score to expect of fewer trials."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.simultaneous import Array
-from augean.report.plotting import Picture, finish_figure, look_of, save_figure
+from augean.report.plotting import Picture, finish_figure, save_figure, style_of
 from augean.store.sweep_record import SweepRecord
 
 TRIAL_COLOUR = "#8C959F"
@@ -19,7 +19,7 @@ TRIAL_COLOUR = "#8C959F"
 def draw_tuning(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     """Draw the tuning of a study, or of a table whose rows are winners of studies.
 
-    Nothing for other records, nor where no study has two finished trials to draw a budget of.
+    Return no picture for other records, or where no study has two finished trials.
 
     Args:
         folder: where the files go.
@@ -39,9 +39,9 @@ def draw_tuning(contents: Contents, table: Table, folder: Path) -> list[Picture]
     if len(studies) == 1:
         caption += " Dots: the trials in their order."
     for study, _ in studies:
-        caption += f" {study.title}: {_budget(study)}."
+        caption += f" {study.title}: {_study_text(study)}."
     picture = save_figure(
-        _budgets(studies),
+        _budget_figure(studies),
         folder,
         name=f"{record.name}_tuning",
         caption=caption,
@@ -58,18 +58,24 @@ def _studies(contents: Contents, record: SweepRecord) -> list[SweepRecord]:
     return [records[name] for name in record.studies if name in records]
 
 
-def _budgets(studies: Sequence[tuple[SweepRecord, Array]]) -> Figure:
+def _budget_figure(studies: Sequence[tuple[SweepRecord, Array]]) -> Figure:
+    """Draw the expected best score of each study by its number of trials.
+
+    Args:
+        studies: with the scores of their finished trials, in percent.
+    """
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
-    looks = {}
+    styles = {}
     for index, (study, scores) in enumerate(studies):
-        colour, marker = look_of(index)
-        looks[study.title] = (colour, marker)
-        numbers = numpy.arange(1, len(scores) + 1)
+        colour, marker = style_of(index)
+        styles[study.title] = (colour, marker)
+        num_trials = numpy.arange(1, len(scores) + 1)
+        # The dots of several studies could not be told apart.
         if len(studies) == 1:
-            axes.plot(numbers, scores, "o", color=TRIAL_COLOUR, markersize=3)
+            axes.plot(num_trials, scores, "o", color=TRIAL_COLOUR, markersize=3)
         axes.plot(
-            numbers,
+            num_trials,
             expected_best(scores),
             color=colour,
             marker=marker,
@@ -79,22 +85,28 @@ def _budgets(studies: Sequence[tuple[SweepRecord, Array]]) -> Figure:
     axes.set_xlabel("trials")
     axes.set_title("expected best validation accuracy, %")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    finish_figure(figure, looks, {})
+    finish_figure(figure, styles, {})
     return figure
 
 
 def _scores(study: SweepRecord) -> Array:
     """Return validation accuracy in percent of every finished trial, in their order."""
-    finished = [job for job in study.trials if job.state == "complete"]
-    return numpy.array([100 * job.score for job in finished if job.score is not None])
+    scores = []
+    for trial in study.trials:
+        # The score of a pruned trial is one of fewer epochs.
+        if trial.state == "complete" and trial.score is not None:
+            scores.append(100 * trial.score)
+    return numpy.array(scores)
 
 
-def _budget(study: SweepRecord) -> str:
-    """Return the number of trials and the space, in words."""
-    num_pruned = sum(job.state == "pruned" for job in study.trials)
-    pruned = f", {num_pruned} of them pruned" if num_pruned else ""
-    space = ", ".join(f"{key} {text}" for key, text in study.space.items())
-    return f"{study.num_trials} trials{pruned}, over {space}"
+def _study_text(study: SweepRecord) -> str:
+    """Return the number of trials and the search space, in words."""
+    text = f"{study.num_trials} trials"
+    num_pruned = sum(trial.state == "pruned" for trial in study.trials)
+    if num_pruned:
+        text += f", {num_pruned} of them pruned"
+    space = ", ".join(f"{key} {values}" for key, values in study.space.items())
+    return f"{text}, over {space}"
 
 
 def expected_best(scores: Sequence[float] | Array) -> Array:
@@ -103,7 +115,12 @@ def expected_best(scores: Sequence[float] | Array) -> Array:
     Equation 4 of Dodge et al. 2019.
     """
     ordered = numpy.sort(numpy.asarray(scores, dtype=float))
-    ranks = numpy.arange(len(ordered) + 1) / len(ordered)
-    budgets = numpy.arange(1, len(ordered) + 1)[:, None]
-    result: Array = (numpy.diff(ranks[None, :] ** budgets, axis=1) * ordered).sum(1)
-    return result
+    # The chance that one draw is among the i lowest scores, for i = 0 to N.
+    chances = numpy.arange(len(ordered) + 1) / len(ordered)
+    budgets = numpy.arange(1, len(ordered) + 1)
+    # The same for the best of so many draws: a line a budget, N + 1 columns.
+    chances_of_best = chances[None, :] ** budgets[:, None]
+    # The chance that the best is exactly the i-th lowest score.
+    weights = numpy.diff(chances_of_best, axis=1)
+    expected: Array = (weights * ordered).sum(axis=1)
+    return expected

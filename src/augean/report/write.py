@@ -18,12 +18,13 @@ from tqdm import tqdm
 from augean.analysis.comparison import Table, summarise
 from augean.analysis.images import CorrectImages
 from augean.analysis.load import Contents, Problem, read_metrics, scan
+from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.report.effect_figures import draw_all_effects, draw_effects
 from augean.report.factor_figures import draw_factors
 from augean.report.figures import draw_figures
-from augean.report.findings import find
+from augean.report.findings import make_findings
 from augean.report.landscape_figures import draw_landscapes
 from augean.report.model_diagram import draw_models
 from augean.report.page import Beginning, Section, write_page
@@ -33,7 +34,8 @@ from augean.report.tuning_figures import draw_tuning
 from augean.store.files import write_atomic
 
 FEWEST_SHARED = 8
-"""Tables from which on several processes draw: below it they cost more than they save."""
+"""Number of tables from which on several processes draw. With fewer, starting the processes costs
+more than they save."""
 
 
 class ReportResult(NamedTuple):
@@ -60,11 +62,11 @@ class _Job(NamedTuple):
 
 
 _inherited: list[_Job] = []
-"""In a process that draws for another one: the jobs of that."""
+"""The jobs of the parent process, in a process that draws for it; else empty."""
 
 
 class _Drawing(NamedTuple):
-    """What came of drawing one table."""
+    """The figures of one table, and what was wrong with their files."""
 
     pictures: list[Picture]
     problems: list[Problem]
@@ -86,30 +88,22 @@ def make_report(
     """
     contents = scan(outputs, select, check_freshness=check_freshness)
     folder = outputs / "report"
-    try:
-        for name in ("tables", "figures"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AugeanError(
-            f"cannot write the report: {error}; {outputs} must be a writable folder"
-        ) from error
+    _make_folders(folder)
     sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.place)
     correct = CorrectImages(contents)
     tables = [summarise(sweep, correct=correct) for sweep in sweeps]
-    completed = []
-    for sweep in sweeps:
-        completed += [run for _, run in sweep.cells if run.summary is not None]
-    metrics = read_metrics(contents, completed)
-    drawn = _draw_all(contents, tables, metrics)
+    metrics = read_metrics(contents, _completed_runs(contents))
+    pictures_by_table = _draw_all(contents, tables, metrics)
     with rc_context(fname=STYLE):
         overview = draw_all_effects(tables, folder / "figures")
         models = draw_models(contents, tables, folder / "figures")
-    overview, *drawn, models = number_figures(overview, drawn, models)
-    sections = [Section(table, pictures) for table, pictures in zip(tables, drawn, strict=True)]
+    overview, *pictures_by_table, models = number_figures(overview, pictures_by_table, models)
+    sections = []
+    for table, pictures in zip(tables, pictures_by_table, strict=True):
+        sections.append(Section(table=table, pictures=pictures))
     runs = contents.frame().to_csv(index=False, lineterminator="\n")
     write_atomic(folder / "runs.csv", runs.encode(errors="replace"))
-    findings = find(tables)
-    beginning = Beginning(findings=findings, overview=overview)
+    beginning = Beginning(findings=make_findings(tables), overview=overview)
     write_page(contents, beginning, sections, models, metrics, folder)
     _tidy(folder, sections, [*overview, *models])
     return ReportResult(
@@ -121,13 +115,31 @@ def make_report(
     )
 
 
+def _make_folders(folder: Path) -> None:
+    """Make the folder of a report."""
+    try:
+        for name in ("tables", "figures"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AugeanError(
+            f"cannot write the report: {error}; {folder.parent} must be a writable folder"
+        ) from error
+
+
+def _completed_runs(contents: Contents) -> list[Run]:
+    """Return the completed runs of tables and studies, each once."""
+    runs = {}
+    for sweep in contents.sweeps:
+        for run in [*(run for _, run in sweep.cells), *sweep.trial_runs]:
+            if run.summary is not None:
+                runs[run.id] = run
+    return list(runs.values())
+
+
 def _draw_all(
     contents: Contents, tables: Sequence[Table], metrics: DataFrame
 ) -> list[list[Picture]]:
-    """Return each table's figures.
-
-    Those of a large report are drawn in several processes, as half of its time goes into drawing.
-    """
+    """Return each table's figures, and note the problems of drawing them."""
     jobs = []
     for table in tables:
         directories = [run.directory for _, run in table.sweep.cells]
@@ -137,7 +149,8 @@ def _draw_all(
             metrics=metrics[metrics.directory.isin(directories)],
         )
         jobs.append(job)
-    # Only Linux forks safely, and another start would import the caller's script once more.
+    # Half of a report's time is drawing. Only Linux forks safely, and a process that is started in
+    # another way imports the caller's script once more.
     if len(jobs) >= FEWEST_SHARED and sys.platform == "linux":
         drawings = _draw_in_processes(jobs)
     else:
@@ -148,6 +161,7 @@ def _draw_all(
 
 
 def _draw_in_processes(jobs: Sequence[_Job]) -> list[_Drawing]:
+    """Draw in a process for each core, at most 8."""
     num_processes = min(os.cpu_count() or 1, 8)
     # Otherwise the garbage collection of each process walks through all runs again and again.
     gc.freeze()
@@ -159,11 +173,12 @@ def _draw_in_processes(jobs: Sequence[_Job]) -> list[_Drawing]:
 
 
 def _with_progress(drawings: Iterator[_Drawing], number: int) -> list[_Drawing]:
+    """Collect the drawings; a bar shows how many there are, from the second second on."""
     return list(tqdm(drawings, "drawing", number, delay=1, leave=False, disable=None))
 
 
 def _inherit(jobs: Sequence[_Job]) -> None:
-    """Note the jobs in a forked process, which has them without their being sent."""
+    """Note the jobs in a forked process: it has a copy of its parent's, so none are sent."""
     _inherited.extend(jobs)
 
 
@@ -185,7 +200,9 @@ def _draw(job: _Job) -> _Drawing:
 
 
 def _tidy(folder: Path, sections: Sequence[Section], others: Sequence[Picture]) -> None:
-    """Remove what an earlier report made and this one did not; files of others stay.
+    """Remove the files of an earlier report that this one did not write.
+
+    Files that no report made stay.
 
     Args:
         others: figures that belong to no section.
@@ -199,13 +216,15 @@ def _tidy(folder: Path, sections: Sequence[Section], others: Sequence[Picture]) 
     for picture in pictures:
         current_files.add(f"figures/{picture.name}.png")
         current_files.add(f"figures/{picture.name}.svg")
-    listed = folder / ".files"
+    # Each report lists its files for the next one.
+    list_file = folder / ".files"
     try:
-        before = read_regular(listed, NOTE_BYTES).decode(errors="replace")
-    except OSError:  # the first report, or a file that a report cannot have made
-        before = ""
-    # Only names that a report can have made are believed.
-    own = set(re.findall(r"^(?:tables|figures)/\w[^/\n]*$", before, re.MULTILINE))
-    for name in own - current_files:
+        earlier_list = read_regular(list_file, NOTE_BYTES).decode(errors="replace")
+    except OSError:
+        # The first report, or a file that a report cannot have made.
+        earlier_list = ""
+    # Only names that a report can have made are believed, as these files are removed.
+    earlier_files = re.findall(r"^(?:tables|figures)/\w[^/\n]*$", earlier_list, re.MULTILINE)
+    for name in set(earlier_files) - current_files:
         (folder / name).unlink(missing_ok=True)
-    write_atomic(listed, "\n".join(sorted(current_files)) + "\n")
+    write_atomic(list_file, "\n".join(sorted(current_files)) + "\n")

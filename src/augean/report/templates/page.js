@@ -21,18 +21,3 @@ for (const table of document.querySelectorAll("table.sortable")) {
     head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
   }));
 }
-for (const input of document.querySelectorAll("input[data-filters]")) {
-  const rows = [...document.getElementById(input.dataset.filters).tBodies[0].rows];
-  const count = input.closest(".tools").querySelector(".count");
-  let texts = null;
-  input.addEventListener("input", () => {
-    texts ??= rows.map(row => row.textContent.toLowerCase());
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    rows.forEach((row, index) => {
-      row.hidden = !words.every(word => texts[index].includes(word));
-      shown += !row.hidden;
-    });
-    count.textContent = words.length ? `${shown} of ${rows.length} runs` : "";
-  });
-}

@@ -1,0 +1,225 @@
+"""Gather all runs of a report as one JSON, which the page's list of runs and its charts read.
+
+Each run is there once. Its entries stand at the same place in several lists, one list for each kind
+of entry, so that names of entries are not repeated for thousands of runs.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy
+import pandas
+
+from augean.analysis.comparison import Table
+from augean.analysis.run import Run
+from augean.report import outdated, tables
+
+MOST_CURVES = 10_000
+"""Runs beyond which the JSON has no curves: they would make the page too large to open."""
+MOST_POINTS = 400_000
+"""Points of all curves; with more of them each curve keeps every second or third point."""
+MOST_KEYS = 12
+"""Config keys beside the rows; all others are in runs.csv."""
+HIGHEST_EPOCH = 10**9
+"""Metrics may name any number, and JavaScript counts no further than this without loss."""
+
+
+def gather_runs(
+    runs: Sequence[Run],
+    all_tables: Sequence[Table],
+    titles: Mapping[str, str],
+    metrics: pandas.DataFrame,
+    command: Callable[[Run], str],
+) -> str:
+    """Return the JSON, in which "<" is escaped so that it may stand in a page.
+
+    Args:
+        runs: each once, those in tables first.
+        titles: of the tables, by the name of their record.
+        metrics: of the runs in tables, one line an epoch.
+        command: gives what trains a run again; "" where nothing does.
+    """
+    places = {run.id: place for place, run in enumerate(runs)}
+    data: dict[str, Any] = {
+        "id": [run.id for run in runs],
+        "seed": [run.seed for run in runs],
+        "state": _repeated([str(run.state) for run in runs]),
+        "validation": [_validation(run) for run in runs],
+        "test": [_percent(run.test_accuracy) for run in runs],
+        "seconds": [_seconds(run) for run in runs],
+        "outdated": _outdated_reasons(runs),
+        "command": _commands(runs, command),
+        "keys": _key_values(runs, all_tables),
+        "tables": [_table(table, titles, places) for table in all_tables],
+        **_curves(runs, metrics),
+    }
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # "</script>" in a label would end the script, and "<!--" would change how its end is read.
+    return text.replace("<", "\\u003c")
+
+
+def _repeated(values: Sequence[Any]) -> dict[str, Any]:
+    """Return values that repeat as a list of the different ones, and each one's place in it."""
+    numbers: dict[Any, int] = {}
+    places = [numbers.setdefault(value, len(numbers)) for value in values]
+    return {"values": list(numbers), "of": places}
+
+
+def _percent(fraction: float | None) -> float | None:
+    if fraction is None or not math.isfinite(fraction):
+        return None
+    return round(100 * fraction, 2)
+
+
+def _validation(run: Run) -> float | None:
+    return None if run.summary is None else _percent(run.summary.val_accuracy)
+
+
+def _seconds(run: Run) -> float | None:
+    """Return the seconds with the digits that the page shows."""
+    value = None if run.summary is None else run.summary.seconds
+    if value is None or not math.isfinite(value):
+        return None
+    return round(value, 1) if value < 100 else round(value)
+
+
+def _outdated_reasons(runs: Sequence[Run]) -> dict[int, str]:
+    """Return by its place why a run is outdated."""
+    reasons = {}
+    for place, run in enumerate(runs):
+        if run.freshness is not None and outdated.is_outdated(run):
+            reasons[place] = run.freshness.reason
+    return reasons
+
+
+def _commands(runs: Sequence[Run], command: Callable[[Run], str]) -> dict[str, Any]:
+    """Return each run's command without its id, as thousands differ in the id alone."""
+    return _repeated([tuple(command(run).split(run.id)) for run in runs])
+
+
+def _key_values(runs: Sequence[Run], all_tables: Sequence[Table]) -> dict[str, Any]:
+    """Return the values of config keys in which runs of one table differ, the rows' keys first."""
+    keys: dict[str, None] = {}
+    for table in all_tables:
+        keys |= dict.fromkeys(table.sweep.record.row_keys)
+    for table in all_tables:
+        keys |= dict.fromkeys(_differing_keys(table))
+    # It has a list of its own.
+    keys.pop("seed", None)
+    columns = {}
+    for key in keys:
+        values = [_plain_value(run.config.get(key)) for run in runs]
+        if len(set(values)) > 1:
+            columns[key] = _repeated(values)
+        if len(columns) == MOST_KEYS:
+            break
+    return columns
+
+
+def _differing_keys(table: Table) -> list[str]:
+    """Return the config keys in which a table's runs differ, in the order of the config."""
+    configs: list[Mapping[str, Any]] = []
+    for run in runs_of(table):
+        if run.summary is not None:
+            configs.append(run.summary.config)
+    if not configs:
+        return []
+    first = configs[0]
+    differing = set()
+    for config in configs[1:]:
+        # Most configs are alike, which one comparison of all values tells.
+        if config == first:
+            continue
+        differing |= {key for key, value in config.items() if first.get(key) != value}
+    return [key for key in first if key in differing]
+
+
+def _plain_value(value: object) -> str | float | None:
+    """Return a config's value as JSON and a chart know it; a list or a mapping becomes text."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    return str(value)
+
+
+def runs_of(table: Table) -> list[Run]:
+    """Return the runs of a table, or of a study's trials, which are no rows of its table."""
+    if table.sweep.cells:
+        return [run for _, run in table.sweep.cells]
+    return list(table.sweep.trial_runs)
+
+
+def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -> dict[str, Any]:
+    """Return a table's name and title, its rows, and the places of its runs in the other lists."""
+    record = table.sweep.record
+    if table.sweep.cells:
+        # A sweep may ask for the same run twice.
+        pairs = dict.fromkeys((job.row, job.id) for job, _ in table.sweep.cells)
+    else:
+        pairs = dict.fromkeys(("trials", run.id) for run in table.sweep.trial_runs)
+    labels = _repeated([label for label, _ in pairs])
+    baseline = None
+    for row in table.rows:
+        if row.label == table.baseline and math.isfinite(row.accuracy.mean):
+            baseline = row.accuracy.mean
+    return {
+        "name": record.name,
+        "title": titles[record.name],
+        "anchor": tables.anchor(record.name),
+        "trials": not table.sweep.cells,
+        "baseline": baseline,
+        "rows": labels["values"],
+        "row": labels["of"],
+        "runs": [places[id_] for _, id_ in pairs],
+    }
+
+
+def _curves(runs: Sequence[Run], metrics: pandas.DataFrame) -> dict[str, Any]:
+    """Return the validation accuracy of each run by epoch.
+
+    Returns:
+        "curves": by run the first value in hundredths of a percent, then the change from each
+        value to the next, which takes half the room of the values; None for a run without any.
+        "epochs": by the place of a run the epochs of its values, as differences likewise, where
+        they are not 1, 2, 3 and so on.
+    """
+    values = metrics.val_accuracy.to_numpy(float)
+    epochs = metrics.epoch.to_numpy(float)
+    is_usable = numpy.isfinite(values) & numpy.isfinite(epochs)
+    if len(runs) > MOST_CURVES or not is_usable.any():
+        return {"curves": None, "epochs": {}}
+    codes, directories = pandas.factorize(metrics.directory[is_usable])
+    # Stable, so that the epochs of a run stay in their order.
+    order = numpy.argsort(codes, kind="stable")
+    hundredths = (numpy.clip(values[is_usable][order], 0, 1) * 10_000).round().astype(int)
+    whole_epochs = numpy.clip(epochs[is_usable][order], 0, HIGHEST_EPOCH).astype(int)
+    ends = numpy.cumsum(numpy.bincount(codes))
+    stride = math.ceil(len(hundredths) / MOST_POINTS)
+    spans = {}
+    start = 0
+    for directory, end in zip(directories, ends.tolist(), strict=True):
+        spans[directory] = (start, end)
+        start = end
+    curves: list[list[int] | None] = []
+    uneven_epochs = {}
+    for place, run in enumerate(runs):
+        if run.directory not in spans:
+            curves.append(None)
+            continue
+        start, end = spans[run.directory]
+        # Counted from the end, so that the last epoch is always there.
+        points = numpy.arange(end - 1, start - 1, -stride)[::-1]
+        curves.append(_changes(hundredths[points]))
+        steps = _changes(whole_epochs[points])
+        if steps != [1] * len(steps):
+            uneven_epochs[place] = steps
+    return {"curves": curves, "epochs": uneven_epochs}
+
+
+def _changes(values: "numpy.typing.NDArray[numpy.int_]") -> list[int]:
+    """Return the first value, then the change from each value to the next."""
+    changes: list[int] = numpy.diff(values, prepend=0).tolist()
+    return changes
