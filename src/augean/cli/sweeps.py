@@ -19,7 +19,7 @@ from augean.errors import AugeanError, UsageError
 
 if TYPE_CHECKING:
     from augean.store.sweep_record import SweepRecord
-    from augean.sweeps.plan import SweepPlan
+    from augean.sweeps.planned_jobs import SweepPlan
     from augean.sweeps.settle import Settling
 
 STATUS_EXAMPLES = """
@@ -368,7 +368,7 @@ def _add_promote(commands: Commands) -> None:
 def run_promote(arguments: argparse.Namespace) -> int:
     """Write a study's winner and say how to use it."""
     from augean.config.paths import config_dir
-    from augean.sweeps.promote import promote
+    from augean.sweeps.studies.promote import promote
 
     # Folders of conf/ are the config groups.
     groups = {path.name for path in config_dir().iterdir() if path.is_dir()}

@@ -40,7 +40,7 @@ from augean.config.schema import Config
 from augean.config.validation import check_config, fill_schema, parse_config, walk_fields
 from augean.errors import ConfigError
 from augean.sweeps.points import EMPTY_SWEEP, bare_key
-from augean.sweeps.sampler import SearchSpace
+from augean.sweeps.studies.sampler import SearchSpace
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

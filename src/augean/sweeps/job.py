@@ -17,7 +17,7 @@ from augean.runs.execute import execute, log_outcome
 from augean.sweeps.composition import job_error, runs_jobs_here
 
 if TYPE_CHECKING:
-    from augean.sweeps.plan import PlannedJob
+    from augean.sweeps.planned_jobs import PlannedJob
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def run_job(config: Config, on_start: Callable[[], None] | None = None) -> float
 
 
 def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
-    from augean.sweeps.trial import TrialReporter  # it imports Optuna
+    from augean.sweeps.studies.trial import TrialReporter  # it imports Optuna
 
     # The study is told how the job ended, or else the trial would look like one of a dead worker.
     reporter = TrialReporter.from_environment()

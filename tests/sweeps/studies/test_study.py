@@ -27,9 +27,9 @@ from augean.store.sweep_record import Direction, SweepJob, SweepRecord, read_rec
 from augean.sweeps.composition import compose_sweep, parse_search_space
 from augean.sweeps.plan import plan_file
 from augean.sweeps.points import read_winner
-from augean.sweeps.sampler import make_sampler
-from augean.sweeps.storage import open_storage
-from augean.sweeps.study import RUN, Study, StudySetup
+from augean.sweeps.studies.sampler import make_sampler
+from augean.sweeps.studies.storage import open_storage
+from augean.sweeps.studies.study import RUN, Study, StudySetup
 from augean.sweeps.workers import command_line
 from commands import augean, train, train_command
 from conftest import ROOT, TINY
@@ -589,7 +589,7 @@ def test_missing_data_ends_a_study_at_once_and_costs_no_trial(tmp_path: Path) ->
 def test_a_storage_that_cannot_be_opened_is_one_message(
     monkeypatch: pytest.MonkeyPatch, storage: str, message: str
 ) -> None:
-    monkeypatch.setattr("augean.sweeps.storage.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("augean.sweeps.studies.storage.PAUSE_SECONDS", 0.0)
     with pytest.raises(AugeanError, match=message):
         open_storage(storage)
 

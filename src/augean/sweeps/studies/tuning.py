@@ -24,12 +24,12 @@ from augean.store.run_directory import runs_dir
 from augean.sweeps.composition import Composition
 from augean.sweeps.grid import POLL_SECONDS, account, share_work, work_on_jobs
 from augean.sweeps.job import JobRunner
-from augean.sweeps.plan import PlannedJob, SweepPlan, plan_jobs
+from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import Point, without_seed
-from augean.sweeps.sampler import make_sampler, visits_all_points
 from augean.sweeps.slurm import check_submission
-from augean.sweeps.study import Study, StudySetup
-from augean.sweeps.trial import make_pruner
+from augean.sweeps.studies.sampler import make_sampler, visits_all_points
+from augean.sweeps.studies.study import Study, StudySetup
+from augean.sweeps.studies.trial import make_pruner
 from augean.sweeps.workers import WORKER, orphaned, run_worker
 
 logger = logging.getLogger(__name__)

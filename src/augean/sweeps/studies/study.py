@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.store.locks import hold_lock, is_locked
 from augean.store.sweep_record import Direction, SweepJob, best_trial
-from augean.sweeps.sampler import plain_values
-from augean.sweeps.storage import open_storage, reaching_storage
-from augean.sweeps.trial import ERROR
+from augean.sweeps.studies.sampler import plain_values
+from augean.sweeps.studies.storage import open_storage, reaching_storage
+from augean.sweeps.studies.trial import ERROR
 
 IDENTITY = "augean:identity"
 """Attribute of a study: the setting that it has begun with, see `StudySetup.identity`."""

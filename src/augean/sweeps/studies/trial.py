@@ -12,7 +12,7 @@ from optuna.trial import Trial, TrialState
 from augean.config.instantiate import find_class
 from augean.errors import ConfigError
 from augean.sweeps.job import TRIAL
-from augean.sweeps.storage import open_storage, reaching_storage
+from augean.sweeps.studies.storage import open_storage, reaching_storage
 
 ERROR = "augean:error"
 """Attribute of a failed trial: the message of the exception that ended it."""
