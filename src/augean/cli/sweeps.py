@@ -227,11 +227,9 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
     # Trials are counted by their own states, not by those of their runs: the run of a pruned trial
     # is interrupted, but the trial is done.
     if record.kind == "study":
-        completed = [job for job in record.trials if job.state in ("complete", "pruned")]
-        progress = f"{len(completed)} of {record.num_trials} trials done"
-        best = record.best_trial()
-        if best is not None:
-            progress += f", best {best.score:.2%}"
+        progress = f"{record.num_trials_done} of {record.num_trials} trials done"
+        if best := record.describe_best():
+            progress += f", best {best}"
         parts.insert(0, progress)
         # The number of trials does not tell: points that are refused are missing in the end.
         is_complete &= bool(record.winner)

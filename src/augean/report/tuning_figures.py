@@ -39,7 +39,7 @@ def draw_tuning(contents: Contents, table: Table, folder: Path) -> list[Picture]
     if len(studies) == 1:
         caption += " Dots: the trials in their order."
     for study, _ in studies:
-        caption += f" {study.title}: {_budget(study)}."
+        caption += f" {study.title}: {_budget(study)}. {study.describe_confirmation()}".rstrip()
     picture = save_figure(
         _budgets(studies),
         folder,
@@ -94,7 +94,7 @@ def _budget(study: SweepRecord) -> str:
     num_pruned = sum(job.state == "pruned" for job in study.trials)
     pruned = f", {num_pruned} of them pruned" if num_pruned else ""
     space = ", ".join(f"{key} {text}" for key, text in study.space.items())
-    return f"{study.num_trials} trials{pruned}, over {space}"
+    return f"{study.describe_trials()}{pruned}, over {space}"
 
 
 def expected_best(scores: Sequence[float] | Array) -> Array:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from augean.errors import AugeanError
+from augean.errors import AugeanError, ConfigError
 
 Unit = Literal["runs", "s", "gpuh"]
 """What a budget counts: runs, seconds by the clock, or seconds of device time."""
@@ -22,7 +22,7 @@ UNITS: dict[str, tuple[Unit, int]] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What one call may spend."""
+    """What may be spent."""
 
     amount: float
     unit: Unit
@@ -43,3 +43,21 @@ def read_budget(text: str | None) -> Budget:
         )
     unit, size = UNITS[match[2]]
     return Budget(amount=float(match[1]) * size, unit=unit)
+
+
+def read_seconds(place: str, value: object) -> float:
+    """Read a time: a number of seconds, or text such as `90min`; None is endless.
+
+    Args:
+        place: the key that has it, for messages.
+
+    Raises:
+        ConfigError: when it is not understood, or not above 0.
+    """
+    if value is None:
+        return math.inf
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", str(value))
+    unit, size = UNITS.get((match[2] if match else "") or "s", ("runs", 0))
+    if match is None or unit != "s" or float(match[1]) == 0:
+        raise ConfigError(f"{place}={value}: must be seconds above 0, or such as 90min or 1.5h")
+    return float(match[1]) * size

@@ -110,6 +110,11 @@ class Composition:
         has_added_keys = any(item.type != OverrideType.CHANGE for item in values)
         return parse_config(config) if has_added_keys else check_config(config)
 
+    def choices(self, point: Sequence[str]) -> dict[str, str | None]:
+        """Return the option of each config group, by the group's name."""
+        config = self.loader.load_sweep_config(self.master, list(point))
+        return dict(config.hydra.runtime.choices)
+
     def _parse_line(self, line: str) -> Override:
         """Parse an override of a job, each line once."""
         if line not in self._parsed:

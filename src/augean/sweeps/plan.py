@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override
 
 from augean.config.sweep_rows import STUDY_PREFIX, read_rows, words_of_file
 from augean.config.sweeper_options import SweepOptions, read_options
+from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.errors import AugeanError, ConfigError
 from augean.store.sweep_record import (
     SweepRecord,
@@ -88,6 +89,9 @@ def _plan_grid(
     overrides: Sequence[Override],
     draft: RecordDraft,
 ) -> SweepPlan:
+    for name in ("timeout", "confirm"):
+        if getattr(options.sweeper, name) != getattr(AugeanSweeperConfig(), name):
+            raise ConfigError(f"hydra.sweeper.{name}: a grid has none; for a study add n_trials")
     outputs = Path(composition.master.runtime.outputs)
     words = words_of_file(composition.master)
     rows = read_rows(options.sweeper.rows, options.sweeper.ablate, words)

@@ -4,9 +4,10 @@ Nothing here trains, writes or prints.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -55,6 +56,10 @@ class SweepPlan:
     points that show its whole space; none of these is trained."""
     space: SearchSpace = field(default_factory=SearchSpace)
     """What a study searches; empty in a grid."""
+    default: Mapping[str, Any] | None = None
+    """The point of a study's default configuration, its trial 0."""
+    remark: str | None = None
+    """Why a study has no such trial; None where it has one, or where its sampler visits all."""
     notice: str | None = None
     """The line that says how a file for another sweeper was translated."""
 

@@ -70,7 +70,8 @@ def describe_plan(plan: SweepPlan) -> list[str]:
     trained = plan.jobs[1:] if is_study else plan.jobs
     num_networks = check_networks(trained, check_network)
     if is_study:
-        request = f"{record.num_trials} trials over {', '.join(record.space)}"
+        limit = f" in {record.timeout} of training" if record.timeout else ""
+        request = f"{record.num_trials} trials{limit} over {', '.join(record.space)}"
     else:
         states = record.states(plan.outputs)
         counts = [f"{states[state]} {state}" for state in RunState if states[state]]

@@ -114,8 +114,9 @@ def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
 def test_a_study_over_a_grid_ends_although_a_point_of_it_is_refused(tmp_path: Path) -> None:
     arguments = [
         "-m", "dataset=digits", "width=w8", "trainer.epochs=1", "dataset.num_train=64",
-        "trainer.precision=fp32", "runtime.progress=none",
-        "schedule=plateau,constant", "dataset.num_val=100,0", "hydra/sweeper/sampler=grid",
+        "dataset.num_val=100", "trainer.precision=fp32", "runtime.progress=none",
+        "augmentation.crop_padding=2,0", "augmentation.crop_area=1.0,0.5",
+        "hydra/sweeper/sampler=grid",
         "hydra.sweeper.sampler.seed=3", "hydra.sweeper.n_trials=4", f"runtime.outputs={tmp_path}",
     ]  # fmt: skip
     for _ in range(2):
