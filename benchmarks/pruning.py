@@ -26,8 +26,8 @@ from optuna.distributions import CategoricalDistribution
 from augean.config.sweeper_schema import PRUNERS
 from augean.report import load_metrics, load_runs
 from augean.sweeps.job import TRIAL
-from augean.sweeps.study import Study, StudySetup
-from augean.sweeps.trial import TrialReporter
+from augean.sweeps.studies.study import Study, StudySetup
+from augean.sweeps.studies.trial import TrialReporter
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "benchmarks" / "results" / "learning_curves.csv"

@@ -43,8 +43,8 @@ from augean.store.files import write_atomic
 from augean.store.locks import is_locked
 from augean.store.run_directory import read_verified, run_state
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
-from augean.sweeps.journal import Journal
-from augean.sweeps.storage import open_storage
+from augean.sweeps.studies.journal import Journal
+from augean.sweeps.studies.storage import open_storage
 from augean.terminal import show_messages
 from commands import Done, augean, train
 from conftest import TINY, replace_everywhere

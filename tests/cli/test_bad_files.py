@@ -17,7 +17,7 @@ from augean.store.archive.packing import unpack
 from augean.store.checkpoints import load_checkpoint
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import read_progress
-from augean.sweeps.journal import Journal
+from augean.sweeps.studies.journal import Journal
 from commands import Done, augean
 from fake_runs import sign, write_record, write_run
 

@@ -23,7 +23,7 @@ from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
-from augean.sweeps.journal import Journal
+from augean.sweeps.studies.journal import Journal
 from fake_archives import read_archive, write_archive
 from fake_runs import contents, sign, write_examples, write_record, write_run
 

@@ -26,9 +26,9 @@ from augean.config.compose import compose
 from augean.runs.execute import execute
 from augean.store.locks import is_locked
 from augean.store.sweep_record import read_records
-from augean.sweeps.storage import open_storage
-from augean.sweeps.study import AGAIN
-from augean.sweeps.trial import ERROR
+from augean.sweeps.studies.storage import open_storage
+from augean.sweeps.studies.study import AGAIN
+from augean.sweeps.studies.trial import ERROR
 from commands import train
 from conftest import ROOT, TINY
 from waiting import wait_for

@@ -13,7 +13,7 @@ from augean.errors import AugeanError
 from augean.runs.execute import execute
 from augean.sweeps.plan import plan_file
 from augean.sweeps.preview import preview
-from augean.sweeps.sampler import spanning_points
+from augean.sweeps.studies.sampler import spanning_points
 from augean.terminal import readable_seconds
 from commands import Done, augean
 from conftest import TINY

@@ -19,7 +19,7 @@ from augean.errors import AugeanError, UsageError
 
 if TYPE_CHECKING:
     from augean.store.sweep_record import SweepRecord
-    from augean.sweeps.plan import SweepPlan
+    from augean.sweeps.planned_jobs import SweepPlan
     from augean.sweeps.settle import Settling
 
 STATUS_EXAMPLES = """
@@ -227,11 +227,9 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
     # Trials are counted by their own states, not by those of their runs: the run of a pruned trial
     # is interrupted, but the trial is done.
     if record.kind == "study":
-        completed = [job for job in record.trials if job.state in ("complete", "pruned")]
-        progress = f"{len(completed)} of {record.num_trials} trials done"
-        best = record.best_trial()
-        if best is not None:
-            progress += f", best {best.score:.2%}"
+        progress = f"{record.num_trials_done} of {record.num_trials} trials done"
+        if best := record.describe_best():
+            progress += f", best {best}"
         parts.insert(0, progress)
         # The number of trials does not tell: points that are refused are missing in the end.
         is_complete &= bool(record.winner)
@@ -368,7 +366,7 @@ def _add_promote(commands: Commands) -> None:
 def run_promote(arguments: argparse.Namespace) -> int:
     """Write a study's winner and say how to use it."""
     from augean.config.paths import config_dir
-    from augean.sweeps.promote import promote
+    from augean.sweeps.studies.promote import promote
 
     # Folders of conf/ are the config groups.
     groups = {path.name for path in config_dir().iterdir() if path.is_dir()}

@@ -18,7 +18,12 @@ from augean.config.override_text import (
     written_value,
 )
 from augean.config.schema import Config
-from augean.config.sweeper_schema import SWEEPERS, AugeanSweeperConfig, OptunaSweeperConfig
+from augean.config.sweeper_schema import (
+    SWEEPERS,
+    AugeanSweeperConfig,
+    ConfirmConfig,
+    OptunaSweeperConfig,
+)
 from augean.config.validation import walk_fields
 from augean.errors import ConfigError
 from augean.suggestions import list_choices
@@ -82,7 +87,8 @@ def read_options(master: DictConfig) -> SweepOptions:
     values = {str(key): value for key, value in node.items() if value is not None}
     if choice == "optuna":
         return _translate(OptunaSweeperConfig(**values), master.runtime.workers)
-    return SweepOptions(sweeper=AugeanSweeperConfig(**values))
+    confirm = ConfirmConfig(**values.pop("confirm", {}))
+    return SweepOptions(sweeper=AugeanSweeperConfig(**values, confirm=confirm))
 
 
 def _check_groups(node: Mapping[Any, Any]) -> None:
@@ -127,6 +133,8 @@ def check_study_options(sweeper: AugeanSweeperConfig) -> None:
         "n_trials": (sweeper.n_trials or 0, 1),
         "final_seeds": (sweeper.final_seeds, 0),
         "max_failures": (sweeper.max_failures, 0),
+        "confirm.top": (sweeper.confirm.top, 1),
+        "confirm.seeds": (sweeper.confirm.seeds, 0),
     }
     for name, (value, minimum) in values_and_minima.items():
         if value < minimum:

@@ -14,6 +14,16 @@ SWEEPER_CLASS = "augean.sweeps.hydra_plugin.AugeanSweeper"
 
 
 @dataclass
+class ConfirmConfig:
+    """Further seeds for the best trials of a study, before its winner is chosen."""
+
+    top: int = 3
+    """How many trials."""
+    seeds: int = 0
+    """How many seeds each, other than the trial's own; 0: the best score decides."""
+
+
+@dataclass
 class AugeanSweeperConfig:
     """A grid; with `n_trials`, a study. Search spaces, samplers and their options are those of
     hydra-optuna-sweeper.
@@ -35,6 +45,10 @@ class AugeanSweeperConfig:
     """{key: [values]}: after the base run one row per value, which differs in that key alone."""
     n_trials: int | None = None
     """Trials of the whole study, whoever ran them; null: a grid."""
+    timeout: Any = None
+    """Training time after which a study begins no more trials: seconds, or such as 90min or 1.5h;
+    null: n_trials alone ends it."""
+    confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     final_seeds: int = 0
     """Seeds that a study's winner is trained with, as rows of its table."""
     max_failures: int = 10

@@ -84,12 +84,13 @@ class SweepStatus:
 
     @property
     def num_trials_done(self) -> int:
-        return len([job for job in self.record.trials if job.state in ("complete", "pruned")])
+        return self.record.num_trials_done
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing of what the sweep asked for is left to do."""
-        if self.record.kind == "study" and self.num_trials_done < (self.record.num_trials or 0):
+        # The number of trials does not tell: a budget of time may have ended the study.
+        if self.record.kind == "study" and not self.record.winner:
             return False
         return all(state.is_completed for state in self.states)
 

@@ -67,9 +67,8 @@ def view_sweep(status: SweepStatus) -> SweepView:
 def _describe_study(status: SweepStatus) -> str:
     record = status.record
     text = f"{status.num_trials_done} of {record.num_trials} trials done"
-    best = record.best_trial()
-    if best is not None:
-        text += f", best validation {_percent(best.score)} % by trial {best.trial}"
+    if best := record.describe_best():
+        text += f", best validation {best}"
     return text
 
 

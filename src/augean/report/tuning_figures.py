@@ -39,7 +39,7 @@ def draw_tuning(contents: Contents, table: Table, folder: Path) -> list[Picture]
     if len(studies) == 1:
         caption += " Dots: the trials in their order."
     for study, _ in studies:
-        caption += f" {study.title}: {_study_text(study)}."
+        caption += f" {study.title}: {_study_text(study)}. {study.describe_confirmation()}".rstrip()
     picture = save_figure(
         _budget_figure(studies),
         folder,
@@ -101,7 +101,7 @@ def _scores(study: SweepRecord) -> Array:
 
 def _study_text(study: SweepRecord) -> str:
     """Return the number of trials and the search space, in words."""
-    text = f"{study.num_trials} trials"
+    text = study.describe_trials()
     num_pruned = sum(trial.state == "pruned" for trial in study.trials)
     if num_pruned:
         text += f", {num_pruned} of them pruned"

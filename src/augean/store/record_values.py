@@ -73,6 +73,8 @@ RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "note": as_text,
     "space": as_texts,
     "num_trials": as_count,
+    "timeout": as_text,
+    "confirm": as_mapping,
     "overrides": _as_text_list,
     "winner": _as_text_list,
     "studies": _as_text_list,
@@ -93,6 +95,7 @@ JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
     "state": as_text,
     "score": as_number,
     "values": as_mapping,
+    "confirmed_score": as_number,
 }
 _OPTIONAL = frozenset(
     {
@@ -106,6 +109,8 @@ _OPTIONAL = frozenset(
         "trial",
         "state",
         "score",
+        "timeout",
+        "confirmed_score",
     }
 )
 """Names of values that may be None."""

@@ -1,5 +1,6 @@
 """Read and write the files of one run's directory, and tell the run's state by them."""
 
+import csv
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -108,6 +109,19 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         lines.append([row[name] for name in METRICS])
     # Written anew in each epoch and rebuilt on resume, so no write needs to wait for the disk.
     write_csv(path / "metrics.csv", lines, sync=False)
+
+
+def training_seconds(path: Path) -> float:
+    """Return the seconds of a run's training steps so far, as metrics.csv has them; 0 without it.
+
+    Args:
+        path: the run's directory.
+    """
+    try:
+        lines = read_regular(path / "metrics.csv", DATA_BYTES).decode().splitlines()
+        return sum(float(row["seconds"]) for row in csv.DictReader(lines))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return 0.0
 
 
 def clear_leftovers(path: Path) -> None:

@@ -60,6 +60,9 @@ class SweepJob:
     """The trial's validation accuracy, as a fraction; that of the last epoch for a pruned trial."""
     values: dict[str, Any] = field(default_factory=dict)
     """The trial's point in the search space: a value for each dotted key."""
+    confirmed_score: float | None = None
+    """The trial's mean validation accuracy over further seeds, its own not among them; None for
+    trials that were not among the best, and in studies that confirm none."""
     column: str | None = None
     """Label of the column, where the table has columns; then it ends the row's label too."""
 
@@ -85,6 +88,11 @@ class SweepRecord:
     """The overrides of a study's best trial; empty until the study has all of its trials."""
     num_trials: int | None = None
     """Number of trials that a study is to have."""
+    timeout: str | None = None
+    """Training time that ends a study with fewer trials, such as 1.5h."""
+    confirm: dict[str, int] = field(default_factory=dict)
+    """How many of the best trials (`top`) get how many further seeds (`seeds`) before the winner is
+    chosen; empty where the best score decides."""
     studies: list[str] = field(default_factory=list)
     """Names of the studies' records whose winners are rows of this one."""
     figure: str | None = None
@@ -176,9 +184,47 @@ class SweepRecord:
         """
         return [job for job in self.jobs if job.trial is not None]
 
+    @property
+    def num_trials_done(self) -> int:
+        """How many trials count towards the study's number: complete and pruned ones."""
+        return sum(job.state in (COMPLETE, "pruned") for job in self.trials)
+
     def best_trial(self) -> SweepJob | None:
         """Return the trial that wins the study; None while no trial is complete."""
         return best_trial(self.trials, self.direction)
+
+    def describe_best(self) -> str | None:
+        """Return the score of the best trial, as text; None while no trial is complete."""
+        best = self.best_trial()
+        if best is None:
+            return None
+        if best.confirmed_score is None:
+            return f"{best.score:.2%} by trial {best.trial}"
+        return (
+            f"{best.confirmed_score:.2%} over {self.confirm.get('seeds')} new seeds by trial"
+            f" {best.trial}, {best.score:.2%} with its own"
+        )
+
+    def describe_trials(self) -> str:
+        """Return how many trials the study was given, as text for captions."""
+        if self.winner and self.timeout and self.num_trials_done < (self.num_trials or 0):
+            return f"{self.num_trials_done} trials in {self.timeout} of training"
+        return f"{self.num_trials} trials"
+
+    def describe_confirmation(self) -> str:
+        """Return how the winner was confirmed, and how much its own score flattered it; empty where
+        it was not.
+        """
+        best = self.best_trial()
+        if best is None or best.score is None or best.confirmed_score is None:
+            return ""
+        flattery = 100 * (best.score - best.confirmed_score)
+        num_confirmed = sum(job.confirmed_score is not None for job in self.trials)
+        return (
+            f"Trial {best.trial} was chosen among the {num_confirmed} best by its mean validation"
+            f" accuracy over {self.confirm.get('seeds')} new seeds, {best.confirmed_score:.2%}; its"
+            f" own seed's {best.score:.2%} flattered it by {flattery:.2f} points."
+        )
 
     def states(self, outputs: Path) -> "Counter[RunState]":
         """Count the record's runs by their state.
@@ -203,18 +249,28 @@ def hold_record(outputs: Path, name: str) -> AbstractContextManager[None]:
 
 
 def best_trial(trials: Iterable[SweepJob], direction: Direction) -> SweepJob | None:
-    """Return the complete trial with the best score; None where no trial is complete.
+    """Return the complete trial that wins; None where no trial is complete.
 
-    Of equal scores the earliest trial wins. This is the only place that decides who wins a study.
+    Where trials were confirmed with further seeds, the best mean over those wins, else the best
+    score. This is the only place that decides who wins a study.
+    """
+    ranking = rank_trials(trials, direction)
+    confirmed = [job for job in ranking if job.confirmed_score is not None]
+    if confirmed:
+        sign = 1.0 if direction == "maximize" else -1.0
+        # Of equal means `max` returns the first, which has the better score of its own.
+        return max(confirmed, key=lambda job: sign * (job.confirmed_score or 0.0))
+    return ranking[0] if ranking else None
+
+
+def rank_trials(trials: Iterable[SweepJob], direction: Direction) -> list[SweepJob]:
+    """Return the complete trials by their own scores, the best first.
+
+    Of equal scores the earlier trial comes first.
     """
     sign = 1.0 if direction == "maximize" else -1.0
     complete = [job for job in trials if job.state == COMPLETE and job.score is not None]
-
-    def rank(job: SweepJob) -> tuple[float, int]:
-        # The highest rank wins. Negative numbers, so that of equal scores the earlier trial does.
-        return sign * (job.score or 0.0), -(job.trial or 0)
-
-    return max(complete, key=rank, default=None)
+    return sorted(complete, key=lambda job: (-sign * (job.score or 0.0), job.trial or 0))
 
 
 def identifying_overrides(overrides: Iterable[str]) -> list[str]:
@@ -300,7 +356,7 @@ def _with_texts(record: SweepRecord) -> SweepRecord:
     texts: dict[str, Any] = {}
     for name in ("name", "title", "command", "created"):
         texts[name] = str(getattr(record, name))
-    for name in ("figure", "note", "experiment"):
+    for name in ("figure", "note", "experiment", "timeout"):
         value = getattr(record, name)
         texts[name] = None if value is None else str(value)
     return replace(record, **texts)

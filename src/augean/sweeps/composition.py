@@ -40,7 +40,7 @@ from augean.config.schema import Config
 from augean.config.validation import check_config, fill_schema, parse_config, walk_fields
 from augean.errors import ConfigError
 from augean.sweeps.points import EMPTY_SWEEP, bare_key
-from augean.sweeps.sampler import SearchSpace
+from augean.sweeps.studies.sampler import SearchSpace
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -109,6 +109,11 @@ class Composition:
         fix_places(config, places(self.master.runtime))
         has_added_keys = any(item.type != OverrideType.CHANGE for item in values)
         return parse_config(config) if has_added_keys else check_config(config)
+
+    def choices(self, point: Sequence[str]) -> dict[str, str | None]:
+        """Return the option of each config group, by the group's name."""
+        config = self.loader.load_sweep_config(self.master, list(point))
+        return dict(config.hydra.runtime.choices)
 
     def _parse_line(self, line: str) -> Override:
         """Parse an override of a job, each line once."""

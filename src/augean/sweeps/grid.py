@@ -18,7 +18,7 @@ from augean.store.run_directory import run_state
 from augean.store.summary import RunState
 from augean.store.sweep_record import hold_record
 from augean.sweeps.job import JobRunner
-from augean.sweeps.plan import PlannedJob, SweepPlan
+from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
 from augean.sweeps.slurm import submit, train_run
 from augean.sweeps.workers import WORKER, orphaned, supervise
 from augean.terminal import readable_seconds

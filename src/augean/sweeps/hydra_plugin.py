@@ -70,6 +70,8 @@ class AugeanSweeper(Sweeper):
         plan = plan_sweep(self.composition, options, arguments, with_samples=not is_worker)
         if plan.record.kind == "grid":
             return run_grid(plan, self.runner)
-        from augean.sweeps.tuning import run_study  # it imports Optuna, which a grid does not need
+        from augean.sweeps.studies.tuning import (
+            run_study,  # it imports Optuna, which a grid does not need
+        )
 
         return run_study(plan, self.composition, options, self.runner)

@@ -12,12 +12,14 @@ from omegaconf import DictConfig
 
 from augean.config.override_text import override_text, place_overrides
 from augean.config.schema import Config
-from augean.errors import Pruned, SetupError
+from augean.errors import AugeanError, Pruned, SetupError
+from augean.runs.address import find_address
 from augean.runs.execute import execute, log_outcome
+from augean.store.run_directory import training_seconds
 from augean.sweeps.composition import job_error, runs_jobs_here
 
 if TYPE_CHECKING:
-    from augean.sweeps.plan import PlannedJob
+    from augean.sweeps.planned_jobs import PlannedJob
 
 logger = logging.getLogger(__name__)
 
@@ -43,24 +45,32 @@ def run_job(config: Config, on_start: Callable[[], None] | None = None) -> float
 
 
 def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
-    from augean.sweeps.trial import TrialReporter  # it imports Optuna
+    from augean.sweeps.studies.trial import TrialReporter  # it imports Optuna
 
     # The study is told how the job ended, or else the trial would look like one of a dead worker.
     reporter = TrialReporter.from_environment()
     try:
         outcome = execute(config, should_stop=reporter.should_stop, begin=on_start)
     except Pruned as pruned:
-        reporter.tell_pruned()
+        reporter.tell_pruned(_seconds_so_far(config))
         logger.info(pruned)
         return 0.0
     except SetupError:  # nothing is wrong with the trial: it will be queued again
         raise
     except Exception as error:
-        reporter.tell_failed(error)
+        reporter.tell_failed(error, _seconds_so_far(config))
         raise
-    reporter.tell(outcome.objective)
+    reporter.tell(outcome.objective, training_seconds(outcome.address.path))
     log_outcome(outcome)
     return outcome.objective
+
+
+def _seconds_so_far(config: Config) -> float:
+    """Return the seconds that the training of a run took, which may have failed at any point."""
+    try:
+        return training_seconds(find_address(config).path)
+    except AugeanError:  # it failed for what its address is made of, such as its data
+        return 0.0
 
 
 class JobRunner:

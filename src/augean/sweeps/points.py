@@ -214,7 +214,8 @@ def insert_winners(items: Sequence[str], winners: Mapping[str, SweepRecord]) -> 
 def describe_budget(study: SweepRecord) -> str:
     """Return what a study was given, for the caption of a table that has its winner."""
     space = ", ".join(f"{key} {text}" for key, text in study.space.items())
-    return f"{study.title}: {study.num_trials} trials over {space}."
+    budget = f"{study.title}: {study.describe_trials()} over {space}."
+    return f"{budget} {study.describe_confirmation()}".rstrip()
 
 
 def without_seed(overrides: Iterable[str]) -> list[str]:

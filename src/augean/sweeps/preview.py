@@ -21,7 +21,8 @@ from augean.runs.address import find_outcome
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.sweeps.grid import check_networks
-from augean.sweeps.plan import PlannedJob, SweepPlan, plan_file
+from augean.sweeps.plan import plan_file
+from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
 from augean.terminal import readable_seconds
 from augean.training.build import NUM_CLASSES, build_model, build_optimizer
 from augean.training.device import device_title, find_device
@@ -69,7 +70,8 @@ def describe_plan(plan: SweepPlan) -> list[str]:
     trained = plan.jobs[1:] if is_study else plan.jobs
     num_networks = check_networks(trained, check_network)
     if is_study:
-        request = f"{record.num_trials} trials over {', '.join(record.space)}"
+        limit = f" in {record.timeout} of training" if record.timeout else ""
+        request = f"{record.num_trials} trials{limit} over {', '.join(record.space)}"
     else:
         states = record.states(plan.outputs)
         counts = [f"{states[state]} {state}" for state in RunState if states[state]]

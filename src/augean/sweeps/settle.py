@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from augean.analysis.run import Run
 from augean.analysis.sequential import Cells, Course, follow
@@ -32,48 +32,13 @@ from augean.store.sweep_record import (
     read_records,
     same_overrides,
 )
+from augean.sweeps.budget import read_budget
 from augean.sweeps.plan import plan_file
 from augean.sweeps.workers import program
 
 logger = logging.getLogger(__name__)
 
-Unit = Literal["runs", "s", "gpuh"]
-"""What a budget counts: runs, seconds by the clock, or seconds of device time."""
-UNITS: dict[str, tuple[Unit, int]] = {
-    "run": ("runs", 1),
-    "runs": ("runs", 1),
-    "s": ("s", 1),
-    "min": ("s", 60),
-    "h": ("s", 3600),
-    "gpuh": ("gpuh", 3600),
-}
-"""Units in which a budget may be written: what each counts, and its size in that."""
 WIDTH = 41  # characters of the picture of a row's interval
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What one call may spend."""
-
-    amount: float
-    unit: Unit
-
-
-def read_budget(text: str | None) -> Budget:
-    """Read a budget such as `30runs` or `1.5h`; None is endless.
-
-    Raises:
-        AugeanError: when it is not understood.
-    """
-    if text is None:
-        return Budget(amount=math.inf, unit="runs")
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\w+)", text)
-    if match is None or match[2] not in UNITS:
-        raise AugeanError(
-            f"--budget {text}: needs a number and one of runs, s, min, h, gpuh, such as 1.5h"
-        )
-    unit, size = UNITS[match[2]]
-    return Budget(amount=float(match[1]) * size, unit=unit)
 
 
 @dataclass(frozen=True)

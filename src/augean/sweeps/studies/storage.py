@@ -9,7 +9,7 @@ import optuna
 
 from augean.errors import ConfigError, StorageError
 from augean.passwords import hide_passwords
-from augean.sweeps.journal import Journal
+from augean.sweeps.studies.journal import Journal
 
 NUM_TRIES = 6
 """Attempts to reach a database at the start."""

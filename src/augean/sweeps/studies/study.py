@@ -6,6 +6,7 @@ trials. A running trial is dead when the lock of its owner is free; this works w
 """
 
 import json
+import math
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +21,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.store.locks import hold_lock, is_locked
-from augean.store.sweep_record import Direction, SweepJob, best_trial
-from augean.sweeps.sampler import plain_values
-from augean.sweeps.storage import open_storage, reaching_storage
-from augean.sweeps.trial import ERROR
+from augean.store.sweep_record import Direction, SweepJob
+from augean.sweeps.studies.sampler import plain_values
+from augean.sweeps.studies.storage import open_storage, reaching_storage
+from augean.sweeps.studies.trial import ERROR, SECONDS
 
 IDENTITY = "augean:identity"
 """Attribute of a study: the setting that it has begun with, see `StudySetup.identity`."""
@@ -33,6 +34,8 @@ RUN = "augean:run"
 """Attribute of a trial: id, directory and seed of its run."""
 REFUSED = "augean:refused"
 """Attribute of a failed trial whose config is refused; it would be at every try."""
+DEFAULT = "augean:default"
+"""Attribute of the trial of the default configuration."""
 AGAIN = "augean:again"
 """Attribute of a trial that is queued again: the number of the one that died."""
 
@@ -54,6 +57,10 @@ class StudySetup:
     """Class and arguments of an Optuna pruner."""
     max_failures: int
     """Trials that may end with an exception before the study stops."""
+    max_seconds: float = math.inf
+    """Training time after which no more trials begin."""
+    default: Mapping[str, Any] | None = None
+    """The point of the default configuration, with which a study begins; None where it has none."""
     points: Sequence[Mapping[str, Any]] | None = None
     """All points of the space, where the sampler visits each once and the study then ends."""
 
@@ -101,10 +108,19 @@ class Study:
             )
             # The first worker writes down what the study is; all later ones must agree.
             identity = self.study.user_attrs.get(IDENTITY)
+            self.is_new = identity is None
+            """Whether this process has begun the study."""
             if identity is None:
-                self.study.set_user_attr(IDENTITY, setup.identity())
+                self._begin()
             else:
                 self._refuse_difference(identity)
+
+    def _begin(self) -> None:
+        """Queue the default configuration as trial 0, and write down what the study is."""
+        # A process that was killed between the two may have queued it already.
+        if self.setup.default is not None and not self.trials():
+            self.study.enqueue_trial(dict(self.setup.default), user_attrs={DEFAULT: True})
+        self.study.set_user_attr(IDENTITY, self.setup.identity())
 
     def _refuse_difference(self, old: Mapping[str, str]) -> None:
         new = self.setup.identity()
@@ -154,7 +170,12 @@ class Study:
         for trial in self._dead_trials():
             # It may be queued already, by a worker that died before the call of `tell`.
             if trial.number not in queued:
-                self.study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
+                # A worker that died while it asked for the trial has not noted all of its values.
+                queued_values = trial.system_attrs.get("fixed_params", {})
+                attributes: dict[str, Any] = {AGAIN: trial.number}
+                if DEFAULT in trial.user_attrs:
+                    attributes[DEFAULT] = True
+                self.study.enqueue_trial({**queued_values, **trial.params}, user_attrs=attributes)
             self.study.tell(trial.number, state=TrialState.FAIL)
 
     @reaching_storage()
@@ -171,12 +192,13 @@ class Study:
             # could be missed or counted twice.
             trials = self.trials()
             self._refuse_failures(trials)
-            states = Counter(trial.state for trial in trials)
-            num_done = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
-            if num_done >= self.setup.num_trials or self._num_left(trials) == 0:
+            is_over = self._is_over(trials)
+            num_running = sum(trial.state == TrialState.RUNNING for trial in trials)
+            if is_over and num_running == 0:
                 return None
             # Every point is taken, but workers may still die: the caller is to ask again.
-            is_in_work = num_done + states[TrialState.RUNNING] >= self.setup.num_trials
+            num_taken = _count_done(trials) + num_running
+            is_in_work = is_over or num_taken >= self.setup.num_trials
             if is_in_work or self._num_left(trials, TrialState.RUNNING) == 0:
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
             self.study.sampler = self.make_sampler(len(trials))
@@ -209,8 +231,16 @@ class Study:
         return plain_values(trial.params, self.setup.space)
 
     def is_complete(self) -> bool:
-        """Return whether the study has all of its trials, or all points of its grid."""
-        return self.num_done() >= self.setup.num_trials or self._num_left(self.trials()) == 0
+        """Return whether no trial is left to run, and none is running."""
+        trials = self.trials()
+        is_running = any(trial.state == TrialState.RUNNING for trial in trials)
+        return self._is_over(trials) and not is_running
+
+    def _is_over(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Return whether the study begins no more trials."""
+        if _count_done(trials) >= self.setup.num_trials or self._num_left(trials) == 0:
+            return True
+        return trained_seconds(trials) >= self.setup.max_seconds
 
     def _refuse_failures(self, trials: Sequence[FrozenTrial]) -> None:
         """Raise an AugeanError when more trials have failed than the study may have.
@@ -258,25 +288,18 @@ class Study:
 
     def num_done(self) -> int:
         """Return how many trials count towards the study's number: complete and pruned ones."""
-        return len(self.trials(TrialState.COMPLETE, TrialState.PRUNED))
+        return _count_done(self.trials())
 
     def count(self) -> str:
         """Return the number of trials in each state, as text for people."""
         states = Counter(trial.state.name.lower() for trial in self.trials())
         return ", ".join(f"{count} {state}" for state, count in states.items())
 
-    def best(self) -> SweepJob:
-        """Return the winner, as `augean.store.sweep_record.best_trial` decides.
-
-        Raises:
-            AugeanError: when no trial is complete.
-        """
-        best = best_trial(self.jobs(), self.setup.direction)
-        if best is None:
-            raise AugeanError(
-                f"study {self.setup.name}: no trial was finished, so there is no winner"
-            )
-        return best
+    def default_job(self) -> SweepJob | None:
+        """Return the trial of the default configuration; None where it is not complete."""
+        numbers = [item.number for item in self.trials() if DEFAULT in item.user_attrs]
+        jobs = [job for job in self.jobs() if job.trial in numbers and job.score is not None]
+        return jobs[-1] if jobs else None
 
     def jobs(self) -> list[SweepJob]:
         """Return the trials that became runs, for the sweep's record."""
@@ -297,6 +320,30 @@ class Study:
             )
             jobs.append(job)
         return jobs
+
+
+def _count_done(trials: Sequence[FrozenTrial]) -> int:
+    return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+
+
+def trained_seconds(trials: Sequence[FrozenTrial]) -> float:
+    """Return the seconds of the training steps of the trials' runs, each run counted once.
+
+    Whoever has trained them: studies with equal budgets are to stay comparable, although one of
+    them asks for runs that were there before.
+    """
+    seconds: dict[str, float] = {}
+    for trial in trials:
+        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
+            continue
+        spent = trial.user_attrs.get(SECONDS)
+        # Earlier versions noted no seconds. The time between begin and end of a trial that failed
+        # says nothing: its worker may have died long before that was seen.
+        if spent is None and trial.state != TrialState.FAIL and trial.duration is not None:
+            spent = trial.duration.total_seconds()
+        run = trial.user_attrs.get(RUN, {}).get("id", f"trial {trial.number}")
+        seconds[run] = max(seconds.get(run, 0.0), spent or 0.0)
+    return sum(seconds.values())
 
 
 def _worker_lock(owner: str | None) -> str:

@@ -27,9 +27,9 @@ from augean.store.sweep_record import Direction, SweepJob, SweepRecord, read_rec
 from augean.sweeps.composition import compose_sweep, parse_search_space
 from augean.sweeps.plan import plan_file
 from augean.sweeps.points import read_winner
-from augean.sweeps.sampler import make_sampler
-from augean.sweeps.storage import open_storage
-from augean.sweeps.study import RUN, Study, StudySetup
+from augean.sweeps.studies.sampler import make_sampler
+from augean.sweeps.studies.storage import open_storage
+from augean.sweeps.studies.study import RUN, Study, StudySetup
 from augean.sweeps.workers import command_line
 from commands import augean, train, train_command
 from conftest import ROOT, TINY
@@ -114,8 +114,9 @@ def test_the_sampler_of_a_grid_visits_every_point_once(tmp_path: Path) -> None:
 def test_a_study_over_a_grid_ends_although_a_point_of_it_is_refused(tmp_path: Path) -> None:
     arguments = [
         "-m", "dataset=digits", "width=w8", "trainer.epochs=1", "dataset.num_train=64",
-        "trainer.precision=fp32", "runtime.progress=none",
-        "schedule=plateau,constant", "dataset.num_val=100,0", "hydra/sweeper/sampler=grid",
+        "dataset.num_val=100", "trainer.precision=fp32", "runtime.progress=none",
+        "augmentation.crop_padding=2,0", "augmentation.crop_area=1.0,0.5",
+        "hydra/sweeper/sampler=grid",
         "hydra.sweeper.sampler.seed=3", "hydra.sweeper.n_trials=4", f"runtime.outputs={tmp_path}",
     ]  # fmt: skip
     for _ in range(2):
@@ -589,7 +590,7 @@ def test_missing_data_ends_a_study_at_once_and_costs_no_trial(tmp_path: Path) ->
 def test_a_storage_that_cannot_be_opened_is_one_message(
     monkeypatch: pytest.MonkeyPatch, storage: str, message: str
 ) -> None:
-    monkeypatch.setattr("augean.sweeps.storage.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("augean.sweeps.studies.storage.PAUSE_SECONDS", 0.0)
     with pytest.raises(AugeanError, match=message):
         open_storage(storage)
 

@@ -1,10 +1,10 @@
-"""Run a study to its number of trials, then its winner on the final seeds."""
+"""Run a study to its end, confirm its best trials, then train its winner on the final seeds."""
 
 import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,19 @@ from augean.runs.code_snapshot import snapshot_code
 from augean.runs.weights import find_weights
 from augean.store.locks import folder_id
 from augean.store.run_directory import runs_dir
+from augean.store.sweep_record import SweepJob, best_trial
+from augean.sweeps.budget import read_seconds
 from augean.sweeps.composition import Composition
 from augean.sweeps.grid import POLL_SECONDS, account, share_work, work_on_jobs
 from augean.sweeps.job import JobRunner
-from augean.sweeps.plan import PlannedJob, SweepPlan, plan_jobs
+from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import Point, without_seed
-from augean.sweeps.sampler import make_sampler, visits_all_points
 from augean.sweeps.slurm import check_submission
-from augean.sweeps.study import Study, StudySetup
-from augean.sweeps.trial import make_pruner
+from augean.sweeps.studies.confirmation import Confirmation, find_candidates, new_seeds
+from augean.sweeps.studies.planning import refuse_without_validation
+from augean.sweeps.studies.sampler import make_sampler, visits_all_points
+from augean.sweeps.studies.study import Study, StudySetup
+from augean.sweeps.studies.trial import make_pruner
 from augean.sweeps.workers import WORKER, orphaned, run_worker
 
 logger = logging.getLogger(__name__)
@@ -59,7 +63,7 @@ def run_study(
         composition=composition,
         study=study,
         runner=runner,
-        num_final_seeds=options.sweeper.final_seeds,
+        options=options.sweeper,
     )
     if WORKER in os.environ:
         tuning.work(float(os.environ[WORKER]))
@@ -67,6 +71,8 @@ def run_study(
     logger.info(
         f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them over already."
     )
+    if study.is_new and plan.remark:
+        logger.info(plan.remark)
     if tuning.is_complete():
         tuning.write_record()
     else:
@@ -78,25 +84,33 @@ def run_study(
                 for file in (setup.storage, f"{setup.storage}.flock"):
                     Path(file).unlink(missing_ok=True)
             raise
-    # Trials and final seeds have ended, here or elsewhere; `account` reports what is missing.
+    # All of it has ended, here or elsewhere; `account` reports what is missing.
+    confirmation = tuning.confirmation()
+    if not confirmation.is_complete():
+        tuning.write_record()
+        account(plan.record.name, confirmation.all_jobs, num_before=0)
     final_jobs = tuning.write_winner()
-    best_score = _log_best(plan, study)
+    best_score = _log_best(tuning)
     if not final_jobs:
         return [best_score]
     num_before = len({job.address.id for job in final_jobs if job.address.path in finished_before})
     return account(plan.record.name, final_jobs, num_before=num_before)
 
 
-def _log_best(plan: SweepPlan, study: Study) -> float:
-    """Log the winner with its values, and return its score."""
-    best = study.best()
-    score = best.score or 0.0
-    logger.info(
-        f"Study {study.setup.name}: {study.count()}; best {score:.2%} in trial {best.trial}:"
-    )
-    for assignment in plan.space.assignments(best.values):
+def _log_best(tuning: "Tuning") -> float:
+    """Log the winner with its values; return its score, or its mean over new seeds."""
+    study = tuning.study
+    record = replace(tuning.plan.record, jobs=tuning.trials())
+    best = tuning.best()
+    logger.info(f"Study {study.setup.name}: {study.count()}; best {record.describe_best()}:")
+    for assignment in tuning.plan.space.assignments(best.values):
         logger.info(f"  {assignment}")
-    return score
+    if confirmation := record.describe_confirmation():
+        logger.info(confirmation)
+    default = study.default_job()
+    if default is not None:
+        logger.info(f"The default configuration, trial {default.trial}: {default.score:.2%}")
+    return (best.score if best.confirmed_score is None else best.confirmed_score) or 0.0
 
 
 def _finished_runs(outputs: Path) -> set[Path]:
@@ -111,9 +125,11 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
         SystemExit: when SLURM is to do them.
         AugeanError: when it does not take them.
     """
-    # There is work for at most so many processes: one a trial, then one a final seed.
+    # There is work for at most so many processes: one a trial, then one a further seed.
     name = plan.record.name
-    num_jobs = tuning.study.setup.num_trials + options.sweeper.final_seeds
+    confirm = options.sweeper.confirm
+    num_seeds = max(options.sweeper.final_seeds, confirm.top * confirm.seeds)
+    num_jobs = tuning.study.setup.num_trials + num_seeds
     num_workers = min(plan.config.runtime.workers, num_jobs)
     code = None
     if plan.config.runtime.launcher.name == "slurm":
@@ -156,32 +172,41 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
         max_failures=options.max_failures,
         pruner=dict(options.pruner),
         points=points,
+        max_seconds=read_seconds("hydra.sweeper.timeout", options.timeout),
+        default=plan.default,
     )
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """One process's part in a study: its trials, then the winner's final seeds."""
+    """One process's part in a study: its trials, further seeds of the best, the final seeds."""
 
     plan: SweepPlan
     composition: Composition
     study: Study
     runner: JobRunner
-    num_final_seeds: int
+    options: AugeanSweeperConfig
 
     def work(self, since: float) -> None:
-        """Run trials until the study has all of its own, then what is missing of the winner.
+        """Run trials until the study has all of its own, then what is missing of the seeds.
 
         Args:
             since: when the study began, in seconds of the epoch.
         """
         with self.study.working():
             self._run_trials()
-        work_on_jobs(self.write_winner(), self.runner, since=since)
+        if not self.study.is_complete():
+            return  # this worker's supervisor was killed
+        confirmation = self.confirmation()
+        if not confirmation.is_complete():
+            self.write_record()
+            work_on_jobs(confirmation.all_jobs, self.runner, since=since)
+        if confirmation.is_complete():
+            work_on_jobs(self.write_winner(), self.runner, since=since)
 
     def is_complete(self) -> bool:
-        """Return whether the study has its trials and the winner all of its runs."""
-        if not self.study.is_complete():
+        """Return whether the study has its trials, and all further seeds are trained."""
+        if not self.study.is_complete() or not self.confirmation().is_complete():
             return False
         return all(find_outcome(job.address) is not None for job in self._plan_final_jobs())
 
@@ -197,6 +222,7 @@ class Tuning:
             point = self.plan.space.assignments(trial.params)
             try:
                 job = self._plan_one(point, f"trial {trial.number}")
+                refuse_without_validation(job.config)
                 # The record names the run before it begins, so that `status` can show it.
                 self.study.note_run(trial, job.as_sweep_job())
                 self.write_record()
@@ -216,17 +242,50 @@ class Tuning:
         overrides = (*self.plan.jobs[0].overrides, *point)
         return plan_jobs(self.composition, [Point(overrides=overrides, row=row)])[0]
 
-    def _winner(self) -> list[str]:
-        """Return the overrides of the best trial."""
-        point = self.plan.space.assignments(self.study.best().values)
-        return [*self.plan.jobs[0].overrides, *point]
+    def confirmation(self) -> Confirmation:
+        """Plan the runs with further seeds of the best trials."""
+        confirm = self.options.confirm
+        jobs = {}
+        for job in find_candidates(self.study.jobs(), self.study.setup.direction, confirm):
+            seeds = new_seeds(job.seed, confirm.seeds)
+            row = f"trial {job.trial}, new seeds"
+            jobs[job.trial or 0] = self._plan_seeds(job, seeds, row)
+        return Confirmation(jobs)
+
+    def trials(self) -> list[SweepJob]:
+        """Return the trials that became runs; the confirmed ones, once the study has all of them,
+        with their means.
+        """
+        trials = self.study.jobs()
+        if not self.study.is_complete():
+            return trials
+        return self.confirmation().confirmed(trials)
+
+    def best(self) -> SweepJob:
+        """Return the winner, as `augean.store.sweep_record.best_trial` decides.
+
+        Raises:
+            AugeanError: when no trial is complete.
+        """
+        best = best_trial(self.trials(), self.study.setup.direction)
+        if best is None:
+            raise AugeanError(
+                f"study {self.study.setup.name}: no trial was finished, so there is no winner"
+            )
+        return best
+
+    def _setting(self, job: SweepJob) -> list[str]:
+        """Return the overrides of a trial."""
+        return [*self.plan.jobs[0].overrides, *self.plan.space.assignments(job.values)]
+
+    def _plan_seeds(self, job: SweepJob, seeds: Iterable[int], row: str) -> list[PlannedJob]:
+        """Plan the runs of a trial's setting with other seeds."""
+        shared = without_seed(self._setting(job))
+        points = [Point(overrides=(*shared, f"seed={seed}"), row=row) for seed in seeds]
+        return plan_jobs(self.composition, points)
 
     def _plan_final_jobs(self) -> list[PlannedJob]:
-        shared = without_seed(self._winner())
-        points = []
-        for seed in range(self.num_final_seeds):
-            points.append(Point(overrides=(*shared, f"seed={seed}"), row="winner"))
-        return plan_jobs(self.composition, points)
+        return self._plan_seeds(self.best(), range(self.options.final_seeds), "winner")
 
     def write_winner(self) -> list[PlannedJob]:
         """Write the winner into the record; return its jobs on the final seeds.
@@ -235,7 +294,7 @@ class Tuning:
             AugeanError: when no trial is complete.
         """
         jobs = self._plan_final_jobs()
-        self.write_record(self._winner(), jobs)
+        self.write_record(self._setting(self.best()), jobs)
         return jobs
 
     def write_record(
@@ -244,6 +303,13 @@ class Tuning:
         """Write the sweep's record with the trials as they stand."""
         # Under the study's lock, so that no worker overwrites what another has seen later.
         with self.study.locked():
-            jobs = [*self.study.jobs(), *(job.as_sweep_job() for job in final_jobs)]
+            planned_jobs = [*final_jobs]
+            if self.study.is_complete():
+                planned_jobs = [*self.confirmation().all_jobs, *final_jobs]
+            jobs = [*self.trials(), *(job.as_sweep_job() for job in planned_jobs)]
             record = replace(self.plan.record, winner=list(winner), jobs=jobs)
+            if winner:
+                # The caption of the study's table says how the winner was chosen.
+                notes = [record.note, record.describe_confirmation()]
+                record = replace(record, note=" ".join(note for note in notes if note) or None)
             record.write(self.study.outputs)

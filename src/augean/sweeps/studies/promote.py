@@ -62,7 +62,8 @@ def _header(record: SweepRecord) -> str:
     lines = [
         "# @package _global_",
         f"# Winner of study {record.name}: {trial}, run {best.id},",
-        f"# validation accuracy {best.score:.2%} ({record.title}). Made by: {record.command}",
+        f"# validation accuracy {record.describe_best()} ({record.title}).",
+        f"# Made by: {record.command}",
     ]
     for key, text in record.space.items():
         lines.append(f"#   {key}: {text}")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,12 @@ from optuna.trial import Trial, TrialState
 from augean.config.instantiate import find_class
 from augean.errors import ConfigError
 from augean.sweeps.job import TRIAL
-from augean.sweeps.storage import open_storage, reaching_storage
+from augean.sweeps.studies.storage import open_storage, reaching_storage
 
 ERROR = "augean:error"
 """Attribute of a failed trial: the message of the exception that ended it."""
+SECONDS = "augean:seconds"
+"""Attribute of a trial that has ended: seconds of its run's training steps."""
 
 
 def make_pruner(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
@@ -64,22 +67,35 @@ class TrialReporter:
         return self.trial.should_prune()
 
     @reaching_storage()
-    def tell(self, score: float) -> None:
+    def tell(self, score: float, seconds: float) -> None:
         """Tell the study that the trial is complete.
 
         Args:
             score: validation accuracy, a fraction.
+            seconds: of the training steps of its run; likewise below.
         """
-        # `skip_if_finished`: a worker that was taken for dead may find its trial told already.
-        self.study.tell(self.trial, score, skip_if_finished=True)
+        self._end(seconds, score)
 
     @reaching_storage()
-    def tell_pruned(self) -> None:
+    def tell_pruned(self, seconds: float) -> None:
         """Tell the study that the trial was given up; its last report is its score."""
-        self.study.tell(self.trial, state=TrialState.PRUNED, skip_if_finished=True)
+        self._end(seconds, state=TrialState.PRUNED)
 
     @reaching_storage()
-    def tell_failed(self, error: Exception) -> None:
+    def tell_failed(self, error: Exception, seconds: float) -> None:
         """Tell the study that the trial ended with an exception."""
-        self.trial.set_user_attr(ERROR, str(error) or type(error).__name__)
-        self.study.tell(self.trial, state=TrialState.FAIL, skip_if_finished=True)
+        self._end(seconds, state=TrialState.FAIL, error=str(error) or type(error).__name__)
+
+    def _end(
+        self,
+        seconds: float,
+        score: float | None = None,
+        state: TrialState | None = None,
+        error: str | None = None,
+    ) -> None:
+        # A worker that was taken for dead may find its trial told already, and queued again.
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self.trial.set_user_attr(SECONDS, seconds)
+            if error is not None:
+                self.trial.set_user_attr(ERROR, error)
+            self.study.tell(self.trial, score, state=state, skip_if_finished=True)

@@ -1,0 +1,63 @@
+"""Read how much may be spent: a number with a unit, such as `30runs` or `1.5h`."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from augean.errors import AugeanError, ConfigError
+
+Unit = Literal["runs", "s", "gpuh"]
+"""What a budget counts: runs, seconds by the clock, or seconds of device time."""
+UNITS: dict[str, tuple[Unit, int]] = {
+    "run": ("runs", 1),
+    "runs": ("runs", 1),
+    "s": ("s", 1),
+    "min": ("s", 60),
+    "h": ("s", 3600),
+    "gpuh": ("gpuh", 3600),
+}
+"""Units in which a budget may be written: what each counts, and its size in that."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent."""
+
+    amount: float
+    unit: Unit
+
+
+def read_budget(text: str | None) -> Budget:
+    """Read a budget such as `30runs` or `1.5h`; None is endless.
+
+    Raises:
+        AugeanError: when it is not understood.
+    """
+    if text is None:
+        return Budget(amount=math.inf, unit="runs")
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\w+)", text)
+    if match is None or match[2] not in UNITS:
+        raise AugeanError(
+            f"--budget {text}: needs a number and one of runs, s, min, h, gpuh, such as 1.5h"
+        )
+    unit, size = UNITS[match[2]]
+    return Budget(amount=float(match[1]) * size, unit=unit)
+
+
+def read_seconds(place: str, value: object) -> float:
+    """Read a time: a number of seconds, or text such as `90min`; None is endless.
+
+    Args:
+        place: the key that has it, for messages.
+
+    Raises:
+        ConfigError: when it is not understood, or not above 0.
+    """
+    if value is None:
+        return math.inf
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", str(value))
+    unit, size = UNITS.get((match[2] if match else "") or "s", ("runs", 0))
+    if match is None or unit != "s" or float(match[1]) == 0:
+        raise ConfigError(f"{place}={value}: must be seconds above 0, or such as 90min or 1.5h")
+    return float(match[1]) * size

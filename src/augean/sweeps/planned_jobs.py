@@ -1,0 +1,145 @@
+"""Compose, check and address the jobs of a sweep.
+
+Nothing here trains, writes or prints.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from augean.config.labels import value_label
+from augean.config.override_errors import explain_error
+from augean.config.schema import Config
+from augean.config.validation import flatten_config
+from augean.errors import ConfigError
+from augean.override_key import override_key
+from augean.runs.address import RunAddress, find_address, with_open_values
+from augean.store.sweep_record import NOT_PART, SweepJob, SweepRecord
+from augean.sweeps.composition import Composition
+from augean.sweeps.points import Point, column_label, table_keys
+from augean.sweeps.studies.sampler import SearchSpace
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job, composed, checked and addressed."""
+
+    overrides: tuple[str, ...]
+    row: str
+    config: Config
+    address: RunAddress
+
+    def as_sweep_job(self) -> SweepJob:
+        """Return the job as the sweep's record has it."""
+        return SweepJob(
+            id=self.address.id,
+            run=self.address.path.name,
+            row=self.row,
+            seed=self.config.seed,
+            column=column_label(self.config),
+        )
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep asks for, known before anything runs."""
+
+    record: SweepRecord
+    """As the launch will write it; that of a study has no trials yet."""
+    jobs: list[PlannedJob]
+    """All jobs of a grid. Of a study first its base, with the overrides that all trials share, then
+    points that show its whole space; none of these is trained."""
+    space: SearchSpace = field(default_factory=SearchSpace)
+    """What a study searches; empty in a grid."""
+    default: Mapping[str, Any] | None = None
+    """The point of a study's default configuration, its trial 0."""
+    remark: str | None = None
+    """Why a study has no such trial; None where it has one, or where its sampler visits all."""
+    notice: str | None = None
+    """The line that says how a file for another sweeper was translated."""
+
+    @property
+    def config(self) -> Config:
+        """The config of the first job; what is under `runtime` is the same for all."""
+        return self.jobs[0].config
+
+    @property
+    def outputs(self) -> Path:
+        """The output folder, which all jobs share."""
+        return self.jobs[0].address.outputs
+
+
+def plan_jobs(
+    composition: Composition, points: Sequence[Point], axes: Sequence[str] = ()
+) -> list[PlannedJob]:
+    """Compose, check and address jobs.
+
+    Args:
+        axes: swept keys, of which a row's label is made where no row key does.
+
+    Raises:
+        AugeanError: for all configs that are wrong, with the first job that each mistake is in.
+    """
+    jobs = []
+    mistakes: list[tuple[str, Point]] = []
+    for point in points:
+        try:
+            jobs.append(_plan_job(composition, point, axes))
+        except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
+            text = explain_error(error, point.overrides)
+            if text is None:
+                raise
+            mistakes.append((text, point))
+    if mistakes:
+        raise ConfigError(_describe_mistakes(mistakes, len(points)))
+    return jobs
+
+
+def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> PlannedJob:
+    config = with_open_values(composition.compose(point.overrides))
+    flat = flatten_config(config)
+    table = config.runtime.table
+    row_keys = table_keys(table, has_rows=point.row is not None)
+    for key in (*row_keys, table.band):
+        if key and key not in flat:
+            raise ConfigError(
+                f"runtime.table: {key} is not a key of the config; for example activation.name"
+            )
+    if row_keys and point.row is None:
+        labels = [value_label(key, flat[key]) for key in row_keys]
+    else:
+        row_axes = [axis for axis in axes if axis != "seed"]
+        labels = []
+        for item in point.overrides:
+            if override_key(item) in row_axes and "=" in item:
+                labels.append(item.split("=", 1)[1])
+    if point.row is not None:
+        # Rows may be multiplied by swept keys, whose values then tell them apart.
+        labels.insert(0, point.row)
+    return PlannedJob(
+        overrides=point.overrides,
+        row=", ".join(labels) or "all",
+        config=config,
+        address=find_address(config),
+    )
+
+
+def _describe_mistakes(mistakes: Sequence[tuple[str, Point]], num_points: int) -> str:
+    """Return each mistake once, with the first job that it is in and how many more have it."""
+    jobs_by_mistake: defaultdict[str, list[str]] = defaultdict(list)
+    for text, point in mistakes:
+        own = [item for item in point.overrides if not NOT_PART.match(item)]
+        jobs_by_mistake[text].append(" ".join(own))
+    if len(jobs_by_mistake) == 1 and len(mistakes) == num_points:
+        return mistakes[0][0]  # all jobs have it, so naming one of them would mislead
+    paragraphs = []
+    for text, jobs in jobs_by_mistake.items():
+        more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+        says_its_job = text.startswith(f"{jobs[0]}:")
+        paragraphs.append(text if says_its_job else f"{text}\n  in {jobs[0]}{more}")
+    return "\n".join(paragraphs)

@@ -1,0 +1,158 @@
+"""The winner of a study is confirmed with seeds that had no part in the choice."""
+
+import json
+import signal
+import statistics
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from augean.config.sweeper_schema import ConfirmConfig
+from augean.store.sweep_record import Direction, SweepJob, SweepRecord, best_trial, read_records
+from augean.sweeps.points import describe_budget
+from augean.sweeps.studies.confirmation import find_candidates, new_seeds
+from commands import augean, train, train_command
+from conftest import ROOT, TINY
+from waiting import wait_for
+
+SETTING = [item for item in TINY if "optimizer.lr" not in item and "epochs" not in item]
+STUDY = [
+    "-m", "optimizer.lr=tag(log,interval(1e-3,1))", *SETTING, "trainer.epochs=2", "seed=1",
+    "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=0",
+    "hydra.sweeper.confirm={top: 2, seeds: 2}", "hydra.sweeper.final_seeds=2",
+]  # fmt: skip
+
+
+def job(number: int, score: float, **values: Any) -> SweepJob:
+    made = SweepJob(
+        id=f"{number:010}",
+        run=f"run{number}",
+        row=f"trial {number}",
+        seed=0,
+        trial=number,
+        state="complete",
+        score=score,
+    )
+    return replace(made, **values)
+
+
+def only_record(outputs: Path) -> SweepRecord:
+    (record,), problems = read_records(outputs)
+    assert not problems
+    return record
+
+
+def val_accuracy(outputs: Path, item: SweepJob) -> float:
+    summary = json.loads((outputs / "runs" / item.run / "summary.json").read_text())
+    return float(summary["val_accuracy"])
+
+
+def test_new_seeds_leave_out_the_trials_own() -> None:
+    assert new_seeds(0, 3) == [1, 2, 3]
+    assert new_seeds(1, 3) == [0, 2, 3]
+    assert new_seeds(7, 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("direction", "expected"), [("maximize", [2, 0]), ("minimize", [1, 0])])
+def test_candidates_are_the_best_trials_each_run_once(
+    direction: Direction, expected: list[int]
+) -> None:
+    trials = [job(0, 0.5), job(1, 0.2), job(2, 0.9)]
+    same_run = job(3, 0.9, id=trials[2].id)
+    pruned = job(4, 1.0, state="pruned")
+    confirm = ConfirmConfig(top=2, seeds=1)
+    candidates = find_candidates([*trials, same_run, pruned], direction, confirm)
+    assert [item.trial for item in candidates] == expected
+    assert find_candidates(trials, direction, ConfirmConfig()) == []
+
+
+def test_the_mean_over_new_seeds_decides_where_there_is_one() -> None:
+    trials = [job(0, 0.9, confirmed_score=0.6), job(1, 0.8, confirmed_score=0.7), job(2, 0.85)]
+    best = best_trial(trials, "maximize")
+    assert best is not None
+    assert best.trial == 1
+
+
+def test_what_the_choice_flattered_stands_in_captions_and_in_status(tmp_path: Path) -> None:
+    record = SweepRecord(
+        name="tune", title="Tune", command="augean train", created="now", kind="study",
+        jobs=[job(0, 0.9, confirmed_score=0.6), job(1, 0.8, confirmed_score=0.7), job(2, 0.1)],
+        num_trials=3, winner=["optimizer.lr=1.0"], confirm={"top": 2, "seeds": 5},
+        space={"optimizer.lr": "0.1,1"},
+    )  # fmt: skip
+    record.write(tmp_path)
+    assert only_record(tmp_path) == record
+    caption = describe_budget(record)
+    assert "Trial 1 was chosen among the 2 best" in caption
+    assert "over 5 new seeds, 70.00%" in caption
+    assert "flattered it by 10.00 points" in caption
+    status = augean("status", "--outputs", str(tmp_path))
+    assert "best 70.00% over 5 new seeds by trial 1, 80.00% with its own" in status.stdout
+
+
+def check_confirmed(outputs: Path) -> SweepRecord:
+    """Check that the winner follows from the runs that are on the disk."""
+    record = only_record(outputs)
+    confirmed = [item for item in record.trials if item.confirmed_score is not None]
+    assert len(confirmed) == 2
+    for trial in confirmed:
+        rows = [item for item in record.jobs if item.row == f"trial {trial.trial}, new seeds"]
+        assert sorted(item.seed for item in rows) == [0, 2], "its own seed, 1, is not among them"
+        scores = [val_accuracy(outputs, item) for item in rows]
+        assert trial.confirmed_score == statistics.fmean(scores)
+    best = record.best_trial()
+    assert best is not None
+    assert best.confirmed_score == max(item.confirmed_score or 0.0 for item in confirmed)
+    assert f"optimizer.lr={best.values['optimizer.lr']}" in record.winner
+    assert record.note == record.describe_confirmation() != ""
+    finals = [item for item in record.jobs if item.row == "winner"]
+    assert [item.seed for item in finals] == [0, 1]
+    assert finals[1].id == best.id, "the trial's own run"
+    return record
+
+
+def test_the_best_trials_are_confirmed_once_and_the_best_mean_wins(tmp_path: Path) -> None:
+    arguments = [*STUDY, f"runtime.outputs={tmp_path}"]
+    done = train(*arguments)
+    assert done.returncode == 0, done.stderr
+    record = check_confirmed(tmp_path)
+    assert record.describe_confirmation() in done.stdout
+    num_runs = len(list(tmp_path.glob("runs/*")))
+    assert num_runs == 4 + 2 * 2, "the final seeds 0 and 1 are among these"
+    again = train(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert check_confirmed(tmp_path).jobs == record.jobs
+    assert len(list(tmp_path.glob("runs/*"))) == num_runs
+    # Without confirmation the best score of its own decides again, and nothing is trained.
+    plain = train(*[item for item in arguments if "confirm" not in item])
+    assert plain.returncode == 0, plain.stderr
+    assert only_record(tmp_path).note is None
+    assert all(item.confirmed_score is None for item in only_record(tmp_path).jobs)
+
+
+def test_a_confirmation_whose_processes_were_killed_goes_on(tmp_path: Path) -> None:
+    arguments = [*STUDY, f"runtime.outputs={tmp_path}", "runtime.workers=2"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            train_command(*arguments), stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+        )
+        wait_for(lambda: list(tmp_path.glob("runs/*-s2-*/train.log")), 300)
+        process.kill()
+        process.wait(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    done = train(*arguments)
+    assert done.returncode == 0, done.stderr
+    check_confirmed(tmp_path)
+    for folder in tmp_path.glob("runs/*"):
+        assert (folder / "summary.json").exists()
+
+
+def test_a_grid_confirms_nothing_and_has_no_timeout(tmp_path: Path) -> None:
+    for option in ("confirm.seeds=2", "timeout=1h"):
+        words = ["activation=relu,elu", f"hydra.sweeper.{option}", f"runtime.outputs={tmp_path}"]
+        done = train("-m", *SETTING, *words)
+        assert done.returncode == 1
+        assert f"hydra.sweeper.{option.split('.')[0].split('=')[0]}: a grid has none" in done.stderr
