@@ -257,8 +257,8 @@ def crash_grid(
         assert record.states(sweep.outputs) == Counter(finished=num_runs)
         round_ += 1
     print(
-        f"{num_strikes} times SIGKILL in {round_} sweeps of {num_runs} runs: all finished, none trained"
-        " twice, bit-identical"
+        f"{num_strikes} times SIGKILL in {round_} sweeps of {num_runs} runs: all finished,"
+        " none trained twice, bit-identical"
     )
 
 
