@@ -322,7 +322,7 @@ def test_a_sweep_killed_50_times_ends_as_if_nothing_had_been(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_runs_that_continue_each_other_and_are_killed_end_as_if_trained_from_the_start(
+def test_killed_runs_that_continue_each_other_end_as_if_trained_from_the_start(
     tmp_path: Path,
 ) -> None:
     strikes = ["all"] * 8 + ["worker"] * 8 + ["supervisor"] * 4
