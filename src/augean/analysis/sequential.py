@@ -1,6 +1,6 @@
 """Verdicts that survive peeking: the rows of a settled sweep against its baseline, look by look.
 
-`sequential_design` has the intervals, docs/how-to/settle.md the reasons.
+`sequential_design` has the intervals, docs/internals/settling.md the reasons.
 """
 
 import math
