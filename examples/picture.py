@@ -1,4 +1,4 @@
-"""A picture of one table of the report's page, as the README shows it. Needs chromium.
+"""A picture of one table of the report's page. Needs chromium.
 
     python examples/picture.py results/reduced/runs.tar.xz table4_optimizer outputs/table.png
 

@@ -204,7 +204,7 @@ def run_page(page: Path, folder: Path, as_it_stands: bool = False) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page != TUTORIAL], ids=page_name)
 def test_everything_that_a_page_says_can_be_done(page: Path, checkout: Path) -> None:
-    if page.name == "report.md":  # it reads runs and makes none
+    if page.name == "notebook.md":  # it reads runs and makes none
         write_examples(checkout / "outputs")
     run_page(page, checkout)
 

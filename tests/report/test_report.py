@@ -883,7 +883,7 @@ def test_the_examples_for_notebooks_run_as_they_stand(
     monkeypatch.chdir(example.directory.parent.parent)
     (example.directory.parent.parent / "outputs").symlink_to(example.directory.parent)
     blocks = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "reference" / "report.md").read_text(), re.DOTALL
+        r"```python\n(.*?)```", (ROOT / "docs" / "how-to" / "notebook.md").read_text(), re.DOTALL
     )
     names: dict[str, Any] = {}
     for block in blocks:

@@ -1,8 +1,8 @@
 """`augean settle`: its design holds what it promises, on real scores; and the command spends seeds
 as it says.
 
-docs/how-to/settle.md quotes benchmarks/results/settle_pool.csv, of which a part is computed again
-here.
+docs/internals/settling.md quotes benchmarks/results/settle_pool.csv, of which a part is computed
+again here.
 """
 
 import json
@@ -111,7 +111,7 @@ def test_false_verdicts_stay_below_5_percent() -> None:
         proved("false verdicts, several moved to one mean (all)", drawn="as a sweep")["mean"].max()
         <= 0.05
     )
-    # docs/how-to/settle.md says it openly: skewed and collapsing rows that have one mean.
+    # docs/internals/settling.md says it openly: skewed and collapsing rows that have one mean.
     assert proved("false verdicts, several moved to one mean (all)")["mean"].max() <= 0.06
     assert proved("false verdicts, several configurations as they are")["mean"].max() <= 0.05
     assert proved("misses of normal scores")["mean"].max() <= 0.05

@@ -1,7 +1,7 @@
 """Compare the rows of a settled sweep with its baseline, look by look.
 
 A verdict of an early look stays right however many looks follow. `sequential_design` has the
-intervals, docs/how-to/settle.md the reasons.
+intervals, docs/internals/settling.md the reasons.
 """
 
 import math

@@ -3,7 +3,7 @@
 Look n compares the first n seeds of a row with the first n of the baseline, for n from `least` to
 `most`. Each look has a two-sided level of its own, so chosen that all intervals of a row, of every
 look, hold together with 1 - alpha / rows: repeated confidence intervals (Jennison and Turnbull
-1989) by alpha spending (Lan and DeMets 1983). docs/how-to/settle.md has the reasons.
+1989) by alpha spending (Lan and DeMets 1983). docs/internals/settling.md has the reasons.
 """
 
 import math
@@ -23,7 +23,7 @@ METHOD = "Welch's t, equal spending"
 SPENT = 0.8
 """Share of alpha that is spent. The levels are those of normal scores with known variances; t
 statistics of few seeds cross them at more different looks, at worst 1.2 times as often, for any
-number of rows, ratio of deviations, `least` and `most` (docs/how-to/settle.md)."""
+number of rows, ratio of deviations, `least` and `most` (docs/internals/settling.md)."""
 CROWDED = 2.0
 """Scores whose mean is less than so many standard deviations below 100 % are called crowded."""
 NODES = 200

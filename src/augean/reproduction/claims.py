@@ -215,10 +215,10 @@ class Evidence:
         return sorted(effect for effect in effects if effect > 0)
 
     def recipes(self) -> list[tuple[str, float]]:
-        """Return the settings of the recipe sweep with their distance to the published numbers.
+        """Return the settings of the recipe sweep with their distance to the report's numbers.
 
-        The distance is the root mean square over the two optimizers that the course report has a
-        number for; settings without both are left out. The closest comes first.
+        The distance is the root mean square over the two optimizers that the report has a number
+        for; settings without both are left out. The closest comes first.
         """
         if "recipe" not in self.tables:
             return []

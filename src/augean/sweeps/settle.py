@@ -1,6 +1,6 @@
 """Add seeds to a table's undecided rows, until all are decided or the budget is spent.
 
-`augean.analysis.sequential` decides which rows get seeds (docs/how-to/settle.md). The sweep's
+`augean.analysis.sequential` decides which rows get seeds (docs/internals/settling.md). The sweep's
 record notes them, and the sweep's own command trains them as ordinary runs.
 """
 
