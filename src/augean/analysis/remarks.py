@@ -162,3 +162,19 @@ def remarks_on_epochs(schedules: Iterable[str | None]) -> list[str]:
         " epochs. They are compared as if they were independent: where they move together, the"
         " intervals are wider than they need be."
     ]
+
+
+def remarks_on_published(dataset: str, other_data: Iterable[str]) -> list[str]:
+    """Return why no difference to published numbers is shown.
+
+    Args:
+        dataset: name of the data set that the published numbers are of.
+        other_data: titles of the runs' data, where they are others.
+    """
+    titles = sorted(other_data)
+    if not titles:
+        return []
+    return [
+        f"The published numbers are of all of {dataset}. These runs trained on other data or on a"
+        f" part ({', '.join(titles)}), so no difference to them is shown."
+    ]

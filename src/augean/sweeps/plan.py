@@ -371,6 +371,7 @@ class _RecordDraft:
             band=table.band,
             baseline=table.baseline,
             reference=reference,
+            reference_dataset=table.reference_dataset,
             jobs=[],
         )
 
