@@ -98,6 +98,16 @@ class Table:
         return [summary for row in self.rows for summary in row.summaries]
 
     @property
+    def num_splits(self) -> int:
+        """How many ways the runs' training images were split; 0 where none was for validation."""
+        splits = set()
+        for summary in self.summaries:
+            # A custom loop need not say how it split.
+            if summary.num_val and "dataset.split_seed" in summary.config:
+                splits.add(summary.config["dataset.split_seed"])
+        return len(splits)
+
+    @property
     def states(self) -> Counter[RunState]:
         """How many runs of all rows are in each state."""
         total: Counter[RunState] = Counter()
