@@ -18,6 +18,7 @@ from augean.analysis.remarks import remarks_on_epochs, remarks_on_published, rem
 from augean.analysis.run import Run
 from augean.analysis.sequential import judge
 from augean.analysis.simultaneous import LEVEL, Interval, simultaneous_intervals
+from augean.analysis.studies import remarks_on_ends
 from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
 from augean.store.summary import RunState, RunSummary
 
@@ -228,6 +229,8 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
     if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
         remarks += remarks_on_epochs(_schedules(groups))
     remarks += _remarks(sweep, groups)
+    if sweep.record.kind == "study":
+        remarks += remarks_on_ends(sweep.record)
     rows = []
     for label, group in groups.items():
         difference = differences.get(label, Difference())
