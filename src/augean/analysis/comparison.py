@@ -17,6 +17,7 @@ from augean.analysis.load import Sweep
 from augean.analysis.remarks import remarks_on_epochs, remarks_on_published, remarks_on_scores
 from augean.analysis.run import Run
 from augean.analysis.sequential import judge
+from augean.analysis.sequential_design import design_of
 from augean.analysis.simultaneous import LEVEL, Interval, simultaneous_intervals
 from augean.analysis.studies import remarks_on_ends
 from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
@@ -322,7 +323,8 @@ def _remarks(sweep: Sweep, groups: Mapping[str, _RowRuns]) -> list[str]:
             )
         if len(group.scores) > 1:
             scores[label] = group.scores
-    return remarks + remarks_on_scores(scores, is_settled=bool(sweep.record.design))
+    least = design_of(sweep.record).least if sweep.record.design else None
+    return remarks + remarks_on_scores(scores, least=least)
 
 
 def _schedules(groups: Mapping[str, _RowRuns]) -> set[str | None]:
