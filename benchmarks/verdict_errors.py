@@ -159,11 +159,31 @@ def skewed_rows_far_below(
     return skewed_rows(generator, tables, rows, n) - 38
 
 
+def collapsing_rows(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+    """Draw rows of which a third of the seeds lies 40 points lower, and a steady baseline.
+
+    All have one true mean, around which the seeds that do not collapse are 13 points too high.
+    """
+    baseline = generator.normal(size=(tables, 1, n))
+    collapsed = generator.random((tables, rows, n)) < 1 / 3
+    scores = generator.normal(size=(tables, rows, n)) + 40 / 3 - 40 * collapsed
+    return 60 + numpy.concatenate([baseline, scores], 1)
+
+
+def all_collapsing(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+    """Draw rows and baseline of which a third of the seeds lies 40 points lower."""
+    collapsed = generator.random((tables, rows + 1, n)) < 1 / 3
+    return 70 + generator.normal(size=collapsed.shape) - 40 * collapsed
+
+
+COLLAPSING = "a third of the rows' seeds collapses, baseline steady"
 SKEWED: dict[str, Draw] = {
     "all Beta(20, 0.4)": all_skewed,
     "rows Beta(20, 0.4), baseline steady": skewed_rows,
     "baseline Beta(20, 0.4), rows steady": skewed_baseline,
     "rows Beta(20, 0.4) less 38, baseline steady": skewed_rows_far_below,
+    COLLAPSING: collapsing_rows,
+    "a third of all seeds collapses": all_collapsing,
 }
 
 
@@ -185,7 +205,7 @@ def fixed_lines(tables: int) -> Iterator[Line]:
 
 def settled_lines(tables: int) -> Iterator[Line]:
     """Measure tables that `augean settle` grows."""
-    for least, most in ((3, 20), (3, 3), (3, 10), (3, 50), (5, 20)):
+    for least, most in ((3, 20), (3, 3), (3, 10), (3, 50), (5, 20), (10, 20)):
         design = Design(least=least, most=most)
         usual = design == Design()
 

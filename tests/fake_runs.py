@@ -316,6 +316,7 @@ def write_examples(outputs: Path) -> None:
         row_key="activation.name",
         baseline="leaky_relu",
         reference=REFERENCE,
+        reference_dataset="digits",
         overrides=["experiment=demo"],
         command="python train.py -cd sweeps -cn table1_activation experiment=demo",
         note="The published numbers are for CIFAR-10.",

@@ -6,9 +6,11 @@ as a sweep draws its seeds: each seed at most once. The numbers asserted here ar
 docs/reference/report.md and the page's remarks state.
 """
 
+import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
@@ -199,3 +201,29 @@ def test_a_table_of_few_or_scattered_seeds_carries_a_remark(tmp_path: Path) -> N
     found = remarks(tmp_path / "scattered", {"a": enough, "b": SCORES["adam_0.1"][:10]})
     assert len(found) == 1
     assert "lie far apart: b (" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "is_shown"),
+    [
+        ({"dataset__name": "cifar10"}, True),
+        ({"dataset__name": "cifar10-jpeg"}, False),
+        ({"dataset__name": "cifar10", "dataset__num_train": 5000}, False),
+    ],
+    ids=["the same", "a copy", "a part"],
+)
+def test_differences_to_published_numbers_need_the_same_data(
+    tmp_path: Path, config: dict[str, Any], *, is_shown: bool
+) -> None:
+    job = write_run(tmp_path, row="a", accuracy=0.80, dataset_title="some images", **config)
+    write_record(tmp_path, "one", [job], reference={"a": {"test_accuracy": 81.22}})
+    table = summarise(scan(tmp_path).sweeps[0])
+    text = " ".join(table.warnings)
+    assert table.rows[0].published == {"test_accuracy": 81.22}
+    if is_shown:
+        assert table.rows[0].published_difference == pytest.approx(-1.22)
+        assert "published" not in text
+    else:
+        assert math.isnan(table.rows[0].published_difference)
+        assert "cifar10" in text
+        assert "some images" in text

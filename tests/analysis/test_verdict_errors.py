@@ -16,9 +16,12 @@ import pytest
 from augean.analysis.comparison import compare, summarise
 from augean.analysis.load import scan
 from augean.analysis.remarks import (
+    COLLAPSE_SHARES,
+    SETTLED_COLLAPSE_SHARES,
     SKEWED_SHARES,
     TWO_SEEDS_SHARES,
-    skewed_share,
+    nearest_share,
+    remarks_on_scores,
     two_seeds_share,
 )
 from augean.analysis.sequential_design import Design, compare_looks, verdicts
@@ -58,10 +61,45 @@ def test_remarks_give_the_measured_figures() -> None:
         worst = fixed[(fixed.n == "2") & (fixed.rows == num_rows)].false.max()
         assert share == pytest.approx(worst, abs=0.006)
     # A table of other sizes gets the nearest entry.
-    assert skewed_share(2, 1) == skewed_share(3, 1) == SKEWED_SHARES[3][1]
-    assert skewed_share(50, 100) == SKEWED_SHARES[20][20]
-    assert skewed_share(7, 5) == SKEWED_SHARES[5][6]
+    assert nearest_share(SKEWED_SHARES, 2, 1) == SKEWED_SHARES[3][1]
+    assert nearest_share(SKEWED_SHARES, 50, 100) == SKEWED_SHARES[20][20]
+    assert nearest_share(SKEWED_SHARES, 7, 5) == SKEWED_SHARES[5][6]
     assert two_seeds_share(2) == TWO_SEEDS_SHARES[3]
+
+
+def test_remarks_on_seeds_that_collapse_give_the_measured_figures() -> None:
+    lines = MEASURED[MEASURED.scores == bench.COLLAPSING]
+    tables = [("fixed", "{n}", COLLAPSE_SHARES), ("settled", "{n} to 20", SETTLED_COLLAPSE_SHARES)]
+    for method, name, shares_by_seeds in tables:
+        own = lines[lines.method == method]
+        for n, shares in shares_by_seeds.items():
+            for num_rows, share in shares.items():
+                is_line = (own.n == name.format(n=n)) & (own.rows == num_rows)
+                (line,) = own[is_line].itertuples()
+                assert share == pytest.approx(line.false, abs=0.006)
+
+
+COLLAPSED = [60.0, 20.0, 61.0]
+STEADY = [60.0, 60.5, 61.0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "least", "figure"),
+    [
+        ({"base": STEADY, "a": COLLAPSED, "b": STEADY}, None, "(n=3, 2 rows or about as many) 70%"),
+        ({"base": STEADY, "a": COLLAPSED, "b": STEADY}, 10, "(first look at 10 seeds, 2 rows"),
+        # A row that has collapsed is undecided, and no other row is there to deceive.
+        ({"base": STEADY, "a": COLLAPSED}, None, None),
+        ({"base": COLLAPSED, "a": COLLAPSED, "b": COLLAPSED}, None, None),
+        ({"base": STEADY, "a": STEADY, "b": STEADY}, None, None),
+    ],
+)
+def test_a_collapse_in_one_row_casts_doubt_on_rows_without_any(
+    scores: dict[str, list[float]], least: int | None, figure: str | None
+) -> None:
+    text = " ".join(remarks_on_scores(scores, least=least))
+    assert ("have not yet look better" in text) == (figure is not None)
+    assert figure is None or figure in text
 
 
 @pytest.mark.parametrize("num_rows", [1, 6, 20])

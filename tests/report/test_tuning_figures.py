@@ -54,3 +54,38 @@ def test_trials_are_a_figure_and_no_rows(tmp_path: Path) -> None:
     assert "3 trials, 1 of them pruned, over optimizer.lr interval(0,1)" in text
     assert "trial 0" not in text
     assert len(pandas.read_csv(result.directory / "tables" / "sgd.csv")) == 0
+
+
+def test_trials_are_drawn_by_parameter_and_ends_are_remarked_on(tmp_path: Path) -> None:
+    jobs = []
+    for number in range(14):
+        state = {2: "pruned", 5: "fail", 6: "running"}.get(number, "complete")
+        has_score = state in ("complete", "pruned")
+        job = SweepJob(
+            id=f"{number:010x}",
+            run=f"run-{number:010x}",
+            row=f"trial {number}",
+            seed=0,
+            trial=number,
+            state=state,
+            score=0.9 - 0.02 * number if has_score else None,
+            values={
+                "optimizer.lr": 10 ** (-number / 60),
+                "activation": ["relu", "elu"][number % 2],
+            },
+        )
+        jobs.append(job)
+    space = {"optimizer.lr": "tag(log, interval(1e-3, 1.0))", "activation": "relu,elu"}
+    SweepRecord(
+        name="lr", title="Tuning", command="again", created="now", jobs=jobs, kind="study",
+        num_trials=len(jobs), space=space,
+    ).write(tmp_path)  # fmt: skip
+    result = make_report(tmp_path)
+    assert result.problems == []
+    for kind in ("png", "svg"):
+        assert (result.directory / "figures" / f"lr_slices.{kind}").exists()
+    text = (result.directory / "report.md").read_text()
+    assert "upper end of optimizer.lr" in text
+    assert "widen it" in text
+    # Eleven complete trials are too few to tell what matters.
+    assert "PED-ANOVA" not in text

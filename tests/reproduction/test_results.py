@@ -200,7 +200,13 @@ def write_pass(outputs: Path) -> None:
     }
     reference = {row: 88.67 if row.startswith("sgd") else 48.17 for row in rows}
     write_table(
-        outputs, "recipe", rows, key="recipe", baseline="sgd, 0, never", reference=reference
+        outputs,
+        "recipe",
+        rows,
+        key="recipe",
+        baseline="sgd, 0, never",
+        reference=reference,
+        dataset__name="cifar10",
     )
 
 

@@ -14,10 +14,12 @@ from scipy import stats
 
 from augean.analysis.images import CorrectImages, remarks_on_images, with_images
 from augean.analysis.load import Sweep
-from augean.analysis.remarks import remarks_on_epochs, remarks_on_scores
+from augean.analysis.remarks import remarks_on_epochs, remarks_on_published, remarks_on_scores
 from augean.analysis.run import Run
 from augean.analysis.sequential import judge
+from augean.analysis.sequential_design import design_of
 from augean.analysis.simultaneous import LEVEL, Interval, simultaneous_intervals
+from augean.analysis.studies import remarks_on_ends
 from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
 from augean.store.summary import RunState, RunSummary
 
@@ -58,8 +60,21 @@ class Row:
     """This row minus the baseline."""
     published: Mapping[str, float]
     """Numbers that the sweep file quotes: `test_accuracy` in percent, `seconds`."""
+    has_published_data: bool
+    """Whether all of `runs` trained on all of the data that the published numbers are of."""
     states: Counter[RunState]
     """How many of the row's runs are in each state, every run once."""
+
+    @property
+    def published_difference(self) -> float:
+        """Test accuracy minus the published one, in percentage points.
+
+        NaN where there is none, and where the data are others: then it would be a difference of the
+        data too.
+        """
+        if not self.has_published_data:
+            return math.nan
+        return self.accuracy.mean - self.published.get("test_accuracy", math.nan)
 
 
 @dataclass(eq=False)
@@ -83,6 +98,16 @@ class Table:
     def summaries(self) -> list[RunSummary]:
         """The summaries of `runs`, in the same order."""
         return [summary for row in self.rows for summary in row.summaries]
+
+    @property
+    def num_splits(self) -> int:
+        """How many ways the runs' training images were split; 0 where none was for validation."""
+        splits = set()
+        for summary in self.summaries:
+            # A custom loop need not say how it split.
+            if summary.num_val and "dataset.split_seed" in summary.config:
+                splits.add(summary.config["dataset.split_seed"])
+        return len(splits)
 
     @property
     def states(self) -> Counter[RunState]:
@@ -205,10 +230,13 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
     if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
         remarks += remarks_on_epochs(_schedules(groups))
     remarks += _remarks(sweep, groups)
+    if sweep.record.kind == "study":
+        remarks += remarks_on_ends(sweep.record)
     rows = []
     for label, group in groups.items():
         difference = differences.get(label, Difference())
         rows.append(_row(sweep, label, group, difference))
+    remarks += remarks_on_published(sweep.record.reference_dataset, _other_data(rows))
     return Table(sweep=sweep, rows=rows, baseline=baseline, method=method, warnings=remarks)
 
 
@@ -239,8 +267,27 @@ def _row(sweep: Sweep, label: str, group: _RowRuns, difference: Difference) -> R
         seconds=_median_seconds(summaries),
         difference=difference,
         published=sweep.record.reference.get(label, {}),
+        has_published_data=all(
+            _has_all_of(summary, sweep.record.reference_dataset) for summary in summaries
+        ),
         states=group.states,
     )
+
+
+def _has_all_of(summary: RunSummary, dataset: str) -> bool:
+    """Tell whether a run trained on a data set, and on all images but those for validation."""
+    # The config of a custom loop need not have these keys.
+    name = summary.config.get("dataset.name", summary.dataset_title)
+    return name == dataset and summary.config.get("dataset.num_train") is None
+
+
+def _other_data(rows: Sequence[Row]) -> set[str]:
+    """Return the titles of the data that published numbers stand beside, where they are others."""
+    titles = set()
+    for row in rows:
+        if row.published and not row.has_published_data:
+            titles |= {summary.dataset_title or "unnamed data" for summary in row.summaries}
+    return titles
 
 
 def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
@@ -276,7 +323,8 @@ def _remarks(sweep: Sweep, groups: Mapping[str, _RowRuns]) -> list[str]:
             )
         if len(group.scores) > 1:
             scores[label] = group.scores
-    return remarks + remarks_on_scores(scores, is_settled=bool(sweep.record.design))
+    least = design_of(sweep.record).least if sweep.record.design else None
+    return remarks + remarks_on_scores(scores, least=least)
 
 
 def _schedules(groups: Mapping[str, _RowRuns]) -> set[str | None]:

@@ -35,19 +35,33 @@ crowd below 100 % (Beta(20, 0.4), mean 98 %), the baseline is steady."""
 TWO_SEEDS_SHARES = {1: 0.13, 3: 0.23, 6: 0.31, 12: 0.43, 20: 0.49}
 """The same by rows beside the baseline: two seeds a row, normal scores, the worst ratio of
 deviations up to ten."""
+COLLAPSE_SHARES = {
+    3: {1: 0.34, 3: 0.70, 6: 0.89, 12: 0.95, 20: 0.95},
+    5: {1: 0.13, 3: 0.36, 6: 0.59, 12: 0.84, 20: 0.95},
+    10: {1: 0.10, 3: 0.06, 6: 0.12, 12: 0.20, 20: 0.30},
+    20: {1: 0.07, 3: 0.06, 6: 0.10, 12: 0.16, 20: 0.11},
+}
+"""The same by seeds and rows: a third of each row's seeds lies 40 points lower, the baseline is
+steady and has the same mean. A row without a collapse so far looks better than it is."""
+SETTLED_COLLAPSE_SHARES = {
+    3: {1: 0.31, 3: 0.59, 6: 0.78, 12: 0.92, 20: 0.97},
+    5: {1: 0.17, 3: 0.40, 6: 0.61, 12: 0.85, 20: 0.94},
+    10: {1: 0.07, 3: 0.14, 6: 0.18, 12: 0.28, 20: 0.38},
+}
+"""The same of a sequential design, by the seeds of its first look, with 20 seeds at most."""
 EQUAL_BEGINNINGS = frozenset({"constant", "plateau"})
 """Schedules whose first epochs do not depend on how many follow. Others stretch over all epochs, so
 that no two lengths begin alike."""
 
 
-def skewed_share(n: int, num_rows: int) -> float:
-    """Return the share for tables of about so many seeds and rows.
+def nearest_share(table: Mapping[int, Mapping[int, float]], n: int, num_rows: int) -> float:
+    """Return the measured share for tables of about so many seeds and rows.
 
     Between two measured numbers it is that of the fewer seeds and the more rows.
     """
-    measured = [candidate for candidate in SKEWED_SHARES if candidate <= n]
-    nearest = max(measured, default=min(SKEWED_SHARES))
-    return _nearest_above(SKEWED_SHARES[nearest], num_rows)
+    measured = [candidate for candidate in table if candidate <= n]
+    nearest = max(measured, default=min(table))
+    return _nearest_above(table[nearest], num_rows)
 
 
 def two_seeds_share(num_rows: int) -> float:
@@ -61,18 +75,25 @@ def _nearest_above(table: Mapping[int, float], key: int) -> float:
     return table[min(measured, default=max(table))]
 
 
-def remarks_on_scores(scores: Mapping[str, Sequence[float]], *, is_settled: bool) -> list[str]:
+def remarks_on_scores(scores: Mapping[str, Sequence[float]], *, least: int | None) -> list[str]:
     """Return what is odd about the scores, and how often a table like this one is wrong.
 
     Args:
         scores: of each row with several seeds, in percent.
-        is_settled: the number of seeds was decided by a sequential design.
+        least: seeds at the first look of a sequential design; None where their number was fixed.
     """
-    remarks = [*_remarks_on_spread(scores), *_remarks_on_crowding(scores, is_settled=is_settled)]
+    is_settled = least is not None
+    remarks = _remarks_on_spread(scores)
+    remarks += _remarks_on_collapse(scores, least)
+    remarks += _remarks_on_crowding(scores, is_settled=is_settled)
     # A sequential design has its own promise for few seeds.
     if not is_settled:
         remarks += _remarks_on_few_seeds(scores)
     return remarks
+
+
+def _is_scattered(values: Sequence[float]) -> bool:
+    return max(values) - min(values) > SCATTERED
 
 
 def _remarks_on_spread(scores: Mapping[str, Sequence[float]]) -> list[str]:
@@ -84,7 +105,7 @@ def _remarks_on_spread(scores: Mapping[str, Sequence[float]]) -> list[str]:
         high = max(values)
         if low == high:
             flat_rows.append(label)
-        if high - low > SCATTERED:
+        if _is_scattered(values):
             scattered_rows.append(f"{label} ({low:.1f} to {high:.1f})")
     remarks = []
     if flat_rows:
@@ -95,6 +116,31 @@ def _remarks_on_spread(scores: Mapping[str, Sequence[float]]) -> list[str]:
     return remarks
 
 
+def _remarks_on_collapse(scores: Mapping[str, Sequence[float]], least: int | None) -> list[str]:
+    """Return what seeds that collapse in one row mean for rows in which none has collapsed yet.
+
+    Args:
+        least: as of `remarks_on_scores`.
+    """
+    num_rows = _num_compared(scores)
+    num_scattered = sum(_is_scattered(values) for values in scores.values())
+    # A row whose own seeds lie far apart has a wide interval: it is not the one that deceives.
+    if num_rows < 2 or not 0 < num_scattered < len(scores):
+        return []
+    if least is None:
+        n = _fewest_seeds(scores)
+        share = nearest_share(COLLAPSE_SHARES, n, num_rows)
+        seeds = f"n={n}"
+    else:
+        share = nearest_share(SETTLED_COLLAPSE_SHARES, least, num_rows)
+        seeds = f"first look at {least} seeds"
+    return [
+        "If seeds can collapse in every row, those that have not yet look better than they are: of"
+        " simulated tables in which a third of each row's seeds collapses and the baseline is"
+        f" steady ({seeds}, {num_rows} rows or about as many) {share:.0%} had a false verdict."
+    ]
+
+
 def _remarks_on_crowding(scores: Mapping[str, Sequence[float]], *, is_settled: bool) -> list[str]:
     """Return which rows crowd below 100 %, and what that does to verdicts."""
     crowded_rows = []
@@ -103,7 +149,7 @@ def _remarks_on_crowding(scores: Mapping[str, Sequence[float]], *, is_settled: b
         is_row_crowded = bool(is_crowded(array, numpy.array([len(values)]))[0])
         # A row that lies far apart has a remark of its own. Only a settled table takes verdicts
         # away from both, so there it is named for both reasons.
-        is_named = is_settled or not max(values) - min(values) > SCATTERED
+        is_named = is_settled or not _is_scattered(values)
         if is_row_crowded and is_named:
             crowded_rows.append(label)
     if not crowded_rows:
@@ -115,7 +161,7 @@ def _remarks_on_crowding(scores: Mapping[str, Sequence[float]], *, is_settled: b
         ]
     n = _fewest_seeds(scores)
     num_rows = _num_compared(scores)
-    share = skewed_share(n, num_rows)
+    share = nearest_share(SKEWED_SHARES, n, num_rows)
     return [
         f"{text} Of simulated tables with rows like Beta(20, 0.4) beside a steady baseline (n={n},"
         f" {num_rows} rows or about as many) {share:.0%} had a false verdict."
@@ -161,4 +207,20 @@ def remarks_on_epochs(schedules: Iterable[str | None]) -> list[str]:
         "Rows differ in their number of epochs alone, and runs of one seed begin with the same"
         " epochs. They are compared as if they were independent: where they move together, the"
         " intervals are wider than they need be."
+    ]
+
+
+def remarks_on_published(dataset: str, other_data: Iterable[str]) -> list[str]:
+    """Return why no difference to published numbers is shown.
+
+    Args:
+        dataset: name of the data set that the published numbers are of.
+        other_data: titles of the runs' data, where they are others.
+    """
+    titles = sorted(other_data)
+    if not titles:
+        return []
+    return [
+        f"The published numbers are of all of {dataset}. These runs trained on other data or on a"
+        f" part ({', '.join(titles)}), so no difference to them is shown."
     ]

@@ -253,6 +253,9 @@ class TableConfig:
     # Keys of any type, as YAML reads a row such as 64 as a number.
     reference: dict[Any, dict[str, float]] = field(default_factory=dict)
     """Per row the published numbers: test_accuracy in percent, seconds."""
+    reference_dataset: str = "cifar10"
+    """`dataset.name` of the data that the published numbers are of. Differences to them are shown
+    only for runs that trained on all of the same data."""
     note: str | None = None
     """A sentence for the caption."""
 

@@ -1,30 +1,63 @@
-"""Draw what the trials of studies scored, and the best score to expect of fewer trials."""
+"""Draw the figures of tuning: what to expect of a budget, and what trials scored by parameter."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import numpy
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.simultaneous import Array
-from augean.report.plotting import Picture, finish_figure, save_figure, style_of
-from augean.store.sweep_record import SweepRecord
+from augean.analysis.studies import Range, importances, is_number, searched_range
+from augean.config.labels import row_label
+from augean.report.plotting import (
+    COLOURS,
+    Picture,
+    finish_figure,
+    save_figure,
+    shorten_label,
+    style_of,
+)
+from augean.store.sweep_record import COMPLETE, SweepJob, SweepRecord
 
 TRIAL_COLOUR = "#8C959F"
+"""The colour of trials as a background."""
+PANELS_A_LINE = 3
+"""Parameters side by side in the figure of slices."""
+MOST_PANELS = 12
+"""Parameters that are drawn; of more only the first."""
+TRIAL_LOOKS = {
+    "complete": ("o", COLOURS[0], COLOURS[0]),
+    "pruned": ("v", "none", COLOURS[1]),
+    "fail": ("x", COLOURS[5], COLOURS[5]),
+    "best": ("*", COLOURS[3], COLOURS[3]),
+}
+"""Marker, colour of its face and of its edge by a trial's state; the best trial has its own."""
 
 
 def draw_tuning(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     """Draw the tuning of a study, or of a table whose rows are winners of studies.
 
-    Return no picture for other records, or where no study has two finished trials.
+    Return no picture for other records, nor where no study has two trials with a score.
 
     Args:
         folder: where the files go.
     """
     record = table.sweep.record
+    pictures = _draw_budgets(contents, record, folder)
+    if record.kind == "study":
+        pictures += _draw_slices(record, folder)
+    return pictures
+
+
+def _draw_budgets(contents: Contents, record: SweepRecord, folder: Path) -> list[Picture]:
+    """Draw the best score to expect of a budget, for each study."""
     studies = []
     for study in _studies(contents, record):
         scores = _scores(study)
@@ -124,3 +157,173 @@ def expected_best(scores: Sequence[float] | Array) -> Array:
     weights = numpy.diff(chances_of_best, axis=1)
     expected: Array = (weights * ordered).sum(axis=1)
     return expected
+
+
+def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
+    """Draw the score of every trial over the value of each parameter, a panel a parameter.
+
+    Nothing where fewer than two trials have a score.
+    """
+    if sum(trial.score is not None for trial in study.trials) < 2:
+        return []
+    shares = importances(study)
+    searched = {key for trial in study.trials for key in trial.values}
+    # The most important one first; without importance as in the search space.
+    keys = [key for key in dict.fromkeys([*shares, *study.space]) if key in searched]
+    if not keys:
+        return []
+    caption = (
+        f"{study.title}: validation accuracy of every trial over each parameter; the others differ"
+        " too. A pruned trial is drawn at its last score, a failed one without any at the bottom."
+        " Dotted: the ends of a range; values outside are drawn there."
+    )
+    if shares:
+        listed = ", ".join(f"{key} {share:.2f}" for key, share in shares.items())
+        caption += (
+            f" Importance for being among the best 10 % of {_num_complete(study)} trials, by"
+            f" PED-ANOVA (Watanabe et al. 2023): {listed}."
+        )
+    shown = keys[:MOST_PANELS]
+    if len(keys) > len(shown):
+        caption += f" {len(keys) - len(shown)} further parameters are not drawn."
+    picture = save_figure(
+        _slices(study, shown, shares),
+        folder,
+        name=f"{study.name}_slices",
+        caption=caption,
+        alt=f"{study.title}: validation accuracy by parameter",
+    )
+    return [picture]
+
+
+def _num_complete(study: SweepRecord) -> int:
+    return sum(trial.state == COMPLETE for trial in study.trials)
+
+
+def _slices(study: SweepRecord, keys: Sequence[str], shares: Mapping[str, float]) -> Figure:
+    num_columns = min(PANELS_A_LINE, len(keys))
+    num_lines = math.ceil(len(keys) / num_columns)
+    # Inches; the strip at the bottom is the legend's.
+    width = 2.5 * num_columns + 0.7
+    height = 2.2 * num_lines + 0.35
+    figure = Figure(figsize=(width, height))
+    panels = figure.subplots(num_lines, num_columns, squeeze=False, sharey=True)
+    best = study.best_trial()
+    for index, axes in enumerate(panels.flat):
+        if index >= len(keys):
+            axes.set_visible(False)
+            continue
+        key = keys[index]
+        _draw_panel(axes, study, key, best)
+        axes.set_xlabel(shorten_label(key, 30))
+        if key in shares:
+            axes.set_title(f"importance {shares[key]:.2f}", fontsize=8.5, fontweight="normal")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("validation, %")
+    _add_legend(figure, {trial.state for trial in study.trials if trial is not best})
+    # Inches: slanted labels of choices are taller, and only with importances there are titles.
+    has_slanted = any(_is_slanted(axes) for axes in panels[-1])
+    figure.subplots_adjust(
+        left=0.6 / width,
+        right=1 - 0.15 / width,
+        bottom=(1.05 if has_slanted else 0.78) / height,
+        top=1 - (0.3 if shares else 0.1) / height,
+        wspace=0.12,
+        hspace=0.75,
+    )
+    return figure
+
+
+def _add_legend(figure: Figure, states: Set[str | None]) -> None:
+    """Add the markers of the states, and of the best trial."""
+    words = {"fail": "failed", "best": "best trial"}
+    handles = []
+    labels = []
+    for name, (marker, face, edge) in TRIAL_LOOKS.items():
+        if name in states or name == "best":
+            style: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": edge}
+            handles.append(Line2D([], [], ls="", marker=marker, **style))
+            labels.append(words.get(name, name))
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels))
+
+
+def _is_slanted(axes: Axes) -> bool:
+    return any(label.get_rotation() > 0 for label in axes.get_xticklabels())
+
+
+def _draw_panel(axes: Axes, study: SweepRecord, key: str, best: SweepJob | None) -> None:
+    """Draw all trials that have a value of one parameter."""
+    trials = [trial for trial in study.trials if key in trial.values]
+    searched = searched_range(study.space.get(key, ""))
+    are_numbers = all(is_number(trial.values[key]) for trial in trials)
+    if searched is not None and are_numbers:
+        _draw_range(axes, searched)
+        places = [searched.nearest(trial.values[key]) for trial in trials]
+    else:
+        places = _draw_choices(axes, [row_label(trial.values[key]) for trial in trials])
+    for trial, place in zip(trials, places, strict=True):
+        look = "best" if trial is best else trial.state
+        if look not in TRIAL_LOOKS:
+            continue  # it is still running
+        marker, face, edge = TRIAL_LOOKS[look]
+        style: dict[str, Any] = {
+            "ls": "",
+            "marker": marker,
+            "markerfacecolor": face,
+            "markeredgecolor": edge,
+            "markersize": 9 if look == "best" else 4.5,
+            "zorder": 4 if look == "best" else 3,
+        }
+        if trial.score is None:
+            # In units of the panel's height, so that it moves no scale.
+            transform = axes.get_xaxis_transform()
+            axes.plot([place], [0.03], transform=transform, clip_on=False, **style)
+        else:
+            axes.plot([place], [100 * trial.score], **style)
+
+
+def _draw_range(axes: Axes, searched: Range) -> None:
+    """Show the whole range that was searched, with its ends."""
+    margin = 0.04
+    if searched.is_log:
+        axes.set_xscale("log")
+        axes.set_xticks(*_decades(searched))
+        axes.minorticks_off()
+        factor = (searched.high / searched.low) ** margin
+        axes.set_xlim(searched.low / factor, searched.high * factor)
+    else:
+        extent = margin * (searched.high - searched.low)
+        axes.set_xlim(searched.low - extent, searched.high + extent)
+    for end in (searched.low, searched.high):
+        axes.axvline(end, color=TRIAL_COLOUR, lw=0.8, ls=":")
+
+
+def _decades(searched: Range) -> tuple[list[float], list[str]]:
+    """Return powers of ten as ticks, at most five, with their labels; else the ends of the range.
+
+    matplotlib's own labels of such a scale are formulas, which the style does not set.
+    """
+    lowest = math.ceil(math.log10(searched.low))
+    highest = math.floor(math.log10(searched.high))
+    step = max(1, math.ceil((highest - lowest) / 4))
+    exponents = range(lowest, highest + 1, step)
+    ticks = [10.0**exponent for exponent in exponents]
+    if len(ticks) < 2:
+        ticks = [searched.low, searched.high]
+    labels = [f"{tick:g}".replace("e-0", "e-") for tick in ticks]
+    return ticks, labels
+
+
+def _draw_choices(axes: Axes, labels: Sequence[str]) -> list[float]:
+    """Show choices side by side; return the place of each label."""
+    choices = sorted(set(labels))
+    names = [shorten_label(choice, 12) for choice in choices]
+    slanted = len(choices) > 3
+    axes.set_xticks(
+        range(len(choices)),
+        names,
+        rotation=30 if slanted else 0,
+        ha="right" if slanted else "center",
+    )
+    axes.set_xlim(-0.5, len(choices) - 0.5)
+    return [float(choices.index(label)) for label in labels]

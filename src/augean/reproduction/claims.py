@@ -19,7 +19,7 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.verdict import Difference, Verdict
 from augean.report.landscape_figures import read_probes
-from augean.report.tables import number, published
+from augean.report.tables import number
 from augean.reproduction.statements import (
     EXPECTATIONS,
     Finding,
@@ -218,7 +218,8 @@ class Evidence:
         """Return the settings of the recipe sweep with their distance to the report's numbers.
 
         The distance is the root mean square over the two optimizers that the report has a number
-        for; settings without both are left out. The closest comes first.
+        for; settings without both are left out, and so are runs on other data than the report's.
+        The closest comes first.
         """
         if "recipe" not in self.tables:
             return []
@@ -226,12 +227,12 @@ class Evidence:
         for row in self.tables["recipe"].rows:
             # Labels such as "sgd, 0, never": what follows the optimizer is the setting.
             setting = row.label.partition(", ")[2]
-            distances.setdefault(setting, []).append(row.accuracy.mean - published(row))
+            distances.setdefault(setting, []).append(row.published_difference)
         complete = []
         for setting, values in distances.items():
             mean_square = sum(value**2 for value in values) / len(values)
             distance = math.sqrt(mean_square)
-            # Two optimizers; NaN where a row has no finished run.
+            # Two optimizers; NaN where a row has no finished run, or one on other data.
             if len(values) == 2 and not math.isnan(distance):
                 complete.append((setting, distance))
         return sorted(complete, key=lambda item: item[1])

@@ -83,6 +83,7 @@ RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "band": as_text,
     "baseline": as_plain,
     "reference": as_mapping,
+    "reference_dataset": as_text,
     "design": as_mapping,
 }
 JOB_PARSERS: dict[str, Callable[[Any], Any]] = {

@@ -111,6 +111,9 @@ class SweepRecord:
     """Label of the row that the others are compared with."""
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
     """Published numbers by row: `test_accuracy` in percent, `seconds`."""
+    reference_dataset: str = "cifar10"
+    """Name of the data set that the published numbers are of. The default is that of the course
+    report, whose numbers the records have that were written before there was this field."""
     design: dict[str, Any] = field(default_factory=dict)
     """The sequential design of a table that is being settled. Its key `seeds` says how many seeds
     each row is to have."""

@@ -57,6 +57,7 @@ class RecordDraft:
             band=table.band,
             baseline=table.baseline,
             reference=reference,
+            reference_dataset=table.reference_dataset,
             jobs=[],
         )
 
