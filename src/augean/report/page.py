@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas
 from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
 
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
@@ -20,9 +21,9 @@ from augean.analysis.run_command import run_command
 from augean.report import escape, outdated, tables
 from augean.report.explore import chart_library
 from augean.report.findings import Finding
+from augean.report.page_svg import svg_link
 from augean.report.plotting import Picture
 from augean.report.run_data import gather_runs, runs_of
-from augean.report.theme import follow_theme
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
 from augean.version import version
@@ -145,13 +146,10 @@ class _Page:
     def source(self, picture: Picture) -> str:
         """Return a picture as a link that holds it, so that the page is a single file."""
         path = self.folder / "figures" / f"{picture.name}.svg"
-        if path.stat().st_size > LARGEST_SVG:
-            data = path.with_suffix(".png").read_bytes()
-            kind = "png"
-        else:
-            data = follow_theme(path.read_bytes())
-            kind = "svg+xml"
-        return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        if path.stat().st_size <= LARGEST_SVG:
+            return Markup(svg_link(path.read_bytes()))
+        data = path.with_suffix(".png").read_bytes()
+        return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 @cache
