@@ -21,7 +21,7 @@ from augean.analysis.run_command import run_command
 from augean.report import escape, outdated, tables
 from augean.report.explore import chart_library
 from augean.report.findings import Finding
-from augean.report.page_svg import svg_link
+from augean.report.page_svg import size_attributes, svg_link
 from augean.report.plotting import Picture
 from augean.report.run_data import gather_runs, runs_of
 from augean.store.files import write_atomic
@@ -132,6 +132,7 @@ class _Page:
             "outputs": _shown_path(self.contents.outputs),
             "made": datetime.now(UTC),
             "source": self.source,
+            "size": self.size,
         }
 
     def command(self, run: Run) -> str:
@@ -147,9 +148,17 @@ class _Page:
         """Return a picture as a link that holds it, so that the page is a single file."""
         path = self.folder / "figures" / f"{picture.name}.svg"
         if path.stat().st_size <= LARGEST_SVG:
-            return Markup(svg_link(path.read_bytes()))
+            return svg_link(path.read_bytes())
         data = path.with_suffix(".png").read_bytes()
         return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+    def size(self, picture: Picture) -> Markup:
+        """Return a picture's shape, by which the page keeps room for it until it is near.
+
+        Thousands of lines in the figures far below would otherwise delay the first view.
+        """
+        path = self.folder / "figures" / f"{picture.name}.svg"
+        return size_attributes(path.read_bytes())
 
 
 @cache

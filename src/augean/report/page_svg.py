@@ -5,6 +5,8 @@ The files of the figures stay as Matplotlib wrote them, on white.
 
 import re
 
+from markupsafe import Markup
+
 DARK = {
     "#24292f": "#e3e7eb",
     "#57606a": "#9aa5b1",
@@ -22,7 +24,7 @@ UNREAD = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<!--.*
 """Parts of an SVG that no browser draws."""
 
 
-def svg_link(svg: bytes) -> str:
+def svg_link(svg: bytes) -> Markup:
     """Return an SVG as a link that may stand between double quotes in HTML as it is."""
     text = _compact(follow_theme(svg).decode())
     # Characters with a meaning in a URL or in HTML. Double quotes become single ones, which need
@@ -30,7 +32,15 @@ def svg_link(svg: bytes) -> str:
     for character, escaped in (("%", "%25"), ("#", "%23"), ("&", "%26"), ("'", "%27")):
         text = text.replace(character, escaped)
     text = text.replace('"', "'")
-    return f"data:image/svg+xml,{text}"
+    return Markup("data:image/svg+xml,") + Markup(text)
+
+
+def size_attributes(svg: bytes) -> Markup:
+    """Return width and height of an SVG as attributes of an image in HTML."""
+    view = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    if view is None:
+        return Markup("")
+    return Markup('width="{:.0f}" height="{:.0f}"').format(float(view[1]), float(view[2]))
 
 
 def follow_theme(svg: bytes) -> bytes:
