@@ -93,22 +93,22 @@ def test_beyond_the_most_runs_curves_are_left_to_the_figures(
     assert len(data["test"]) == 3
 
 
-@pytest.mark.parametrize("label", ["</script><b>", "<!--<script>", "a\u2028b", "\udcff", "{{ 1 }}"])
+@pytest.mark.parametrize("label", ["</script><b>", "<!--<script>", "a\u2028b", "{{ 1 }}"])
 def test_no_label_ends_the_json(tmp_path: Path, label: str) -> None:
-    job = write_run(tmp_path, row=label, activation__name=label, files=False)
+    job = write_run(tmp_path, row=label, optimizer__name=label.replace("/", ""), files=False)
     write_record(tmp_path, "one", [job], command=f"python {label}")
     folder = make_report(tmp_path).directory
     (table,) = page_data(folder)["tables"]
-    assert table["rows"] == [label.replace("\udcff", "?")]
+    assert table["rows"] == [label]
     assert (folder / "index.html").read_text().count("</script>") == 3
 
 
-def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
-    job = write_run(tmp_path, optimizer__lr=float("inf"), files=False)
-    other = write_run(tmp_path, optimizer__lr=[0.1], files=False)
-    write_record(tmp_path, "one", [job, other], row_key="optimizer.lr")
+def test_lists_and_truth_values_of_a_config_become_text(tmp_path: Path) -> None:
+    values = [0.1, None, True, [0.1, 0.2], "0.1"]
+    jobs = [write_run(tmp_path, optimizer__lr=value, files=False) for value in values]
+    write_record(tmp_path, "one", jobs, row_key="optimizer.lr")
     data = page_data(make_report(tmp_path).directory)
-    assert data["keys"]["optimizer.lr"]["values"] == ["inf", "[0.1]"]
+    assert data["keys"]["optimizer.lr"]["values"] == [0.1, None, "True", "[0.1, 0.2]", "0.1"]
 
 
 def test_commands_are_put_together_from_what_runs_share(report: Path) -> None:

@@ -140,7 +140,7 @@ def _plain_value(value: object) -> str | float | None:
     """Return a config's value as JSON and a chart know it; a list or a mapping becomes text."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     return str(value)
 
