@@ -253,9 +253,9 @@ def test_the_list_of_runs_is_paged_and_sorted_as_a_whole(tmp_path: Path) -> None
 def test_runs_are_charted_without_a_network_and_chosen_ones_described(
     report: ReportResult, tmp_path: Path
 ) -> None:
-    # The charts take a moment, so the page looks for them until they are there.
+    # Without a window nothing comes into view, so the charts are asked for. They take a moment.
     script = """
-    document.getElementById("explore").scrollIntoView();
+    startExplore();
     const texts = choice => [...document.querySelectorAll(choice)].map(item => item.textContent);
     const look = setInterval(() => {
       if (!window.Bokeh?.documents.length) return;
