@@ -42,6 +42,7 @@ class Finding(NamedTuple):
 
 def make_findings(tables: Sequence[Table]) -> list[Finding]:
     """Return a line for each table of a report."""
+    # A title of which there are several is not enough to tell a table by.
     titles = Counter(table.sweep.record.title for table in tables)
     return [_finding(table, titles) for table in tables]
 
@@ -64,6 +65,7 @@ def _finding(table: Table, titles: Mapping[str, int]) -> Finding:
 
 def _parts(table: Table) -> Iterator[Part]:
     """Yield what the scores say, or why they say nothing."""
+    # From the fewest scores to the most: a later reason supposes that no earlier one holds.
     if not table.rows:
         yield Part(_without_rows(table))
     elif not table.runs:
@@ -141,6 +143,7 @@ def _amount(row: Row) -> str:
 def _what_it_takes(table: Table) -> str:
     """Return what would decide the undecided rows, as the end of a sentence."""
     needed = outlook(table)
+    # Rows differ in what would decide them, so there may be several texts.
     texts = []
     if needed.num_runs == 1:
         texts.append("about 1 more run")

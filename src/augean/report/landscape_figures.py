@@ -158,6 +158,7 @@ def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:
             file = io.BytesIO(read_verified(path.parent, path.name))
             losses = numpy.load(file, allow_pickle=False).ravel().astype(float)
             rate = float(run.config["optimizer.lr"])
+            # A band has as many steps as its shortest run, so an empty file would empty it.
             if not len(losses):
                 raise ValueError("no losses")
         except UNREADABLE as error:
@@ -250,6 +251,7 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
     ranges = _read_probes(contents, table)
     if not ranges:
         return []
+    # Over the seeds of a row.
     means = pandas.concat(ranges).groupby(["row", "step"], sort=False).mean()
     write_atomic(folder / "tables" / f"{record.name}_probe.csv", means.to_csv(lineterminator="\n"))
     labels = means.index.get_level_values("row").unique()

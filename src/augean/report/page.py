@@ -108,6 +108,7 @@ class _Page:
             record = section.table.sweep.record
             for job, run in section.table.sweep.cells:
                 in_tables[job.id] = run
+                # The first table of a run that has one.
                 if not record.command.startswith(OWN_COMMANDS):
                     self.loop_commands.setdefault(job.id, record.command)
         self.listed = list(in_tables.values())
