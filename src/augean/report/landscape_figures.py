@@ -132,7 +132,8 @@ def _band_caption(
     for name, (low, high) in edges.items():
         # Several seeds share a rate.
         rates = ", ".join(dict.fromkeys(bands[name].rates))
-        widths.append(f"{name} {(high - low).mean():.3f} (rates {rates})")
+        width = (high - low).mean()
+        widths.append(f"{name} {width:.3f} (rates {rates})")
     caption += f" Mean width: {'; '.join(widths)}."
     # A diverged run would widen the band by its exploding loss, and end it early.
     diverged = []

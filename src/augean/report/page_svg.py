@@ -20,6 +20,13 @@ DARK = {
 }
 """The dark theme's colour for each colour of the figures. Those that read well on both grounds are
 not listed, and stay."""
+URL_CODES = {
+    "%": "%25",
+    "#": "%23",
+    "&": "%26",
+    "'": "%27",
+}
+"""Characters with a meaning in a URL or in HTML; first the one that all codes have."""
 UNREAD = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL)
 """Parts of an SVG that no browser draws."""
 
@@ -27,10 +34,9 @@ UNREAD = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<!--.*
 def svg_link(svg: bytes) -> Markup:
     """Return an SVG as a link that may stand between double quotes in HTML as it is."""
     text = _compact(follow_theme(svg).decode())
-    # Characters with a meaning in a URL or in HTML. Double quotes become single ones, which need
-    # no escape: that makes the link a quarter shorter than base64.
-    for character, escaped in (("%", "%25"), ("#", "%23"), ("&", "%26"), ("'", "%27")):
-        text = text.replace(character, escaped)
+    for character, code in URL_CODES.items():
+        text = text.replace(character, code)
+    # Single quotes need no escape, which makes the link a quarter shorter than base64.
     text = text.replace('"', "'")
     return Markup("data:image/svg+xml,") + Markup(text)
 

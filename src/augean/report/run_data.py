@@ -204,8 +204,10 @@ def _curves(runs: Sequence[Run], metrics: pandas.DataFrame) -> dict[str, Any]:
     codes, directories = pandas.factorize(metrics.directory[is_usable])
     # Stable, so that the epochs of a run stay in their order.
     order = numpy.argsort(codes, kind="stable")
-    hundredths = (numpy.clip(values[is_usable][order], 0, 1) * 10_000).round().astype(int)
-    whole_epochs = numpy.clip(epochs[is_usable][order], 0, HIGHEST_EPOCH).astype(int)
+    fractions = numpy.clip(values[is_usable][order], 0, 1)
+    hundredths = (10_000 * fractions).round().astype(int)
+    bounded_epochs = numpy.clip(epochs[is_usable][order], 0, HIGHEST_EPOCH)
+    whole_epochs = bounded_epochs.astype(int)
     ends = numpy.cumsum(numpy.bincount(codes))
     stride = math.ceil(len(hundredths) / MOST_POINTS)
     spans = {}
