@@ -1,6 +1,5 @@
 """The report of outdated runs, and the commands that it prints."""
 
-import re
 import shlex
 from html import unescape
 from pathlib import Path
@@ -12,6 +11,7 @@ import commands
 from augean.report import load_runs
 from augean.report.write import make_report
 from fake_runs import sign, write_record, write_run
+from page_data import page_commands, page_data
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def test_a_report_says_which_rows_are_outdated_and_how_to_train_them_anew(output
         assert again in text
     table = pandas.read_csv(folder / "tables" / "acts.csv").set_index("row")
     assert table.outdated.to_dict() == {"own": 2, "gone": 0, "elu": 0}
-    page = (folder / "index.html").read_text()
-    assert page.count(">outdated</span>") == 2
+    reasons = page_data(folder)["outdated"].values()
+    assert list(reasons) == ["mine/act.py has changed"] * 2
 
 
 def test_outdated_is_a_column_beside_the_state_to_select_by(outputs: Path) -> None:
@@ -128,7 +128,5 @@ def test_a_run_of_a_custom_loop_is_made_again_by_its_own_script(tmp_path: Path) 
 
 
 def printed_command(outputs: Path, run: Path) -> str:
-    """The command in the line of a run in the page."""
-    page = (make_report(outputs).directory / "index.html").read_text()
-    (line,) = re.findall(rf"<tr>.*<code>{run.name[-10:]}</code>.*", page)
-    return unescape(re.findall(r'<code class="command">(.*?)</code>', line)[-1])
+    """The command that the page shows for a run."""
+    return page_commands(make_report(outputs).directory)[run.name[-10:]]

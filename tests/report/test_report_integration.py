@@ -20,7 +20,8 @@ from PIL import Image
 from augean.report import ReportResult, make_report
 from augean.store.archive.packing import pack
 from conftest import ROOT
-from fake_runs import write_examples, write_record, write_run
+from fake_runs import write_examples, write_many, write_record, write_run
+from page_data import page_commands, page_data
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("page")]
 
@@ -90,6 +91,7 @@ def browse(page: Path, profile: Path, script: str = "return null") -> tuple[Any,
     anything outside it is refused and becomes a message of the console.
     """
     copy = page.with_name("browsed.html")
+
     policy = f'<meta http-equiv="Content-Security-Policy" content="{NOTHING_FROM_OUTSIDE}">'
     run = f"""
         <script>{{
@@ -99,7 +101,8 @@ def browse(page: Path, profile: Path, script: str = "return null") -> tuple[Any,
           out.textContent = JSON.stringify(found);
           document.body.append(out);
         }}</script>"""
-    text = page.read_text()
+    # Images far below would not be there yet when the script runs.
+    text = page.read_text().replace(' loading="lazy"', "")
     assert text.count("<head>") == text.count("</body>") == 1
     copy.write_text(text.replace("<head>", f"<head>{policy}").replace("</body>", f"{run}</body>"))
     assert CHROMIUM is not None
@@ -151,7 +154,7 @@ def test_every_column_of_every_table_sorts_up_down_and_by_keyboard(
     report: ReportResult, tmp_path: Path
 ) -> None:
     script = """
-    const tables = [...document.querySelectorAll("table.sortable")];
+    const tables = [...document.querySelectorAll("table.sortable, table.runs")];
     return tables.map(table => [...table.tHead.rows[0].cells].flatMap((head, column) => {
       const button = head.querySelector("button");
       if (!button) return [];
@@ -208,17 +211,78 @@ def test_the_filter_hides_other_runs_and_counts_the_rest(
     report: ReportResult, tmp_path: Path
 ) -> None:
     script = """
-    const input = document.querySelector("input[data-filters=all-runs]");
-    const rows = [...document.getElementById("all-runs").tBodies[0].rows];
+    const list = document.querySelector(".run-list"), input = list.querySelector("input");
+    const rows = () => [...list.querySelector("tbody").rows].map(row => row.textContent);
+    const total = rows().length;
     input.value = "TABLE4 failed";
     input.dispatchEvent(new Event("input"));
-    return [rows.filter(row => !row.hidden).map(row => row.textContent), rows.length,
-            input.closest(".tools").querySelector(".count").textContent];"""
+    return [rows(), total, list.querySelector(".count").textContent];"""
     (shown, total, count), messages, _ = browse(report.directory / "index.html", tmp_path, script)
     assert messages == []
     assert len(shown) == 1
     assert "failed" in shown[0]
     assert count == f"1 of {total} runs"
+
+
+@needs_chromium
+def test_the_list_of_runs_is_paged_and_sorted_as_a_whole(tmp_path: Path) -> None:
+    write_many(tmp_path, 130, epochs=2, seeds=10, tables=1)
+    script = """
+    const list = document.querySelector(".run-list");
+    const [back, on] = list.querySelectorAll(".pages button");
+    const page = () => [...list.querySelector("tbody").rows].map(row => row.cells[5].textContent);
+    list.querySelector("[data-column=test] button").click();
+    const pages = [page()], ends = [back.disabled];
+    for (let turn = 0; turn < 2; turn += 1) {
+      on.click();
+      pages.push(page());
+    }
+    ends.push(on.disabled);
+    return [pages, ends, list.querySelector(".pages span").textContent];"""
+    report = make_report(tmp_path).directory
+    (pages, ends, text), messages, _ = browse(report / "index.html", tmp_path / "profile", script)
+    assert messages == []
+    assert [len(page) for page in pages] == [50, 50, 30]
+    scores = [float(score) for page in pages for score in page]
+    assert scores == sorted(scores)
+    assert ends == [True, True]
+    assert text == "Page 3 of 3"
+
+
+@needs_chromium
+def test_runs_are_charted_without_a_network_and_chosen_ones_described(
+    report: ReportResult, tmp_path: Path
+) -> None:
+    # Without a window nothing comes into view, so the charts are asked for. They take a moment.
+    script = """
+    startExplore();
+    const texts = choice => [...document.querySelectorAll(choice)].map(item => item.textContent);
+    const look = setInterval(() => {
+      if (!window.Bokeh?.documents.length) return;
+      clearInterval(look);
+      const [layout] = Bokeh.documents.at(-1).roots();
+      const source = layout.children[0].renderers[0].data_source;
+      source.selected.indices = [0];
+      const outcome = [source.data.id, source.data.values[0].length, texts(".chosen"),
+                       texts("#explore option")];
+      const out = document.createElement("pre");
+      out.id = "outcome";
+      out.textContent = JSON.stringify(outcome);
+      document.body.append(out);
+    }, 50);
+    return null;"""
+    _, messages, document = browse(report.directory / "index.html", tmp_path, script)
+    assert [message for message in messages if "bokeh" not in message] == []
+    found = re.search(r'<pre id="outcome">(.*?)</pre>', document, re.DOTALL)
+    assert found, messages
+    ids, num_epochs, (chosen,), names = json.loads(html.unescape(found[1]))
+    data = page_data(report.directory)
+    table = data["tables"][0]
+    assert ids == [data["id"][place] for place in table["runs"]]
+    assert num_epochs == 10
+    assert ids[0] in chosen
+    assert page_commands(report.directory)[ids[0]] in chosen
+    assert EVIL in names
 
 
 @needs_chromium
@@ -235,7 +299,7 @@ def test_names_with_html_stay_text_in_the_document(report: ReportResult, tmp_pat
     assert heading == EVIL
     assert row == EVIL + "a"
     assert foreign == 0
-    assert scripts == 2  # the page's own and this test's
+    assert scripts == 4  # the runs, the library of the charts, the page's own and this test's
     assert title == "Augean report"
 
 

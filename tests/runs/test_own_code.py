@@ -4,13 +4,11 @@ sweep.
 
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
 import sys
 import textwrap
-from html import unescape
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from augean.config.code_digest import module_code
 from augean.config.compose import compose
 from augean.errors import ConfigError
 from conftest import ROOT
+from page_data import page_commands
 
 EXAMPLE = ROOT / "examples" / "patches"
 
@@ -63,8 +62,7 @@ def test_the_example_package_makes_its_own_table(tmp_path: Path) -> None:
     assert "Data: patches (128 + 300" in table
 
     # A run of the page is trained again by its own command, which finds it finished.
-    page = (folder / "outputs" / "report" / "index.html").read_text()
-    command = unescape(re.findall('class="command">(augean train -cp .*?)</code>', page)[-1])
+    command = list(page_commands(folder / "outputs" / "report").values())[-1]
     words = [word.replace("$PWD", str(folder)) for word in shlex.split(command)]
     done = augean(folder, *words[1:])
     assert "already finished, not trained again" in done.stdout, done.stdout + done.stderr

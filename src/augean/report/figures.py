@@ -31,7 +31,9 @@ from augean.report.plotting import (
 )
 from augean.store.run_directory import read_verified, runs_dir
 
-SHARES = LinearSegmentedColormap.from_list("shares", [(COLOURS[0], 0.0), (COLOURS[0], 0.7)])
+NO_SHARE = (COLOURS[0], 0.0)
+FULL_SHARE = (COLOURS[0], 0.7)
+SHARES = LinearSegmentedColormap.from_list("shares", [NO_SHARE, FULL_SHARE])
 """Colours of a confusion matrix: transparent for no share, so that the page's ground, which is
 light or dark, shows through."""
 

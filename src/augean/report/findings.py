@@ -42,6 +42,7 @@ class Finding(NamedTuple):
 
 def make_findings(tables: Sequence[Table]) -> list[Finding]:
     """Return a line for each table of a report."""
+    # A title of which there are several is not enough to tell a table by.
     titles = Counter(table.sweep.record.title for table in tables)
     return [_finding(table, titles) for table in tables]
 
@@ -64,6 +65,7 @@ def _finding(table: Table, titles: Mapping[str, int]) -> Finding:
 
 def _parts(table: Table) -> Iterator[Part]:
     """Yield what the scores say, or why they say nothing."""
+    # From the fewest scores to the most: a later reason supposes that no earlier one holds.
     if not table.rows:
         yield Part(_without_rows(table))
     elif not table.runs:
@@ -121,10 +123,8 @@ def _decided(rows: Sequence[Row], baseline: str, verdict: Verdict) -> str:
     """Return a text such as "elu better than relu by 4.4 ± 3.5 points"."""
     if len(rows) > MOST_NAMED:
         largest = max(rows, key=lambda row: abs(row.difference.value))
-        amount = _amount(largest)
-        return (
-            f"{len(rows)} rows {verdict} than {baseline}, most {largest.label} by {amount} points"
-        )
+        text = f"{len(rows)} rows {verdict} than {baseline}"
+        return f"{text}, most {largest.label} by {_amount(largest)} points"
     names = _names([row.label for row in rows])
     amounts = _join([_amount(row) for row in rows])
     return f"{names} {verdict} than {baseline} by {amounts} points"
@@ -135,12 +135,14 @@ def _amount(row: Row) -> str:
     half = (row.difference.high - row.difference.low) / 2
     # A second digit where the interval is narrow enough to give it a meaning.
     digits = 1 if half >= 1 else 2
-    return f"{number(abs(row.difference.value), digits)} ± {number(half, digits)}"
+    size = abs(row.difference.value)
+    return f"{number(size, digits)} ± {number(half, digits)}"
 
 
 def _what_it_takes(table: Table) -> str:
     """Return what would decide the undecided rows, as the end of a sentence."""
     needed = outlook(table)
+    # Rows differ in what would decide them, so there may be several texts.
     texts = []
     if needed.num_runs == 1:
         texts.append("about 1 more run")
@@ -168,7 +170,8 @@ def _names(labels: Sequence[str]) -> str:
     if len(quoted) <= MOST_NAMED:
         return _join(quoted)
     first = quoted[: MOST_NAMED - 1]
-    return f"{', '.join(first)} and {len(quoted) - len(first)} more rows"
+    num_others = len(quoted) - len(first)
+    return f"{', '.join(first)} and {num_others} more rows"
 
 
 def _join(words: Sequence[str]) -> str:

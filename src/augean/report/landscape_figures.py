@@ -132,7 +132,8 @@ def _band_caption(
     for name, (low, high) in edges.items():
         # Several seeds share a rate.
         rates = ", ".join(dict.fromkeys(bands[name].rates))
-        widths.append(f"{name} {(high - low).mean():.3f} (rates {rates})")
+        width = (high - low).mean()
+        widths.append(f"{name} {width:.3f} (rates {rates})")
     caption += f" Mean width: {'; '.join(widths)}."
     # A diverged run would widen the band by its exploding loss, and end it early.
     diverged = []
@@ -158,6 +159,7 @@ def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:
             file = io.BytesIO(read_verified(path.parent, path.name))
             losses = numpy.load(file, allow_pickle=False).ravel().astype(float)
             rate = float(run.config["optimizer.lr"])
+            # A band has as many steps as its shortest run, so an empty file would empty it.
             if not len(losses):
                 raise ValueError("no losses")
         except UNREADABLE as error:
@@ -250,6 +252,7 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
     ranges = _read_probes(contents, table)
     if not ranges:
         return []
+    # Over the seeds of a row.
     means = pandas.concat(ranges).groupby(["row", "step"], sort=False).mean()
     write_atomic(folder / "tables" / f"{record.name}_probe.csv", means.to_csv(lineterminator="\n"))
     labels = means.index.get_level_values("row").unique()

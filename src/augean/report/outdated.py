@@ -27,6 +27,7 @@ def is_outdated(run: Run) -> bool:
 
 def remarks(table: Table) -> list[str]:
     """Return a sentence for each change, and for each reason why a change is not known."""
+    # Runs that share a reason share a sentence.
     sentences = []
     for freshness, num_runs in _runs_by_freshness(table, "yes").items():
         sentences.append(f"Outdated: {freshness.reason} since {_runs_text(num_runs)} trained.")

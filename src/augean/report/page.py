@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas
 from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
 
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
@@ -20,9 +21,9 @@ from augean.analysis.run_command import run_command
 from augean.report import escape, outdated, tables
 from augean.report.explore import chart_library
 from augean.report.findings import Finding
+from augean.report.page_svg import size_attributes, svg_link
 from augean.report.plotting import Picture
 from augean.report.run_data import gather_runs, runs_of
-from augean.report.theme import follow_theme
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
 from augean.version import version
@@ -107,6 +108,7 @@ class _Page:
             record = section.table.sweep.record
             for job, run in section.table.sweep.cells:
                 in_tables[job.id] = run
+                # The first table of a run that has one.
                 if not record.command.startswith(OWN_COMMANDS):
                     self.loop_commands.setdefault(job.id, record.command)
         self.listed = list(in_tables.values())
@@ -131,6 +133,7 @@ class _Page:
             "outputs": _shown_path(self.contents.outputs),
             "made": datetime.now(UTC),
             "source": self.source,
+            "size": self.size,
         }
 
     def command(self, run: Run) -> str:
@@ -145,13 +148,18 @@ class _Page:
     def source(self, picture: Picture) -> str:
         """Return a picture as a link that holds it, so that the page is a single file."""
         path = self.folder / "figures" / f"{picture.name}.svg"
-        if path.stat().st_size > LARGEST_SVG:
-            data = path.with_suffix(".png").read_bytes()
-            kind = "png"
-        else:
-            data = follow_theme(path.read_bytes())
-            kind = "svg+xml"
-        return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        if path.stat().st_size <= LARGEST_SVG:
+            return svg_link(path.read_bytes())
+        data = path.with_suffix(".png").read_bytes()
+        return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+    def size(self, picture: Picture) -> Markup:
+        """Return a picture's shape, by which the page keeps room for it until it is near.
+
+        Thousands of lines in the figures far below would otherwise delay the first view.
+        """
+        path = self.folder / "figures" / f"{picture.name}.svg"
+        return size_attributes(path.read_bytes())
 
 
 @cache

@@ -42,22 +42,46 @@ def gather_runs(
         command: gives what trains a run again; "" where nothing does.
     """
     places = {run.id: place for place, run in enumerate(runs)}
-    data: dict[str, Any] = {
-        "id": [run.id for run in runs],
-        "seed": [run.seed for run in runs],
-        "state": _repeated([str(run.state) for run in runs]),
-        "validation": [_validation(run) for run in runs],
-        "test": [_percent(run.test_accuracy) for run in runs],
-        "seconds": [_seconds(run) for run in runs],
-        "outdated": _outdated_reasons(runs),
-        "command": _commands(runs, command),
-        "keys": _key_values(runs, all_tables),
-        "tables": [_table(table, titles, places) for table in all_tables],
-        **_curves(runs, metrics),
-    }
+    data = _scores(runs)
+    # Many commands differ in the id alone, which the page puts back in.
+    data["command"] = _repeated([tuple(command(run).split(run.id)) for run in runs])
+    data["keys"] = _key_values(runs, all_tables)
+    data["tables"] = [_table(table, titles, places) for table in all_tables]
+    data |= _curves(runs, metrics)
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # "</script>" in a label would end the script, and "<!--" would change how its end is read.
     return text.replace("<", "\\u003c")
+
+
+def _scores(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return what the list of runs shows of each, but for its command and its tables."""
+    seeds = []
+    states = []
+    validation: list[float | None] = []
+    test: list[float | None] = []
+    seconds: list[float | None] = []
+    outdated_reasons = {}
+    for place, run in enumerate(runs):
+        seeds.append(run.seed)
+        states.append(str(run.state))
+        test.append(_percent(run.test_accuracy))
+        if run.summary is None:
+            validation.append(None)
+            seconds.append(None)
+        else:
+            validation.append(_percent(run.summary.val_accuracy))
+            seconds.append(_rounded_seconds(run.summary.seconds))
+        if run.freshness is not None and outdated.is_outdated(run):
+            outdated_reasons[place] = run.freshness.reason
+    return {
+        "id": [run.id for run in runs],
+        "seed": seeds,
+        "state": _repeated(states),
+        "validation": validation,
+        "test": test,
+        "seconds": seconds,
+        "outdated": outdated_reasons,
+    }
 
 
 def _repeated(values: Sequence[Any]) -> dict[str, Any]:
@@ -68,35 +92,19 @@ def _repeated(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _percent(fraction: float | None) -> float | None:
+    """Return a fraction as a percentage, with the digits that the page shows."""
     if fraction is None or not math.isfinite(fraction):
         return None
     return round(100 * fraction, 2)
 
 
-def _validation(run: Run) -> float | None:
-    return None if run.summary is None else _percent(run.summary.val_accuracy)
-
-
-def _seconds(run: Run) -> float | None:
-    """Return the seconds with the digits that the page shows."""
-    value = None if run.summary is None else run.summary.seconds
-    if value is None or not math.isfinite(value):
+def _rounded_seconds(seconds: float | None) -> float | None:
+    """Return seconds with the digits that the page shows."""
+    if seconds is None or not math.isfinite(seconds):
         return None
-    return round(value, 1) if value < 100 else round(value)
-
-
-def _outdated_reasons(runs: Sequence[Run]) -> dict[int, str]:
-    """Return by its place why a run is outdated."""
-    reasons = {}
-    for place, run in enumerate(runs):
-        if run.freshness is not None and outdated.is_outdated(run):
-            reasons[place] = run.freshness.reason
-    return reasons
-
-
-def _commands(runs: Sequence[Run], command: Callable[[Run], str]) -> dict[str, Any]:
-    """Return each run's command without its id, as thousands differ in the id alone."""
-    return _repeated([tuple(command(run).split(run.id)) for run in runs])
+    if seconds < 100:
+        return round(seconds, 1)
+    return round(seconds)
 
 
 def _key_values(runs: Sequence[Run], all_tables: Sequence[Table]) -> dict[str, Any]:
@@ -132,7 +140,9 @@ def _differing_keys(table: Table) -> list[str]:
         # Most configs are alike, which one comparison of all values tells.
         if config == first:
             continue
-        differing |= {key for key, value in config.items() if first.get(key) != value}
+        for key, value in config.items():
+            if first.get(key) != value:
+                differing.add(key)
     return [key for key in first if key in differing]
 
 
@@ -140,7 +150,7 @@ def _plain_value(value: object) -> str | float | None:
     """Return a config's value as JSON and a chart know it; a list or a mapping becomes text."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     return str(value)
 
@@ -194,8 +204,10 @@ def _curves(runs: Sequence[Run], metrics: pandas.DataFrame) -> dict[str, Any]:
     codes, directories = pandas.factorize(metrics.directory[is_usable])
     # Stable, so that the epochs of a run stay in their order.
     order = numpy.argsort(codes, kind="stable")
-    hundredths = (numpy.clip(values[is_usable][order], 0, 1) * 10_000).round().astype(int)
-    whole_epochs = numpy.clip(epochs[is_usable][order], 0, HIGHEST_EPOCH).astype(int)
+    fractions = numpy.clip(values[is_usable][order], 0, 1)
+    hundredths = (10_000 * fractions).round().astype(int)
+    bounded_epochs = numpy.clip(epochs[is_usable][order], 0, HIGHEST_EPOCH)
+    whole_epochs = bounded_epochs.astype(int)
     ends = numpy.cumsum(numpy.bincount(codes))
     stride = math.ceil(len(hundredths) / MOST_POINTS)
     spans = {}

@@ -75,7 +75,9 @@ def interval(estimate: Estimate) -> str:
     low = estimate.mean - estimate.half_width
     high = estimate.mean + estimate.half_width
     if low < 0 or high > 100:
-        return f"{number(max(low, 0))} to {number(min(high, 100))}"
+        low = max(low, 0)
+        high = min(high, 100)
+        return f"{number(low)} to {number(high)}"
     return around(estimate.half_width)
 
 
@@ -125,17 +127,23 @@ def columns(table: Table) -> list[Column]:
 
 def _comparison_columns(rows: Sequence[Row], baseline: str) -> list[Column]:
     """Return the columns that compare rows with the baseline."""
-    differences = [row.difference for row in rows]
-    values = [number(difference.value, signed=True) for difference in differences]
-    halves = [around((difference.high - difference.low) / 2) for difference in differences]
+    values = []
+    halves = []
+    halves_with_images = []
+    verdicts = []
+    for row in rows:
+        difference = row.difference
+        values.append(number(difference.value, signed=True))
+        halves.append(around((difference.high - difference.low) / 2))
+        halves_with_images.append(around((difference.images_high - difference.images_low) / 2))
+        verdicts.append(difference.text)
     shown = [
         Column(f"to {baseline}", "number", values),
         Column("its interval", "joined", halves),
     ]
     if has_images(rows):
-        widths = [around((item.images_high - item.images_low) / 2) for item in differences]
-        shown.append(Column(NEW_IMAGES, "number", widths))
-    shown.append(Column("verdict", "verdict", [item.text for item in differences]))
+        shown.append(Column(NEW_IMAGES, "number", halves_with_images))
+    shown.append(Column("verdict", "verdict", verdicts))
     return shown
 
 
@@ -280,7 +288,11 @@ def gap(table: Table) -> str:
 
 def _counts_text(counts: Counter[RunState], states: Sequence[RunState]) -> str:
     """Return how many runs are in each of `states`; states without a run are left out."""
-    return ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
+    texts = []
+    for state in states:
+        if counts[state]:
+            texts.append(f"{counts[state]} {state}")
+    return ", ".join(texts)
 
 
 def anchor(name: str) -> str:

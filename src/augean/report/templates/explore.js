@@ -2,6 +2,8 @@
 // near them, so that the page opens at once.
 const explore = document.getElementById("explore");
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c959f"];
+const COLOURS_ON_DARK = ["#4da8e0", "#e69f00", "#2cc295", "#cc79a7", "#f0833f", "#9ad2f5", "#9aa5b1"];
+const DARK_THEME = matchMedia("(prefers-color-scheme: dark)");
 const MOST_LISTED = 10;
 // More names than these cannot be read on an axis.
 const MOST_NAMES = 30;
@@ -71,14 +73,14 @@ const nameTicks = (axis, field) => {
 const drawCurves = source => {
   const plot = newPlot("epoch", "validation accuracy, %", {});
   const lines = plot.multi_line({field: "epochs"}, {field: "values"}, {source, line_color: {field: "colour"}, line_width: 1.3,
-    line_alpha: 0.7, nonselection_line_alpha: 0.06, selection_line_alpha: 1, selection_line_width: 2.5, hover_line_alpha: 1});
+    line_alpha: 0.7, nonselection_line_alpha: 0.12, selection_line_alpha: 1, selection_line_width: 2.5, hover_line_alpha: 1});
   addHover(plot, lines, {line_policy: "nearest"});
   return plot;
 };
 const drawScatter = (source, x, y) => {
   const plot = newPlot(x.name, y.name, {x_axis_type: x.log ? "log" : "linear", y_axis_type: y.log ? "log" : "linear"});
   const points = plot.scatter({field: "x"}, {field: "y"}, {source, size: 8, fill_color: {field: "colour"}, line_color: null,
-    fill_alpha: 0.75, nonselection_fill_alpha: 0.12, selection_fill_alpha: 1});
+    fill_alpha: 0.75, nonselection_fill_alpha: 0.18, selection_fill_alpha: 1});
   addHover(plot, points, {});
   nameTicks(plot.xaxis[0] ?? plot.below[0], x);
   nameTicks(plot.yaxis[0] ?? plot.left[0], y);
@@ -89,7 +91,10 @@ const drawScatter = (source, x, y) => {
 // The runs that a table's charts show, with their values, and what trains each again.
 const describe = (table, fields, place) => {
   const run = table.runs[place];
-  const facts = fields.map(field => `${field.name} ${field.names ? field.names[field.values[place]] : field.values[place] ?? "-"}`);
+  const facts = fields.map(field => {
+    const value = field.names ? field.names[field.values[place]] : field.values[place] ?? "-";
+    return field.name.endsWith(", %") ? `${field.name.slice(0, -3)} ${value} %` : `${field.name} ${value}`;
+  });
   const item = element("li", {}, element("code", {}, data.id[run]), ` ${stateOf(run)}: ${facts.join(", ")}`);
   const command = commandOf(run);
   if (command) item.append(element("br"), element("code", {className: "command"}, command));
@@ -107,10 +112,11 @@ const showTable = (table, xName, yName) => {
   const x = fieldOf(xChoice, xName, table.rows.length > MOST_NAMES && fields.length > 5 ? fields[1].name : "row");
   const y = fieldOf(yChoice, yName, data.test.some(value => value !== null) ? "test, %" : "validation, %");
   const curves = table.runs.map(curveOf);
+  const colours = DARK_THEME.matches ? COLOURS_ON_DARK : COLOURS;
   const source = new Bokeh.ColumnDataSource({data: {
     x: x.values.map(value => value ?? NaN), y: y.values.map(value => value ?? NaN),
     epochs: curves.map(curve => curve?.epochs ?? []), values: curves.map(curve => curve?.values ?? []),
-    colour: table.row.map(row => COLOURS[row % COLOURS.length]), row: table.row.map(row => table.rows[row]),
+    colour: table.row.map(row => colours[row % colours.length]), row: table.row.map(row => table.rows[row]),
     id: table.runs.map(run => data.id[run]), seed: table.runs.map(run => String(data.seed[run] ?? "-")),
     validation: table.runs.map(run => number(data.validation[run], 2)), test: table.runs.map(run => number(data.test[run], 2)),
   }});
@@ -141,7 +147,7 @@ const startExplore = async () => {
     showTable(tables[tableChoice.value], keepAxes ? xChoice.value : "", keepAxes ? yChoice.value : "");
   tableChoice.addEventListener("change", () => draw(false));
   for (const choice of [xChoice, yChoice]) choice.addEventListener("change", () => draw());
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
+  DARK_THEME.addEventListener("change", () => draw());
   draw(false);
 };
 // Without the library there is only a sentence that says so.
