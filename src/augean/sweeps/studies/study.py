@@ -11,7 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from augean.sweeps.studies.trial import ERROR, SECONDS
 
 IDENTITY = "augean:identity"
 """Attribute of a study: the setting that it has begun with, see `StudySetup.identity`."""
+CODE = ("code of ", "content of ")
+"""Beginnings of the parts of an identity that are digests of the user's own code."""
 OWNER = "augean:owner"
 """Attribute of a trial: the worker that runs it."""
 RUN = "augean:run"
@@ -57,6 +59,8 @@ class StudySetup:
     """Class and arguments of an Optuna pruner."""
     max_failures: int
     """Trials that may end with an exception before the study stops."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the user's own code, by what has each; as much of it as this process knows."""
     max_seconds: float = math.inf
     """Training time after which no more trials begin."""
     default: Mapping[str, Any] | None = None
@@ -71,7 +75,7 @@ class StudySetup:
             identity[f"space of {key}"] = distribution_to_json(distribution)
         for key, value in self.base.items():
             identity[key] = json.dumps(value, sort_keys=True)
-        return identity
+        return {**identity, **self.code}
 
 
 class Study:
@@ -125,7 +129,11 @@ class Study:
     def _refuse_difference(self, old: Mapping[str, str]) -> None:
         new = self.setup.identity()
         lines = []
-        for key in sorted({*old, *new}):
+        keys = {*old, *new}
+        # Code is compared where both know it: studies of earlier versions hold none, and a worker
+        # knows only that of the base config. Another class is another base or another space.
+        keys -= {key for key in keys if key.startswith(CODE) and not (key in old and key in new)}
+        for key in sorted(keys):
             before = old.get(key, "absent")
             now = new.get(key, "absent")
             if before != now:
