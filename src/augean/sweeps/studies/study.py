@@ -63,6 +63,8 @@ class StudySetup:
     """Digests of the user's own code, by what has each; as much of it as this process knows."""
     max_seconds: float = math.inf
     """Training time after which no more trials begin."""
+    extend: Callable[[Trial], None] | None = None
+    """Asks a trial for further values, see `augean.sweeps.studies.custom_space`."""
     default: Mapping[str, Any] | None = None
     """The point of the default configuration, with which a study begins; None where it has none."""
     points: Sequence[Mapping[str, Any]] | None = None
@@ -192,7 +194,7 @@ class Study:
 
         Raises:
             RunLocked: when the rest of the study is being worked on by others.
-            AugeanError: when too many trials have failed.
+            AugeanError: when too many trials have failed, or a user's function fails.
         """
         with self.locked():
             self._requeue_dead()
@@ -211,11 +213,27 @@ class Study:
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
             self.study.sampler = self.make_sampler(len(trials))
             trial = self.study.ask(dict(self.setup.space))
+            # Before the function of a user: where that fails, this worker gives the trial up.
+            trial.set_user_attr(OWNER, self.owner)
+            if self.setup.extend is not None:
+                self._extend(trial)
             # The sampler has done its work. That of a grid would, when its last point is told, also
             # stop the study, which Optuna allows only in its own loop.
             self.study.sampler = optuna.samplers.RandomSampler()
-            trial.set_user_attr(OWNER, self.owner)
             return trial
+
+    def _extend(self, trial: Trial) -> None:
+        """Ask a trial for the values of the user's function.
+
+        Raises:
+            ConfigError: when that fails, which blames no trial.
+        """
+        assert self.setup.extend is not None
+        try:
+            self.setup.extend(trial)
+        except ConfigError:
+            self.study.tell(trial, state=TrialState.FAIL)
+            raise
 
     def _num_left(self, trials: Sequence[FrozenTrial], *states: TrialState) -> int | None:
         """Return how many points of a grid are not visited yet; None without a grid.
@@ -231,12 +249,13 @@ class Study:
         for trial in trials:
             is_visited = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, *states)
             if is_visited or REFUSED in trial.user_attrs:
-                visited.add(frozenset(self._values(trial).items()))
+                visited.add(frozenset(self.values(trial).items()))
         points = {frozenset(point.items()) for point in self.setup.points}
         return len(points - visited)
 
-    def _values(self, trial: FrozenTrial) -> dict[str, Any]:
-        return plain_values(trial.params, self.setup.space)
+    def values(self, trial: FrozenTrial | Trial) -> dict[str, Any]:
+        """Return a trial's point, the steps of its ranges counted in decimal numbers."""
+        return plain_values(trial.params, {**trial.distributions, **self.setup.space})
 
     def is_complete(self) -> bool:
         """Return whether no trial is left to run, and none is running."""
@@ -324,7 +343,7 @@ class Study:
                 trial=trial.number,
                 state=trial.state.name.lower(),
                 score=trial.value,
-                values=self._values(trial),
+                values=self.values(trial),
             )
             jobs.append(job)
         return jobs

@@ -170,6 +170,8 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
     # The lock by which a worker shows that it lives is in the output folder. A worker with another
     # folder would be taken for dead.
     base["runtime.outputs"] = f".id {folder_id(plan.outputs)}"
+    if plan.custom is not None:
+        base["custom_search_space"] = plan.custom.identity()
     base["schema"] = SCHEMA
     base["core"] = CORE
     # A worker plans no examples of the space, and knows less of the code: whoever started it has
@@ -192,6 +194,7 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
         points=points,
         max_seconds=read_seconds("hydra.sweeper.timeout", options.timeout),
         default=plan.default,
+        extend=None if plan.custom is None else plan.custom.extend,
     )
 
 
@@ -237,7 +240,7 @@ class Tuning:
                 continue
             if trial is None:
                 return
-            point = self.plan.space.assignments(trial.params)
+            point = self.plan.space.assignments(self.study.values(trial))
             try:
                 job = self._plan_one(point, f"trial {trial.number}")
                 refuse_without_validation(job.config)
