@@ -151,9 +151,9 @@ def replay(
                         break
                 num_trials, num_pruned = num_trials + 1, num_pruned + pruned
                 if pruned:
-                    reporter.tell_pruned()
+                    reporter.tell_pruned(seconds=0.0)
                 else:
-                    reporter.tell(score(curve))
+                    reporter.tell(score(curve), seconds=0.0)
                     winner = max(winner, score(curve))
                 history.append((spent, best - winner, num_trials, num_pruned))
     return history

@@ -107,7 +107,6 @@ def test_workers_that_are_asked_for_count_more_than_n_jobs() -> None:
     ("options", "message"),
     [
         ({"direction": ["maximize", "minimize"]}, "a study has one objective"),
-        ({"custom_search_space": "mine.space"}, "a space made by code cannot be recorded"),
         ({"storage": {"_target_": "optuna.storages.RDBStorage"}}, "must be a URL"),
     ],
 )

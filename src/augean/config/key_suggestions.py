@@ -17,7 +17,18 @@ FOREIGN_KEYS = {
     "fp16": "trainer.precision=fp16",
 }
 """Settings of Augean by the name that other programs use; `{}` stands for the value."""
-SWEEPER_KEYS = ("params", "rows", "ablate", "n_trials", "final_seeds", "storage", "study_name")
+SWEEPER_KEYS = (
+    "params",
+    "rows",
+    "ablate",
+    "n_trials",
+    "timeout",
+    "confirm",
+    "final_seeds",
+    "storage",
+    "study_name",
+    "custom_search_space",
+)
 """Keys of `hydra.sweeper` that people look for elsewhere."""
 MAX_SUGGESTIONS = 3
 """Most keys that one message suggests."""

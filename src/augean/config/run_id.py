@@ -176,6 +176,18 @@ def code_digests(config: Config) -> dict[str, str]:
     return digests
 
 
+def code_identity(config: Config) -> dict[str, str]:
+    """Return the digests of the user's code that are part of the run id, by what has each.
+
+    Raises:
+        ConfigError: as `run_id` does.
+    """
+    digests = {f"code of {target}": code.digest for target, code in _own_code(config).items()}
+    for path, digest in _listed_files(config).items():
+        digests[f"content of {path}"] = digest
+    return digests
+
+
 def short_hash(identity: Mapping[str, Any]) -> str:
     """Return 10 hex digits of sha256 over canonical JSON."""
     # One text for equal content: sorted keys, no blanks. NaN has no JSON form and is refused.

@@ -165,14 +165,8 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
         workers: `runtime.workers` of the file or the command line; above 1 it overrides `n_jobs`.
 
     Raises:
-        ConfigError: for several objectives, a space made by code, or a storage that is not a URL.
+        ConfigError: for several objectives, or a storage that is not a URL.
     """
-    if file.custom_search_space is not None:
-        raise ConfigError(
-            f"hydra.sweeper.custom_search_space={file.custom_search_space}: a space made by code"
-            " cannot be recorded; write it as hydra.sweeper.params, such as"
-            " optimizer.lr: tag(log, interval(1e-4, 1))"
-        )
     if file.storage is not None and not isinstance(file.storage, str):
         raise ConfigError(
             f"hydra.sweeper.storage={file.storage}: must be a URL such as sqlite:///studies.db, or"
@@ -202,6 +196,7 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
         direction=direction,
         storage=file.storage,
         study_name=file.study_name,
+        custom_search_space=file.custom_search_space,
     )
     return SweepOptions(sweeper=sweeper, workers=n_jobs, notice=notice)
 

@@ -60,6 +60,9 @@ class AugeanSweeperConfig:
     """SQLAlchemy URL; null: a journal file in <outputs>/studies."""
     study_name: str | None = None
     """null: the name of the sweep's record."""
+    custom_search_space: str | None = None
+    """Dotted name of a function (config, trial) of an allowed package, which asks a study's trials
+    for further values."""
 
 
 @dataclass

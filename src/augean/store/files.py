@@ -13,12 +13,15 @@ from typing import Any
 from augean.errors import AugeanError
 
 
-def write_atomic(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+def write_atomic(
+    path: Path, content: str | bytes, *, sync: bool = True, private: bool = False
+) -> None:
     """Replace a file atomically: a reader sees all of the old content or all of the new.
 
     Args:
         sync: whether to wait until the content is on the disk. False suits files that are written
             every epoch and rebuilt on resume.
+        private: whether no other user may read the file, at any moment.
 
     Raises:
         AugeanError: when the file cannot be written; the old content is still there.
@@ -28,7 +31,7 @@ def write_atomic(path: Path, content: str | bytes, *, sync: bool = True) -> None
     # share the folder can have the same number.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=_open_privately if private else None) as file:
             file.write(data)
             if sync:
                 # Before the rename: a power failure could otherwise leave an empty file.
@@ -40,6 +43,10 @@ def write_atomic(path: Path, content: str | bytes, *, sync: bool = True) -> None
         raise AugeanError(
             f"cannot write {path}: {error.strerror}; nothing that was there before is lost"
         ) from error
+
+
+def _open_privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def content_digest(content: Mapping[str, Any]) -> str:

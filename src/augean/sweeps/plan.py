@@ -89,7 +89,7 @@ def _plan_grid(
     overrides: Sequence[Override],
     draft: RecordDraft,
 ) -> SweepPlan:
-    for name in ("timeout", "confirm"):
+    for name in ("timeout", "confirm", "custom_search_space"):
         if getattr(options.sweeper, name) != getattr(AugeanSweeperConfig(), name):
             raise ConfigError(f"hydra.sweeper.{name}: a grid has none; for a study add n_trials")
     outputs = Path(composition.master.runtime.outputs)

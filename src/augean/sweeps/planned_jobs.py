@@ -22,6 +22,7 @@ from augean.runs.address import RunAddress, find_address, with_open_values
 from augean.store.sweep_record import NOT_PART, SweepJob, SweepRecord
 from augean.sweeps.composition import Composition
 from augean.sweeps.points import Point, column_label, table_keys
+from augean.sweeps.studies.custom_space import CustomSpace
 from augean.sweeps.studies.sampler import SearchSpace
 
 
@@ -56,6 +57,8 @@ class SweepPlan:
     points that show its whole space; none of these is trained."""
     space: SearchSpace = field(default_factory=SearchSpace)
     """What a study searches; empty in a grid."""
+    custom: CustomSpace | None = None
+    """What asks a study's trials for further values."""
     default: Mapping[str, Any] | None = None
     """The point of a study's default configuration, its trial 0."""
     remark: str | None = None

@@ -13,10 +13,13 @@ from pathlib import Path
 
 from augean.config.paths import places
 from augean.config.schema import RuntimeConfig
-from augean.passwords import without_passwords
+from augean.errors import AugeanError, SetupError
+from augean.passwords import find_passwords, without_passwords
+from augean.regular_files import NOTE_BYTES, parse_json, read_regular
 from augean.runs.code_snapshot import use_snapshot
 from augean.signals import ChildProcesses
 from augean.store.crew_size import announce_crew
+from augean.store.files import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -175,8 +178,45 @@ def _cuda_devices() -> list[str]:
     return [str(index) for index in range(num_devices)]
 
 
+def keep_passwords(arguments: Sequence[str], file: Path) -> Path | None:
+    """Write a command with passwords into a file that no other user can read.
+
+    Args:
+        arguments: `sys.argv` of the command.
+        file: for this command alone.
+
+    Returns:
+        The file's absolute path, for `run_worker`; None where the command holds no password.
+
+    Raises:
+        AugeanError: when the file cannot be written.
+    """
+    if not any(find_passwords(word) for word in arguments):
+        return None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AugeanError(f"cannot make {file.parent} ({error.strerror})") from error
+    write_atomic(file, json.dumps(list(arguments)), private=True)
+    return file.absolute()
+
+
+def _read_command(file: Path) -> list[str]:
+    try:
+        words = parse_json(read_regular(file, NOTE_BYTES))
+        if not isinstance(words, list):
+            raise ValueError("not a list of words")
+        return [str(word) for word in words]
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{file}: cannot be read ({error}); submit the study again") from error
+
+
 def run_worker(
-    arguments: Sequence[str], runtime: RuntimeConfig, since: float, snapshot: str | None = None
+    arguments: Sequence[str],
+    runtime: RuntimeConfig,
+    since: float,
+    snapshot: str | None = None,
+    command_file: Path | None = None,
 ) -> None:
     """Run a command again as one of its own workers, in a process of its own, until it has ended.
 
@@ -185,12 +225,16 @@ def run_worker(
         runtime: of the sweep.
         since: when the sweep began, in seconds of the epoch.
         snapshot: folder of a copy of the user's own code, see `augean.runs.code_snapshot`.
+        command_file: has the arguments with their passwords, see `keep_passwords`.
 
     Raises:
+        SetupError: when that file is gone.
         SystemExit: with the worker's exit status, if that is not 0; 128 + signal number after a
             stop signal, which is passed on.
     """
     use_snapshot(snapshot)
+    if command_file is not None:
+        arguments = _read_command(command_file)
     command = [*program(arguments), *arguments[1:]]
     with ChildProcesses() as children:
         code = children.start(command, env=_environment(since, runtime)).wait()

@@ -84,7 +84,8 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
         summary = json.loads((tmp_path / "runs" / job.run / "summary.json").read_text())
         assert job.score == summary["val_accuracy"]
     status = augean("status", "--outputs", str(tmp_path))
-    assert f"4 of 4 trials done, best {best.score:.2%}, 2 finished" in status.stdout
+    assert "4 of 4 trials done" in status.stdout
+    assert f"best {best.score:.2%} by trial {best.trial}, 2 finished" in status.stdout
     second = train(*arguments)
     assert second.returncode == 0, second.stderr
     assert "4 trials, 4 of them over already" in second.stdout

@@ -12,39 +12,13 @@ from augean.errors import ConfigError
 from augean.store.sweep_record import read_records
 from augean.sweeps.budget import read_seconds
 from augean.sweeps.plan import plan_file
-from augean.sweeps.studies.study import DEFAULT, IDENTITY, Study, StudySetup, trained_seconds
+from augean.sweeps.studies.study import DEFAULT, IDENTITY, trained_seconds
 from augean.sweeps.studies.trial import SECONDS
 from commands import augean, train
 from conftest import TINY
+from fake_studies import open_study, run_trials
 
-SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
 SETTING = [item for item in TINY if "optimizer.lr" not in item and "epochs" not in item]
-
-
-def open_study(folder: Path, **options: Any) -> Study:
-    setup = StudySetup(
-        name="mine",
-        storage=f"{folder}/mine.journal",
-        space=SPACE,
-        direction="maximize",
-        base={},
-        num_trials=3,
-        pruner={},
-        max_failures=0,
-        **options,
-    )
-    return Study(setup, folder, lambda _: optuna.samplers.RandomSampler())
-
-
-def run_trials(study: Study, seconds: float = 0.0) -> list[float]:
-    """Run all that are left; return their points."""
-    points = []
-    with study.working():
-        while (trial := study.next()) is not None:
-            trial.set_user_attr(SECONDS, seconds)
-            points.append(trial.params["x"])
-            study.study.tell(trial, 0.5)
-    return points
 
 
 # The default configuration

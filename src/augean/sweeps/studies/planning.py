@@ -4,19 +4,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 
 from augean.config.schema import Config
 from augean.config.sweeper_options import SweepOptions, check_study_options
+from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.errors import ConfigError
 from augean.sweeps.budget import read_seconds
 from augean.sweeps.composition import Composition, parse_search_space
 from augean.sweeps.planned_jobs import SweepPlan, plan_jobs
 from augean.sweeps.points import Point, check_study_name, effective, refuse_luck
 from augean.sweeps.record_draft import RecordDraft
+from augean.sweeps.studies.custom_space import KEY, CustomSpace, find_custom_space
 from augean.sweeps.studies.default_point import find_default
-from augean.sweeps.studies.sampler import make_sampler, spanning_points, visits_all_points
+from augean.sweeps.studies.sampler import (
+    SearchSpace,
+    make_sampler,
+    spanning_points,
+    visits_all_points,
+)
 
 
 def plan_study(
@@ -35,7 +43,8 @@ def plan_study(
     check_study_options(sweeper)
     search = parse_search_space(effective(overrides))
     space = search.distributions
-    if not space:
+    custom = _find_custom_space(composition, sweeper, search)
+    if not space and custom is None:
         raise ConfigError(
             "hydra.sweeper.n_trials makes a study, which needs something to search: "
             "for example optimizer.lr='tag(log,interval(1e-4,1))' or activation=relu,elu"
@@ -45,40 +54,81 @@ def plan_study(
     # Trials are not known yet. What is wrong with the space shows in points at its ends.
     points = [Point(overrides=search.fixed, row="base")]
     if with_samples:
-        for params in spanning_points(space):
+        for params in _examples(search, custom):
             sample = search.assignments(params)
             points.append(Point(overrides=(*search.fixed, *sample), row=" ".join(sample)))
     jobs = plan_jobs(composition, points)
-    base = jobs[0]
     for job in jobs:
         refuse_without_validation(job.config)
     make_sampler(sweeper.sampler, space, 0)  # refuses what it cannot sample
-    num_trials = sweeper.n_trials or 0
-    if visits_all_points(sweeper.sampler):
-        num_trials = min(num_trials, len(search.points()))
-    timeout = None
-    if read_seconds("hydra.sweeper.timeout", sweeper.timeout) < math.inf:
-        timeout = str(sweeper.timeout)
-        timeout += "s" if timeout[-1].isdigit() else ""
-    confirm = asdict(sweeper.confirm) if sweeper.confirm.seeds else {}
     record = replace(
-        draft.make(base.config, name=sweeper.study_name),
+        draft.make(jobs[0].config, name=sweeper.study_name),
         kind="study",
         direction="minimize" if sweeper.direction == "minimize" else "maximize",
-        num_trials=num_trials,
-        timeout=timeout,
-        confirm=confirm,
-        space=dict(search.texts),
+        num_trials=_count_trials(sweeper, search),
+        timeout=_describe_timeout(sweeper),
+        confirm=asdict(sweeper.confirm) if sweeper.confirm.seeds else {},
+        space=_describe_space(search, custom),
     )
-    plan = SweepPlan(record=record, jobs=jobs, space=search)
-    # A grid has the default configuration among its points, or it is not asked for.
+    plan = SweepPlan(record=record, jobs=jobs, space=search, custom=custom)
+    # The sampler of a grid visits all points: there is none to begin with.
+    return plan if visits_all_points(sweeper.sampler) else _with_default(plan, composition)
+
+
+def _find_custom_space(
+    composition: Composition, sweeper: AugeanSweeperConfig, search: SearchSpace
+) -> CustomSpace | None:
+    name = sweeper.custom_search_space
+    if name is None:
+        return None
     if visits_all_points(sweeper.sampler):
-        return plan
-    default = find_default(search, base.config, composition.choices(search.fixed))
-    remark = None
+        raise ConfigError(
+            f"hydra/sweeper/sampler=grid: cannot list the points of {KEY}={name}; choose another"
+            " sampler"
+        )
+    packages = composition.compose(search.fixed).runtime.allowed_packages
+    return find_custom_space(name, composition.master, packages, search.fixed)
+
+
+def _examples(search: SearchSpace, custom: CustomSpace | None) -> list[dict[str, Any]]:
+    """List points that show the space: every choice, both ends of every range."""
+    points = spanning_points(search.distributions) if search.distributions else []
+    return points if custom is None else custom.examples(search.distributions, points)
+
+
+def _count_trials(sweeper: AugeanSweeperConfig, search: SearchSpace) -> int:
+    num_trials = sweeper.n_trials or 0
+    if visits_all_points(sweeper.sampler):
+        return min(num_trials, len(search.points()))
+    return num_trials
+
+
+def _describe_timeout(sweeper: AugeanSweeperConfig) -> str | None:
+    """Return a study's budget of time as it was written, with its unit; None without one."""
+    if read_seconds("hydra.sweeper.timeout", sweeper.timeout) == math.inf:
+        return None
+    text = str(sweeper.timeout)
+    return f"{text}s" if text[-1].isdigit() else text
+
+
+def _with_default(plan: SweepPlan, composition: Composition) -> SweepPlan:
+    """Return the plan with the default configuration as trial 0, or with why there is none."""
+    if plan.custom is not None:
+        reason = f"{plan.custom.name} decides what is searched"
+        return replace(plan, remark=f"The default configuration is not trial 0: {reason}.")
+    choices = composition.choices(plan.space.fixed)
+    default = find_default(plan.space, plan.config, choices)
     if default.params is None:
-        remark = f"The default configuration is not trial 0: {default.outside}."
-    return replace(plan, default=default.params, remark=remark)
+        return replace(plan, remark=f"The default configuration is not trial 0: {default.outside}.")
+    return replace(plan, default=default.params)
+
+
+def _describe_space(search: SearchSpace, custom: CustomSpace | None) -> dict[str, str]:
+    """Return the space as text for people."""
+    texts = dict(search.texts)
+    if custom is not None:
+        texts["further values"] = f"of {custom.name}"
+    return texts
 
 
 def refuse_without_validation(config: Config) -> None:

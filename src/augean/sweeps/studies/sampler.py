@@ -68,6 +68,9 @@ def plain_values(
     values = {}
     for name, value in params.items():
         key = override_key(name)
+        if key not in space:
+            # From a function, which says itself whether its key is a new one: the `+` stays.
+            key = name
         distribution = space.get(key)
         # Choices and continuous ranges have no step, so their values stay as they are.
         step = getattr(distribution, "step", None)

@@ -11,7 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from augean.sweeps.studies.trial import ERROR, SECONDS
 
 IDENTITY = "augean:identity"
 """Attribute of a study: the setting that it has begun with, see `StudySetup.identity`."""
+CODE = ("code of ", "content of ")
+"""Beginnings of the parts of an identity that are digests of the user's own code."""
 OWNER = "augean:owner"
 """Attribute of a trial: the worker that runs it."""
 RUN = "augean:run"
@@ -57,8 +59,12 @@ class StudySetup:
     """Class and arguments of an Optuna pruner."""
     max_failures: int
     """Trials that may end with an exception before the study stops."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the user's own code, by what has each; as much of it as this process knows."""
     max_seconds: float = math.inf
     """Training time after which no more trials begin."""
+    extend: Callable[[Trial], None] | None = None
+    """Asks a trial for further values, see `augean.sweeps.studies.custom_space`."""
     default: Mapping[str, Any] | None = None
     """The point of the default configuration, with which a study begins; None where it has none."""
     points: Sequence[Mapping[str, Any]] | None = None
@@ -71,7 +77,7 @@ class StudySetup:
             identity[f"space of {key}"] = distribution_to_json(distribution)
         for key, value in self.base.items():
             identity[key] = json.dumps(value, sort_keys=True)
-        return identity
+        return {**identity, **self.code}
 
 
 class Study:
@@ -125,7 +131,11 @@ class Study:
     def _refuse_difference(self, old: Mapping[str, str]) -> None:
         new = self.setup.identity()
         lines = []
-        for key in sorted({*old, *new}):
+        keys = {*old, *new}
+        # Code is compared where both know it: studies of earlier versions hold none, and a worker
+        # knows only that of the base config. Another class is another base or another space.
+        keys -= {key for key in keys if key.startswith(CODE) and not (key in old and key in new)}
+        for key in sorted(keys):
             before = old.get(key, "absent")
             now = new.get(key, "absent")
             if before != now:
@@ -184,7 +194,7 @@ class Study:
 
         Raises:
             RunLocked: when the rest of the study is being worked on by others.
-            AugeanError: when too many trials have failed.
+            AugeanError: when too many trials have failed, or a user's function fails.
         """
         with self.locked():
             self._requeue_dead()
@@ -203,11 +213,27 @@ class Study:
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
             self.study.sampler = self.make_sampler(len(trials))
             trial = self.study.ask(dict(self.setup.space))
+            # Before the function of a user: where that fails, this worker gives the trial up.
+            trial.set_user_attr(OWNER, self.owner)
+            if self.setup.extend is not None:
+                self._extend(trial)
             # The sampler has done its work. That of a grid would, when its last point is told, also
             # stop the study, which Optuna allows only in its own loop.
             self.study.sampler = optuna.samplers.RandomSampler()
-            trial.set_user_attr(OWNER, self.owner)
             return trial
+
+    def _extend(self, trial: Trial) -> None:
+        """Ask a trial for the values of the user's function.
+
+        Raises:
+            ConfigError: when that fails, which blames no trial.
+        """
+        assert self.setup.extend is not None
+        try:
+            self.setup.extend(trial)
+        except ConfigError:
+            self.study.tell(trial, state=TrialState.FAIL)
+            raise
 
     def _num_left(self, trials: Sequence[FrozenTrial], *states: TrialState) -> int | None:
         """Return how many points of a grid are not visited yet; None without a grid.
@@ -223,12 +249,13 @@ class Study:
         for trial in trials:
             is_visited = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, *states)
             if is_visited or REFUSED in trial.user_attrs:
-                visited.add(frozenset(self._values(trial).items()))
+                visited.add(frozenset(self.values(trial).items()))
         points = {frozenset(point.items()) for point in self.setup.points}
         return len(points - visited)
 
-    def _values(self, trial: FrozenTrial) -> dict[str, Any]:
-        return plain_values(trial.params, self.setup.space)
+    def values(self, trial: FrozenTrial | Trial) -> dict[str, Any]:
+        """Return a trial's point, the steps of its ranges counted in decimal numbers."""
+        return plain_values(trial.params, {**trial.distributions, **self.setup.space})
 
     def is_complete(self) -> bool:
         """Return whether no trial is left to run, and none is running."""
@@ -316,7 +343,7 @@ class Study:
                 trial=trial.number,
                 state=trial.state.name.lower(),
                 score=trial.value,
-                values=self._values(trial),
+                values=self.values(trial),
             )
             jobs.append(job)
         return jobs

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from hydra.errors import HydraException
 
-from augean.config.run_id import CORE, SCHEMA
+from augean.config.run_id import CORE, SCHEMA, code_identity
 from augean.config.sweeper_options import SweepOptions
 from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, RunLocked, SetupError
+from augean.passwords import without_passwords
 from augean.runs.address import build_source, find_outcome
 from augean.runs.code_snapshot import snapshot_code
 from augean.runs.weights import find_weights
@@ -34,7 +35,7 @@ from augean.sweeps.studies.planning import refuse_without_validation
 from augean.sweeps.studies.sampler import make_sampler, visits_all_points
 from augean.sweeps.studies.study import Study, StudySetup
 from augean.sweeps.studies.trial import make_pruner
-from augean.sweeps.workers import WORKER, orphaned, run_worker
+from augean.sweeps.workers import WORKER, keep_passwords, orphaned, run_worker
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,9 @@ def run_study(
         try:
             _share_trials(plan, options, tuning)
         except AugeanError:
-            # A refused submission leaves nothing behind, unless others use the journal already.
+            # A refused submission leaves nothing behind, unless others use it already.
+            if is_submission and study.is_new:
+                _command_file(plan).unlink(missing_ok=True)
             if is_submission and is_new and setup.storage.endswith(".journal"):
                 for file in (setup.storage, f"{setup.storage}.flock"):
                     Path(file).unlink(missing_ok=True)
@@ -132,9 +135,13 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
     num_jobs = tuning.study.setup.num_trials + num_seeds
     num_workers = min(plan.config.runtime.workers, num_jobs)
     code = None
+    command_file = None
     if plan.config.runtime.launcher.name == "slurm":
         code = snapshot_code([plan.config], plan.outputs / "slurm" / "code")
-    run_one = partial(run_worker, sys.argv, plan.config.runtime, time.time(), code)
+        command_file = keep_passwords(sys.argv, _command_file(plan))
+    # This is pickled into files that other users may be able to read.
+    arguments = [without_passwords(word) for word in sys.argv]
+    run_one = partial(run_worker, arguments, plan.config.runtime, time.time(), code, command_file)
     share_work(
         name,
         plan.config,
@@ -143,6 +150,11 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
         write_record=tuning.write_record,
         work=tuning.work,
     )
+
+
+def _command_file(plan: SweepPlan) -> Path:
+    """Return where the command is kept while SLURM has the study, if it holds a password."""
+    return plan.outputs / "studies" / f"{plan.record.name}.command"
 
 
 def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
@@ -158,8 +170,15 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
     # The lock by which a worker shows that it lives is in the output folder. A worker with another
     # folder would be taken for dead.
     base["runtime.outputs"] = f".id {folder_id(plan.outputs)}"
+    if plan.custom is not None:
+        base["custom_search_space"] = plan.custom.identity()
     base["schema"] = SCHEMA
     base["core"] = CORE
+    # A worker plans no examples of the space, and knows less of the code: whoever started it has
+    # compared that.
+    code: dict[str, str] = {}
+    for job in plan.jobs:
+        code |= code_identity(job.config)
     points = plan.space.points() if visits_all_points(options.sampler) else None
     journal = (plan.outputs / "studies" / f"{name}.journal").absolute()
     return StudySetup(
@@ -168,12 +187,14 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
         space=plan.space.distributions,
         direction=plan.record.direction,
         base=base,
+        code=code,
         num_trials=plan.record.num_trials or 0,
         max_failures=options.max_failures,
         pruner=dict(options.pruner),
         points=points,
         max_seconds=read_seconds("hydra.sweeper.timeout", options.timeout),
         default=plan.default,
+        extend=None if plan.custom is None else plan.custom.extend,
     )
 
 
@@ -219,7 +240,7 @@ class Tuning:
                 continue
             if trial is None:
                 return
-            point = self.plan.space.assignments(trial.params)
+            point = self.plan.space.assignments(self.study.values(trial))
             try:
                 job = self._plan_one(point, f"trial {trial.number}")
                 refuse_without_validation(job.config)
