@@ -7,14 +7,16 @@ those of a tutorial, which are run as they stand. A page's blocks are run in `ma
 `make test` looks whether every command, target and script is there.
 """
 
+import ast
 import csv
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import dropwhile
+from itertools import dropwhile, pairwise
 from pathlib import Path
 
 import pytest
@@ -219,3 +221,34 @@ def test_the_tutorial_ends_with_a_settled_table(tmp_path: Path) -> None:
     # Another processor may need other numbers of seeds for rows that are close; this one is not.
     assert rows["no batch norm"]["difference_verdict"].startswith("worse")
     assert int(rows["no batch norm"]["n"]) < 20
+
+
+def schema_docstrings() -> dict[str, str]:
+    """Return the docstring of every key of the schema, by its dotted name, in one line."""
+    schema = ROOT / "src" / "augean" / "config" / "schema.py"
+    classes = {
+        node.name: node.body
+        for node in ast.parse(schema.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def walk(name: str, prefix: str) -> Iterator[tuple[str, str]]:
+        for field, after in pairwise([*classes[name], None]):
+            if not isinstance(field, ast.AnnAssign):
+                continue
+            assert isinstance(field.target, ast.Name)
+            key = prefix + field.target.id
+            annotation = ast.unparse(field.annotation)
+            if annotation in classes:
+                yield from walk(annotation, f"{key}.")
+            else:
+                assert isinstance(after, ast.Expr), f"{key} has no docstring"
+                yield key, " ".join(ast.literal_eval(after.value).split())
+
+    return dict(walk("Config", ""))
+
+
+def test_the_page_of_settings_has_every_key_with_the_schemas_words() -> None:
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    described = dict(re.findall(r"^\| `([\w.]+)` \| [^|]* \| (.*) \|$", page, re.MULTILINE))
+    assert described == schema_docstrings()

@@ -1,4 +1,4 @@
-"""Rows hardly move together over equal seeds, so docs/reference/report.md does not pair them by seed."""
+"""Rows hardly move together over equal seeds, so they are not paired (docs/reference/report.md)."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType

@@ -334,3 +334,14 @@ def test_the_name_of_a_runs_directory_is_bounded_and_its_id_whole(num_letters: i
     assert [part[:5] for part in name.split("-")[:4]] == ["datas", "model", "activ", "optim"]
     if num_letters < 64:  # as it always was
         assert name == "-".join([*names.values(), "c64-s0-0123456789"])
+
+
+@pytest.mark.parametrize("key", ["trainer.epochs", "optimizer.lr", "+optimizer.arguments.x"])
+def test_whole_numbers_of_too_many_digits_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key.lstrip('+')}: 1000.* has 401 digits; write"):
+        compose([f"{key}=1{'0' * 400}"])
+
+
+def test_a_dictionary_with_a_number_that_no_float_holds_is_refused_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.crop_area: 1000.* digits"):
+        parse_config({"dataset": {"crop_area": 10**400}})

@@ -87,6 +87,7 @@ def compose(
         ValueError,
         TypeError,
         AssertionError,
+        OverflowError,
         yaml.YAMLError,
     ) as error:
         message = explain_error(error, overrides) or f"{list(overrides)}: cannot be composed"

@@ -29,7 +29,7 @@ from augean.config.key_suggestions import (
 )
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.schema import CLASS_NODES, Config
-from augean.config.validation import walk_fields
+from augean.config.validation import long_number_text, walk_fields
 from augean.config.value_hints import describe_values, hydra_value_message, sweep_hint
 from augean.errors import AugeanError, ConfigError
 from augean.suggestions import did_you_mean, list_choices
@@ -49,8 +49,7 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
 
     cause = error.__cause__
     text = str(error)
-    # Before the other ConfigErrors: augean.config.validation refused an unknown key, but only the
-    # command line shows what was typed.
+    # First: augean.config.validation refused an unknown key, but only words show what was typed.
     if isinstance(error, ConfigError) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
     if isinstance(error, AugeanError):
@@ -62,6 +61,8 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
     if isinstance(error, KeyValidationError | InterpolationResolutionError):
         return _explain_key(error)
     # From here on exceptions that were not raised by Hydra itself.
+    if "int too large to convert to float" in text:
+        return _long_number(words)
     # OmegaConf raises a TypeError where a list and a dictionary are merged.
     is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
     if is_config_mistake or "incompatible container types" in text:
@@ -73,6 +74,15 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; {WRITABLE}"
     return explain_system_error(error)
+
+
+def _long_number(words: Sequence[str]) -> str:
+    """Name the argument with a whole number that is too large for a float."""
+    for word in words:
+        key, _, value = word.partition("=")
+        if match := re.search(r"\d{17,}", value):
+            return f"{key}: {long_number_text(match[0])}"
+    return "a whole number in the config file is too large for a float; write it as 1e20"
 
 
 def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:

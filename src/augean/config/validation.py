@@ -38,6 +38,8 @@ ARGUMENTS_SET_ELSEWHERE = {
 """Constructor arguments, by node, that other places of the config set, and these places.
 
 In `arguments` they are refused: one of the two values would be lost."""
+LARGEST_INT = 2**53
+"""Up to here a float stands for every whole number exactly."""
 
 
 def parse_config(raw: DictConfig | Mapping[str, Any]) -> Config:
@@ -65,10 +67,28 @@ def fill_schema(raw: DictConfig | Mapping[str, Any]) -> DictConfig:
         # Merge plain containers: where Hydra's `+key` has forced an unknown key into a typed
         # config, a merge of that config would accept the key.
         plain = OmegaConf.to_container(raw) if isinstance(raw, DictConfig) else dict(raw)
+        _refuse_long_numbers(cast(dict[Any, Any], plain), "")
         filled = cast(DictConfig, OmegaConf.merge(_schema(), plain))
     # A sweep applies the overrides of each job to this config: unknown keys must be refused there.
     OmegaConf.set_struct(filled, True)
     return filled
+
+
+def _refuse_long_numbers(values: Mapping[Any, Any], prefix: str) -> None:
+    """Raise a ConfigError for a whole number that no float can stand for.
+
+    Python's own have no limit, and OmegaConf's error for one that is too large names no key.
+    """
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _refuse_long_numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, int) and abs(value) > LARGEST_INT:
+            raise ConfigError(f"{prefix}{key}: {long_number_text(str(value))}")
+
+
+def long_number_text(number: str) -> str:
+    """Return what is wrong with a whole number of too many digits, and what to write instead."""
+    return f"{number[:8]}... has {len(number.lstrip('-'))} digits; write at most 15, or 1e20"
 
 
 # Built once: merges copy it.
@@ -179,7 +199,9 @@ def _range_problems(config: Config) -> Iterator[str]:
                 " a folder"
             )
         # NaN first: it would pass no comparison, and the message of a range would be wrong.
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, int) and abs(value) > LARGEST_INT:
+            yield f"{key}: {long_number_text(str(value))}"
+        elif isinstance(value, float) and not math.isfinite(value):
             yield f"{key}={value}: must be a finite number"
         elif "low" in meta and not _is_in_range(value, meta):
             yield f"{key}={value}: must be {_range_text(meta)}"
