@@ -285,7 +285,7 @@ def _other_data(rows: Sequence[Row]) -> set[str]:
     """Return the titles of the data that published numbers stand beside, where they are others."""
     titles = set()
     for row in rows:
-        if row.published and not row.has_published_data:
+        if "test_accuracy" in row.published and not row.has_published_data:
             titles |= {summary.dataset_title or "unnamed data" for summary in row.summaries}
     return titles
 
