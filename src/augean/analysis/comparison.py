@@ -203,9 +203,13 @@ class _RowRuns:
 
     @property
     def scores(self) -> list[float]:
-        """Test accuracies in percent."""
-        accuracies = [run.test_accuracy for run in self.finished.values()]
-        return [100 * accuracy for accuracy in accuracies if accuracy is not None]
+        """Test accuracies of `finished`, in percent."""
+        scores = []
+        for run in self.finished.values():
+            # Always there; a type checker cannot know it.
+            if run.test_accuracy is not None:
+                scores.append(100 * run.test_accuracy)
+        return scores
 
 
 def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | None = None) -> Table:
@@ -216,9 +220,12 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
     """
     groups, remarks = _group(sweep)
     baseline = sweep.record.baseline
+    # A filter may have left it out, or none of its runs may be there.
     if baseline is not None and baseline not in groups:
         remarks.append(f"The baseline {baseline} is not among the rows: nothing is compared.")
         baseline = None
+
+    # The comparison: over seeds, then over test images too.
     differences: dict[str, Difference] = {}
     method = ""
     if baseline is not None:
@@ -232,6 +239,7 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
     remarks += _remarks(sweep, groups)
     if sweep.record.kind == "study":
         remarks += remarks_on_ends(sweep.record)
+
     rows = []
     for label, group in groups.items():
         difference = differences.get(label, Difference())
@@ -252,6 +260,7 @@ def _compare_groups(
 
 
 def _row(sweep: Sweep, label: str, group: _RowRuns, difference: Difference) -> Row:
+    """Return a row with its statistics."""
     runs = list(group.finished.values())
     summaries = [run.summary for run in runs if run.summary is not None]
     # Where the scores decided how many there are, an interval for a fixed number would be wrong.
@@ -285,7 +294,7 @@ def _other_data(rows: Sequence[Row]) -> set[str]:
     """Return the titles of the data that published numbers stand beside, where they are others."""
     titles = set()
     for row in rows:
-        if row.published and not row.has_published_data:
+        if "test_accuracy" in row.published and not row.has_published_data:
             titles |= {summary.dataset_title or "unnamed data" for summary in row.summaries}
     return titles
 
@@ -302,10 +311,11 @@ def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
         if run.state is RunState.DIVERGED:
             group.diverged.append(run)
         elif run.test_accuracy is not None:
-            counted = group.finished.setdefault(job.seed, run)
-            if counted is not run:
+            # A seed that counted twice would make the interval too narrow.
+            first_run = group.finished.setdefault(job.seed, run)
+            if first_run is not run:
                 remarks.append(
-                    f"Row {job.row}, seed {job.seed}: several runs; only {counted.id} counts."
+                    f"Row {job.row}, seed {job.seed}: several runs; only {first_run.id} counts."
                 )
     return groups, remarks
 

@@ -108,6 +108,7 @@ def _read(path: Path) -> _RunFacts:
         }
         return _RunFacts(summary=None, sections=facts)
     config = _flatten(summary.config)
+    # A custom loop has config keys of its own.
     if summary.loop is None:
         config = _neutral_values() | config
     environment = _pick(summary, ENVIRONMENT)

@@ -98,11 +98,12 @@ class FreshnessCheck:
             if summary.loop is not None:
                 return FRESH
             return Freshness("unknown", "the run recorded no digest of its data")
-        node = {key: summary.config[key] for key in summary.config if key.startswith("dataset.")}
+        node = {key: value for key, value in summary.config.items() if key.startswith("dataset.")}
         places = summary.places or {}
         data = self._folder(places.get("data"), "data")
         cache = self._folder(places.get("cache"), "data/.augean")
-        identity = [node.get(key) for key in node if key.startswith(DATA_KEYS)]
+        # Without mean, crop and the like, which change no image on disk.
+        identity = [node[key] for key in node if key.startswith(DATA_KEYS)]
         key = repr((identity, data, cache))
         if key not in self._digests:
             self._digests[key] = _current_digest(node, data, cache)

@@ -88,7 +88,7 @@ def image_half_width(row: RowImages, baseline: RowImages, num_compared: int) -> 
         num_compared: rows that the table compares with the baseline. All of its intervals are to
             hold together with 95 %, so this one has Bonferroni's level.
     """
-    level = (1 - LEVEL) / num_compared
+    level = (1 - LEVEL) / num_compared  # two-sided
     quantile = -float(special.stdtrit(len(row.shares) - 1, level / 2))
     return 100 * quantile * math.sqrt(image_variance(row, baseline))
 

@@ -33,7 +33,7 @@ from augean.store.run_directory import METRICS, run_state, runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 
-FRAME_COLUMNS = ("id", "directory", "state", "tables")
+FRAME_COLUMNS = ["id", "directory", "state", "tables"]
 """The first columns of `load_runs`, which every run has."""
 
 
@@ -96,7 +96,7 @@ class Contents:
             row["tables"] = "; ".join(tables)
             rows.append(row)
         if not rows:
-            return pandas.DataFrame(columns=list(FRAME_COLUMNS))
+            return pandas.DataFrame(columns=FRAME_COLUMNS)
         return pandas.DataFrame(rows)
 
 
@@ -182,9 +182,8 @@ def _read_runs(contents: Contents) -> None:
             copies.append(run)
     for run in copies:
         if contents.runs.setdefault(run.id, run) is not run:
-            path = runs_dir(contents.outputs) / run.directory
             message = f"a copy of run {run.id}, which is counted once"
-            contents.note(path, message, unreadable=False)
+            contents.note(runs_dir(contents.outputs) / run.directory, message, unreadable=False)
 
 
 def _read_run(contents: Contents, path: Path) -> Run | None:
@@ -298,8 +297,7 @@ def _with_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
 
 def _absent_run(contents: Contents, job: SweepJob) -> Run:
     """Return a run without a directory: missing, or just being begun."""
-    path = runs_dir(contents.outputs) / job.run
-    state = run_state(contents.outputs, path, job.id)
+    state = run_state(contents.outputs, runs_dir(contents.outputs) / job.run, job.id)
     if state is not RunState.RUNNING:
         state = RunState.MISSING
     return Run(id=job.id, directory=job.run, state=state)

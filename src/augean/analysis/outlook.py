@@ -44,6 +44,7 @@ def outlook(table: Table) -> Outlook:
     for label, row in rows.items():
         if row.difference.verdict is not Verdict.UNDECIDED:
             continue
+        # The reasons that more seeds do not help come first.
         if row.diverged or baseline.diverged or row.difference.diverged_rows:
             result.diverged.append(label)
         elif row.difference.n < 2:

@@ -35,12 +35,14 @@ def run_command(path: Path, summary: RunSummary | None, into: str | None = None)
         packages = own_packages(summary.config)
         places = summary.places or {}
 
+    # Own code is imported from the folder in which the run was started.
     here = Path.cwd()
     start = here
     has_own_files = bool(packages or (summary is not None and summary.code_digests))
     if has_own_files and "start" in places and place_at(outputs, places["start"]).is_dir():
         start = place_at(outputs, places["start"])
 
+    # Folders as they are named from there.
     target = outputs
     if into is not None:
         target = outputs.absolute().with_name(into)

@@ -146,6 +146,7 @@ def _in_order(cells: Cells) -> tuple[dict[str, list[float]], set[str]]:
     counted: set[tuple[str, int]] = set()
     for job, run in sorted(cells, key=lambda cell: cell[0].seed):
         if run.state is RunState.DIVERGED:
+            # Its seed has no score, and later ones still count: the row is marked instead.
             diverged.add(job.row)
         elif run.test_accuracy is None:
             broken.add(job.row)
@@ -166,6 +167,7 @@ def _course(
     num_rows: int,
 ) -> Course:
     """Follow one row from its first look to the one that settles it, or to the last."""
+    # Look n compares the first n seeds of both.
     n = min(len(row_scores), len(baseline_scores), design.most)
     row_array = numpy.array(row_scores[:n], float)
     baseline_array = numpy.array(baseline_scores[:n], float)

@@ -98,6 +98,7 @@ def importances(record: SweepRecord, fewest: int = FEWEST_TRIALS) -> dict[str, f
         few complete trials to say.
     """
     trials = complete_trials(record)
+    # A pruned trial's score is not comparable, as it was trained for fewer epochs.
     if len(trials) < fewest or not record.space:
         return {}
     # Here, as most reports have no such study, and the import takes as long as a small report.

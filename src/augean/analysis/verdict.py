@@ -76,6 +76,7 @@ class Difference(NamedTuple):
         """Whether the seeds decide, and other test images might decide otherwise."""
         if self.verdict not in DECIDED or math.isnan(self.image_half):
             return False
+        # The same rule as for seeds, applied to the wider interval.
         return verdict_of_interval(self.images_low, self.images_high, self.margin) != self.verdict
 
     @property
