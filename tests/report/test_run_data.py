@@ -154,3 +154,15 @@ def test_the_report_imports_no_drawing_part_of_bokeh(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_trials_of_a_study_are_charted_and_in_no_table_of_the_list(tmp_path: Path) -> None:
+    trials = []
+    for number, rate in enumerate((0.1, 0.01)):
+        job = write_run(tmp_path, optimizer__lr=rate, files=False)
+        trials.append({**job, "trial": number, "state": "complete", "score": 0.9})
+    write_record(tmp_path, "study", trials)
+    (table,) = page_data(make_report(tmp_path).directory)["tables"]
+    assert table["trials"]
+    assert table["rows"] == ["trials"]
+    assert sorted(table["runs"]) == [0, 1]

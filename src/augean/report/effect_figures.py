@@ -99,7 +99,8 @@ def draw_all_effects(tables: Sequence[Table], folder: Path) -> list[Picture]:
     for table, rows in compared[:MOST_TOGETHER]:
         drawn = _most_telling(rows, rows_a_table)
         num_drawn += len(drawn)
-        lines.append(_Line(f"{table.sweep.record.title} (to {table.baseline})"))
+        title = table.sweep.record.title
+        lines.append(_Line(f"{title} (to {table.baseline})"))
         lines += _row_lines(drawn)
         margins.add(drawn[0].difference.margin)
     caption = "Differences to the baseline of each table."
@@ -161,9 +162,13 @@ def _figure(lines: Sequence[_Line], title: str, margin: float) -> Figure:
     # Matplotlib places axes in fractions of the figure.
     axes_width = width - left - AMOUNT_WIDTH - 0.1
     axes_height = LINE * len(lines)
-    axes = figure.add_axes(
-        (left / width, bottom / height, axes_width / width, axes_height / height)
+    rectangle = (
+        left / width,
+        bottom / height,
+        axes_width / width,
+        axes_height / height,
     )
+    axes = figure.add_axes(rectangle)
     low, high = _limits(rows, margin)
     axes.set_xlim(low, high)
     # Line 0 stands at the top.

@@ -15,7 +15,9 @@ TEX_NAMES = {
 
 def _tex_escapes() -> dict[str, str]:
     """Return the LaTeX of each character that LaTeX would read as something else."""
-    escapes = {character: f"\\text{name}{{}}" for character, name in TEX_NAMES.items()}
+    escapes = {}
+    for character, name in TEX_NAMES.items():
+        escapes[character] = f"\\text{name}{{}}"
     for character in "&%$#_{}":
         escapes[character] = f"\\{character}"
     # After the end of a row (two backslashes) LaTeX reads these as its options.

@@ -72,7 +72,9 @@ def _runs(table: Table) -> Iterator[tuple[str, Run]]:
 def _row_runs(table: Table) -> Iterator[tuple[str, Run]]:
     """Yield each run, once a row, after the label of that row."""
     # A sweep may ask for the same run twice.
-    runs = {(job.row, job.id): run for job, run in table.sweep.cells}
+    runs = {}
+    for job, run in table.sweep.cells:
+        runs[job.row, job.id] = run
     for (label, _), run in runs.items():
         yield label, run
 

@@ -87,8 +87,13 @@ def finish_figure(figure: Figure, styles: Styles, dashes: Mapping[str, str]) -> 
     height = figure.get_figheight() + legend_height
     figure.set_figheight(height)
     # Margins are in inches, which Matplotlib takes as fractions of the figure.
-    figure.subplots_adjust(left=0.55 / width, right=1 - 0.15 / width, wspace=0.16)
-    figure.subplots_adjust(bottom=(0.5 + legend_height) / height, top=1 - 0.32 / height)
+    figure.subplots_adjust(
+        left=0.55 / width,
+        right=1 - 0.15 / width,
+        bottom=(0.5 + legend_height) / height,
+        top=1 - 0.32 / height,
+        wspace=0.16,
+    )
 
 
 def _legend_entries(styles: Styles, dashes: Mapping[str, str]) -> list[Line2D]:

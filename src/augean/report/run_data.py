@@ -165,11 +165,15 @@ def runs_of(table: Table) -> list[Run]:
 def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -> dict[str, Any]:
     """Return a table's name and title, its rows, and the places of its runs in the other lists."""
     record = table.sweep.record
-    if table.sweep.cells:
-        # A sweep may ask for the same run twice.
-        pairs = dict.fromkeys((job.row, job.id) for job, _ in table.sweep.cells)
-    else:
-        pairs = dict.fromkeys(("trials", run.id) for run in table.sweep.trial_runs)
+    # A sweep may ask for the same run twice, which a dictionary has once.
+    pairs: dict[tuple[str, str], None] = {}
+    for job, _ in table.sweep.cells:
+        pairs[job.row, job.id] = None
+    if not pairs:
+        for run in table.sweep.trial_runs:
+            # A filter leaves some of them out of the report.
+            if run.id in places:
+                pairs["trials", run.id] = None
     labels = _repeated([label for label, _ in pairs])
     baseline = None
     for row in table.rows:
@@ -201,20 +205,12 @@ def _curves(runs: Sequence[Run], metrics: pandas.DataFrame) -> dict[str, Any]:
     is_usable = numpy.isfinite(values) & numpy.isfinite(epochs)
     if len(runs) > MOST_CURVES or not is_usable.any():
         return {"curves": None, "epochs": {}}
-    codes, directories = pandas.factorize(metrics.directory[is_usable])
-    # Stable, so that the epochs of a run stay in their order.
-    order = numpy.argsort(codes, kind="stable")
+    order, spans = _spans_of_runs(metrics.directory[is_usable])
     fractions = numpy.clip(values[is_usable][order], 0, 1)
     hundredths = (10_000 * fractions).round().astype(int)
     bounded_epochs = numpy.clip(epochs[is_usable][order], 0, HIGHEST_EPOCH)
     whole_epochs = bounded_epochs.astype(int)
-    ends = numpy.cumsum(numpy.bincount(codes))
     stride = math.ceil(len(hundredths) / MOST_POINTS)
-    spans = {}
-    start = 0
-    for directory, end in zip(directories, ends.tolist(), strict=True):
-        spans[directory] = (start, end)
-        start = end
     curves: list[list[int] | None] = []
     uneven_epochs = {}
     for place, run in enumerate(runs):
@@ -229,6 +225,26 @@ def _curves(runs: Sequence[Run], metrics: pandas.DataFrame) -> dict[str, Any]:
         if steps != [1] * len(steps):
             uneven_epochs[place] = steps
     return {"curves": curves, "epochs": uneven_epochs}
+
+
+def _spans_of_runs(
+    directories: "pandas.Series[str]",
+) -> tuple["numpy.typing.NDArray[numpy.intp]", dict[str, tuple[int, int]]]:
+    """Return an order in which the lines of a run stand together, and where each run's stand.
+
+    Args:
+        directories: of each line the run's.
+    """
+    codes, different = pandas.factorize(directories)
+    # Stable, so that the epochs of a run stay in their order.
+    order = numpy.argsort(codes, kind="stable")
+    ends = numpy.cumsum(numpy.bincount(codes))
+    spans = {}
+    start = 0
+    for directory, end in zip(different, ends.tolist(), strict=True):
+        spans[directory] = (start, end)
+        start = end
+    return order, spans
 
 
 def _changes(values: "numpy.typing.NDArray[numpy.int_]") -> list[int]:

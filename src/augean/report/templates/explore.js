@@ -1,5 +1,5 @@
-// The charts of all runs of a table: curves, and a scatter of any two entries. They are made by Bokeh when the reader comes
-// near them, so that the page opens at once.
+// The charts of all runs of a table: curves, and a scatter of any two entries. They are made by Bokeh when the reader
+// comes near them, so that the page opens at once.
 const explore = document.getElementById("explore");
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c959f"];
 const COLOURS_ON_DARK = ["#4da8e0", "#e69f00", "#2cc295", "#cc79a7", "#f0833f", "#9ad2f5", "#9aa5b1"];
@@ -10,7 +10,8 @@ const MOST_NAMES = 30;
 const theme = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 const loadBokeh = async () => {
-  const packed = Uint8Array.from(atob(document.getElementById("chart-library").textContent), letter => letter.charCodeAt(0));
+  const letters = atob(document.getElementById("chart-library").textContent);
+  const packed = Uint8Array.from(letters, letter => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const script = document.createElement("script");
   script.textContent = await new Response(stream).text();
@@ -55,12 +56,15 @@ const colourPlot = plot => {
   plot.toolbar.logo = null;
 };
 const newPlot = (xLabel, yLabel, more) => Bokeh.Plotting.figure({
-  height: 340, sizing_mode: "stretch_width", toolbar_location: "above", tools: "pan,box_zoom,wheel_zoom,box_select,tap,reset",
+  height: 340, sizing_mode: "stretch_width", toolbar_location: "above",
+  tools: "pan,box_zoom,wheel_zoom,box_select,tap,reset",
   // With a finger a drag scrolls the page until the reader picks a tool.
   active_drag: null, x_axis_label: xLabel, y_axis_label: yLabel, ...more,
 });
 const addHover = (plot, renderer, more) => {
-  const tooltips = [["run", "@id"], ["row", "@row"], ["seed", "@seed"], ["validation, %", "@validation"], ["test, %", "@test"]];
+  const tooltips = [
+    ["run", "@id"], ["row", "@row"], ["seed", "@seed"], ["validation, %", "@validation"], ["test, %", "@test"],
+  ];
   plot.add_tools(new Bokeh.HoverTool({renderers: [renderer], tooltips, ...more}));
 };
 const nameTicks = (axis, field) => {
@@ -72,15 +76,20 @@ const nameTicks = (axis, field) => {
 
 const drawCurves = source => {
   const plot = newPlot("epoch", "validation accuracy, %", {});
-  const lines = plot.multi_line({field: "epochs"}, {field: "values"}, {source, line_color: {field: "colour"}, line_width: 1.3,
-    line_alpha: 0.7, nonselection_line_alpha: 0.12, selection_line_alpha: 1, selection_line_width: 2.5, hover_line_alpha: 1});
+  const lines = plot.multi_line({field: "epochs"}, {field: "values"}, {
+    source, line_color: {field: "colour"}, line_width: 1.3, line_alpha: 0.7, nonselection_line_alpha: 0.12,
+    selection_line_alpha: 1, selection_line_width: 2.5, hover_line_alpha: 1,
+  });
   addHover(plot, lines, {line_policy: "nearest"});
   return plot;
 };
 const drawScatter = (source, x, y) => {
-  const plot = newPlot(x.name, y.name, {x_axis_type: x.log ? "log" : "linear", y_axis_type: y.log ? "log" : "linear"});
-  const points = plot.scatter({field: "x"}, {field: "y"}, {source, size: 8, fill_color: {field: "colour"}, line_color: null,
-    fill_alpha: 0.75, nonselection_fill_alpha: 0.18, selection_fill_alpha: 1});
+  const typeOf = field => field.log ? "log" : "linear";
+  const plot = newPlot(x.name, y.name, {x_axis_type: typeOf(x), y_axis_type: typeOf(y)});
+  const points = plot.scatter({field: "x"}, {field: "y"}, {
+    source, size: 8, fill_color: {field: "colour"}, line_color: null, fill_alpha: 0.75, nonselection_fill_alpha: 0.18,
+    selection_fill_alpha: 1,
+  });
   addHover(plot, points, {});
   nameTicks(plot.xaxis[0] ?? plot.below[0], x);
   nameTicks(plot.yaxis[0] ?? plot.left[0], y);
@@ -101,6 +110,13 @@ const describe = (table, fields, place) => {
   return item;
 };
 
+// Rows side by side where there are a few of them, else the first key in which runs differ.
+const usualAxes = (table, fields) => {
+  const key = fields.find(field => field.name in data.keys);
+  const rowsAreReadable = table.rows.length > 1 && table.rows.length <= MOST_NAMES;
+  const haveTest = table.runs.some(run => data.test[run] !== null);
+  return [rowsAreReadable || !key ? "row" : key.name, haveTest ? "test, %" : "validation, %"];
+};
 const showTable = (table, xName, yName) => {
   const fields = fieldsOf(table);
   const [xChoice, yChoice] = ["x", "y"].map(axis => explore.querySelector(`select[name=${axis}]`));
@@ -109,16 +125,19 @@ const showTable = (table, xName, yName) => {
     choice.replaceChildren(...fields.map(item => element("option", {selected: item === field}, item.name)));
     return field;
   };
-  const x = fieldOf(xChoice, xName, table.rows.length > MOST_NAMES && fields.length > 5 ? fields[1].name : "row");
-  const y = fieldOf(yChoice, yName, data.test.some(value => value !== null) ? "test, %" : "validation, %");
+  const [usualX, usualY] = usualAxes(table, fields);
+  const x = fieldOf(xChoice, xName, usualX);
+  const y = fieldOf(yChoice, yName, usualY);
   const curves = table.runs.map(curveOf);
   const colours = DARK_THEME.matches ? COLOURS_ON_DARK : COLOURS;
   const source = new Bokeh.ColumnDataSource({data: {
     x: x.values.map(value => value ?? NaN), y: y.values.map(value => value ?? NaN),
     epochs: curves.map(curve => curve?.epochs ?? []), values: curves.map(curve => curve?.values ?? []),
     colour: table.row.map(row => colours[row % colours.length]), row: table.row.map(row => table.rows[row]),
-    id: table.runs.map(run => data.id[run]), seed: table.runs.map(run => String(data.seed[run] ?? "-")),
-    validation: table.runs.map(run => number(data.validation[run], 2)), test: table.runs.map(run => number(data.test[run], 2)),
+    id: table.runs.map(run => data.id[run]),
+    seed: table.runs.map(run => String(data.seed[run] ?? "-")),
+    validation: table.runs.map(run => number(data.validation[run], 2)),
+    test: table.runs.map(run => number(data.test[run], 2)),
   }});
   const plots = [drawScatter(source, x, y)];
   if (curves.some(Boolean)) plots.unshift(drawCurves(source));
@@ -141,7 +160,8 @@ const showTable = (table, xName, yName) => {
 const startExplore = async () => {
   await loadBokeh();
   const tables = data.tables.filter(table => table.runs.length);
-  const [tableChoice, xChoice, yChoice] = ["table", "x", "y"].map(name => explore.querySelector(`select[name=${name}]`));
+  const choices = ["table", "x", "y"].map(name => explore.querySelector(`select[name=${name}]`));
+  const [tableChoice, xChoice, yChoice] = choices;
   tableChoice.append(...tables.map((table, index) => element("option", {value: index}, table.title)));
   const draw = (keepAxes = true) =>
     showTable(tables[tableChoice.value], keepAxes ? xChoice.value : "", keepAxes ? yChoice.value : "");

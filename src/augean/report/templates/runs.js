@@ -143,8 +143,11 @@ const showList = (list, runs) => {
     next.disabled = page === last;
     previous.parentElement.hidden = last === 0;
   };
-  const textOf = run => [data.id[run], placesText(run), stateOf(run), data.outdated[run] ? "outdated" : "", data.seed[run],
-    number(data.validation[run], 2), number(data.test[run], 2), commandOf(run)].join(" ").toLowerCase();
+  const textOf = run => {
+    const scores = [number(data.validation[run], 2), number(data.test[run], 2)];
+    const texts = [data.id[run], placesText(run), stateOf(run), data.outdated[run] ? "outdated" : "", data.seed[run]];
+    return [...texts, ...scores, commandOf(run)].join(" ").toLowerCase();
+  };
   const filter = () => {
     const words = list.querySelector("input").value.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length) texts ??= new Map(runs.map(run => [run, textOf(run)]));
@@ -165,7 +168,9 @@ const showList = (list, runs) => {
     page = 0;
     filter();
   };
-  heads.forEach((head, index) => head.querySelector("button")?.addEventListener("click", () => sort(head, columns[index])));
+  heads.forEach((head, index) => {
+    head.querySelector("button")?.addEventListener("click", () => sort(head, columns[index]));
+  });
   list.querySelector("input").addEventListener("input", () => { page = 0; filter(); });
   previous.addEventListener("click", () => { page -= 1; show(); });
   next.addEventListener("click", () => { page += 1; show(); });
