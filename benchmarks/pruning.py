@@ -219,7 +219,7 @@ def compare_samplers(num_studies: int) -> None:
                 error = statistics.stdev(regrets) / num_studies**0.5
                 print(
                     f"pruner {pruner}, {num_workers} workers, {name}: mean regret"
-                    f" {statistics.fmean(regrets):.2f} +- {error:.2f} points ({num_studies} studies)"
+                    f" {statistics.fmean(regrets):.2f} +- {error:.2f} points, {num_studies} studies"
                 )
 
 
