@@ -3,7 +3,8 @@ sampler and pruners.
 
 OMP_NUM_THREADS=1 python benchmarks/pruning.py table /tmp/curves    trains the table: 162 runs on
 digits python benchmarks/pruning.py replay                                 20 studies each way;
-writes results/pruning.csv
+writes results/pruning.csv python benchmarks/pruning.py samplers        the plugin's options of TPE
+beside Optuna's own, by 1 and 4 workers
 
 In a replay nothing is trained: a trial reports the epochs of its configuration's curve, through the
 reporter that a job has, until the pruner stops it. As in Augean, epochs that the study has paid for
@@ -27,7 +28,7 @@ from augean.config.sweeper_schema import PRUNERS
 from augean.report import load_metrics, load_runs
 from augean.sweeps.job import TRIAL
 from augean.sweeps.studies.study import Study, StudySetup
-from augean.sweeps.studies.trial import TrialReporter
+from augean.sweeps.studies.trial import TrialReporter, make_pruner
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "benchmarks" / "results" / "learning_curves.csv"
@@ -159,6 +160,69 @@ def replay(
     return history
 
 
+def replay_workers(
+    curves: Curves, options: dict[str, bool], pruner: str, seed: int, num_workers: int, budget: int
+) -> float:
+    """One study in memory, whose workers train an epoch each in turn.
+
+    Args:
+        options: of TPE.
+
+    Returns:
+        Regret of the best finished trial when the epochs are spent.
+    """
+    space = {key: CategoricalDistribution(values) for key, values in SPACE.items()}
+    study = optuna.create_study(direction="maximize", pruner=make_pruner(PRUNERS[pruner]))
+    best, winner = max(map(score, curves.values())), 0.0
+    # Epochs of each point that the study has paid for.
+    seen: dict[tuple[str, ...], int] = {}
+    running: dict[int, tuple[optuna.Trial, tuple[str, ...], int]] = {}
+    spent = num_trials = 0
+    while spent < budget:
+        for worker in range(num_workers):
+            if worker not in running:
+                sampler_seed = 10_000 * seed + num_trials
+                study.sampler = optuna.samplers.TPESampler(seed=sampler_seed, **options)
+                trial = study.ask(space)
+                point = tuple(trial.params[key] for key in SPACE)
+                running[worker] = (trial, point, seen.get(point, 0))
+                num_trials += 1
+            trial, point, epoch = running[worker]
+            curve = curves[point]
+            if epoch < len(curve):
+                epoch, spent = epoch + 1, spent + 1
+                seen[point] = max(seen.get(point, 0), epoch)
+                running[worker] = (trial, point, epoch)
+                trial.report(curve[epoch - 1], epoch)
+                if trial.should_prune():
+                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                    del running[worker]
+                    continue
+            if epoch == len(curve):
+                study.tell(trial, score(curve))
+                winner = max(winner, score(curve))
+                del running[worker]
+    return best - winner
+
+
+def compare_samplers(num_studies: int) -> None:
+    """Print the regret of TPE with the plugin's options and with Optuna's own defaults."""
+    curves = read_table()
+    samplers = {"plugin": {"multivariate": False, "constant_liar": False}, "Optuna": {}}
+    for pruner in ("none", "halving"):
+        for num_workers in (1, 4):
+            for name, options in samplers.items():
+                regrets = []
+                for seed in range(num_studies):
+                    regret = replay_workers(curves, options, pruner, seed, num_workers, 540)
+                    regrets.append(100 * regret)
+                error = statistics.stdev(regrets) / num_studies**0.5
+                print(
+                    f"pruner {pruner}, {num_workers} workers, {name}: mean regret"
+                    f" {statistics.fmean(regrets):.2f} +- {error:.2f} points, {num_studies} studies"
+                )
+
+
 def at(history: list[tuple[int, float, int, int]], epochs: int) -> tuple[int, float, int, int]:
     """The state of a study when it had spent at most so many epochs; before its first trial was
     over: no winner.
@@ -170,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["table", "replay"])
+    parser.add_argument("what", choices=["table", "replay", "samplers"])
     parser.add_argument("folder", type=Path, nargs="?", help="where the table's runs go")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "benchmarks" / "results" / "pruning.csv"
@@ -179,6 +243,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.what == "table":
         return train_table(arguments.folder.resolve())
+    if arguments.what == "samplers":
+        return compare_samplers(arguments.studies)
     curves = read_table()
     budgets = [EPOCHS * trainings for trainings in (5, 10, 15, 20)]
     rows = []

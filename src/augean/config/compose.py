@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from augean.config.override_errors import explain_error
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.schema import Config
-from augean.config.sweeper_schema import PRUNERS, SWEEPERS
+from augean.config.sweeper_schema import PRUNERS, SAMPLER_DEFAULTS, SWEEPERS
 from augean.config.validation import parse_config
 from augean.errors import ConfigError
 
@@ -35,6 +35,10 @@ def register(sweep: str | None = None) -> None:
     store = ConfigStore.instance()
     for option, schema in SWEEPERS.items():
         store.store(group="hydra/sweeper", name=option, node=schema, replace=True)
+    for option, values in SAMPLER_DEFAULTS.items():
+        group = "hydra/sweeper/sampler"
+        sampler = OmegaConf.merge(store.load(f"{group}/{option}.yaml").node, values)
+        store.store(group=group, name=option, node=sampler, replace=True)
     for option, node in PRUNERS.items():
         store.store(group="hydra/sweeper/pruner", name=option, node=node, replace=True)
     # Hydra searches conf and the folder of -cd, but not Augean's folder of sweeps.

@@ -94,6 +94,11 @@ class OptunaSweeperConfig:
 
 SWEEPERS: dict[str, type] = {"augean": AugeanSweeperConfig, "optuna": OptunaSweeperConfig}
 """Options of the config group `hydra/sweeper`."""
+SAMPLER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "tpe": {"multivariate": True, "constant_liar": True},
+}
+"""Options of `hydra/sweeper/sampler` that are Optuna's own defaults, and better in a replay of real
+curves (benchmarks/README.md); hydra-optuna-sweeper sets them to false."""
 # After one or two epochs the order of trials says little of their order at the end
 # (benchmarks/README.md), so no pruner judges before the third.
 PRUNERS: dict[str, dict[str, Any]] = {

@@ -20,6 +20,7 @@ from augean.errors import AugeanError, DeviceError
 from augean.runs.address import find_outcome
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
+from augean.sweeps.budget import read_seconds
 from augean.sweeps.grid import check_networks
 from augean.sweeps.plan import plan_file
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
@@ -165,7 +166,8 @@ def estimate(plan: SweepPlan) -> str:
     # A trial may cost as much as the most expensive example; pruning makes it cheaper.
     if is_study:
         longest = max(estimates) * (plan.record.num_trials or 0)
-        time = readable_seconds(longest)
+        limit = read_seconds("hydra.sweeper.timeout", plan.record.timeout)
+        time = readable_seconds(min(longest, limit))
         return f"at most about {time} of training on {device}, less what is pruned"
     time = readable_seconds(sum(estimates))
     text = f"about {time} of training for {len(estimates)} runs on {device}"

@@ -126,6 +126,11 @@ def test_the_best_trials_are_confirmed_once_and_the_best_mean_wins(tmp_path: Pat
     assert again.returncode == 0, again.stderr
     assert check_confirmed(tmp_path).jobs == record.jobs
     assert len(list(tmp_path.glob("runs/*"))) == num_runs
+    augean("report", "--outputs", str(tmp_path))
+    (page,) = tmp_path.rglob("index.html")
+    text = " ".join(page.read_text().split())
+    assert text.count("its own seed&#39;s") + text.count("its own seed's") >= 2, "table and figure"
+    assert f"trial {record.best_trial().trial}, new seeds" in text  # type: ignore[union-attr]
     # Without confirmation the best score of its own decides again, and nothing is trained.
     plain = train(*[item for item in arguments if "confirm" not in item])
     assert plain.returncode == 0, plain.stderr
