@@ -3,7 +3,7 @@ benchmarks/results/digits_pool.csv.
 
 Each configuration's 40 scores are a finite population with a known mean. A table is drawn from it
 as a sweep draws its seeds: each seed at most once. The numbers asserted here are those that
-docs/reference/report.md and the page's remarks state.
+docs/internals/verdicts.md and the page's remarks state.
 """
 
 import math
@@ -34,7 +34,7 @@ def mean(values: list[float]) -> float:
 
 
 def show(what: str, found: dict[str, float]) -> None:
-    """For docs/reference/report.md: pytest -m slow -rP tests/analysis/test_comparison.py."""
+    """For docs/internals/verdicts.md: pytest -m slow -rP tests/analysis/test_comparison.py."""
     steady = [found[config] for config in STEADY]
     collapsing = ", ".join(f"{config} {found[config]:.1%}" for config in sorted(COLLAPSING))
     print(f"{what}: {mean(steady):.1%} ({min(steady):.1%} to {max(steady):.1%}); {collapsing}")

@@ -1,4 +1,4 @@
-"""Rows hardly move together over equal seeds, so they are not paired (docs/reference/report.md)."""
+"""Rows hardly move together over equal seeds: why they are not paired."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType

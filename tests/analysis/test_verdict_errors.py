@@ -1,7 +1,7 @@
 """False verdicts stay at 5 % whatever the deviations are, and interval, p and verdict agree.
 
-docs/reference/report.md and docs/internals/settling.md quote benchmarks/results/verdict_errors.csv,
-of which a part is computed again here.
+docs/internals/verdicts.md and settling.md quote benchmarks/results/verdict_errors.csv, of which a
+part is computed again here.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 All intervals of a table hold together with 95 %. Where the variances look equal by Levene's test
 (1960), they are those of Dunnett's test; else those of Welch's t-tests, at a level divided by the
-number of rows (Bonferroni). docs/reference/report.md has the references.
+number of rows (Bonferroni). docs/internals/verdicts.md has the references.
 """
 
 import math
@@ -22,7 +22,7 @@ LEVEL = 0.95
 LEVENE_LEVEL = 0.5
 """Variances are pooled only where Levene's p-value is at least this. At 5 %, few seeds hide
 deviations that differ five times, and up to 14 % of tables had a false verdict; at 50 %, at most
-5.5 % (docs/reference/report.md)."""
+5.5 % (docs/internals/verdicts.md)."""
 
 
 class Interval(NamedTuple):
