@@ -8,9 +8,11 @@ from typing import Any
 import optuna
 import pytest
 
+from augean.config.sweeper_options import read_options
 from augean.errors import ConfigError
 from augean.store.sweep_record import read_records
 from augean.sweeps.budget import read_seconds
+from augean.sweeps.composition import compose_sweep
 from augean.sweeps.plan import plan_file
 from augean.sweeps.studies.study import DEFAULT, IDENTITY, trained_seconds
 from augean.sweeps.studies.trial import SECONDS
@@ -165,3 +167,12 @@ def test_a_space_without_held_out_images_is_refused_before_any_work(tmp_path: Pa
         assert done.returncode == 1
         assert "dataset.num_val=0: a study chooses by validation accuracy" in done.stderr
         assert not list(tmp_path.iterdir())
+
+
+def test_tpe_has_optunas_own_defaults_which_a_user_can_change() -> None:
+    words = ["activation=relu,elu", "hydra.sweeper.n_trials=2"]
+    for extra, expected in (([], True), (["hydra.sweeper.sampler.constant_liar=false"], False)):
+        with compose_sweep("config", [*words, *extra]) as composition:
+            sampler = read_options(composition.master).sweeper.sampler
+            assert sampler["multivariate"] is True
+            assert sampler["constant_liar"] is expected
