@@ -108,7 +108,7 @@ def test_values_of_any_kind_have_an_importance() -> None:
 
 def test_docs_give_the_measured_reliability(bench: ModuleType) -> None:
     measured = pandas.read_csv(bench.OUTPUT)
-    text = " ".join((ROOT / "docs" / "report.md").read_text().split())
+    text = " ".join((ROOT / "docs" / "internals" / "verdicts.md").read_text().split())
     for line in measured.itertuples():
         share = f"{100 * line.first:.0f} %"
         assert f"{share} with {line.trials}" in text

@@ -336,9 +336,9 @@ def test_the_name_of_a_runs_directory_is_bounded_and_its_id_whole(num_letters: i
         assert name == "-".join([*names.values(), "c64-s0-0123456789"])
 
 
-@pytest.mark.parametrize("key", ["trainer.epochs", "optimizer.lr", "+optimizer.arguments.x"])
+@pytest.mark.parametrize("key", ["trainer.epochs", "optimizer.lr"])
 def test_whole_numbers_of_too_many_digits_are_refused(key: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{key.lstrip('+')}: 1000.* has 401 digits; write"):
+    with pytest.raises(ConfigError, match=rf"{key}: 1000.* has 401 digits; write"):
         compose([f"{key}=1{'0' * 400}"])
 
 

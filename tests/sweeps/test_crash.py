@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ import pytest
 from augean.config.compose import compose
 from augean.runs.execute import execute
 from augean.store.locks import is_locked
-from augean.store.sweep_record import read_records
+from augean.store.sweep_record import SweepRecord, read_records
 from augean.sweeps.studies.storage import open_storage
 from augean.sweeps.studies.study import AGAIN
 from augean.sweeps.studies.trial import ERROR
@@ -262,9 +263,11 @@ def crash_grid(
     )
 
 
-def crash_study(tmp_path: Path, strikes: list[str], epochs: int, num_trials: int) -> None:
+def crash_study(
+    tmp_path: Path, strikes: list[str], epochs: int, num_trials: int, *more: str
+) -> None:
     generator = new_generator()
-    arguments = [*STUDY, f"trainer.epochs={epochs}", f"hydra.sweeper.n_trials={num_trials}"]
+    arguments = [*STUDY, f"trainer.epochs={epochs}", f"hydra.sweeper.n_trials={num_trials}", *more]
     generator.shuffle(strikes)
     num_strikes, round_, span = len(strikes), 0, 12.0
     while strikes:
@@ -298,6 +301,7 @@ def check_study(outputs: Path, num_trials: int) -> None:
     for job in jobs:
         path = outputs / "runs" / job.run
         assert job.score == json.loads((path / "summary.json").read_text())["val_accuracy"]
+    check_confirmation(outputs, record)
     resumed = max(
         jobs,
         key=lambda job: json.loads((outputs / "runs" / job.run / "summary.json").read_text())[
@@ -309,6 +313,19 @@ def check_study(outputs: Path, num_trials: int) -> None:
         folder=(outputs / "runs" / resumed.run),
     )
     assert facts(execute(config).address.path) == facts(outputs / "runs" / resumed.run)
+
+
+def check_confirmation(outputs: Path, record: SweepRecord) -> None:
+    """Each of the best trials has the mean of all its new seeds, once each."""
+    confirmed = [job for job in record.trials if job.confirmed_score is not None]
+    assert len(confirmed) == record.confirm.get("top", 0)
+    for trial in confirmed:
+        row = f"trial {trial.trial}, new seeds"
+        again = [job for job in record.jobs if job.row == row]
+        assert len({job.seed for job in again} - {trial.seed}) == record.confirm["seeds"]
+        summaries = [outputs / "runs" / job.run / "summary.json" for job in again]
+        scores = [json.loads(path.read_text())["val_accuracy"] for path in summaries]
+        assert trial.confirmed_score == statistics.fmean(scores)
 
 
 def test_a_study_killed_a_few_times_has_exactly_its_trials(tmp_path: Path) -> None:
@@ -333,9 +350,8 @@ def test_killed_runs_that_continue_each_other_end_as_if_trained_from_the_start(
 
 @pytest.mark.slow
 def test_a_study_killed_40_times_has_exactly_its_trials(tmp_path: Path) -> None:
-    crash_study(
-        tmp_path, ["all"] * 16 + ["worker"] * 16 + ["supervisor"] * 8, epochs=40, num_trials=8
-    )
+    strikes = ["all"] * 16 + ["worker"] * 16 + ["supervisor"] * 8
+    crash_study(tmp_path, strikes, 40, 8, "hydra.sweeper.confirm={top: 3, seeds: 2}")
 
 
 @pytest.mark.slow

@@ -77,9 +77,12 @@ def fill_schema(raw: DictConfig | Mapping[str, Any]) -> DictConfig:
 def _refuse_long_numbers(values: Mapping[Any, Any], prefix: str) -> None:
     """Raise a ConfigError for a whole number that no float can stand for.
 
-    Python's own have no limit, and OmegaConf's error for one that is too large names no key.
+    Python's own have no limit, and OmegaConf's error for one that is too large names no key. In
+    `arguments` they are the business of the class.
     """
     for key, value in values.items():
+        if key == "arguments":
+            continue
         if isinstance(value, Mapping):
             _refuse_long_numbers(value, f"{prefix}{key}.")
         elif isinstance(value, int) and abs(value) > LARGEST_INT:
