@@ -140,14 +140,23 @@ def test_the_page_escapes_and_reloads_until_the_command_ends(tmp_path: Path) -> 
     assert "the command has ended" in page.read_text()
 
 
-def test_ctrl_c_leaves_a_whole_page_and_status_0(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_watch_leaves_a_whole_page_and_status_0(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     write_states(tmp_path)
-    command = [sys.executable, "-m", "augean", "watch", "--page", "--every", "0.1"]
-    process = subprocess.Popen([*command, "--outputs", str(tmp_path)], stdout=subprocess.DEVNULL)
+    watch = f"{sys.executable} -m augean watch --page --every 0.1 --outputs {tmp_path}"
+    # `&` in a script: a shell has such a command ignore Ctrl-C.
+    command = ["sh", "-c", f"{watch} > /dev/null & echo $!; wait $!; echo $?"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
     page = tmp_path / "watch.html"
     wait_for(page.exists)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=120) == 0
+    os.kill(pid, number)
+    assert int(process.stdout.read()) == 0
+    process.wait()
+    process.stdout.close()
     assert "the command has ended" in page.read_text()
     assert page.read_text().endswith("</html>")
 

@@ -1,6 +1,7 @@
 """`augean watch`: a live table of the sweeps in a folder, in the terminal and as a page."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -156,7 +157,10 @@ class Watch:
             self.repeat(show)
 
     def repeat(self, show: Callable[[], None]) -> None:
-        """Look and show until Ctrl-C, which is how a watch ends."""
+        """Look and show until Ctrl-C or SIGTERM, which is how a watch ends."""
+        # Set for both: a shell starts a command of a script in the background without Ctrl-C.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         try:
             while True:
                 self.look()
