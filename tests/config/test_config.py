@@ -345,3 +345,13 @@ def test_whole_numbers_of_too_many_digits_are_refused(key: str) -> None:
 def test_a_dictionary_with_a_number_that_no_float_holds_is_refused_by_its_key() -> None:
     with pytest.raises(ConfigError, match=r"dataset\.crop_area: 1000.* digits"):
         parse_config({"dataset": {"crop_area": 10**400}})
+
+
+def test_keys_of_different_types_never_share_an_address() -> None:
+    keys = [1, "1", "int 1", "str int 1", 1.5, "float 1.5", True, "bool True"]
+    ids = set()
+    for key in keys:
+        arguments = {"layers": {key: 0}}
+        config = parse_config({**BASE, "model": {**BASE["model"], "arguments": arguments}})
+        ids.add(run_id(config, "data"))
+    assert len(ids) == len(keys)

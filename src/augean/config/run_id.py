@@ -24,6 +24,8 @@ CORE = 1
 """Raised when Augean's own mathematics changes, which is when a golden loss curve changes."""
 MAX_NAME_LENGTH = 255
 """Most characters in the name of a file or folder, on the file systems in use."""
+KEY_TYPES = ("int ", "float ", "bool ", "bytes ", "NoneType ", "str ")
+"""How the hashed form of a dictionary's key begins that is no text, and of text that begins so."""
 
 
 def plain_value(value: Any, *, floats: bool) -> Any:
@@ -49,7 +51,10 @@ def plain_value(value: Any, *, floats: bool) -> Any:
 
 def key_text(key: Any) -> str:
     """Return a dictionary's key as it is hashed: the number 1 is another key than the text "1"."""
-    return key if isinstance(key, str) else f"{type(key).__name__} {key}"
+    # Text that looks like another type's key says that it is text.
+    if isinstance(key, str) and not key.startswith(KEY_TYPES):
+        return key
+    return f"{type(key).__name__} {key}"
 
 
 def _ordered(value: Any) -> Any:
