@@ -13,8 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
+from augean.analysis.search_ranges import Range, is_number, range_of
 from augean.analysis.simultaneous import Array
-from augean.analysis.studies import Range, importances, is_number, searched_range
+from augean.analysis.studies import importances, keys_outside_space
 from augean.config.labels import row_label
 from augean.report.plotting import (
     COLOURS,
@@ -30,6 +31,8 @@ TRIAL_COLOUR = "#8C959F"
 """The colour of trials as a background."""
 PANELS_A_LINE = 3
 """Parameters side by side in the figure of slices."""
+MOST_TICKS = 5
+"""Values of a range of steps that are all named on its axis."""
 MOST_PANELS = 12
 """Parameters that are drawn; of more only the first."""
 TRIAL_LOOKS = {
@@ -135,6 +138,9 @@ def _scores(study: SweepRecord) -> Array:
 def _study_text(study: SweepRecord) -> str:
     """Return the number of trials and the search space, in words."""
     text = study.describe_trials()
+    # A study that was asked for fewer trials later keeps those that it has.
+    if study.num_trials_done > (study.num_trials or 0):
+        text = f"{study.num_trials_done} trials"
     num_pruned = sum(trial.state == "pruned" for trial in study.trials)
     if num_pruned:
         text += f", {num_pruned} of them pruned"
@@ -167,9 +173,10 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
     if sum(trial.score is not None for trial in study.trials) < 2:
         return []
     shares = importances(study)
-    searched = {key for trial in study.trials for key in trial.values}
-    # The most important one first; without importance as in the search space.
-    keys = [key for key in dict.fromkeys([*shares, *study.space]) if key in searched]
+    searched = {key: None for trial in study.trials for key in trial.values}
+    # The most important one first; without importance as in the search space, which values of a
+    # custom search-space function follow.
+    keys = [key for key in dict.fromkeys([*shares, *study.space, *searched]) if key in searched]
     if not keys:
         return []
     caption = (
@@ -182,6 +189,12 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
         caption += (
             f" Importance for being among the best 10 % of {_num_complete(study)} trials, by"
             f" PED-ANOVA (Watanabe et al. 2023): {listed}."
+        )
+    outside = keys_outside_space(study)
+    if outside:
+        caption += (
+            f" No importance, as the search space in the record lacks {', '.join(outside)}; numbers"
+            " among these are drawn from the smallest to the largest."
         )
     shown = keys[:MOST_PANELS]
     if len(keys) > len(shown):
@@ -254,13 +267,13 @@ def _is_slanted(axes: Axes) -> bool:
 def _draw_panel(axes: Axes, study: SweepRecord, key: str, best: SweepJob | None) -> None:
     """Draw all trials that have a value of one parameter."""
     trials = [trial for trial in study.trials if key in trial.values]
-    searched = searched_range(study.space.get(key, ""))
-    are_numbers = all(is_number(trial.values[key]) for trial in trials)
-    if searched is not None and are_numbers:
+    values = [trial.values[key] for trial in trials]
+    searched = range_of(study.space.get(key), values)
+    if searched is not None:
         _draw_range(axes, searched)
-        places = [searched.nearest(trial.values[key]) for trial in trials]
+        places = [searched.nearest(value) for value in values]
     else:
-        places = _draw_choices(axes, [row_label(trial.values[key]) for trial in trials])
+        places = _draw_choices(axes, values)
     for trial, place in zip(trials, places, strict=True):
         look = "best" if trial is best else trial.state
         if look not in TRIAL_LOOKS:
@@ -292,8 +305,13 @@ def _draw_range(axes: Axes, searched: Range) -> None:
         factor = (searched.high / searched.low) ** margin
         axes.set_xlim(searched.low / factor, searched.high * factor)
     else:
+        if searched.num_values <= MOST_TICKS:
+            axes.set_xticks(numpy.linspace(searched.low, searched.high, int(searched.num_values)))
+            axes.xaxis.set_major_formatter("{x:g}")
         extent = margin * (searched.high - searched.low)
         axes.set_xlim(searched.low - extent, searched.high + extent)
+    if not searched.is_recorded:
+        return
     for end in (searched.low, searched.high):
         axes.axvline(end, color=TRIAL_COLOUR, lw=0.8, ls=":")
 
@@ -314,9 +332,9 @@ def _decades(searched: Range) -> tuple[list[float], list[str]]:
     return ticks, labels
 
 
-def _draw_choices(axes: Axes, labels: Sequence[str]) -> list[float]:
-    """Show choices side by side; return the place of each label."""
-    choices = sorted(set(labels))
+def _draw_choices(axes: Axes, values: Sequence[Any]) -> list[float]:
+    """Show choices side by side, numbers in their order; return the place of each value."""
+    choices = list({row_label(value): value for value in sorted(values, key=_order)})
     names = [shorten_label(choice, 12) for choice in choices]
     slanted = len(choices) > 3
     axes.set_xticks(
@@ -326,4 +344,9 @@ def _draw_choices(axes: Axes, labels: Sequence[str]) -> list[float]:
         ha="right" if slanted else "center",
     )
     axes.set_xlim(-0.5, len(choices) - 0.5)
-    return [float(choices.index(label)) for label in labels]
+    return [float(choices.index(row_label(value))) for value in values]
+
+
+def _order(value: Any) -> tuple[float, str]:
+    """Return a key that sorts numbers by size, and after them all else by its label."""
+    return float(value) if is_number(value) else math.inf, row_label(value)
