@@ -11,8 +11,14 @@ import numpy
 import pandas
 import pytest
 
-from augean.analysis.search_ranges import Range, range_of, searched_range
-from augean.analysis.studies import FEWEST_TRIALS, importances, remarks_on_ends
+from augean.analysis.studies import (
+    FEWEST_TRIALS,
+    Range,
+    importances,
+    range_of,
+    remarks_on_ends,
+    searched_range,
+)
 from augean.store.sweep_record import SweepJob, SweepRecord
 from conftest import ROOT
 

@@ -166,3 +166,19 @@ def test_a_range_that_no_axis_can_show_does_not_stop_the_report(
 def test_the_caption_counts_the_trials_that_were_done(tmp_path: Path) -> None:
     write_study(tmp_path, [{"a": 0.1}] * 3, space={"a": "interval(0,1)"}, num_trials=2)
     assert "3 trials, over a" in (make_report(tmp_path).directory / "report.md").read_text()
+
+
+@pytest.mark.parametrize("title", ["Tuning", "Tuning of a network whose name has many words"])
+def test_studies_of_one_title_are_told_apart_in_the_legend(tmp_path: Path, title: str) -> None:
+    for name in ("small", "large"):
+        replace(study(name, [0.5, 0.9]), title=title).write(tmp_path)
+    SweepRecord(
+        name="both", title="Both", command="again", created="now", jobs=[],
+        studies=["small", "large"],
+    ).write(tmp_path)  # fmt: skip
+    folder = make_report(tmp_path).directory
+    words = words_of(folder / "figures" / "both_tuning.svg")
+    for name in ("small", "large"):
+        (label,) = [word for word in words if name in word]
+        assert label in (name, f"{title} ({name})")
+        assert f"{title} ({name}): 2 trials" in (folder / "report.md").read_text()

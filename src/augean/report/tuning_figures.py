@@ -13,9 +13,14 @@ from matplotlib.ticker import MaxNLocator
 
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
-from augean.analysis.search_ranges import Range, is_number, range_of
 from augean.analysis.simultaneous import Array
-from augean.analysis.studies import importances, keys_outside_space
+from augean.analysis.studies import (
+    Range,
+    importances,
+    is_number,
+    keys_outside_space,
+    range_of,
+)
 from augean.config.labels import row_label
 from augean.report.plotting import (
     COLOURS,
@@ -25,6 +30,7 @@ from augean.report.plotting import (
     shorten_label,
     style_of,
 )
+from augean.report.tables import distinct_titles
 from augean.store.sweep_record import COMPLETE, SweepJob, SweepRecord
 
 TRIAL_COLOUR = "#8C959F"
@@ -74,10 +80,13 @@ def _draw_budgets(contents: Contents, record: SweepRecord, folder: Path) -> list
     )
     if len(studies) == 1:
         caption += " Dots: the trials in their order."
+    titles = distinct_titles(sweep.record for sweep in contents.sweeps)
     for study, _ in studies:
-        caption += f" {study.title}: {_study_text(study)}. {study.describe_confirmation()}".rstrip()
+        caption += (
+            f" {titles[study.name]}: {_study_text(study)}. {study.describe_confirmation()}".rstrip()
+        )
     picture = save_figure(
-        _budget_figure(studies),
+        _budget_figure(studies, titles),
         folder,
         name=f"{record.name}_tuning",
         caption=caption,
@@ -94,18 +103,25 @@ def _studies(contents: Contents, record: SweepRecord) -> list[SweepRecord]:
     return [records[name] for name in record.studies if name in records]
 
 
-def _budget_figure(studies: Sequence[tuple[SweepRecord, Array]]) -> Figure:
+def _budget_figure(
+    studies: Sequence[tuple[SweepRecord, Array]], titles: Mapping[str, str]
+) -> Figure:
     """Draw the expected best score of each study by its number of trials.
 
     Args:
         studies: with the scores of their finished trials, in percent.
+        titles: that tell them apart, by their names.
     """
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
     styles = {}
+    # A legend has no room for the ends of long titles, in which they may differ.
+    labels = {study.name: shorten_label(titles[study.name]) for study, _ in studies}
+    if len(set(labels.values())) < len(labels):
+        labels = {name: name for name in labels}
     for index, (study, scores) in enumerate(studies):
         colour, marker = style_of(index)
-        styles[study.title] = (colour, marker)
+        styles[labels[study.name]] = (colour, marker)
         num_trials = numpy.arange(1, len(scores) + 1)
         # The dots of several studies could not be told apart.
         if len(studies) == 1:
