@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 from typing import Any
 
+import numpy
 import pandas
 import pytest
 
@@ -13,6 +15,7 @@ from augean.analysis.studies import (
     FEWEST_TRIALS,
     Range,
     importances,
+    range_of,
     remarks_on_ends,
     searched_range,
 )
@@ -63,15 +66,38 @@ def study(
         ("int(interval(1,8))", Range(1, 8, is_log=False)),
         ("interval(start=1, end=2)", Range(1, 2, is_log=False)),
         ("relu,elu", None),
-        ("range(1,5)", None),
+        ("range(1,5)", Range(1, 4, is_log=False, step=1)),
+        ("range(8, 33, 8)", Range(8, 32, is_log=False, step=8)),
+        ("range(5)", Range(0, 4, is_log=False, step=1)),
+        ("range(start=1,stop=6,step=2)", Range(1, 5, is_log=False, step=2)),
+        ("range(5,1,-1)", Range(2, 5, is_log=False, step=1)),
+        ("range(1,5,0)", None),
+        ("range(1,inf)", None),
+        ("range(step=2,start=1)", None),
+        ("8,16,128", None),
         ("interval(2,1)", None),
         ("interval(0,inf)", None),
         ("tag(log,interval(0,1))", None),
         ("interval(a,b)", None),
+        # Without room for the margins of an axis, or without room between the ends.
+        ("tag(log,interval(1e-320,1e308))", None),
+        ("interval(0,1e308)", None),
+        ("interval(0.5,0.5000000000000001)", None),
     ],
 )
 def test_ranges_are_read_as_they_were_typed(text: str, searched: Range | None) -> None:
     assert searched_range(text) == searched
+
+
+def test_numbers_without_a_range_that_can_be_drawn_have_their_own() -> None:
+    near = Range(1, 10, is_log=False, is_recorded=False)
+    assert range_of(None, [3, 10, 1]) == near
+    assert range_of("interval(0,1e308)", [3, 10, 1]) == near
+    assert range_of(None, [1e-4, 1.0]) == Range(1e-4, 1.0, is_log=True, is_recorded=False)
+    # Typed numbers are choices, and no axis has these values.
+    assert range_of("1,3,10", [3, 10, 1]) is None
+    for values in ([1, 1], [1, True], [1, "1"], [1, float("nan")], [0, 10**400], [0, 1e300]):
+        assert range_of(None, values) is None
 
 
 def test_positions_are_on_the_scale_that_was_searched() -> None:
@@ -95,7 +121,7 @@ def test_few_trials_have_no_importance(bench: ModuleType) -> None:
 def test_values_of_any_kind_have_an_importance() -> None:
     values: list[dict[str, Any]] = [
         {"a": None, "b": 0.0},  # the default: outside the range of b
-        {"a": [3, 3], "b": 0.1, "c": 1},
+        {"a": [3, 3], "b": 0.1},
         {"a": True, "b": 1.0},
     ]
     trials: list[tuple[float | None, dict[str, Any]]] = []
@@ -103,7 +129,36 @@ def test_values_of_any_kind_have_an_importance() -> None:
         trials.append((0.5 + number / 100, values[number % 3]))
     trials.append((None, values[0]))
     record = study(trials, {"a": "null,[3,3],true", "b": "tag(log,interval(0.1,1))"}, "minimize")
-    assert importances(record).keys() == {"a", "b", "c"}
+    assert importances(record).keys() == {"a", "b"}
+
+
+def test_values_without_a_recorded_range_leave_a_study_without_importances(
+    bench: ModuleType,
+) -> None:
+    record = bench.simulate_study(40, bench.numpy.random.default_rng(1))
+    assert importances(record)
+    space = {key: text for key, text in record.space.items() if key != "optimizer.momentum"}
+    assert importances(replace(record, space=space)) == {}
+
+
+def test_a_range_of_steps_has_an_importance_as_a_range_has() -> None:
+    generator = numpy.random.default_rng(0)
+    trials: list[tuple[float | None, dict[str, Any]]] = []
+    for number in range(40):
+        values = {"a": number, "junk": int(generator.integers(0, 1000))}
+        trials.append((number / 100, values))
+    shares = importances(study(trials, {"a": "range(40)", "junk": "range(1000)"}))
+    assert max(shares, key=shares.__getitem__) == "a"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("num_equal", [14, 10])
+def test_a_score_that_most_trials_share_gives_no_importance(num_equal: int) -> None:
+    trials: list[tuple[float | None, dict[str, Any]]] = []
+    for number in range(14):
+        score = 0.5 if number < num_equal else 0.4
+        trials.append((score, {"a": number / 14, "b": number % 2}))
+    assert importances(study(trials, {"a": "interval(0,1)", "b": "0,1"})) == {}
 
 
 def test_docs_give_the_measured_reliability(bench: ModuleType) -> None:
@@ -127,6 +182,14 @@ def test_best_trials_at_an_end_of_a_range_are_remarked_on() -> None:
     # The other direction has other best trials.
     assert remarks_on_ends(study(trials, space, "minimize")) == []
     assert remarks_on_ends(study(trials[:5], space)) == []
+
+
+@pytest.mark.parametrize(("text", "num_remarks"), [("range(1,4)", 0), ("range(1,5)", 1)])
+def test_ends_of_a_few_steps_are_reached_by_chance(text: str, num_remarks: int) -> None:
+    trials: list[tuple[float | None, dict[str, Any]]] = [(0.9, {"a": 1})] * 3 + [
+        (0.8, {"a": 2})
+    ] * 3
+    assert len(remarks_on_ends(study(trials, {"a": text}))) == num_remarks
 
 
 def test_optuna_is_loaded_for_a_study_with_enough_trials_alone() -> None:

@@ -1,5 +1,6 @@
 """A report begins with one line a table: what is decided, what is not, what it would take."""
 
+import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -107,3 +108,25 @@ def test_tables_of_one_title_are_told_apart_by_what_was_asked_for(tmp_path: Path
         write_record(tmp_path, name, [job], title="Same", overrides=overrides)
     titles = [finding.title for finding in make_report(tmp_path).beginning.findings]
     assert titles == ["Same", "Same (width=w8)"]
+
+
+def test_tables_that_were_asked_for_alike_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    for name, overrides in (("one", ["width=w8"]), ("two", ["width=w8"]), ("three", [])):
+        rows = []
+        for activation in ("relu", "elu"):
+            rows.append(write_run(tmp_path, row=activation, activation__name=activation))
+        write_record(
+            tmp_path, name, rows, title="Same", overrides=overrides, row_key="activation.name",
+            baseline="relu",
+        )  # fmt: skip
+    folder = make_report(tmp_path).directory
+    summary = (folder / "report.md").read_text()
+    figure = (folder / "figures" / "effects.svg").read_text()
+    for title in ("Same (one)", "Same", "Same (two)"):
+        assert f"**{title}**" in summary
+        assert f"## {title}\n" in summary
+        assert f"<!-- {title} (to relu) -->" in figure
+    page = (folder / "index.html").read_text()
+    headings = re.findall(r"<h2>(Same.*?)</h2>", page)
+    assert len(set(headings)) == len(headings) == 3
+    assert any("one" in heading for heading in headings)

@@ -1,7 +1,10 @@
 """Studies in the report: the expected best score, and that trials are no rows of a table."""
 
+import re
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
@@ -89,3 +92,93 @@ def test_trials_are_drawn_by_parameter_and_ends_are_remarked_on(tmp_path: Path) 
     assert "widen it" in text
     # Eleven complete trials are too few to tell what matters.
     assert "PED-ANOVA" not in text
+
+
+def write_study(outputs: Path, values: list[dict[str, Any]], **changes: Any) -> None:
+    """Write a study with a complete trial for each of these values, the last one the best."""
+    jobs = []
+    for number, own in enumerate(values):
+        job = SweepJob(
+            id=f"{number:010x}",
+            run=f"run-{number:010x}",
+            row=f"trial {number}",
+            seed=0,
+            trial=number,
+            state="complete",
+            score=0.5 + number / 100,
+            values=own,
+        )
+        jobs.append(job)
+    record = SweepRecord(
+        name="s", title="Tuning", command="again", created="now", jobs=jobs, kind="study",
+        num_trials=len(jobs),
+    )  # fmt: skip
+    replace(record, **changes).write(outputs)
+
+
+def words_of(figure: Path) -> list[str]:
+    """Return the texts of a figure, in the order in which they were drawn."""
+    return re.findall(r"<!-- (.*?) -->", figure.read_text())
+
+
+@pytest.mark.parametrize("text", ["8,16,128", "range(8,129,8)"])
+def test_numbers_are_in_numeric_order_on_the_axis(tmp_path: Path, text: str) -> None:
+    values = [{"width.channels": number} for number in (128, 8, 16)]
+    write_study(tmp_path, values, space={"width.channels": text})
+    words = words_of(make_report(tmp_path).directory / "figures" / "s_slices.svg")
+    ticks = [float(word) for word in words[: words.index("width.channels")]]
+    assert ticks == sorted(ticks)
+    assert len(ticks) >= 3
+
+
+@pytest.mark.parametrize("num_trials", [4, 14])
+def test_numbers_of_a_custom_space_are_drawn_on_an_axis_without_importance(
+    tmp_path: Path, num_trials: int
+) -> None:
+    values = []
+    for number in range(num_trials):
+        values.append({"activation": "elu", "optimizer.lr": 2 * 10.0**-number})
+    space = {"activation": "relu,elu", "further values": "of mine.spaces.by_optimizer"}
+    write_study(tmp_path, values, space=space)
+    result = make_report(tmp_path)
+    words = words_of(result.directory / "figures" / "s_slices.svg")
+    assert {"activation", "optimizer.lr"} <= set(words)
+    # On an axis the ticks are powers of ten, not the values.
+    assert "0.2" not in words
+    text = (result.directory / "report.md").read_text()
+    assert "No importance" in text
+    assert "PED-ANOVA" not in text
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("ends", ["1e-320,1e308", "0.5,0.5000000000000001"])
+@pytest.mark.parametrize("form", ["interval({})", "tag(log,interval({}))", "range({})"])
+def test_a_range_that_no_axis_can_show_does_not_stop_the_report(
+    tmp_path: Path, ends: str, form: str
+) -> None:
+    values = [{"a": 10.0**number} for number in range(14)]
+    write_study(tmp_path, values, space={"a": form.format(ends)})
+    result = make_report(tmp_path)
+    assert result.problems == []
+    assert (result.directory / "figures" / "s_slices.svg").exists()
+
+
+def test_the_caption_counts_the_trials_that_were_done(tmp_path: Path) -> None:
+    write_study(tmp_path, [{"a": 0.1}] * 3, space={"a": "interval(0,1)"}, num_trials=2)
+    assert "3 trials, over a" in (make_report(tmp_path).directory / "report.md").read_text()
+
+
+@pytest.mark.parametrize("title", ["Tuning", "Tuning of a network whose name has many words"])
+def test_studies_of_one_title_are_told_apart_in_the_legend(tmp_path: Path, title: str) -> None:
+    for name in ("small", "large"):
+        replace(study(name, [0.5, 0.9]), title=title).write(tmp_path)
+    SweepRecord(
+        name="both", title="Both", command="again", created="now", jobs=[],
+        studies=["small", "large"],
+    ).write(tmp_path)  # fmt: skip
+    folder = make_report(tmp_path).directory
+    words = words_of(folder / "figures" / "both_tuning.svg")
+    for name in ("small", "large"):
+        (label,) = [word for word in words if name in word]
+        assert label in (name, f"{title} ({name})")
+        assert f"{title} ({name}): 2 trials" in (folder / "report.md").read_text()

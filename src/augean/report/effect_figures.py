@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from augean.analysis.comparison import MARGIN, Row, Table
 from augean.analysis.verdict import Verdict
 from augean.report.plotting import GREY, MUTED, Picture, save_figure, shorten_label
-from augean.report.tables import number
+from augean.report.tables import distinct_titles, number
 
 STYLES = {
     Verdict.BETTER: ("#0072B2", "^"),
@@ -96,10 +96,11 @@ def draw_all_effects(tables: Sequence[Table], folder: Path) -> list[Picture]:
     num_drawn = 0
     lines = []
     margins = set()
+    titles = distinct_titles(table.sweep.record for table in tables)
     for table, rows in compared[:MOST_TOGETHER]:
         drawn = _most_telling(rows, rows_a_table)
         num_drawn += len(drawn)
-        title = table.sweep.record.title
+        title = titles[table.sweep.record.name]
         lines.append(_Line(f"{title} (to {table.baseline})"))
         lines += _row_lines(drawn)
         margins.add(drawn[0].difference.margin)

@@ -1,15 +1,14 @@
 """Say in one line a table what is decided, what is not, and what it would take."""
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.outlook import MOST_SEEDS, outlook
 from augean.analysis.sequential_design import design_of
 from augean.analysis.verdict import Verdict
-from augean.report.tables import interval, number, runs_text
+from augean.report.tables import distinct_titles, interval, number, runs_text
 
 MOST_NAMED = 3
 """Rows that a part of the line names."""
@@ -31,7 +30,7 @@ class Finding(NamedTuple):
     name: str
     """Name of the table's record."""
     title: str
-    """Title of the table; its overrides follow where several tables have that title."""
+    """Title of the table, with what tells it from others of that title."""
     parts: list[Part]
 
     @property
@@ -42,16 +41,11 @@ class Finding(NamedTuple):
 
 def make_findings(tables: Sequence[Table]) -> list[Finding]:
     """Return a line for each table of a report."""
-    # A title of which there are several is not enough to tell a table by.
-    titles = Counter(table.sweep.record.title for table in tables)
-    return [_finding(table, titles) for table in tables]
+    titles = distinct_titles(table.sweep.record for table in tables)
+    return [_finding(table, titles[table.sweep.record.name]) for table in tables]
 
 
-def _finding(table: Table, titles: Mapping[str, int]) -> Finding:
-    record = table.sweep.record
-    title = record.title
-    if titles[title] > 1 and record.overrides:
-        title += f" ({' '.join(record.overrides)})"
+def _finding(table: Table, title: str) -> Finding:
     parts = list(_parts(table))
     num_runs = table.states.total()
     num_unfinished = 0
@@ -60,7 +54,7 @@ def _finding(table: Table, titles: Mapping[str, int]) -> Finding:
             num_unfinished += count
     if num_unfinished:
         parts.append(Part(f"{num_unfinished} of {runs_text(num_runs)} not finished"))
-    return Finding(name=record.name, title=title, parts=parts)
+    return Finding(name=table.sweep.record.name, title=title, parts=parts)
 
 
 def _parts(table: Table) -> Iterator[Part]:

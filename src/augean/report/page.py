@@ -122,12 +122,12 @@ class _Page:
 
     def names(self) -> dict[str, Any]:
         """Return what the templates know, by its name there."""
-        titles = [section.table.sweep.record.title for section in self.sections]
+        records = [section.table.sweep.record for section in self.sections]
         return {
             "listed": self.listed,
             "loose": self.loose,
             "states": Counter(run.state for run in self.runs()),
-            "titles": Counter(titles),
+            "distinctions": tables.distinctions(records),
             "has_charts": any(runs_of(section.table) for section in self.sections),
             "any_outdated": any(outdated.is_outdated(run) for run in self.listed),
             "outputs": _shown_path(self.contents.outputs),

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import pandas
 from augean.analysis.comparison import MARGIN, Estimate, Row, Table
 from augean.report import outdated
 from augean.store.summary import RunState, RunSummary
+from augean.store.sweep_record import SweepRecord
 
 # The caption's template asks for it.
 __all__ = ["MARGIN"]
@@ -298,6 +299,38 @@ def _counts_text(counts: Counter[RunState], states: Sequence[RunState]) -> str:
 def anchor(name: str) -> str:
     """Return the name under which pages and documents link to the table of a record."""
     return re.sub(r"[^A-Za-z0-9]+", "-", f"table-{name}")
+
+
+def distinctions(records: Iterable[SweepRecord]) -> dict[str, str]:
+    """Return what tells records of one title apart, by their names.
+
+    That is what was asked for, the overrides; where these are the same too, the record's name.
+    Empty for a title of its own.
+    """
+    records = list(records)
+    titles = Counter(record.title for record in records)
+    requests = Counter((record.title, " ".join(record.overrides)) for record in records)
+    texts = {}
+    for record in records:
+        overrides = " ".join(record.overrides)
+        text = ""
+        if requests[record.title, overrides] > 1:
+            text = record.name
+        elif titles[record.title] > 1:
+            text = overrides
+        texts[record.name] = text
+    return texts
+
+
+def distinct_titles(records: Iterable[SweepRecord]) -> dict[str, str]:
+    """Return the titles of records by their names, with what tells equal ones apart."""
+    records = list(records)
+    texts = distinctions(records)
+    titles = {}
+    for record in records:
+        text = texts[record.name]
+        titles[record.name] = f"{record.title} ({text})" if text else record.title
+    return titles
 
 
 def runs_text(count: int) -> str:

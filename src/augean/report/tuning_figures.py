@@ -14,7 +14,13 @@ from matplotlib.ticker import MaxNLocator
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.simultaneous import Array
-from augean.analysis.studies import Range, importances, is_number, searched_range
+from augean.analysis.studies import (
+    Range,
+    importances,
+    is_number,
+    keys_outside_space,
+    range_of,
+)
 from augean.config.labels import row_label
 from augean.report.plotting import (
     COLOURS,
@@ -24,12 +30,15 @@ from augean.report.plotting import (
     shorten_label,
     style_of,
 )
+from augean.report.tables import distinct_titles
 from augean.store.sweep_record import COMPLETE, SweepJob, SweepRecord
 
 TRIAL_COLOUR = "#8C959F"
 """The colour of trials as a background."""
 PANELS_A_LINE = 3
 """Parameters side by side in the figure of slices."""
+MOST_TICKS = 5
+"""Values of a range of steps that are all named on its axis."""
 MOST_PANELS = 12
 """Parameters that are drawn; of more only the first."""
 TRIAL_LOOKS = {
@@ -71,10 +80,13 @@ def _draw_budgets(contents: Contents, record: SweepRecord, folder: Path) -> list
     )
     if len(studies) == 1:
         caption += " Dots: the trials in their order."
+    titles = distinct_titles(sweep.record for sweep in contents.sweeps)
     for study, _ in studies:
-        caption += f" {study.title}: {_study_text(study)}. {study.describe_confirmation()}".rstrip()
+        caption += (
+            f" {titles[study.name]}: {_study_text(study)}. {study.describe_confirmation()}".rstrip()
+        )
     picture = save_figure(
-        _budget_figure(studies),
+        _budget_figure(studies, titles),
         folder,
         name=f"{record.name}_tuning",
         caption=caption,
@@ -91,18 +103,25 @@ def _studies(contents: Contents, record: SweepRecord) -> list[SweepRecord]:
     return [records[name] for name in record.studies if name in records]
 
 
-def _budget_figure(studies: Sequence[tuple[SweepRecord, Array]]) -> Figure:
+def _budget_figure(
+    studies: Sequence[tuple[SweepRecord, Array]], titles: Mapping[str, str]
+) -> Figure:
     """Draw the expected best score of each study by its number of trials.
 
     Args:
         studies: with the scores of their finished trials, in percent.
+        titles: that tell them apart, by their names.
     """
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
     styles = {}
+    # A legend has no room for the ends of long titles, in which they may differ.
+    labels = {study.name: shorten_label(titles[study.name]) for study, _ in studies}
+    if len(set(labels.values())) < len(labels):
+        labels = {name: name for name in labels}
     for index, (study, scores) in enumerate(studies):
         colour, marker = style_of(index)
-        styles[study.title] = (colour, marker)
+        styles[labels[study.name]] = (colour, marker)
         num_trials = numpy.arange(1, len(scores) + 1)
         # The dots of several studies could not be told apart.
         if len(studies) == 1:
@@ -135,6 +154,9 @@ def _scores(study: SweepRecord) -> Array:
 def _study_text(study: SweepRecord) -> str:
     """Return the number of trials and the search space, in words."""
     text = study.describe_trials()
+    # A study that was asked for fewer trials later keeps those that it has.
+    if study.num_trials_done > (study.num_trials or 0):
+        text = f"{study.num_trials_done} trials"
     num_pruned = sum(trial.state == "pruned" for trial in study.trials)
     if num_pruned:
         text += f", {num_pruned} of them pruned"
@@ -167,9 +189,10 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
     if sum(trial.score is not None for trial in study.trials) < 2:
         return []
     shares = importances(study)
-    searched = {key for trial in study.trials for key in trial.values}
-    # The most important one first; without importance as in the search space.
-    keys = [key for key in dict.fromkeys([*shares, *study.space]) if key in searched]
+    searched = {key: None for trial in study.trials for key in trial.values}
+    # The most important one first; without importance as in the search space, which values of a
+    # custom search-space function follow.
+    keys = [key for key in dict.fromkeys([*shares, *study.space, *searched]) if key in searched]
     if not keys:
         return []
     caption = (
@@ -182,6 +205,12 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
         caption += (
             f" Importance for being among the best 10 % of {_num_complete(study)} trials, by"
             f" PED-ANOVA (Watanabe et al. 2023): {listed}."
+        )
+    outside = keys_outside_space(study)
+    if outside:
+        caption += (
+            f" No importance, as the search space in the record lacks {', '.join(outside)}; numbers"
+            " among these are drawn from the smallest to the largest."
         )
     shown = keys[:MOST_PANELS]
     if len(keys) > len(shown):
@@ -254,13 +283,13 @@ def _is_slanted(axes: Axes) -> bool:
 def _draw_panel(axes: Axes, study: SweepRecord, key: str, best: SweepJob | None) -> None:
     """Draw all trials that have a value of one parameter."""
     trials = [trial for trial in study.trials if key in trial.values]
-    searched = searched_range(study.space.get(key, ""))
-    are_numbers = all(is_number(trial.values[key]) for trial in trials)
-    if searched is not None and are_numbers:
+    values = [trial.values[key] for trial in trials]
+    searched = range_of(study.space.get(key), values)
+    if searched is not None:
         _draw_range(axes, searched)
-        places = [searched.nearest(trial.values[key]) for trial in trials]
+        places = [searched.nearest(value) for value in values]
     else:
-        places = _draw_choices(axes, [row_label(trial.values[key]) for trial in trials])
+        places = _draw_choices(axes, values)
     for trial, place in zip(trials, places, strict=True):
         look = "best" if trial is best else trial.state
         if look not in TRIAL_LOOKS:
@@ -292,8 +321,13 @@ def _draw_range(axes: Axes, searched: Range) -> None:
         factor = (searched.high / searched.low) ** margin
         axes.set_xlim(searched.low / factor, searched.high * factor)
     else:
+        if searched.num_values <= MOST_TICKS:
+            axes.set_xticks(numpy.linspace(searched.low, searched.high, int(searched.num_values)))
+            axes.xaxis.set_major_formatter("{x:g}")
         extent = margin * (searched.high - searched.low)
         axes.set_xlim(searched.low - extent, searched.high + extent)
+    if not searched.is_recorded:
+        return
     for end in (searched.low, searched.high):
         axes.axvline(end, color=TRIAL_COLOUR, lw=0.8, ls=":")
 
@@ -314,9 +348,9 @@ def _decades(searched: Range) -> tuple[list[float], list[str]]:
     return ticks, labels
 
 
-def _draw_choices(axes: Axes, labels: Sequence[str]) -> list[float]:
-    """Show choices side by side; return the place of each label."""
-    choices = sorted(set(labels))
+def _draw_choices(axes: Axes, values: Sequence[Any]) -> list[float]:
+    """Show choices side by side, numbers in their order; return the place of each value."""
+    choices = list({row_label(value): value for value in sorted(values, key=_order)})
     names = [shorten_label(choice, 12) for choice in choices]
     slanted = len(choices) > 3
     axes.set_xticks(
@@ -326,4 +360,9 @@ def _draw_choices(axes: Axes, labels: Sequence[str]) -> list[float]:
         ha="right" if slanted else "center",
     )
     axes.set_xlim(-0.5, len(choices) - 0.5)
-    return [float(choices.index(label)) for label in labels]
+    return [float(choices.index(row_label(value))) for value in values]
+
+
+def _order(value: Any) -> tuple[float, str]:
+    """Return a key that sorts numbers by size, and after them all else by its label."""
+    return float(value) if is_number(value) else math.inf, row_label(value)
