@@ -118,7 +118,7 @@ def measure(entry: Entry, steps: int) -> dict[str, Any]:
     with algorithms(config.trainer.deterministic):
         step = build_step(entry)
         batch = Batch(torch.arange(batch_size, device=device) % entry.images)
-        step.set_rate(1e-3)
+        step.set_lr(1e-3)
         start = time.perf_counter()
         for _ in range(WARMUP_STEPS + 1):
             step(batch)

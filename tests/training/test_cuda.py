@@ -171,11 +171,11 @@ def test_no_step_waits_for_the_device(tiny: Make) -> None:
     )
     index = torch.arange(32, device="cuda")
     for _ in range(WARMUP_STEPS + 1):
-        step.set_rate(0.1)
+        step.set_lr(0.1)
         step(Batch(index))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        step.set_rate(0.1)
+        step.set_lr(0.1)
         step(Batch(index))
         step(Batch(index[:16]))
     finally:

@@ -162,7 +162,7 @@ def test_auto_takes_the_host_for_what_leaves_no_room_on_the_device(
     source = build_source(tiny())
     assert not load_data(source, 40, None, 0, CPU, "auto").is_on_host
     load_data.cache_clear()
-    monkeypatch.setattr(data, "MOST_OF_MEMORY", 0.0)
+    monkeypatch.setattr(data, "MAX_MEMORY_SHARE", 0.0)
     assert load_data(source, 40, None, 0, CPU, "auto").is_on_host
     load_data.cache_clear()
 

@@ -363,11 +363,11 @@ def test_replayed_steps_with_short_batches_between_equal_eager_ones(
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             self.captures = True
-            self.whole = whole
+            self.optimizer_in_graph = whole
 
-        def set_rate(self, rate: float) -> None:
+        def set_lr(self, lr: float) -> None:
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = lr
 
         def _aside(self, batch: Batch) -> tuple[Tensor, Tensor]:
             return self.eager(*self.batch(batch))
@@ -385,7 +385,7 @@ def test_replayed_steps_with_short_batches_between_equal_eager_ones(
                     self.result, self.gradient(*self.batch(self.captured)), strict=True
                 ):
                     target.copy_(value)
-                if self.whole:
+                if self.optimizer_in_graph:
                     self.update()
                 for parameter, mine, before in zip(
                     self.parameters, self.gradients, kept, strict=True

@@ -33,14 +33,14 @@ def test_the_plateau_rule_halves_where_pytorchs_does(
     for epoch, loss in enumerate(losses):
         ours.end_epoch(loss)
         theirs.step(loss)
-        assert ours.rate(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        assert ours.lr_at(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
 
 
 def rates(name: str, num_steps: int, warmup: float = 0.0) -> list[float]:
     schedule = LRSchedule(
         ScheduleConfig(name=name, warmup=warmup), initial=0.4, num_steps=num_steps
     )
-    return [schedule.rate(step) for step in range(num_steps)]
+    return [schedule.lr_at(step) for step in range(num_steps)]
 
 
 def test_cosine_without_warmup_is_pytorchs() -> None:

@@ -321,7 +321,7 @@ def test_a_larger_rate_of_the_head_moves_it_by_as_much_more(tiny: Callable[..., 
         body = next(context.network.parameters())
         before = [head.weight.detach().clone(), body.detach().clone()]  # type: ignore[union-attr]
         step = Step(context)
-        step.set_rate(0.25)
+        step.set_lr(0.25)
         torch.manual_seed(3)
         step(Batch(torch.arange(8)))
         moves.append([head.weight - before[0], body - before[1]])  # type: ignore[operator]

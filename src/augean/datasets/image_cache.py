@@ -29,10 +29,10 @@ logger = logging.getLogger(__name__)
 MEMBER = "images.npy"
 """Name of the images in the npz file."""
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-"""What precedes the name of a member in a zip archive; it ends in the lengths of the name and of
-further fields."""
+"""What precedes the name of a member in a zip archive. Its last four bytes are two lengths: of the
+name, and of further fields."""
 READ_BYTES = 2**20
-"""Bytes that are read at a time."""
+"""Bytes that are read at a time while the checksum is checked."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,10 @@ def write_index(path: Path, fingerprint: str, index: FolderIndex) -> None:
 
 
 def _index_entry(fingerprint: str, index: FolderIndex) -> dict[str, Any]:
-    """Return an index, sealed with the state of the files that it belongs to.
+    """Return the content of the index file: the index, and a seal.
 
-    Without the checksum a flipped bit in the digest would give runs other ids.
+    The seal is a checksum of the index and the fingerprint. Without it a flipped bit in the digest
+    would give runs other ids.
     """
     sealed_text = f"{fingerprint} {index.digest}"
     entry: dict[str, Any] = {"digest": index.digest}
@@ -106,7 +107,7 @@ def map_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> Rows | None
         with open_regular(path, WEIGHTS_BYTES) as file:
             offset = _check_member(file, shape)
             mapping = mmap(file.fileno(), 0, access=ACCESS_READ)
-    except Exception as error:  # it can fail in every way that zipfile and NumPy know
+    except Exception as error:  # zipfile and NumPy raise many kinds for damaged content
         if warn:
             logger.warning("%s is damaged (%s); decoding the images again", path, error)
         return None
@@ -132,13 +133,14 @@ def _check_member(file: BinaryIO, shape: tuple[int, ...]) -> int:
         with archive.open(info) as member:
             while member.read(READ_BYTES):
                 pass
-    # The local header: its lengths of name and further fields may differ from the directory's.
+    # The member begins after its local header. Its lengths are read from there, since those in the
+    # archive's directory may differ.
     file.seek(info.header_offset + LOCAL_HEADER.size - 4)
     name_length, extra_length = struct.unpack("<HH", file.read(4))
     file.seek(name_length + extra_length, SEEK_CUR)
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise ValueError(f"NumPy's format {version}")
+    npy_version = np.lib.format.read_magic(file)
+    if npy_version != (1, 0):
+        raise ValueError(f"NumPy's format {npy_version}")
     actual_shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype != np.uint8 or actual_shape != shape or fortran_order:
         raise ValueError(f"{dtype}{list(actual_shape)} instead of uint8{list(shape)}")

@@ -22,7 +22,7 @@ from augean.datasets.image_listing import (
 )
 from augean.errors import DataError
 
-PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
+PART_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 """Names of folders, in lower or upper case, that hold classes and are not classes themselves."""
 
 
@@ -58,15 +58,13 @@ class ImageLayout:
             for label, name in enumerate(classes):
                 files = self._list_class(self.folder / part / name)
                 fingerprint.update(repr((part, name, files.names)).encode())
-                fingerprint.update(np.array(files.numbers, dtype=np.int64).tobytes())
+                fingerprint.update(np.array(files.stamps, dtype=np.int64).tobytes())
                 folder = f"{part}/{name}" if part else name
                 paths += [f"{folder}/{file}" for file in files.names]
                 unread += [f"{folder}/{file}" for file in files.unread]
                 labels.append(np.full(len(files.names), label, dtype=np.int64))
-                # Size, mtime and ctime of each file, one after the other: every third is a size.
-                sizes = files.numbers[::3]
-                num_bytes += sum(sizes)
-            # `test` is the last part.
+                num_bytes += sum(stamp.size for stamp in files.stamps)
+            # `test` is the last part, so that the count stops before it.
             if part != "test":
                 num_train = len(paths)
         if unread:
@@ -92,10 +90,11 @@ class ImageLayout:
         )
 
     def _unreadable(self, folder: Path, error: OSError) -> DataError:
+        """Return the error for a file or folder in `folder` that the system refuses to read."""
         return self.error(f"cannot read {folder / str(error.filename)} ({error.strerror})")
 
     def _find_parts(self) -> list[str]:
-        """Return the parts: `train` and `test`, `train`, or the folder itself."""
+        """Return the parts: `train` and `test`, `train` alone, or "" for the folder itself."""
         parts = [part for part in ("train", "test") if (self.folder / part).is_dir()]
         # Without `train` its classes are looked for all the same, and the message then says that
         # it is missing.
@@ -104,17 +103,17 @@ class ImageLayout:
         return parts or [""]
 
     def _refuse_others(self, parts: Sequence[str]) -> None:
-        """Refuse images that would be left out as they lie beside `train` and `test`.
+        """Refuse images that lie beside `train` and `test`, as they would be left out.
 
-        Without these two folders, refuse what looks like another name of them: each of its classes
-        would be lost in one class of this name.
+        Where these two folders are missing, refuse a folder with a similar name, such as
+        "training": its images would all become one class of this name.
         """
         try:
             names = sorted(name for name in os.listdir(self.folder) if not name.startswith("."))
         except OSError:
             return  # a folder that cannot be read is named when its classes are listed
         if parts == [""]:
-            misnamed = [name for name in names if name.lower() in PARTS]
+            misnamed = [name for name in names if name.lower() in PART_NAMES]
             if misnamed and (self.folder / misnamed[0]).is_dir():
                 raise self.error(
                     f"{self.folder / misnamed[0]} is not taken for a class; rename it to train or"

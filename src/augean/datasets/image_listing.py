@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from errno import EINVAL, ELOOP
 from pathlib import Path
 from stat import S_ISREG
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ OTHER_SUFFIXES = (
 )  # fmt: skip
 """Suffixes of images that are not read, in lower or upper case."""
 MAX_LEVELS = 20
-"""Most levels of folders below the one that is listed."""
+"""Most levels of folders below the one that is listed; what is deeper is most likely a link to
+itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +42,24 @@ class FolderListing:
     The ctime is needed because unpacking an archive restores the others."""
 
 
+class FileStamp(NamedTuple):
+    """What changes with a file's content. The order of the fields enters the fingerprint."""
+
+    size: int
+    """Bytes."""
+    mtime: int
+    """Nanoseconds, like `ctime`."""
+    ctime: int
+
+
 @dataclass
 class ImageFiles:
     """The image files in a folder and below it."""
 
     names: list[str] = field(default_factory=list)
     """Relative to the folder; sorted, those of the folder itself first."""
-    numbers: list[int] = field(default_factory=list)
-    """Size, mtime and ctime of each file, one after the other."""
+    stamps: list[FileStamp] = field(default_factory=list)
+    """One for each name."""
     unread: list[str] = field(default_factory=list)
     """Names of images with a suffix that is not read."""
 
@@ -74,18 +86,18 @@ def _add_images(files: ImageFiles, folder: Path, prefix: str) -> None:
     Args:
         prefix: of the names, for a folder below the one that is listed.
     """
-    # A link to a folder above it would be followed for ever.
+    # A link to a folder that contains it would be followed for ever.
     if prefix.count("/") > MAX_LEVELS:
         raise OSError(ELOOP, "too many folders in one another; is there a link to itself?", prefix)
     subfolders = []
-    # By descriptor, which spares resolving the path 60,000 times.
+    # `os.stat` by descriptor: for 60,000 files the system need not resolve the path each time.
     directory = os.open(folder, os.O_RDONLY)
     try:
         for name in sorted(os.listdir(directory)):
             if name.startswith("."):
                 continue
-            # A folder is only looked for where the suffix is not that of an image: that spares
-            # asking the system twice about each of many files.
+            # Names with the suffix of an image are taken for files, which `stat` then confirms: to
+            # ask `isdir` first would double the calls to the system.
             if not name.lower().endswith(IMAGE_SUFFIXES):
                 if os.path.isdir(folder / name):
                     subfolders.append(name)
@@ -96,7 +108,9 @@ def _add_images(files: ImageFiles, folder: Path, prefix: str) -> None:
             if not S_ISREG(stat.st_mode):  # a pipe or a device would be read for ever
                 raise OSError(EINVAL, "is not a file", name)
             files.names.append(f"{prefix}{name}")
-            files.numbers += [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+            files.stamps.append(
+                FileStamp(size=stat.st_size, mtime=stat.st_mtime_ns, ctime=stat.st_ctime_ns)
+            )
     finally:
         os.close(directory)
     for name in subfolders:

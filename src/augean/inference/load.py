@@ -36,8 +36,8 @@ from augean.training.loop import evaluation_batch
 from augean.training.step import Inputs
 
 Array = numpy.ndarray[Any, Any]
-RETRAINED = "retrained"
-"""Folder beside that of the outputs for runs that are trained once more."""
+RETRAIN_FOLDER = "retrained"
+"""Folder beside the outputs for runs that are trained once more, to get lost weights back."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class TrainedModel:
             images: uint8 [N, H, W, 3].
         """
         # Normalises images as in training.
-        inputs = Inputs(self.network, self.config, self.device)
+        make_inputs = Inputs(self.network, self.config, self.device)
         batches = []
         with torch.inference_mode(), exact_fp32():
             size = evaluation_batch(images.shape[1])
@@ -71,7 +71,7 @@ class TrainedModel:
                 batch = torch.from_numpy(images[start : start + size]).to(self.device)
                 with autocast(self.config, self.device):
                     # [B, H, W, 3] -> [B, 3, H, W] -> [B, classes]
-                    logits = self.network(inputs(batch.permute(0, 3, 1, 2)))
+                    logits = self.network(make_inputs(batch.permute(0, 3, 1, 2)))
                 batches.append(logits.float().cpu())
         return torch.cat(batches)
 
@@ -102,14 +102,14 @@ def load_model(
     with exact_fp32():
         network = build_model(config, len(classes)).eval()
     _load_weights(path / "best.pt", network)
-    place = find_device(device)
+    torch_device = find_device(device)
     return TrainedModel(
         path=path,
         config=config,
         summary=summary,
         classes=classes,
-        network=network.to(place),
-        device=place,
+        network=network.to(torch_device),
+        device=torch_device,
     )
 
 
@@ -147,17 +147,16 @@ def _check_files(path: Path, summary: RunSummary) -> None:
             )
         file = path / name
         digest = _digest(file)
+        if digest == summary.files[name]:
+            continue
+        problem = "was altered or damaged after the run."
         if digest is None:
             problem = "is not here; did the run come without weights, as archives do?"
-        elif digest != summary.files[name]:
-            problem = "was altered or damaged after the run."
-        else:
-            continue
-        raise AugeanError(f"{file}: {problem} {_advice(path, summary, name)}")
+        raise AugeanError(f"{file}: {problem} {_recovery_advice(path, summary, name)}")
 
 
-def _advice(path: Path, summary: RunSummary, name: str) -> str:
-    """Say how to get a file of a run back. Its result stays whatever the user does.
+def _recovery_advice(path: Path, summary: RunSummary, name: str) -> str:
+    """Say how to get a file of a run back without a change to the run's recorded result.
 
     Args:
         name: of the file.
@@ -165,11 +164,13 @@ def _advice(path: Path, summary: RunSummary, name: str) -> str:
     # Neither an altered config nor a custom loop can be trained from here.
     if name == "config.yaml" or summary.loop is not None:
         return f"Use the run where it was trained, or bring its {name} from there"
-    command = run_command(path, summary, into=RETRAINED)
-    again = path.absolute().parent.parent.with_name(RETRAINED)
+    command = run_command(path, summary, into=RETRAIN_FOLDER)
+    # A run lies in <outputs>/runs/<run>.
+    outputs = path.absolute().parent.parent
+    retrain_outputs = outputs.with_name(RETRAIN_FOLDER)
     return (
         f"Use the run where it was trained, or train it once more, beside its result, and give"
-        f" --outputs {again}:\n  {command}"
+        f" --outputs {retrain_outputs}:\n  {command}"
     )
 
 
@@ -243,7 +244,7 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
         DataError: when the data is missing, or when the data or own code is not the one that the
             run was trained with.
     """
-    # The id is computed anew: it is the same only if data and own code are.
+    # The id covers the data and the user's code: it is the same only if both are.
     run_id = find_address(run.config, run.summary.loop_digest, run.summary.weights_digest).id
     if run_id != run.summary.id:
         freshness = FreshnessCheck(run.path.parent.parent).check(run.summary)
@@ -253,8 +254,8 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
             f" runtime.data={run.config.runtime.data}, or own code, has changed since run"
             f" {run.summary.id}{reason}: now it would be run {run_id}"
         )
-    images = build_source(run.config).load_rows()
-    return images.test_images.copy(), images.test_labels
+    rows = build_source(run.config).load_rows()
+    return rows.test_images.copy(), rows.test_labels
 
 
 def read_images(run: TrainedModel, paths: Sequence[str]) -> Array:

@@ -39,18 +39,19 @@ def record_test(run: TrainedModel, images: Array, labels: Array) -> RunSummary:
     if CORRECT not in summary.files:
         # A file without a digest in the summary was left by a call that was killed.
         (run.path / CORRECT).unlink(missing_ok=True)
+    # Before the summary is written anew: its digests must be those of undamaged files.
     check_run(run.path)
     split = Split(torch.from_numpy(images).to(run.device), torch.from_numpy(labels).to(run.device))
     with exact_fp32():
         score = evaluate_final(run.network, split, run.config)
     # The summary holds a fraction of the images; rounded, it gives their number back.
     num_right = int(score.correct.sum())
-    num_right_then = round((summary.test_accuracy or 0.0) * len(split))
-    if num_right != num_right_then:
+    recorded_num_right = round((summary.test_accuracy or 0.0) * len(split))
+    if num_right != recorded_num_right:
         raise AugeanError(
             f"{run.path}: {num_right} of {len(split)} test images are right here, the run had"
-            f" {num_right_then}: not recorded; another processor or precision rounds differently,"
-            " so record it on the kind of machine that trained it"
+            f" {recorded_num_right}: not recorded; another processor or precision rounds"
+            " differently, so record it on the kind of machine that trained it"
         )
     if CORRECT not in summary.files:
         write_correct(run.path, score.correct)

@@ -10,36 +10,44 @@ from jinja2 import Environment, FileSystemLoader, Template
 from augean.monitor.view import FAILURE_HEADINGS, ROW_HEADINGS, RUN_HEADINGS, SweepView
 from augean.store.files import write_atomic
 
-SHORTEST_RELOAD = 2
-"""Seconds between two reloads, at least: a browser shows a page blank for a moment."""
+MIN_RELOAD_SECONDS = 2
+"""Least time between two reloads. While a browser reloads, it shows a blank page for a moment."""
 
 
 def write_watch_page(
     file: Path, views: Sequence[SweepView], remarks: Sequence[str], seconds: float | None
 ) -> None:
-    """Replace the page, whole at any moment.
+    """Write the page in one step, so that a browser never reads half of it.
 
     Args:
-        seconds: between two looks; None for the last page, which is not reloaded any more.
+        remarks: lines below the sweeps, such as files that cannot be read.
+        seconds: time until the command writes the page again; None for the last page, which does
+            not reload any more.
 
     Raises:
         AugeanError: when the file cannot be written.
     """
     reload_seconds = None
     if seconds is not None:
-        reload_seconds = max(SHORTEST_RELOAD, round(seconds))
+        reload_seconds = max(MIN_RELOAD_SECONDS, round(seconds))
     text = _template().render(
         views=views,
         remarks=remarks,
-        made=datetime.now(UTC),
+        written=datetime.now(UTC),
         reload_seconds=reload_seconds,
-        headings=(RUN_HEADINGS, FAILURE_HEADINGS, ROW_HEADINGS),
+        run_headings=RUN_HEADINGS,
+        failure_headings=FAILURE_HEADINGS,
+        row_headings=ROW_HEADINGS,
     )
-    # Names of files may hold bytes that are no text; they become question marks.
+    # The name of a file may hold bytes that are not UTF-8; they become question marks.
+    # The page is written every few seconds: after a power failure an old one does no harm, so no
+    # write waits for the disk.
     write_atomic(file, text.encode("utf-8", "replace"), sync=False)
 
 
 @cache
 def _template() -> Template:
+    """Return watch.html, which lies beside this file."""
+    # Escaped, as names and messages of runs may hold "<" and "&".
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     return environment.get_template("watch.html")

@@ -33,8 +33,8 @@ from augean.reproduction.statements import (
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
 """Sweeps of the course report's own tables."""
 RIVALS = {"stock": "stock", "as reported": "final", "tuned": "tune_final"}
-"""Label of each final model, and of the stock run, to its sweep."""
-# "dead units" is missing: that measure is judged without a difference.
+"""Sweep of the stock run and of each final model, by the label that the page shows."""
+# The unit of a difference. "dead units" is missing: that measure is judged without one.
 UNITS: dict[Measure, str] = {
     "points": "points",
     "seconds": "seconds",
@@ -66,18 +66,18 @@ class Swing(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """A final model beside the stock run."""
+    """The stock run, or a final model that is compared with it."""
 
     label: str
     row: Row
     difference: Difference
-    share: float
-    """Of the stock run's time."""
+    time_share: float
+    """Its time as a fraction of the stock run's; NaN without a stock run."""
 
 
 @dataclass
 class Evidence:
-    """The tables and metrics of a folder of outputs, by which statements are judged."""
+    """What an outputs folder holds to judge statements by: its tables and metrics."""
 
     contents: Contents
     tables: Mapping[str, Table]
@@ -91,53 +91,57 @@ class Evidence:
         table = self.tables.get(statement.sweep)
         row = None if table is None else _find_row(table, statement.row)
         if table is None or row is None:
-            reason = statement.unknown or _absence(statement, table)
-            return Judged(statement, Finding.CANNOT_BE_SAID, reason)
+            reason = statement.unknown or _describe_absence(statement, table)
+            return Judged(statement=statement, finding=Finding.CANNOT_BE_SAID, evidence=reason)
         if statement.measure == "dead units":
             return _judge_dead_units(statement, row)
         # 2. Compare it, and give the numbers as evidence.
         comparison = self._compare(statement, table, row)
-        finding = _find(statement, row, comparison)
+        finding = _conclude(statement, row, comparison)
         if math.isnan(comparison.difference.value):
             states = ", ".join(f"{count} {state}" for state, count in row.states.items())
-            return Judged(statement, finding, f"{row.label}: {states}; nothing to compare")
-        evidence = _evidence(statement.measure, row, comparison) + _published(statement, table)
+            evidence = f"{row.label}: {states}; nothing to compare"
+        else:
+            evidence = _describe_comparison(statement.measure, row, comparison)
+            evidence += _describe_published(statement, table)
         return Judged(statement=statement, finding=finding, evidence=evidence)
 
     def _compare(self, statement: Statement, table: Table, row: Row) -> Comparison:
         """Compare the row with the baseline, or with the same row of another table."""
         # `rows` are compared in one family: the more there are, the wider each interval.
         if statement.against:
-            other = self.tables.get(statement.against)
-            base = None if other is None else _find_row(other, row.label)
-            name = f"the same at one learning rate for all ({statement.against})"
+            other_table = self.tables.get(statement.against)
+            base = None if other_table is None else _find_row(other_table, row.label)
+            other = f"the same at one learning rate for all ({statement.against})"
             rows = [row]
         else:
             base = _find_row(table, str(table.baseline))
-            name = str(table.baseline)
+            other = str(table.baseline)
             rows = [item for item in table.rows if item is not base]
         if base is None:
-            return Comparison(difference=Difference(), n=0, other=name)
-        values = {item.label: self.measured(statement.measure, table, item) for item in rows}
-        values["baseline"] = self.measured(statement.measure, table, base)
+            return Comparison(difference=Difference(), n=0, other=other)
+        values = {item.label: self.measure(statement.measure, table, item) for item in rows}
+        values["baseline"] = self.measure(statement.measure, table, base)
         n = min(len(values["baseline"]), len(values[row.label]))
         if n == 0:
-            return Comparison(difference=Difference(), n=0, other=name)
+            return Comparison(difference=Difference(), n=0, other=other)
         # The table has made this comparison already.
         if statement.measure == "points" and not statement.against:
-            return Comparison(difference=row.difference, n=n, other=name)
+            return Comparison(difference=row.difference, n=n, other=other)
         diverged = {item.label: len(item.diverged) for item in rows}
         diverged["baseline"] = len(base.diverged)
         # The margin of equivalence is in points of accuracy; other measures have none.
         margin = MARGIN if statement.measure == "points" else 0.0
         differences, _ = compare(values, "baseline", diverged, margin)
-        return Comparison(difference=differences[row.label], n=n, other=name)
+        return Comparison(difference=differences[row.label], n=n, other=other)
 
-    def measured(self, measure: Measure, table: Table, row: Row) -> list[float]:
-        """Return one number for each finished run of the row.
+    def measure(self, measure: Measure, table: Table, row: Row) -> list[float]:
+        """Return one number for each finished run of the row; runs without the measure have none.
 
-        Points of test accuracy; seconds; epochs to the validation accuracy that every run of the
-        table reaches; mean range of the loss along the gradient, over the probed steps.
+        - points: test accuracy in percent.
+        - seconds: time of the run.
+        - epochs: to the validation accuracy that every run of the table reaches.
+        - loss: range of the loss along the gradient, mean over the probed steps.
         """
         if measure == "points":
             return row.scores
@@ -145,14 +149,19 @@ class Evidence:
             times = [summary.seconds for summary in row.summaries]
             return [seconds for seconds in times if seconds is not None]
         if measure == "epochs":
-            # The lowest of the runs' best accuracies: the highest goal that every run reaches.
-            goal = min((curve.max() for curve in self.curves(table.runs)), default=0.0)
-            epochs = []
-            for curve in self.curves(row.runs):
-                first = int((curve >= goal).argmax())  # of equal values argmax takes the first
-                epochs.append(float(first + 1))
-            return epochs
+            return self._epochs_to_goal(table, row)
         return self._loss_ranges(row.runs)
+
+    def _epochs_to_goal(self, table: Table, row: Row) -> list[float]:
+        """Return the epochs until an accuracy that every run of the table reaches, for each run."""
+        # The lowest of the runs' best accuracies: the highest goal that every run reaches.
+        best_accuracies = [curve.max() for curve in self.curves(table.runs)]
+        goal = min(best_accuracies, default=0.0)
+        epochs = []
+        for curve in self.curves(row.runs):
+            index = int((curve >= goal).argmax())  # of the first True; epochs count from 1
+            epochs.append(float(index + 1))
+        return epochs
 
     def _loss_ranges(self, runs: Iterable[Run]) -> list[float]:
         """Return the mean range of the loss along the gradient, for each run that was probed."""
@@ -162,12 +171,13 @@ class Evidence:
             if probes is None:
                 continue
             # A step has one line for each distance along its gradient.
-            loss = probes.groupby("step").loss
-            ranges.append(float((loss.max() - loss.min()).mean()))
+            losses_by_step = probes.groupby("step").loss
+            range_by_step = losses_by_step.max() - losses_by_step.min()
+            ranges.append(float(range_by_step.mean()))
         return ranges
 
     def curves(self, runs: Iterable[Run]) -> "list[pandas.Series[float]]":
-        """Return validation accuracy in percent by epoch, one curve a run that has one."""
+        """Return validation accuracy in percent by epoch, one curve for each run with metrics."""
         curves = []
         for run in runs:
             if run.directory in self._accuracies:
@@ -188,13 +198,15 @@ class Evidence:
         for curve in curves:
             tail = curve.tail(num_last_epochs(len(curve)))
             swings.append(float(tail.max() - tail.min()))
-            falls.append(max(0.0, float(-tail.diff().min())))
+            largest_fall = float(-tail.diff().min())
+            # A curve that only rises has a negative "fall".
+            falls.append(max(0.0, largest_fall))
         return Swing(least=min(swings), median=median(swings), most=max(swings), fall=median(falls))
 
-    def effects(self) -> list[float]:
-        """Return the sizes of the differences that the course report's four tables show, in points.
+    def published_effects(self) -> list[float]:
+        """Return how far the course report's rows lie from their common baseline, in points.
 
-        Each is that of a row to the tables' common baseline; the smallest comes first.
+        Without signs; the smallest comes first. Only tables that were launched here count.
         """
         # Each table: row to the numbers that the course report has for it.
         published_tables = []
@@ -247,16 +259,22 @@ class Evidence:
                 rows[label] = table.rows[0]
         # Without the stock run there is nothing to compare with: no difference, no share.
         differences = {label: Difference() for label in rows}
-        time = math.nan
+        stock_seconds = math.nan
         if "stock" in rows:
             scores = {label: row.scores for label, row in rows.items()}
             diverged = {label: len(row.diverged) for label, row in rows.items()}
             differences, _ = compare(scores, "stock", diverged)
-            time = rows["stock"].seconds
-        return [
-            Rival(label=label, row=row, difference=differences[label], share=row.seconds / time)
-            for label, row in rows.items()
-        ]
+            stock_seconds = rows["stock"].seconds
+        rivals = []
+        for label, row in rows.items():
+            rival = Rival(
+                label=label,
+                row=row,
+                difference=differences[label],
+                time_share=row.seconds / stock_seconds,
+            )
+            rivals.append(rival)
+        return rivals
 
 
 def _judge_dead_units(statement: Statement, row: Row) -> Judged:
@@ -266,9 +284,13 @@ def _judge_dead_units(statement: Statement, row: Row) -> Judged:
     """
     recorded = [summary.dead_units for summary in row.summaries if summary.dead_units is not None]
     if not recorded:
-        return Judged(statement, Finding.CANNOT_BE_SAID, "no run records which units are dead")
-    # Each run records layer to share; the worst layer of any run counts.
-    most = max((share for layers in recorded for share in layers.values()), default=0.0)
+        evidence = "no run records which units are dead"
+        return Judged(statement=statement, finding=Finding.CANNOT_BE_SAID, evidence=evidence)
+    # A run records the share of dead channels by layer; the worst layer of any run counts.
+    shares: list[float] = []
+    for share_by_layer in recorded:
+        shares += share_by_layer.values()
+    most = max(shares, default=0.0)
     if most > 0:
         finding = Finding.CANNOT_BE_SAID
         channels = f"up to {most:.1%} of a layer's channels are"
@@ -276,10 +298,10 @@ def _judge_dead_units(statement: Statement, row: Row) -> Judged:
         finding = Finding.WRONG
         channels = "no channel of any layer is"
     evidence = f"{row.label}: {channels} zero on every test image (n = {len(recorded)})"
-    return Judged(statement, finding, evidence)
+    return Judged(statement=statement, finding=finding, evidence=evidence)
 
 
-def _find(statement: Statement, row: Row, comparison: Comparison) -> Finding:
+def _conclude(statement: Statement, row: Row, comparison: Comparison) -> Finding:
     """Return the finding that follows from the row's verdict."""
     verdict = comparison.difference.verdict
     expectation = EXPECTATIONS[statement.expected]
@@ -299,7 +321,7 @@ def _find(statement: Statement, row: Row, comparison: Comparison) -> Finding:
     return Finding.WITHIN_NOISE
 
 
-def _absence(statement: Statement, table: Table | None) -> str:
+def _describe_absence(statement: Statement, table: Table | None) -> str:
     """Say what is missing, and the target of the Makefile that makes it."""
     if table is not None:
         return f"{statement.sweep} has no such row"
@@ -307,7 +329,7 @@ def _absence(statement: Statement, table: Table | None) -> str:
     return f"not run: make {target}"
 
 
-def _evidence(measure: Measure, row: Row, comparison: Comparison) -> str:
+def _describe_comparison(measure: Measure, row: Row, comparison: Comparison) -> str:
     """Return the difference with its interval and number of runs, in words."""
     difference = comparison.difference
     digits = 4 if measure == "loss" else 2  # losses differ in later digits than the rest
@@ -344,11 +366,11 @@ def _neighbour(table: Table, side: str) -> str | None:
     return labels[place]
 
 
-def _published(statement: Statement, table: Table) -> str:
+def _describe_published(statement: Statement, table: Table) -> str:
     """Return what the course report has for the same difference, in words.
 
-    The course report's widths are others where the setting is reduced: those in the same places
-    count.
+    A reduced setting has other widths than the course report; the widths at the same places of the
+    table are then taken for one another.
     """
     key = {"points": "test_accuracy", "seconds": "seconds"}.get(statement.measure)
     if statement.against or key is None:

@@ -32,11 +32,11 @@ from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary
 
 ARCHIVE = "runs.tar.xz"
-MADE = "<!-- Made by `augean results`; not to be edited. -->"
-"""First line of the README. A folder with it may be replaced."""
+FIRST_LINE = "<!-- Made by `augean results`; not to be edited. -->"
+"""First line of the README: `build_results` replaces only folders whose README has it."""
 MOST_BYTES = 10_000_000
 """Largest size of a folder of results, so that it can be committed to a repository."""
-FACTS = (
+SETTING_COLUMNS = (
     "dataset_title",
     "num_train",
     "num_val",
@@ -50,7 +50,7 @@ FACTS = (
     "git_commit",
 )
 """Columns of runs.csv that the section on the setting shows; versions of packages are added."""
-MARKED = re.compile(r"(<!-- results/([\w.-]+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED_PLACE = re.compile(r"(<!-- results/([\w.-]+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 """A place in another document that `fill` keeps up to date: <!-- results/NAME: BLOCK -->, any text,
 and <!-- end -->."""
 
@@ -86,14 +86,14 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
         # show more than the archive holds. Code and data that made the runs may be absent here, so
         # nothing is compared with them.
         report = make_report(outputs, check_freshness=False)
-        shown = _gather(outputs, report, target.name)
+        variables = _gather(outputs, report, target.name)
         _copy_files(report.directory, new)
-        write_atomic(new / "README.md", f"{MADE}\n{render(shown, '.')}\n")
+        write_atomic(new / "README.md", f"{FIRST_LINE}\n{render(variables, '.')}\n")
         _check_size(new, source)
         try:
             _replace(target, new)
             for document in documents:
-                fill(document, target, shown)
+                fill(document, target, variables)
         except OSError as error:
             raise AugeanError(f"cannot write the results: {error}") from error
     return problems + [f"{problem.path}: {problem.message}" for problem in report.problems]
@@ -103,7 +103,7 @@ def _check_target(target: Path) -> None:
     """Refuse to replace a folder that an earlier call did not make."""
     page = target / "README.md"
     try:
-        may_be_replaced = read_regular(page, DATA_BYTES).startswith(MADE.encode())
+        may_be_replaced = read_regular(page, DATA_BYTES).startswith(FIRST_LINE.encode())
     except OSError:
         may_be_replaced = False
     if target.exists() and not may_be_replaced:
@@ -123,6 +123,7 @@ def _copy_files(report: Path, new: Path) -> None:
 
 
 def _check_size(new: Path, source: Path) -> None:
+    """Refuse results that are too large to commit."""
     size = sum(path.stat().st_size for path in new.rglob("*"))
     if size > MOST_BYTES:
         raise AugeanError(
@@ -144,22 +145,26 @@ def _replace(target: Path, new: Path) -> None:
     staged.rename(target)
 
 
-def fill(document: Path, target: Path, shown: dict[str, Any]) -> None:
-    """Put blocks of the results into the places of a document that have the target's name."""
+def fill(document: Path, target: Path, variables: dict[str, Any]) -> None:
+    """Put blocks of the results into the places of a document that have the target's name.
+
+    Args:
+        variables: of the template, as `_gather` returns them.
+    """
     # Links in the blocks are relative to the document.
     base = Path(os.path.relpath(target, document.parent)).as_posix()
 
-    def block(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         start, name, block_name, end = match.groups()
         if name != target.name:
             return match[0]  # a place for other results
-        return f"{start}\n{render(shown, base, block_name)}\n\n{end}"
+        return f"{start}\n{render(variables, base, block_name)}\n\n{end}"
 
     text = read_regular(document, DATA_BYTES).decode()
-    write_atomic(document, MARKED.sub(block, text))
+    write_atomic(document, MARKED_PLACE.sub(replacement, text))
 
 
-def render(shown: dict[str, Any], base: str, block: str | None = None) -> str:
+def render(variables: dict[str, Any], base: str, block: str | None = None) -> str:
     """Return the README, or one of its blocks for a document that sees the results at `base`.
 
     Raises:
@@ -167,9 +172,9 @@ def render(shown: dict[str, Any], base: str, block: str | None = None) -> str:
     """
     template = _template()
     if block is None:
-        text = template.render(shown, base=base)
+        text = template.render(variables, base=base)
     elif block in template.blocks:
-        context = template.new_context({**shown, "base": base})
+        context = template.new_context({**variables, "base": base})
         text = "".join(template.blocks[block](context))
     else:
         raise AugeanError(
@@ -200,13 +205,15 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
     sweeps = reported()["sweeps"]
     missing = {key: sweep["make"] for key, sweep in sweeps.items() if key not in chosen}
     findings = Counter(item.finding for item in judged)
-    pictures = {table.sweep.record.name: pictures for table, pictures in report.sections}
+    pictures_by_record = {}
+    for table, pictures in report.sections:
+        pictures_by_record[table.sweep.record.name] = pictures
     return {
         "name": name,
         "archive": ARCHIVE,
         "sections": report.sections,
         "beginning": report.beginning,
-        "pictures": pictures,
+        "pictures": pictures_by_record,
         "chosen": chosen,
         "tables_shown": [chosen[key] for key in TABLES if key in chosen],
         "evidence": evidence,
@@ -218,7 +225,7 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "missing": missing,
         "problems": report.problems,
         **_setting(contents, chosen),
-        "command": _command,
+        "command": _portable_command,
         "num": number,
         "num_last_epochs": num_last_epochs,
     }
@@ -241,18 +248,21 @@ def _setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[str, Any]:
     runs = contents.frame()
     common = _common(chosen)
     example = common.summaries[0] if common else None
-    keys = [*FACTS, *runs.filter(like="versions.")]
+    keys = [*SETTING_COLUMNS, *runs.filter(like="versions.")]
     summaries = [run.summary for run in contents.runs.values() if run.summary is not None]
+    # Without the time of shorter trainings that a run continues: each hour counts once.
     seconds = sum(summary.own_seconds or 0.0 for summary in summaries)
-    seeds = [row.accuracy.n for table in chosen.values() for row in table.rows if row.runs]
+    seeds = []
+    for table in chosen.values():
+        seeds += [row.accuracy.n for row in table.rows if row.runs]
     return {
         "common": common,
-        "reduced": _reduced(example, chosen) if example else [],
+        "reduced": _describe_reductions(example, chosen) if example else [],
         "official": example is not None and example.config["dataset.name"] == "cifar10",
         "facts": {key: _values(runs, key) for key in keys},
         "states": Counter(run.state for run in contents.runs.values()),
         "hours": seconds / 3600,
-        "seeds": _range(seeds),
+        "seeds": _describe_range(seeds),
     }
 
 
@@ -276,13 +286,15 @@ def _common(chosen: Mapping[str, Table]) -> Row | None:
     """
     for key in TABLES:
         table = chosen.get(key)
-        for row in table.rows if table else []:
-            if table and row.label == table.baseline and row.runs:
+        if table is None:
+            continue
+        for row in table.rows:
+            if row.label == table.baseline and row.runs:
                 return row
     return None
 
 
-def _reduced(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
+def _describe_reductions(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
     """Return what stands in for the course report's setting, in words; empty where nothing does.
 
     Args:
@@ -309,14 +321,14 @@ def _reduced(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
         if key not in chosen or "epochs" not in sweep:
             continue  # without an entry it has the common number, which was compared above
         epochs = {run.config["trainer.epochs"] for run in chosen[key].runs}
-        has_others = bool(epochs - {sweep["epochs"]})
-        if has_others:
-            listed = " / ".join(str(number) for number in sorted(epochs))
-            words.append(f"{key}: {listed} epochs in place of {sweep['epochs']}")
+        differs = any(count != sweep["epochs"] for count in epochs)
+        if differs:
+            text = " / ".join(str(count) for count in sorted(epochs))
+            words.append(f"{key}: {text} epochs in place of {sweep['epochs']}")
     return words
 
 
-def _range(numbers: Sequence[int]) -> str:
+def _describe_range(numbers: Sequence[int]) -> str:
     """Return the smallest and the largest number, such as "3 to 5"; "0" where there are none."""
     low = min(numbers, default=0)
     high = max(numbers, default=0)
@@ -347,12 +359,12 @@ def _unfinished(contents: Contents) -> list[dict[str, str]]:
 
     Pruned trials of studies are left out: they are not finished on purpose.
     """
-    pruned = set()
+    pruned_ids = set()
     for sweep in contents.sweeps:
-        pruned |= {job.id for job in sweep.record.trials if job.state == "pruned"}
+        pruned_ids |= {job.id for job in sweep.record.trials if job.state == "pruned"}
     unfinished = []
-    for key, run in contents.runs.items():
-        if run.state is RunState.FINISHED or key in pruned:
+    for run_id, run in contents.runs.items():
+        if run.state is RunState.FINISHED or run_id in pruned_ids:
             continue
         why = ""
         note = runs_dir(contents.outputs) / run.directory / "failure.txt"
@@ -373,7 +385,7 @@ def _last_line(note: Path) -> str:
     return text.strip().rpartition("\n")[2]
 
 
-def _command(command: str) -> str:
+def _portable_command(command: str) -> str:
     """Return the command without settings of one machine, such as folders and workers."""
     # All keys of `runtime` are such settings, except the words of the table.
     machine_only = re.compile(r"runtime\.(?!dataset_title|table)")

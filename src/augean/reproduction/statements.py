@@ -17,7 +17,7 @@ LAST_EPOCHS = 10
 """Epochs that count as the end of the course report's 35. A shorter run has the same share, at
 least three."""
 Measure = Literal["points", "seconds", "epochs", "loss", "dead units"]
-"""What a statement is about; `Evidence.measured` has the units."""
+"""What a statement is about; `Evidence.measure` has the units."""
 
 
 class Finding(StrEnum):
@@ -63,7 +63,7 @@ EXPECTATIONS = {
 class Statement:
     """One thing that a claim says of a row of a sweep's table.
 
-    claims.yaml explains the fields.
+    The comment at the top of claims.yaml explains the fields.
     """
 
     claim: int
@@ -78,14 +78,18 @@ class Statement:
 
 @cache
 def reported() -> Any:
-    """Return claims.yaml: statements, and what a full pass consists of."""
-    # Read once in a process; nobody changes the result.
+    """Return claims.yaml: statements, and what a full pass consists of.
+
+    Its keys: `statements`, a list of `Statement`; `sweeps`, the make target and epochs of each
+    sweep by name; `common`, the course report's setting by dotted key; `widths` of Table 3.
+    """
+    # Cached, so that all callers share one object, which none of them changes.
     content: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("claims.yaml")))
     return {**content, "statements": [Statement(**item) for item in content["statements"]]}
 
 
 class Judged(NamedTuple):
-    """A statement with what the tables make of it."""
+    """A statement with the finding on it."""
 
     statement: Statement
     finding: Finding
@@ -94,7 +98,7 @@ class Judged(NamedTuple):
 
 
 def num_last_epochs(epochs: int) -> int:
-    """Return how many of a run's epochs count as its end, where its accuracy rises no more."""
+    """Return how many of a run's epochs count as its end, where its accuracy no longer rises."""
     report_epochs: int = reported()["common"]["trainer.epochs"]
     same_share = round(LAST_EPOCHS * epochs / report_epochs)
     return min(LAST_EPOCHS, max(3, same_share))

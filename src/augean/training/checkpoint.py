@@ -105,12 +105,12 @@ def restore_training(context: TrainingContext, state: Mapping[str, Any]) -> Prog
     return Progress(**state["progress"])
 
 
-def encode_checkpoint(identity: str, state: Mapping[str, Any]) -> bytes:
-    """Return the content of a checkpoint of the run `identity`."""
-    return serialize({"run": identity, **state})
+def encode_checkpoint(run_id: str, state: Mapping[str, Any]) -> bytes:
+    """Return the content of a checkpoint of the run `run_id`."""
+    return serialize({"run": run_id, **state})
 
 
-def decode_checkpoint(content: bytes, identity: str) -> dict[str, Any]:
+def decode_checkpoint(content: bytes, run_id: str) -> dict[str, Any]:
     """Return the state in a checkpoint, with tensors on the CPU; runs no code from it.
 
     Raises whatever torch raises for bytes that are not a checkpoint, or a ValueError for one of
@@ -118,8 +118,8 @@ def decode_checkpoint(content: bytes, identity: str) -> dict[str, Any]:
     """
     # `weights_only` refuses all but tensors and plain values, so no code of the file runs.
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    run = state.get("run", identity)
-    if run != identity:
+    run = state.get("run", run_id)
+    if run != run_id:
         raise ValueError(f"it is of run {run}")
     return state
 
@@ -138,15 +138,15 @@ def refusing_foreign_checkpoint(path: Path) -> Iterator[None]:
 class ResumableRun:
     """The part of a run that outlives its process: weights, optimizer's state and progress."""
 
-    def __init__(self, path: Path, identity: str, context: TrainingContext) -> None:
+    def __init__(self, path: Path, run_id: str, context: TrainingContext) -> None:
         """Begin a run from nothing.
 
         Args:
             path: the run's directory.
-            identity: the run's id.
+            run_id: the run's id.
         """
         self.path = path
-        self.identity = identity
+        self.run_id = run_id
         self.context = context
         self.progress = Progress()
         self.threads = context.config.runtime.threads or torch.get_num_threads()
@@ -174,7 +174,7 @@ class ResumableRun:
         # `progress.seconds` counts the earlier sessions; the copy has this one added.
         progress = replace(self.progress, seconds=self.seconds)
         state = training_state(self.context, progress, self._environment())
-        return encode_checkpoint(self.identity, state)
+        return encode_checkpoint(self.run_id, state)
 
     def save_if_due(self) -> None:
         """Write a checkpoint when `runtime.checkpoint_seconds` have passed since the last."""
@@ -191,7 +191,7 @@ class ResumableRun:
         content, remark = load_checkpoint(self.path)
         if content is not None:
             with refusing_foreign_checkpoint(self.path):
-                state = decode_checkpoint(content, self.identity)
+                state = decode_checkpoint(content, self.run_id)
                 self._restore(state)
         if remark:
             self._note(remark)
@@ -283,7 +283,7 @@ class ResumableRun:
     def _say(self, text: str) -> None:
         """Log a line both in train.log and for the user."""
         train_log.info(text)
-        logger.info(f"Run {self.identity}: {text}")
+        logger.info(f"Run {self.run_id}: {text}")
 
     def _environment(self) -> Environment:
         return Environment(
@@ -296,6 +296,6 @@ class ResumableRun:
     def _note(self, text: str) -> None:
         """Log a remark, and keep it for the summary."""
         train_log.info(text)
-        logger.warning(f"Run {self.identity}: {text}")
+        logger.warning(f"Run {self.run_id}: {text}")
         note = self.progress.note
         self.progress.note = f"{note}; {text}" if note else text

@@ -16,10 +16,10 @@ from torch import Tensor
 from augean.datasets.base import Rows, Source
 from augean.datasets.split import stratified_split
 
-MOST_OF_MEMORY = 0.4
+MAX_MEMORY_SHARE = 0.4
 """Share of the free memory that a data set may take with `runtime.data_on=auto`. The network, its
 activations and a padded copy of the training images need room, too."""
-AHEAD = 2
+NUM_READ_AHEAD = 2
 """Batches that are read while the device works on one."""
 
 
@@ -109,7 +109,7 @@ class HostSplit:
         with ThreadPoolExecutor(max_workers=1) as reader:
             for index in indices:
                 pending.append(reader.submit(self._read, index, device))
-                if len(pending) > AHEAD:
+                if len(pending) > NUM_READ_AHEAD:
                     yield _to_device(pending.popleft().result(), device, stream)
             while pending:
                 yield _to_device(pending.popleft().result(), device, stream)
@@ -167,35 +167,41 @@ def load_data(
 
     Args:
         device: where training takes place, and the labels are.
-        data_on: "device"; "host"; or "auto", the device where they take at most `MOST_OF_MEMORY` of
-            what is free there.
+        data_on: "device"; "host"; or "auto", the device where they take at most `MAX_MEMORY_SHARE`
+            of what is free there.
     """
     rows = source.load_rows()
     train_index, val_index = stratified_split(
         rows.train_labels, num_val=num_val, num_train=num_train, seed=split_seed
     )
-    train, val = rows.train_images.select(train_index), rows.train_images.select(val_index)
-    parts = (train, val, rows.test_images)
-    num_bytes = sum(part.num_bytes for part in parts)
-    on_device = data_on == "device" or (data_on == "auto" and _fits(num_bytes, device))
+    train_images = rows.train_images.select(train_index)
+    val_images = rows.train_images.select(val_index)
+    on_device = data_on == "device"
+    if data_on == "auto":
+        num_bytes = train_images.num_bytes + val_images.num_bytes + rows.test_images.num_bytes
+        on_device = _fits(num_bytes, device)
 
-    def split(images: Rows, labels: NDArray[numpy.int64]) -> AnySplit:
+    def make_split(images: Rows, labels: NDArray[numpy.int64]) -> AnySplit:
         device_labels = torch.from_numpy(labels).to(device)
         if not on_device:
             return HostSplit(images, device_labels)
         return Split(torch.from_numpy(images.copy()).to(device), device_labels)
 
+    val = None
+    if len(val_index):
+        val = make_split(val_images, rows.train_labels[val_index])
     return Data(
-        train=split(train, rows.train_labels[train_index]),
-        val=split(val, rows.train_labels[val_index]) if len(val_index) else None,
-        test=split(rows.test_images, rows.test_labels),
+        train=make_split(train_images, rows.train_labels[train_index]),
+        val=val,
+        test=make_split(rows.test_images, rows.test_labels),
         classes=tuple(rows.classes),
     )
 
 
 def _fits(num_bytes: int, device: torch.device) -> bool:
+    """Return whether a data set of that size may be on the device."""
     free = _free_bytes(device)
-    return free is None or num_bytes <= MOST_OF_MEMORY * free
+    return free is None or num_bytes <= MAX_MEMORY_SHARE * free
 
 
 def _free_bytes(device: torch.device) -> int | None:

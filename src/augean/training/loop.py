@@ -24,11 +24,11 @@ from augean.training.results import DivergedError, EpochResult, Score
 from augean.training.step import Inputs, Step, begin_momentum, probe_step
 
 EVALUATION_BATCH = 1000
-"""Images of one forward pass, up to `EVALUATION_SIZE`."""
+"""Images of one forward pass, if they are not larger than `EVALUATION_SIZE`."""
 EVALUATION_SIZE = 64
-"""Height and width in pixels; of larger images a pass has fewer, for the same memory."""
+"""Height and width in pixels. A pass has fewer of larger images, for the same memory."""
 Track = Callable[[Iterable[int]], Iterable[int]]
-"""Wraps the range of an epoch's steps, for a progress bar."""
+"""Wraps the range of an epoch's steps, and returns it, to show progress."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrainedEpoch:
 def fit(
     context: TrainingContext, *, first_epoch: int = 1, track: Track = iter
 ) -> Iterator[EpochResult]:
-    """Train from `first_epoch` to the last one, yielding after each.
+    """Train from `first_epoch` to the last one, and yield the result of each epoch.
 
     Raises:
         DivergedError: after an epoch with a loss, in training or validation, that is NaN or
@@ -96,23 +96,23 @@ def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) 
     probes: list[ProbeRow] = []
     steps_before = (epoch - 1) * num_steps
     batches = context.train.batches(order, batch_size)
-    for number, batch in zip(track(range(num_steps)), batches, strict=True):
-        total = steps_before + number
-        lr = context.schedule.rate(total)
-        step.set_rate(lr)
-        if config.record.probe_every and total % config.record.probe_every == 0:
+    for epoch_step, batch in zip(track(range(num_steps)), batches, strict=True):
+        run_step = steps_before + epoch_step  # 0-based, over the whole run
+        lr = context.schedule.lr_at(run_step)
+        step.set_lr(lr)
+        if config.record.probe_every and run_step % config.record.probe_every == 0:
             images, labels = step.batch(batch)
             for row in probe_step(context.network, images, labels, step.make_inputs, config, lr):
-                probes.append({"step": total, "lr": lr, **row})
-            # The batch is at hand already, augmented as the probe saw it.
-            loss, right = step.eager(images, labels)
+                probes.append({"step": run_step, "lr": lr, **row})
+            # Train on the very images that the probe saw: a second `batch` would augment anew.
+            loss, num_right_in_batch = step.eager(images, labels)
         else:
-            loss, right = step(batch)
-        losses[number] = loss
-        num_right += right
+            loss, num_right_in_batch = step(batch)
+        losses[epoch_step] = loss
+        num_right += num_right_in_batch
     step_losses = losses.cpu()  # the epoch's only synchronisation
     return TrainedEpoch(
-        first_lr=context.schedule.rate(steps_before),
+        first_lr=context.schedule.lr_at(steps_before),
         step_losses=step_losses,
         num_right=num_right,
         seconds=time.perf_counter() - start,
@@ -154,7 +154,7 @@ def evaluate(network: nn.Module, split: AnySplit, config: Config) -> Score:
     network.eval()
     device = split.labels.device
     make_inputs = Inputs(network, config, device)
-    total = torch.zeros((), device=device)  # sum of the images' losses
+    loss_sum = torch.zeros((), device=device)  # over all images
     confusion = torch.zeros(0, device=device)  # gets its size with the first logits
     correct = torch.zeros(len(split), dtype=torch.bool, device=device)
     start = 0
@@ -163,7 +163,7 @@ def evaluate(network: nn.Module, split: AnySplit, config: Config) -> Score:
             logits = network(make_inputs(images.permute(0, 3, 1, 2)))  # [B, classes]
         logits = logits.float()
         num_classes = logits.shape[1]
-        total += functional.cross_entropy(logits, labels, reduction="sum")
+        loss_sum += functional.cross_entropy(logits, labels, reduction="sum")
         if not len(confusion):
             confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
         # Count each pair (true, predicted) at its place in the flattened matrix. `bincount` would
@@ -174,7 +174,7 @@ def evaluate(network: nn.Module, split: AnySplit, config: Config) -> Score:
         start += len(labels)
     confusion = confusion.cpu().view(num_classes, num_classes)
     return Score(
-        loss=total.item() / len(split),
+        loss=loss_sum.item() / len(split),
         accuracy=int(confusion.trace()) / len(split),
         correct=correct.cpu(),
         confusion=confusion,

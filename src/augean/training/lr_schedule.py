@@ -32,7 +32,7 @@ class LRSchedule:
     num_bad_epochs: int = 0
     """Epochs without a new minimum since the last minimum or reduction."""
 
-    def rate(self, step: int) -> float:
+    def lr_at(self, step: int) -> float:
         """Return the learning rate of step `step`, 0-based."""
         name = self.config.name
         warmup = round(self.config.warmup * self.num_steps)

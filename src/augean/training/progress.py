@@ -27,7 +27,7 @@ smaller."""
 class ProgressDisplay:
     """The progress of one run, from its first epoch in this process to its last."""
 
-    def __init__(self, config: Config, identity: str, *, on_cpu: bool, first_epoch: int) -> None:
+    def __init__(self, config: Config, run_id: str, *, on_cpu: bool, first_epoch: int) -> None:
         """Choose how to show the progress.
 
         Args:
@@ -37,7 +37,7 @@ class ProgressDisplay:
         if self.mode == "auto":
             self.mode = "bar" if sys.stderr.isatty() else "plain"
         self.config = config
-        self.identity = identity
+        self.run_id = run_id
         self.epoch = first_epoch
         """The epoch in training."""
         # An estimate is for people who wait at a CPU, where a run may take hours.
@@ -72,7 +72,7 @@ class ProgressDisplay:
         self.estimated = True
         if seconds < WORTH_SAYING_SECONDS:
             return
-        text = f"Run {self.identity} on this CPU will take about {readable_seconds(seconds)}."
+        text = f"Run {self.run_id} on this CPU will take about {readable_seconds(seconds)}."
         if seconds > LONG_SECONDS:
             text += (
                 " Smaller: width=w16, trainer.epochs=10, dataset.num_train=10000, "

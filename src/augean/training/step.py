@@ -174,12 +174,13 @@ class Step:
         # The graph would go on using the memory of a state that was cleared. A scaler decides on
         # the host whether to step.
         resets = config.trainer.reset_optimizer == "epoch"
-        self.whole = self.captures and capturable and not self.scaler.is_enabled() and not resets
-        """Whether the optimizer is in the graph."""
-        # The optimizer reads the rate from the device in every step, captured or not. From a number
-        # of the host it would compute other last bits.
-        self.rates_on_device = device.type == "cuda" and capturable
-        if self.rates_on_device:
+        can_hold_optimizer = capturable and not resets and not self.scaler.is_enabled()
+        self.optimizer_in_graph = self.captures and can_hold_optimizer
+        """Whether a replay updates the weights too, or the optimizer steps outside the graph."""
+        # The optimizer reads the learning rate from the device in every step, captured or not. From
+        # a number of the host it would compute other last bits.
+        self.lr_on_device = device.type == "cuda" and capturable
+        if self.lr_on_device:
             for group in self.optimizer.param_groups:
                 group["lr"] = torch.zeros((), device=device)
 
@@ -187,7 +188,9 @@ class Step:
         """Return a batch, augmented, as uint8 [B, 3, H, W], with its labels, int64 [B]."""
         augmentation = self.config.augmentation
         size = self.train.image_size
-        padded, index = self.padded, batch.index
+        # The images to crop, with their padding, and the positions of the batch among them.
+        padded = self.padded
+        index = batch.index
         if padded is None:
             assert batch.pixels is not None  # as the images are on the host
             padded = pad(batch.pixels, augmentation.crop_padding)
@@ -219,14 +222,14 @@ class Step:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
-    def set_rate(self, rate: float) -> None:
+    def set_lr(self, lr: float) -> None:
         """Set the learning rate of the next step."""
         for group in self.optimizer.param_groups:
-            group_rate = rate * group.get("lr_factor", 1.0)
-            if self.rates_on_device:
-                group["lr"].fill_(group_rate)
+            group_lr = lr * group.get("lr_factor", 1.0)
+            if self.lr_on_device:
+                group["lr"].fill_(group_lr)
             else:
-                group["lr"] = group_rate
+                group["lr"] = group_lr
 
     def eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Make a step on a given batch, not captured; returns as `gradient`."""
@@ -253,7 +256,7 @@ class Step:
             assert batch.pixels is not None
             self.captured.pixels.copy_(batch.pixels)
         self.graph.replay()
-        if not self.whole:
+        if not self.optimizer_in_graph:
             # The graph writes into the gradients of its capture. A shorter batch in between has
             # left others on the parameters.
             for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
@@ -283,7 +286,7 @@ class Step:
         try:
             with torch.cuda.graph(graph):
                 self.result = self.gradient(*self.batch(self.captured))
-                if self.whole:
+                if self.optimizer_in_graph:
                     self.update()
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):

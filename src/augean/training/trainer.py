@@ -67,7 +67,7 @@ class Trainer:
         config: Config,
         source: Source,
         path: Path,
-        identity: str,
+        run_id: str,
         prefixes: Sequence[RunPrefix] = (),
         weights: WeightsFile | None = None,
     ) -> None:
@@ -75,16 +75,17 @@ class Trainer:
 
         Args:
             path: the run's directory, which need not exist yet.
-            identity: the run's id.
-            prefixes: shorter trainings with whose state it may begin, the longest first.
-            weights: that `model.weights` names; None for random weights.
+            run_id: the run's id.
+            prefixes: shorter trainings of the same config, the longest first. The run may begin
+                where one of them ended.
+            weights: the file that `model.weights` names; None for random weights.
 
         Raises:
             AugeanError: for whatever the user can mend.
         """
         self.config = config
         self.path = path
-        self.identity = identity
+        self.run_id = run_id
         check_classes(config)  # before data is downloaded
         self.prefixes = prefixes
         self.data_digest = source.digest()
@@ -99,7 +100,7 @@ class Trainer:
         self.weights = weights
         self.context = build_context(config, self.data, self.device, weights)
         _check_probes(config, self.context.schedule.num_steps)
-        self.run = ResumableRun(path, identity, self.context)
+        self.run = ResumableRun(path, run_id, self.context)
         self.diverged: Divergence | None = None
 
     def train(
@@ -108,7 +109,8 @@ class Trainer:
         """Resume or begin, train to the end, test, and write all files of the run but its summary.
 
         Returns:
-            All that the training knows of the summary.
+            The summary; `RunSession.complete` adds what the training does not know, such as the
+            host.
 
         Raises:
             Interrupted: after a stop signal, with a checkpoint written unless the grace time ended.
@@ -161,12 +163,10 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         self._announce()
-        # Two trackers, one for people and one for `augean status`, wrap the steps of each epoch.
+        # Two trackers wrap the steps of each epoch: one for people, one for `augean status`.
         first_epoch = self.run.last_epoch + 1
         on_cpu = self.device.type == "cpu"
-        display = ProgressDisplay(
-            self.config, self.identity, on_cpu=on_cpu, first_epoch=first_epoch
-        )
+        display = ProgressDisplay(self.config, self.run_id, on_cpu=on_cpu, first_epoch=first_epoch)
         progress_file = ProgressFile(
             self.path,
             epochs=self.config.trainer.epochs,
@@ -195,7 +195,7 @@ class Trainer:
             self.diverged = Divergence(
                 epoch=error.epoch, step=error.step, last_loss=error.last_loss
             )
-            self._record(error.step_losses, error.probes)
+            self._keep_steps(error.step_losses, error.probes)
             train_log.info(str(error))
         finally:
             display.close()
@@ -209,7 +209,7 @@ class Trainer:
             train_log.info("images stay on the host; batches are copied ahead")
         if self.context.remark and self.run.last_epoch == 0:
             train_log.info(self.context.remark)
-            logger.info(f"Run {self.identity}: {self.context.remark}")
+            logger.info(f"Run {self.run_id}: {self.context.remark}")
         hint = precision_hint(precision, self.device)
         if hint is not None:
             train_log.info(hint)
@@ -217,14 +217,16 @@ class Trainer:
                 logger.warning(hint)
 
     def _end_epoch(self, result: EpochResult, loggers: Loggers) -> None:
+        """Add an epoch to the run's history, and write its line of metrics.csv and train.log."""
         self.run.progress.add_epoch(result, self.context.network)
-        self._record(result.step_losses, result.probes)
+        self._keep_steps(result.step_losses, result.probes)
         write_metrics(self.path, self.run.progress.rows)
         row = self.run.progress.rows[-1]
         loggers.log(row)
         train_log.info(" ".join(f"{name}={value}" for name, value in row.items()))
 
-    def _record(self, step_losses: list[float], probes: list[ProbeRow]) -> None:
+    def _keep_steps(self, step_losses: list[float], probes: list[ProbeRow]) -> None:
+        """Keep what `config.record` asks for until the run ends, in checkpoints too."""
         if self.config.record.step_loss:
             self.run.progress.step_losses.extend(step_losses)
         self.run.progress.probes.extend(probes)
@@ -233,8 +235,8 @@ class Trainer:
         """Read the test set, once, with the selected weights, and write what belongs to them.
 
         Returns:
-            None, for a diverged run, when the loss is NaN or infinite, which the last step of a run
-            without validation split may cause.
+            None where the loss is NaN or infinite: then the run diverged. Without a validation
+            split nothing shows before the test that the last step ruined the weights.
         """
         network = self.context.network
         # Empty without a validation split: then the last epoch's weights are tested.
@@ -271,9 +273,9 @@ class Trainer:
         data = self.data
         progress = self.run.progress
         # Line of metrics.csv whose weights were tested; empty if the first epoch diverged.
-        selected: dict[str, Any] = {}
+        selected_row: dict[str, Any] = {}
         if progress.best_epoch:
-            selected = progress.rows[progress.best_epoch - 1]
+            selected_row = progress.rows[progress.best_epoch - 1]
         speeds = [row["images_per_second"] for row in progress.rows]
         peak_memory = None
         if self.device.type == "cuda":
@@ -284,7 +286,7 @@ class Trainer:
         }
         return RunSummary(
             core=CORE,
-            id=self.identity,
+            id=self.run_id,
             status=RunState.DIVERGED if self.diverged else RunState.FINISHED,
             diverged=self.diverged,
             config=flatten_config(config),
@@ -294,9 +296,9 @@ class Trainer:
             num_test=len(data.test),
             epochs=self.run.last_epoch,
             selected_epoch=progress.best_epoch,
-            val_accuracy=selected.get("val_accuracy"),
-            val_loss=selected.get("val_loss"),
-            train_accuracy=selected.get("train_accuracy"),
+            val_accuracy=selected_row.get("val_accuracy"),
+            val_loss=selected_row.get("val_loss"),
+            train_accuracy=selected_row.get("train_accuracy"),
             test_accuracy=score.accuracy if score else None,
             test_loss=score.loss if score else None,
             # Wall time of all sessions, then the training alone.
@@ -324,6 +326,7 @@ class Trainer:
 
 
 def _check_last_batch(config: Config, num_images: int) -> None:
+    """Refuse a last batch of one image: batch norm needs the variance of several."""
     batch_size = config.trainer.batch_size
     if num_images % batch_size == 1:
         raise ConfigError(
@@ -334,6 +337,7 @@ def _check_last_batch(config: Config, num_images: int) -> None:
 
 
 def _check_probes(config: Config, num_steps: int) -> None:
+    """Refuse an interval in which the run would have no probe but that of its first step."""
     probe_every = config.record.probe_every
     if probe_every > num_steps:
         raise ConfigError(
