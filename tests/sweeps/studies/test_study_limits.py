@@ -101,7 +101,7 @@ def test_a_time_is_seconds_or_has_a_unit(value: Any, seconds: float) -> None:
     assert read_seconds("key", value) == seconds
 
 
-@pytest.mark.parametrize("value", [0, -1, "0h", "3runs", "1gpuh", "soon", True, [1]])
+@pytest.mark.parametrize("value", [0, -1, "0h", "3runs", "1gpuh", "soon", "٣", True, [1]])
 def test_what_is_no_time_is_refused(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"key=.*: must be seconds above 0"):
         read_seconds("key", value)

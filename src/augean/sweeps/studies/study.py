@@ -20,9 +20,10 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.store.direction import Direction
 from augean.store.locks import hold_lock, is_locked
 from augean.store.run_directory import runs_dir, training_seconds
-from augean.store.sweep_record import Direction, SweepJob
+from augean.store.sweep_record import SweepJob
 from augean.sweeps.studies.sampler import plain_values
 from augean.sweeps.studies.storage import open_storage, reaching_storage
 from augean.sweeps.studies.trial import ERROR, SECONDS
