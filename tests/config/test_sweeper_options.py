@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 from augean.config.sweeper_options import read_options, space_text
-from augean.config.sweeper_schema import OptunaSweeperConfig
+from augean.config.sweeper_schema import AugeanSweeperConfig, OptunaSweeperConfig
 from augean.errors import ConfigError
 from augean.sweeps.composition import parse_search_space
 
@@ -118,3 +118,17 @@ def test_what_has_no_counterpart_is_refused(options: dict[str, Any], message: st
 def test_a_sweeper_that_leaves_no_record_is_refused() -> None:
     with pytest.raises(ConfigError, match="hydra/sweeper: basic is not a sweeper"):
         read_options(composed({"max_batch_size": None}, choice="basic"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_trial": 3}, r"sweeper.n_trial: there is no such key.*sweeper.n_trials"),
+        ({"confirm": {"seed": 1}}, r"confirm.seed: there is no such key.*confirm.seeds"),
+    ],
+)
+def test_an_added_key_is_refused_at_every_level(options: dict[str, Any], message: str) -> None:
+    sweep = composed(AugeanSweeperConfig(pruner={}), choice="augean")
+    sweep.hydra.sweeper = OmegaConf.merge(OmegaConf.to_container(sweep.hydra.sweeper), options)
+    with pytest.raises(ConfigError, match=message):
+        read_options(sweep)

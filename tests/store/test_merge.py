@@ -96,6 +96,56 @@ def test_a_grid_and_a_study_of_one_name_are_not_mixed(ours: str, tmp_path: Path)
     assert file.read_bytes() == before
 
 
+def study_record(num_trials: int, seeds: list[int]) -> SweepRecord:
+    """A study of so many trials, whose best one has further seeds."""
+    jobs = []
+    for number in range(num_trials):
+        name = f"run-{number:010x}"
+        jobs.append(
+            SweepJob(
+                id=name[-10:],
+                run=name,
+                row=f"trial {number}",
+                seed=0,
+                trial=number,
+                state="complete",
+                score=0.5,
+            )
+        )
+    for seed in seeds:
+        # Another trial is the best one as soon as there are more of them.
+        name = f"run-{1000 * num_trials + seed:010x}"
+        jobs.append(SweepJob(id=name[-10:], run=name, row="trial 0, new seeds", seed=seed))
+    return SweepRecord(
+        name="sweep",
+        title="T",
+        command="c",
+        created="now",
+        jobs=jobs,
+        kind="study",
+        num_trials=num_trials,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        # A later state with other confirmed trials and fewer seeds.
+        (study_record(2, [1, 2, 3]), study_record(3, [1]), study_record(3, [1])),
+        (study_record(3, [1]), study_record(2, [1, 2, 3]), study_record(3, [1])),
+        (study_record(2, [1]), study_record(2, [1, 2]), study_record(2, [1, 2])),
+    ],
+)
+def test_the_later_state_of_a_study_stays_whatever_its_seeds(
+    ours: SweepRecord, theirs: SweepRecord, expected: SweepRecord, tmp_path: Path
+) -> None:
+    for folder, record in (("ours", ours), ("theirs", theirs)):
+        record.write(tmp_path / folder)
+    pack(tmp_path / "theirs", tmp_path / "study.tar.xz")
+    assert unpack(tmp_path / "study.tar.xz", tmp_path / "ours").remarks == []
+    assert read_record(tmp_path / "ours" / "sweeps" / "sweep.json") == expected
+
+
 def test_of_equal_jobs_ours_stays(tmp_path: Path) -> None:
     archive = pack_grid(tmp_path / "theirs", [0])
     outputs = tmp_path / "ours"

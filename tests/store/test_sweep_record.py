@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from augean.errors import AugeanError
+from augean.store.direction import Direction
 from augean.store.files import content_digest
-from augean.store.sweep_record import Direction, SweepJob, SweepRecord, best_trial, read_record
+from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_record
 from conftest import ROOT
 
 RESULTS = ROOT / "results" / "reduced" / "runs.tar.xz"

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from augean.config.instantiate import running_own_code
 from augean.config.schema import TRUSTED_PACKAGES
 from augean.errors import ConfigError
 from augean.regular_files import DATA_BYTES, read_regular
@@ -36,10 +37,9 @@ def module_code(module: str) -> OwnCode:
     Raises:
         ConfigError: when the Python source of the module cannot be found.
     """
-    try:
+    # It imports the packages around the module, which runs their code.
+    with running_own_code(f"_target_: cannot find module {module}"):
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(f"_target_: cannot find module {module}: {error}") from error
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise ConfigError(
             f"_target_: cannot find the Python source of module {module}; is its package on the"

@@ -2,12 +2,47 @@
 
 import importlib
 import inspect
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from types import ModuleType
 from typing import TypeVar
 
 from augean.errors import ConfigError
 
 T = TypeVar("T")
+
+
+@contextmanager
+def running_own_code(place: str) -> Iterator[None]:
+    """Run a user's own code, whose mistakes are the user's, and whose output goes to stderr: the
+    stdout of a command may be a document.
+
+    Args:
+        place: beginning of the message about a mistake.
+
+    Raises:
+        ConfigError: for whatever the code raises; `sys.exit` would end the process in silence.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{place}: {type(error).__name__}: {error}") from error
+
+
+def import_own_module(place: str, name: str) -> ModuleType:
+    """Import a module that a config names, which runs its code.
+
+    Args:
+        place: such as `model._target_=mine.Net`, for messages.
+        name: dotted, of the module.
+
+    Raises:
+        ConfigError: when that fails.
+    """
+    with running_own_code(f"{place}: cannot import {name}"):
+        return importlib.import_module(name)
 
 
 def find_class(key: str, target: str, base: type[T]) -> type[T]:
@@ -22,10 +57,7 @@ def find_class(key: str, target: str, base: type[T]) -> type[T]:
         ConfigError: when it cannot be imported, is not a class, or does not derive from `base`.
     """
     module_name, _, class_name = target.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # importing runs code, which may raise whatever it likes
-        raise ConfigError(f"{key}={target}: cannot import {module_name}: {error}") from error
+    module = import_own_module(f"{key}={target}", module_name)
     value = getattr(module, class_name, None)
     if value is None:
         raise ConfigError(f"{key}={target}: {module_name} has no {class_name}")

@@ -82,12 +82,14 @@ def read_options(master: DictConfig) -> SweepOptions:
     node = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
     assert isinstance(node, dict)
     _check_groups(node)
-    _check_keys(node, [item.name for item in fields(SWEEPERS[choice])])
+    _check_keys(node, SWEEPERS[choice], "hydra.sweeper")
     # Keys that are null are left out: they get the default of the schema.
     values = {str(key): value for key, value in node.items() if value is not None}
     if choice == "optuna":
         return _translate(OptunaSweeperConfig(**values), master.runtime.workers)
-    confirm = ConfirmConfig(**values.pop("confirm", {}))
+    confirm_values = values.pop("confirm", {})
+    _check_keys(confirm_values, ConfirmConfig, "hydra.sweeper.confirm")
+    confirm = ConfirmConfig(**confirm_values)
     return SweepOptions(sweeper=AugeanSweeperConfig(**values, confirm=confirm))
 
 
@@ -108,18 +110,21 @@ def _check_groups(node: Mapping[Any, Any]) -> None:
             )
 
 
-def _check_keys(node: Mapping[Any, Any], names: Sequence[str]) -> None:
+def _check_keys(node: Mapping[Any, Any], schema: type, place: str) -> None:
     """Refuse keys that were added with `+`, which Hydra does not check.
+
+    Args:
+        place: dotted key of the node.
 
     Raises:
         ConfigError: for the first one.
     """
+    names = [item.name for item in fields(schema)]
     for key in map(str, node):
         if key not in names:
             choices = [name for name in names if name not in ("defaults", "_target_")]
             raise ConfigError(
-                f"hydra.sweeper.{key}: there is no such key"
-                f"{list_choices(key, choices, 'hydra.sweeper.')}"
+                f"{place}.{key}: there is no such key{list_choices(key, choices, f'{place}.')}"
             )
 
 

@@ -297,7 +297,7 @@ def _place_problems(config: Config) -> Iterator[str]:
         if not folder:
             yield f"runtime.{key}={folder}: must name a folder; '.' is the one you are in"
     # Not a `Literal` of the schema: `cuda:<n>` takes any number.
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", runtime.device):
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", runtime.device, re.ASCII):
         yield f"runtime.device={runtime.device}: must be auto, cpu, cuda, cuda:<n> or mps"
 
 

@@ -12,6 +12,7 @@ from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
 from augean.runs.transforms import with_transforms
 from augean.runs.weights import find_weights
+from augean.store.direction import Direction, worst_score
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 
@@ -41,13 +42,18 @@ class RunOutcome:
 
     @property
     def objective(self) -> float:
-        """Return what a sweeper may see: the selected validation accuracy, never a test score.
+        """Return what a sweeper may see: the score of the run where the highest is looked for."""
+        return self.score("maximize")
 
-        A diverged run, or one without a validation split, has 0.
+    def score(self, direction: Direction) -> float:
+        """Return the selected validation accuracy, never a test score.
+
+        A diverged run, or one without a validation split, has the worst one.
         """
-        if self.summary.status == RunState.DIVERGED:
-            return 0.0
-        return self.summary.val_accuracy or 0.0
+        val_accuracy = self.summary.val_accuracy
+        if self.summary.status == RunState.DIVERGED or val_accuracy is None:
+            return worst_score(direction)
+        return val_accuracy
 
 
 def build_source(config: Config) -> Source:

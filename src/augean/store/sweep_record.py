@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from augean.errors import AugeanError
 from augean.passwords import command_without_passwords
 from augean.regular_files import DATA_BYTES, parse_json, read_regular
+from augean.store.direction import Direction, sign_of
 from augean.store.files import content_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_value
@@ -33,8 +34,6 @@ PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
 """Overrides that say where and how runs are executed. They are left out of the winner's setting."""
 COMPLETE = "complete"
 """State of a trial that was trained to its end. Only such trials can win a study."""
-Direction = Literal["maximize", "minimize"]
-"""What a study looks for: the highest or the lowest validation accuracy."""
 Kind = Literal["grid", "study"]
 """What chose the runs of a sweep: the values in its file, or Optuna."""
 
@@ -221,7 +220,8 @@ class SweepRecord:
         best = self.best_trial()
         if best is None or best.score is None or best.confirmed_score is None:
             return ""
-        flattery = 100 * (best.score - best.confirmed_score)
+        sign = sign_of(self.direction)
+        flattery = 100 * (sign * best.score - sign * best.confirmed_score)
         num_confirmed = sum(job.confirmed_score is not None for job in self.trials)
         return (
             f"Trial {best.trial} was chosen among the {num_confirmed} best by its mean validation"
@@ -260,7 +260,7 @@ def best_trial(trials: Iterable[SweepJob], direction: Direction) -> SweepJob | N
     ranking = rank_trials(trials, direction)
     confirmed = [job for job in ranking if job.confirmed_score is not None]
     if confirmed:
-        sign = 1.0 if direction == "maximize" else -1.0
+        sign = sign_of(direction)
         # Of equal means `max` returns the first, which has the better score of its own.
         return max(confirmed, key=lambda job: sign * (job.confirmed_score or 0.0))
     return ranking[0] if ranking else None
@@ -271,7 +271,7 @@ def rank_trials(trials: Iterable[SweepJob], direction: Direction) -> list[SweepJ
 
     Of equal scores the earlier trial comes first.
     """
-    sign = 1.0 if direction == "maximize" else -1.0
+    sign = sign_of(direction)
     complete = [job for job in trials if job.state == COMPLETE and job.score is not None]
     return sorted(complete, key=lambda job: (-sign * (job.score or 0.0), job.trial or 0))
 

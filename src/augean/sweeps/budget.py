@@ -36,7 +36,7 @@ def read_budget(text: str | None) -> Budget:
     """
     if text is None:
         return Budget(amount=math.inf, unit="runs")
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\w+)", text)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\w+)", text, re.ASCII)
     if match is None or match[2] not in UNITS:
         raise AugeanError(
             f"--budget {text}: needs a number and one of runs, s, min, h, gpuh, such as 1.5h"
@@ -56,7 +56,7 @@ def read_seconds(place: str, value: object) -> float:
     """
     if value is None:
         return math.inf
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", str(value))
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", str(value), re.ASCII)
     unit, size = UNITS.get((match[2] if match else "") or "s", ("runs", 0))
     if match is None or unit != "s" or float(match[1]) == 0:
         raise ConfigError(f"{place}={value}: must be seconds above 0, or such as 90min or 1.5h")

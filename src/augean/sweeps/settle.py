@@ -314,7 +314,7 @@ def _num_workers(overrides: Sequence[str]) -> int:
     """Return the `runtime.workers` of overrides, 1 without; the last one counts."""
     number = 1
     for item in overrides:
-        match = re.fullmatch(r"\+*runtime\.workers=(\d+)", item)
+        match = re.fullmatch(r"\+*runtime\.workers=(\d+)", item, re.ASCII)
         if match is not None:
             number = int(match[1])
     return number

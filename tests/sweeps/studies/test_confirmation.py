@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from augean.config.sweeper_schema import ConfirmConfig
-from augean.store.sweep_record import Direction, SweepJob, SweepRecord, best_trial, read_records
+from augean.store.direction import Direction
+from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_records
 from augean.sweeps.points import describe_budget
 from augean.sweeps.studies.confirmation import find_candidates, new_seeds
 from commands import augean, train, train_command
@@ -91,6 +92,31 @@ def test_what_the_choice_flattered_stands_in_captions_and_in_status(tmp_path: Pa
     assert "flattered it by 10.00 points" in caption
     status = augean("status", "--outputs", str(tmp_path))
     assert "best 70.00% over 5 new seeds by trial 1, 80.00% with its own" in status.stdout
+
+
+def test_a_low_score_flatters_where_the_lowest_is_looked_for() -> None:
+    record = SweepRecord(
+        name="tune", title="Tune", command="augean train", created="now", kind="study",
+        jobs=[job(0, 0.3, confirmed_score=0.4)], direction="minimize", confirm={"top": 1},
+    )  # fmt: skip
+    assert "flattered it by 10.00 points" in record.describe_confirmation()
+
+
+def test_a_diverged_trial_does_not_win_where_the_lowest_score_is_looked_for(
+    tmp_path: Path,
+) -> None:
+    words = [item for item in SETTING if "optimizer.lr" not in item and "schedule" not in item]
+    done = train(
+        "-m", *words, "model=vgg_a", "schedule=constant", "optimizer.lr=1e18,0.01",
+        "hydra.sweeper.n_trials=2", "hydra/sweeper/sampler=grid",
+        "hydra.sweeper.direction=minimize", "hydra.sweeper.confirm={top: 2, seeds: 1}",
+        f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = only_record(tmp_path)
+    (diverged,) = [item for item in record.trials if float(item.values["optimizer.lr"]) > 1]
+    assert diverged.score == diverged.confirmed_score == 1.0
+    assert "optimizer.lr=0.01" in record.winner
 
 
 def check_confirmed(outputs: Path) -> SweepRecord:

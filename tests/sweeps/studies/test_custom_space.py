@@ -16,6 +16,9 @@ from conftest import TINY
 from fake_studies import open_study, run_trials
 
 SPACES = '''
+import sys
+
+
 def extend(config, trial):
     """Momentum for SGD alone."""
     assert config.dataset.name == "synthetic"
@@ -35,6 +38,28 @@ def again(config, trial):
 
 def broken(config, trial):
     raise KeyError("width")
+
+
+def override(config, trial):
+    trial.suggest_categorical("++optimizer", ["sgd"])
+
+
+def twice(config, trial):
+    trial.suggest_float("optimizer.momentum", 0, 0.5)
+    trial.suggest_float("++optimizer.momentum", 0, 0.5)
+
+
+def leave(config, trial):
+    sys.exit()
+
+
+def prints(config, trial):
+    print("printed by a function")
+    extend(config, trial)
+
+
+def wrong(config, trial):
+    trial.suggest_float("optimizer.momentun", 0, 0.5)
 
 
 number = 3
@@ -80,6 +105,10 @@ def test_examples_show_the_branches_of_a_conditional_space() -> None:
     [
         (["spaces_of_mine.seeds"], "searches seed, which is the same in all trials"),
         (["spaces_of_mine.again"], "trainer.batch_size, which has a value already"),
+        (["spaces_of_mine.override"], "++optimizer, but the study searches optimizer already"),
+        (["spaces_of_mine.twice"], "++optimizer.momentum, but the study searches"),
+        (["spaces_of_mine.leave"], "spaces_of_mine.leave: SystemExit"),
+        (["spaces_of_mine.wrong"], "in a trial that hydra.sweeper.custom_search_space="),
         (["spaces_of_mine.broken"], "KeyError: 'width'"),
         (["spaces_of_mine.number"], "has no function number"),
         (["spaces_of_mine.gone"], "has no function gone"),
@@ -95,6 +124,20 @@ def test_a_function_that_cannot_be_used_is_refused_before_any_work(
         plan(*words)
     assert message in str(refusal.value)
     assert len(str(refusal.value).splitlines()) <= 2
+
+
+@pytest.mark.usefixtures("spaces")
+def test_what_a_function_prints_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    plan("spaces_of_mine.prints")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "printed by a function" in captured.err
+
+
+def test_a_module_that_ends_the_process_is_refused(spaces: Path) -> None:
+    spaces.write_text("import sys\nsys.exit()\n")
+    with pytest.raises(ConfigError, match="cannot import spaces_of_mine: SystemExit"):
+        plan("spaces_of_mine.extend")
 
 
 def test_a_conditional_study_goes_on_and_notices_edited_code(tmp_path: Path, spaces: Path) -> None:

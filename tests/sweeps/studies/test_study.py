@@ -22,8 +22,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.store.direction import Direction
 from augean.store.run_directory import run_state
-from augean.store.sweep_record import Direction, SweepJob, SweepRecord, read_records
+from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.composition import compose_sweep, parse_search_space
 from augean.sweeps.plan import plan_file
 from augean.sweeps.points import read_winner

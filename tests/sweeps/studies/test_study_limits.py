@@ -1,7 +1,6 @@
 """Where a study begins and ends: its default configuration, its budget of time."""
 
 import math
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ def test_a_time_is_seconds_or_has_a_unit(value: Any, seconds: float) -> None:
     assert read_seconds("key", value) == seconds
 
 
-@pytest.mark.parametrize("value", [0, -1, "0h", "3runs", "1gpuh", "soon", True, [1]])
+@pytest.mark.parametrize("value", [0, -1, "0h", "3runs", "1gpuh", "soon", "٣", True, [1]])
 def test_what_is_no_time_is_refused(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"key=.*: must be seconds above 0"):
         read_seconds("key", value)
@@ -117,27 +116,49 @@ def test_a_study_ends_with_the_trial_that_spends_its_time(tmp_path: Path) -> Non
     assert len(run_trials(open_study(tmp_path, max_seconds=25.0))) == 1
 
 
-def test_each_run_counts_once_and_old_trials_by_their_duration() -> None:
+def test_each_run_counts_once_and_old_trials_by_their_runs_metrics(tmp_path: Path) -> None:
     def trial(state: str, attributes: dict[str, Any]) -> optuna.trial.FrozenTrial:
-        made = optuna.trial.create_trial(
+        return optuna.trial.create_trial(
             state=optuna.trial.TrialState[state],
             value=0.5 if state == "COMPLETE" else None,
             user_attrs=attributes,
         )
-        if made.state.is_finished():
-            assert made.datetime_start is not None
-            made.datetime_complete = made.datetime_start + timedelta(seconds=4)
-        return made
 
+    for name in "bcd":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.csv").write_text("epoch,seconds\n1,1.5\n2,1.0\n")
     run = {"id": "a", "run": "a", "seed": 0}
     trials = [
         trial("COMPLETE", {"augean:run": run, SECONDS: 2.0}),
         trial("COMPLETE", {"augean:run": run, SECONDS: 2.0}),
-        trial("COMPLETE", {"augean:run": {**run, "id": "b"}}),
-        trial("FAIL", {"augean:run": {**run, "id": "c"}}),
-        trial("RUNNING", {}),
+        trial("COMPLETE", {"augean:run": {**run, "id": "b", "run": "b"}}),
+        # A worker that died noted no seconds, but its run's epochs were trained.
+        trial("FAIL", {"augean:run": {**run, "id": "c", "run": "c"}}),
+        trial("COMPLETE", {"augean:run": {**run, "id": "c", "run": "c"}, SECONDS: 4.0}),
+        trial("RUNNING", {"augean:run": {**run, "id": "d", "run": "d"}}),
     ]
-    assert trained_seconds(trials) == pytest.approx(2.0 + 4.0)
+    assert trained_seconds(trials, tmp_path) == 2.0 + 2.5 + 4.0
+
+
+@pytest.mark.parametrize("options", [{"max_seconds": 5.0}, {"points": [{"x": 0.25}]}])
+def test_a_begun_trial_is_run_although_the_study_has_spent_what_it_had(
+    tmp_path: Path, options: Any
+) -> None:
+    study = open_study(tmp_path, default={"x": 0.25}, **options)
+    other = open_study(tmp_path, default={"x": 0.25}, **options)
+    with other.working():
+        with study.working():
+            assert study.next() is not None  # its worker dies
+            trial = other.study.ask({})
+            trial.suggest_float("x", 0.25, 0.25)
+            trial.set_user_attr(SECONDS, 6.0)
+            other.study.tell(trial, 0.5)
+        assert not other.is_complete()
+    later = open_study(tmp_path, default={"x": 0.25}, **options)
+    assert run_trials(later) == [0.25]
+    assert later.is_complete()
+    assert later.study.trials[-1].user_attrs[DEFAULT]
+    assert run_trials(later) == []
 
 
 def test_a_spent_budget_ends_a_study_with_a_winner(tmp_path: Path) -> None:

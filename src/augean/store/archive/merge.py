@@ -170,14 +170,21 @@ def _is_later(study: SweepRecord, other: SweepRecord) -> bool:
 
 
 def _trials(record: SweepRecord) -> set[tuple[int | None, str]]:
-    """Return trial number and run id of each job; the number is None for the winner's seeds."""
-    return {(job.trial, job.id) for job in record.jobs}
+    """Return number and run id of each trial.
+
+    Further seeds of the best trials and of the winner say nothing: which those are changes with
+    each trial, and how many seeds they get may change at any time.
+    """
+    return {(job.trial, job.id) for job in record.trials}
 
 
-def _progress(record: SweepRecord) -> tuple[int, int, int]:
+def _progress(record: SweepRecord) -> tuple[int, int, bool, int]:
     """Return how far a study has come; a later state has the larger value, or an equal one."""
-    # Tuples compare by their first different items: jobs, then completed trials, then the winner,
-    # which is empty until the study has all its trials.
-    states = Counter(job.state for job in record.trials)
-    num_finished = states["complete"] + states["pruned"]
-    return len(record.jobs), num_finished, len(record.winner)
+    # Tuples compare by their first different items. Seeds come last: they begin when the study has
+    # its trials, and its winner is written when those of `confirm` are trained.
+    return (
+        len(record.trials),
+        record.num_trials_done,
+        bool(record.winner),
+        len(record.jobs),
+    )

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from augean.config.sweeper_schema import ConfirmConfig
 from augean.runs.address import find_outcome
-from augean.store.sweep_record import Direction, SweepJob, rank_trials
+from augean.store.direction import Direction
+from augean.store.sweep_record import SweepJob, rank_trials
 from augean.sweeps.planned_jobs import PlannedJob
 
 
@@ -19,6 +20,7 @@ class Confirmation:
     """The runs with further seeds of the best trials, by the trials' numbers."""
 
     jobs: Mapping[int, Sequence[PlannedJob]]
+    direction: Direction
 
     @property
     def all_jobs(self) -> list[PlannedJob]:
@@ -29,15 +31,15 @@ class Confirmation:
     def scores(self) -> dict[int, float]:
         """Return the mean validation accuracy of each trial; empty until all runs have ended.
 
-        A diverged run counts 0, as it does in a trial.
+        A diverged run counts as the worst score, as it does in a trial.
         """
         means = {}
         for number, jobs in self.jobs.items():
             outcomes = [find_outcome(job.address) for job in jobs]
-            objectives = [outcome.objective for outcome in outcomes if outcome is not None]
-            if len(objectives) < len(jobs):
+            completed = [outcome for outcome in outcomes if outcome is not None]
+            if len(completed) < len(jobs):
                 return {}
-            means[number] = statistics.fmean(objectives)
+            means[number] = statistics.fmean(item.score(self.direction) for item in completed)
         return means
 
     def is_complete(self) -> bool:

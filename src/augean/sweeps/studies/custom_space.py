@@ -4,14 +4,14 @@ The function gets the sweep's config and a trial, and asks the trial for further
 `trial.suggest_float("optimizer.momentum", 0, 0.98)`, which may depend on those that it has already.
 """
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from augean.config.code_digest import module_code
+from augean.config.instantiate import import_own_module, running_own_code
 from augean.errors import ConfigError
 from augean.override_key import override_key
 from augean.store.sweep_record import PLACE
@@ -48,24 +48,42 @@ class CustomSpace:
             ConfigError: when it fails, or asks for a key that no study may search.
         """
         asked_before = set(trial.params)
-        try:
+        with running_own_code(f"{KEY}={self.name}"):
             self.function(self.config, trial)
-        except Exception as error:  # code of the user's own
-            raise ConfigError(f"{KEY}={self.name}: {type(error).__name__}: {error}") from error
+        # `+` and `++` make no other key: the last override of a key would win in silence.
+        searched_keys = {override_key(name) for name in asked_before}
         for name in trial.params:
-            key = override_key(name)
             if name in asked_before:
                 continue
-            if key in LUCK_KEYS or PLACE.match(name):
-                raise ConfigError(
-                    f"{KEY}={self.name}: searches {name}, which is the same in all trials of a"
-                    " study; let the function leave it out"
-                )
-            if key in self.fixed_keys:
-                raise ConfigError(
-                    f"{KEY}={self.name}: searches {name}, which has a value already; leave {key}"
-                    " out of the overrides and of hydra.sweeper.params"
-                )
+            self._refuse_key(name, searched_keys)
+            searched_keys.add(override_key(name))
+
+    def _refuse_key(self, name: str, searched_keys: Collection[str]) -> None:
+        """Refuse a key that the function must not search.
+
+        Args:
+            name: the key as the function writes it.
+            searched_keys: keys that the study searches already.
+
+        Raises:
+            ConfigError: with the reason.
+        """
+        key = override_key(name)
+        if key in LUCK_KEYS or PLACE.match(name):
+            raise ConfigError(
+                f"{KEY}={self.name}: searches {name}, which is the same in all trials of a"
+                " study; let the function leave it out"
+            )
+        if key in self.fixed_keys:
+            raise ConfigError(
+                f"{KEY}={self.name}: searches {name}, which has a value already; leave {key}"
+                " out of the overrides and of hydra.sweeper.params"
+            )
+        if key in searched_keys:
+            raise ConfigError(
+                f"{KEY}={self.name}: searches {name}, but the study searches {key} already; let"
+                " one of the two leave it out"
+            )
 
     def examples(
         self, space: Mapping[str, Any], points: Sequence[Mapping[str, Any]]
@@ -117,10 +135,7 @@ def find_custom_space(
             f"{KEY}={name}: {package} is not among the packages that you trust; to add it set"
             f" runtime.allowed_packages=[{setting}]"
         )
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # importing runs code, which may raise whatever it likes
-        raise ConfigError(f"{KEY}={name}: cannot import {module_name}: {error}") from error
+    module = import_own_module(f"{KEY}={name}", module_name)
     function = getattr(module, function_name, None)
     if not callable(function):
         raise ConfigError(f"{KEY}={name}: {module_name} has no function {function_name}")

@@ -14,7 +14,7 @@ from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.errors import ConfigError
 from augean.sweeps.budget import read_seconds
 from augean.sweeps.composition import Composition, parse_search_space
-from augean.sweeps.planned_jobs import SweepPlan, plan_jobs
+from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import Point, check_study_name, effective, refuse_luck
 from augean.sweeps.record_draft import RecordDraft
 from augean.sweeps.studies.custom_space import KEY, CustomSpace, find_custom_space
@@ -51,13 +51,7 @@ def plan_study(
         )
     refuse_luck(search.texts)
     check_study_name(Path(composition.master.runtime.outputs), sweeper.study_name)
-    # Trials are not known yet. What is wrong with the space shows in points at its ends.
-    points = [Point(overrides=search.fixed, row="base")]
-    if with_samples:
-        for params in _examples(search, custom):
-            sample = search.assignments(params)
-            points.append(Point(overrides=(*search.fixed, *sample), row=" ".join(sample)))
-    jobs = plan_jobs(composition, points)
+    jobs = _plan_samples(composition, search, custom, with_samples=with_samples)
     for job in jobs:
         refuse_without_validation(job.config)
     make_sampler(sweeper.sampler, space, 0)  # refuses what it cannot sample
@@ -88,6 +82,36 @@ def _find_custom_space(
         )
     packages = composition.compose(search.fixed).runtime.allowed_packages
     return find_custom_space(name, composition.master, packages, search.fixed)
+
+
+def _plan_samples(
+    composition: Composition,
+    search: SearchSpace,
+    custom: CustomSpace | None,
+    *,
+    with_samples: bool,
+) -> list[PlannedJob]:
+    """Plan the base config, and points in which a mistake of the space shows: trials are not known
+    yet.
+
+    Raises:
+        ConfigError: for a mistake in them.
+    """
+    points = [Point(overrides=search.fixed, row="base")]
+    if with_samples:
+        for params in _examples(search, custom):
+            sample = search.assignments(params)
+            points.append(Point(overrides=(*search.fixed, *sample), row=" ".join(sample)))
+    if custom is None:
+        return plan_jobs(composition, points)
+    # A function's values are random: one mistake of its own would have as many texts as points.
+    jobs = plan_jobs(composition, points[:1])
+    for point in points[1:]:
+        try:
+            jobs += plan_jobs(composition, [point])
+        except ConfigError as error:
+            raise ConfigError(f"{error}\n  in a trial that {KEY}={custom.name} extends") from error
+    return jobs
 
 
 def _examples(search: SearchSpace, custom: CustomSpace | None) -> list[dict[str, Any]]:

@@ -20,8 +20,10 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.store.direction import Direction
 from augean.store.locks import hold_lock, is_locked
-from augean.store.sweep_record import Direction, SweepJob
+from augean.store.run_directory import runs_dir, training_seconds
+from augean.store.sweep_record import SweepJob
 from augean.sweeps.studies.sampler import plain_values
 from augean.sweeps.studies.storage import open_storage, reaching_storage
 from augean.sweeps.studies.trial import ERROR, SECONDS
@@ -209,7 +211,8 @@ class Study:
             # Every point is taken, but workers may still die: the caller is to ask again.
             num_taken = _count_done(trials) + num_running
             is_in_work = is_over or num_taken >= self.setup.num_trials
-            if is_in_work or self._num_left(trials, TrialState.RUNNING) == 0:
+            is_in_work |= self._num_left(trials, TrialState.RUNNING) == 0
+            if is_in_work and not _has_begun_trials(trials):
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
             self.study.sampler = self.make_sampler(len(trials))
             trial = self.study.ask(dict(self.setup.space))
@@ -264,10 +267,14 @@ class Study:
         return self._is_over(trials) and not is_running
 
     def _is_over(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Return whether the study begins no more trials."""
+        """Return whether the study asks for no more trials."""
+        if _has_begun_trials(trials):
+            return False
         if _count_done(trials) >= self.setup.num_trials or self._num_left(trials) == 0:
             return True
-        return trained_seconds(trials) >= self.setup.max_seconds
+        if self.setup.max_seconds == math.inf:
+            return False
+        return trained_seconds(trials, runs_dir(self.outputs)) >= self.setup.max_seconds
 
     def _refuse_failures(self, trials: Sequence[FrozenTrial]) -> None:
         """Raise an AugeanError when more trials have failed than the study may have.
@@ -353,23 +360,33 @@ def _count_done(trials: Sequence[FrozenTrial]) -> int:
     return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
 
 
-def trained_seconds(trials: Sequence[FrozenTrial]) -> float:
+def _has_begun_trials(trials: Sequence[FrozenTrial]) -> bool:
+    """Return whether trials of dead workers wait, which the study runs whatever else ends it."""
+    waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+    return any(AGAIN in trial.user_attrs for trial in waiting)
+
+
+def trained_seconds(trials: Sequence[FrozenTrial], runs: Path) -> float:
     """Return the seconds of the training steps of the trials' runs, each run counted once.
 
     Whoever has trained them: studies with equal budgets are to stay comparable, although one of
     them asks for runs that were there before.
+
+    Args:
+        runs: the folder of the runs' directories.
     """
     seconds: dict[str, float] = {}
     for trial in trials:
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
             continue
+        run = trial.user_attrs.get(RUN, {})
+        identity = run.get("id", f"trial {trial.number}")
         spent = trial.user_attrs.get(SECONDS)
-        # Earlier versions noted no seconds. The time between begin and end of a trial that failed
-        # says nothing: its worker may have died long before that was seen.
-        if spent is None and trial.state != TrialState.FAIL and trial.duration is not None:
-            spent = trial.duration.total_seconds()
-        run = trial.user_attrs.get(RUN, {}).get("id", f"trial {trial.number}")
-        seconds[run] = max(seconds.get(run, 0.0), spent or 0.0)
+        # Neither earlier versions nor dead workers noted any. The time between begin and end of a
+        # trial says nothing: its run may have been there before, or its worker long dead.
+        if spent is None and run:
+            spent = training_seconds(runs / run["run"])
+        seconds[identity] = max(seconds.get(identity, 0.0), spent or 0.0)
     return sum(seconds.values())
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from augean.config.instantiate import find_class
 from augean.errors import ConfigError
+from augean.store.direction import Direction, worst_score
 from augean.sweeps.job import TRIAL
 from augean.sweeps.studies.storage import open_storage, reaching_storage
 
@@ -59,11 +61,16 @@ class TrialReporter:
         )
         return cls(study, Trial(study, environment["trial"]))
 
+    @property
+    def direction(self) -> Direction:
+        return "maximize" if self.study.direction == StudyDirection.MAXIMIZE else "minimize"
+
     @reaching_storage()
     def should_stop(self, epoch: int, val_accuracy: float | None) -> bool:
         """Report an epoch; return whether the pruner gives the trial up."""
-        # None, without a validation split, counts as the worst score.
-        self.trial.report(val_accuracy or 0.0, epoch)
+        if val_accuracy is None:  # without a validation split
+            val_accuracy = worst_score(self.direction)
+        self.trial.report(val_accuracy, epoch)
         return self.trial.should_prune()
 
     @reaching_storage()
@@ -71,7 +78,7 @@ class TrialReporter:
         """Tell the study that the trial is complete.
 
         Args:
-            score: validation accuracy, a fraction.
+            score: as `RunOutcome.score` gives it, a fraction.
             seconds: of the training steps of its run; likewise below.
         """
         self._end(seconds, score)

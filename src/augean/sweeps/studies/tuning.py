@@ -266,12 +266,13 @@ class Tuning:
     def confirmation(self) -> Confirmation:
         """Plan the runs with further seeds of the best trials."""
         confirm = self.options.confirm
+        direction = self.study.setup.direction
         jobs = {}
-        for job in find_candidates(self.study.jobs(), self.study.setup.direction, confirm):
+        for job in find_candidates(self.study.jobs(), direction, confirm):
             seeds = new_seeds(job.seed, confirm.seeds)
             row = f"trial {job.trial}, new seeds"
             jobs[job.trial or 0] = self._plan_seeds(job, seeds, row)
-        return Confirmation(jobs)
+        return Confirmation(jobs=jobs, direction=direction)
 
     def trials(self) -> list[SweepJob]:
         """Return the trials that became runs; the confirmed ones, once the study has all of them,
