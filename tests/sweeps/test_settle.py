@@ -31,7 +31,8 @@ from augean.cli.main import main
 from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.sweep_record import SweepRecord, read_records
-from augean.sweeps.settle import Budget, Look, Settling, Unit, read_budget
+from augean.sweeps.budget import Budget, Unit, read_budget
+from augean.sweeps.settle import Look, Settling
 from conftest import ROOT, TINY
 from fake_runs import write_record, write_run
 from waiting import wait_for
