@@ -25,15 +25,20 @@ from augean.config.schema import Config
 from augean.training.device import DTYPES, device_title, find_device
 from augean.version import version
 
+LOOP_OPTIONS = {"compile": "runtime.compile=true", "host": "runtime.data_on=host"}
+"""The override that an option stands for, as in the loop "core+compile"."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchPlan:
     """The measurements of each configuration."""
 
     loops: Sequence[str]
-    """Names; "core+compile" is the core with `runtime.compile=true`."""
+    """Names. "core+compile" is the core with `runtime.compile=true`, "core+host" the core with
+    `runtime.data_on=host`."""
     at_once: Sequence[int]
-    """For each number, so many processes train at the same time and share the CPU's threads."""
+    """Each loop is measured once for each of these numbers: so many processes train at the same
+    time, and share the CPU's threads."""
     images: int
     """Images of one epoch."""
     epochs: int
@@ -56,7 +61,7 @@ def bench(
 
     Args:
         settings: config overrides of each configuration.
-        loops: see `BenchPlan`, like the numbers.
+        loops, images, epochs, repeats, at_once: as in `BenchPlan`.
         output: JSON file for the measurements.
 
     Raises:
@@ -65,7 +70,8 @@ def bench(
     plan = BenchPlan(loops=loops, at_once=at_once, images=images, epochs=epochs, repeats=repeats)
     configs = [compose(list(overrides)) for overrides in settings]
     device = find_device(configs[0].runtime.device)
-    # The ceilings are measured in this process, with as many threads as the loops have.
+    # The rates of copies and matrix products are measured in this process, with as many threads
+    # as the loops have.
     torch.set_num_threads(configs[0].runtime.threads or torch.get_num_threads())
     copy_gb = copy_rate(device) / 1e9
     print(f"{device_title(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
@@ -96,7 +102,7 @@ def _measure_setting(
         " TFLOP/s"
     )
     measurements: list[Measurement] = []
-    for (loop, number), results in _run_in_turns(overrides, plan).items():
+    for (loop, at_once), results in _run_in_turns(overrides, plan).items():
         measurement = summarize(
             loop,
             overrides,
@@ -104,7 +110,7 @@ def _measure_setting(
             images=plan.images,
             flops_per_image=flops / batch_size,
             matrix_rate=ceiling,
-            at_once=number,
+            at_once=at_once,
         )
         measurements.append(measurement)
     print_table(measurements)
@@ -129,24 +135,22 @@ def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int]
     """
     results: dict[tuple[str, int], list[LoopResult]] = {}
     for loop in plan.loops:
-        for number in plan.at_once:
-            results[loop, number] = []
+        for at_once in plan.at_once:
+            results[loop, at_once] = []
     # The dictionary has the loops in the order of their turns.
     for _ in range(plan.repeats):
-        for loop, number in results:
+        for loop, at_once in results:
             # "core+compile" is the loop "core" with an option.
             name, _, option = loop.partition("+")
             settings = list(overrides)
-            if option == "compile":
-                settings.append("runtime.compile=true")
-            if option == "host":
-                settings.append("runtime.data_on=host")
+            if option in LOOP_OPTIONS:
+                settings.append(LOOP_OPTIONS[option])
             # Share out the threads: each process would take all cores by default.
-            if number > 1:
-                threads = max(1, torch.get_num_threads() // number)
+            if at_once > 1:
+                threads = max(1, torch.get_num_threads() // at_once)
                 settings.append(f"runtime.threads={threads}")
-            result = run_loop(name, settings, plan.images, plan.epochs, number)
-            results[loop, number].append(result)
+            result = run_loop(name, settings, plan.images, plan.epochs, at_once)
+            results[loop, at_once].append(result)
     return results
 
 

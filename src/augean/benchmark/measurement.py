@@ -70,6 +70,7 @@ def summarize(
     if (epochs, images) == (FULL_EPOCHS, FULL_IMAGES):
         full_run_seconds = wall_seconds
     else:
+        # `rate` is that of all processes together, so one epoch of each has this time.
         start_seconds = _start_seconds(results, epoch_seconds=at_once * images / rate)
         full_run_seconds = start_seconds + at_once * FULL_EPOCHS * FULL_IMAGES / rate
     return Measurement(
@@ -132,17 +133,19 @@ def print_table(measurements: Sequence[Measurement]) -> None:
     )
     # Ratios are to the first loop; that of times is inverted, so that more than 1 is always faster.
     first = measurements[0]
-    for line in measurements:
-        name = line.loop if line.at_once == 1 else f"{line.at_once} x {line.loop}"
-        rates = f"{line.images_per_second:,.0f} ({line.slowest:,.0f}-{line.fastest:,.0f})"
+    for item in measurements:
+        name = item.loop if item.at_once == 1 else f"{item.at_once} x {item.loop}"
+        rates = f"{item.images_per_second:,.0f} ({item.slowest:,.0f}-{item.fastest:,.0f})"
+        speed_ratio = item.images_per_second / first.images_per_second
+        time_ratio = first.full_run_seconds / item.full_run_seconds
         cells = [
             f"{name:<17}",
             f"{rates:>28}",
-            f"{line.images_per_second / first.images_per_second:>7.2f}x",
-            f"{line.share_of_matrix_rate:>16.1%}",
-            f"{line.first_step_seconds:>10.1f} s",
-            f"{line.full_run_seconds:>11,.0f} s",
-            f"{first.full_run_seconds / line.full_run_seconds:>7.2f}x",
-            f"{line.peak_memory_mb:>8,.0f} MB",
+            f"{speed_ratio:>7.2f}x",
+            f"{item.share_of_matrix_rate:>16.1%}",
+            f"{item.first_step_seconds:>10.1f} s",
+            f"{item.full_run_seconds:>11,.0f} s",
+            f"{time_ratio:>7.2f}x",
+            f"{item.peak_memory_mb:>8,.0f} MB",
         ]
         print("".join(cells), flush=True)

@@ -31,7 +31,7 @@ def command_of(loop: str) -> list[str]:
 def run_loop(
     loop: str, overrides: Sequence[str], images: int, epochs: int, at_once: int = 1
 ) -> LoopResult:
-    """Run one process of a loop, or several at once, which begin their second epoch together.
+    """Run one process of a loop, or several at once. These begin their second epoch together.
 
     Args:
         images: of one epoch.
@@ -68,7 +68,7 @@ def _run_together(loop: str, command: Sequence[str], at_once: int) -> list[str]:
             # standard input.
             for process in processes:
                 process.stdout.readline()  # type: ignore[union-attr]
-        # Start the second epoch of all processes together; a single process does not wait.
+        # The end of its standard input starts the second epoch of each; a single one does not wait.
         for process in processes:
             process.stdin.close()  # type: ignore[union-attr]
         texts = [process.stdout.read() for process in processes]  # type: ignore[union-attr]
@@ -91,7 +91,7 @@ def combine(results: Sequence[LoopResult]) -> LoopResult:
     Times are those of the slowest process; memory is the sum. All epochs after the first get the
     same time: the mean of the process whose epochs are slowest.
     """
-    # The first epochs overlap with the other processes' starts, so they are taken apart.
+    # The first epoch is not steady: while it runs, other processes still start.
     num_steady = len(results[0].epoch_seconds) - 1
     steady_seconds = max(sum(result.epoch_seconds[1:]) for result in results) / num_steady
     first_seconds = max(result.epoch_seconds[0] for result in results)

@@ -32,21 +32,25 @@ def frozen_modules(network: nn.Module, freeze: str) -> list[nn.Module]:
         raise ValueError(
             f"the network has no module {target}{did_you_mean(closest(target, names))}"
         )
-    # The parts of a module follow it.
-    inside = [index for index, name in enumerate(names) if f"{name}.".startswith(f"{target}.")]
-    frozen = names[: inside[-1] + 1]
-    if head in frozen:
+    # The parts of a module follow it: the last name with its prefix is the last one to freeze.
+    last = 0
+    for index, name in enumerate(names):
+        if f"{name}.".startswith(f"{target}."):
+            last = index
+    frozen_names = names[: last + 1]
+    if head in frozen_names:
         raise ValueError(f"{target} is or holds the head {head}: nothing would be left to train")
-    return [modules[name] for name in frozen]
+    return [modules[name] for name in frozen_names]
 
 
 def freeze_part(network: nn.Module, freeze: str) -> None:
-    """Let the weights of the frozen part have no gradient.
+    """Switch off the gradients of the frozen part's weights.
 
     Raises:
-        ValueError: as `frozen_modules`.
+        ValueError: for the reasons that `frozen_modules` gives.
     """
     for module in frozen_modules(network, freeze):
+        # Its own weights alone: a part of it may not be frozen, such as the head in the network.
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)
 

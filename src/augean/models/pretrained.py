@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ MOST_NAMED = 3
 """Weights that a message names of each kind."""
 AUXILIARY = ("AuxLogits", "aux1", "aux2")
 """Parts of GoogLeNet and Inception that are only for their training by torchvision."""
-OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)")
+OLD_DENSENET_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)")
 """Names of weights in torchvision's files of DenseNets: norm.1 is norm1 by now."""
 
 
@@ -25,13 +25,13 @@ def find_head(network: nn.Module) -> str:
     Raises:
         ValueError: when the network has no such layer.
     """
-    names: list[str] = []
+    head: str | None = None
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            names.append(name)
-    if not names:
+            head = name  # until a later one comes
+    if head is None:
         raise ValueError("the network has no linear layer and no convolution")
-    return names[-1]
+    return head
 
 
 def load_state(
@@ -39,8 +39,8 @@ def load_state(
 ) -> tuple[list[str], list[str]]:
     """Load a state dict that may have lost the versions of its modules.
 
-    Augean's are plain dictionaries, without them. MNASNet would then take the weights for those of
-    its first version, which had other layers.
+    Augean stores plain dictionaries, which have no versions. Without a version MNASNet would take
+    the weights for those of its first version, which had other layers.
 
     Returns:
         The names of missing weights and of those that the network does not have.
@@ -49,7 +49,7 @@ def load_state(
         RuntimeError: when the weights do not fit.
     """
     state = OrderedDict(weights)
-    # An attribute that torch gives its state dicts.
+    # torch keeps the versions in an attribute of its state dicts, `_metadata`.
     versions = vars(weights if hasattr(weights, "_metadata") else network.state_dict())
     vars(state).update(versions)
     missing, unexpected = network.load_state_dict(state, strict=strict)
@@ -100,42 +100,63 @@ def load_pretrained(
     adapted = _adapt(weights, own)
     head = find_head(network)
     head_names = {name for name in own if name.startswith(f"{head}.")}
-    others = bool(weights_classes) and tuple(weights_classes) != tuple(classes)
-    is_new = others or any(
+    # 1. Decide whether the head is for the same classes.
+    has_other_classes = bool(weights_classes) and tuple(weights_classes) != tuple(classes)
+    has_other_outputs = any(
         name in adapted and _fits_but_for_outputs(adapted[name], own[name]) for name in head_names
     )
-    if is_new:
+    # 2. If not, nothing of it is loaded, and nothing of it is missing.
+    keeps_head = has_other_classes or has_other_outputs
+    not_needed: set[str] = set()
+    if keeps_head:
+        not_needed = head_names
         for name in head_names:
             adapted.pop(name, None)
+    # 3. All other weights must fit.
+    _check_weights(adapted, own, not_needed)
+    load_state(network, adapted, strict=False)
+    return head if keeps_head else None
+
+
+def _check_weights(
+    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], not_needed: Set[str]
+) -> None:
+    """Refuse weights that do not fit the network.
+
+    Args:
+        own: the network's weights.
+        not_needed: names of weights that may be missing.
+
+    Raises:
+        ValueError: names them.
+    """
     shapes = []
-    for name, value in adapted.items():
+    for name, value in weights.items():
         if name in own and own[name].shape != value.shape:
             shapes.append(f"{name} {list(value.shape)} for {list(own[name].shape)}")
     missing = []
     for name in own:
-        is_left = is_new and name in head_names
         # Old files lack the counters of batch norm, which nothing needs.
         is_counter = name.endswith(".num_batches_tracked")
-        if name not in adapted and not is_left and not is_counter:
+        if name not in weights and name not in not_needed and not is_counter:
             missing.append(name)
-    unexpected = [name for name in adapted if name not in own]
+    unexpected = [name for name in weights if name not in own]
     problems = {"missing": missing, "not in the network": unexpected, "another shape": shapes}
-    texts = [f"{what}: {_names(names)}" for what, names in problems.items() if names]
+    texts = [f"{what}: {_list_names(names)}" for what, names in problems.items() if names]
     if texts:
         raise ValueError("; ".join(texts))
-    load_state(network, adapted, strict=False)
-    return head if is_new else None
 
 
 def _adapt(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> "OrderedDict[str, Tensor]":
     """Return the weights under the names of the network, without auxiliary parts."""
     adapted: OrderedDict[str, Tensor] = OrderedDict()
     for name, value in weights.items():
-        old = OLD_DENSENET.fullmatch(name)
-        new_name = f"{old[1]}{old[2]}" if old else name
+        old_name = OLD_DENSENET_NAME.fullmatch(name)
+        new_name = f"{old_name[1]}{old_name[2]}" if old_name else name
         if new_name not in own and name.split(".")[0] in AUXILIARY:
             continue
         adapted[new_name] = value
+    # The versions of the modules, see `load_state`.
     if hasattr(weights, "_metadata"):
         vars(adapted).update(vars(weights))
     return adapted
@@ -146,7 +167,8 @@ def _fits_but_for_outputs(theirs: Tensor, own: Tensor) -> bool:
     return theirs.shape != own.shape and theirs.shape[1:] == own.shape[1:]
 
 
-def _names(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
     text = ", ".join(names[:MOST_NAMED])
     more = len(names) - MOST_NAMED
     return f"{text} and {more} more" if more > 0 else text

@@ -8,7 +8,7 @@ from augean.config.schema import Config
 from augean.runs.address import RunAddress, build_source
 from augean.store.run_prefix import RunPrefix
 
-FREE_OF_LENGTH = ("constant", "plateau")
+LENGTH_FREE_SCHEDULES = ("constant", "plateau")
 """Schedules whose learning rates do not depend on the number of epochs."""
 
 
@@ -20,21 +20,21 @@ def find_prefixes(config: Config, address: RunAddress) -> list[RunPrefix]:
     Args:
         address: the run's own.
     """
-    if config.schedule.name not in FREE_OF_LENGTH:
+    if config.schedule.name not in LENGTH_FREE_SCHEDULES:
         return []
     folder = address.path.parent
     readable_part = address.path.name.removesuffix(address.id)
     names = {path.name for path in folder.glob(f"{glob.escape(readable_part)}*")}
     names.discard(address.path.name)
-    # Most runs have no relatives: then no id need be computed.
+    # Most runs differ from all others in more than their length: then no id need be computed.
     if not names:
         return []
     data_digest = build_source(config).digest()
     prefixes = []
     for epochs in range(config.trainer.epochs - 1, 0, -1):
         shorter = replace(config, trainer=replace(config.trainer, epochs=epochs))
-        identity = run_id(shorter, data_digest)
-        name = f"{readable_part}{identity}"
+        shorter_id = run_id(shorter, data_digest)
+        name = f"{readable_part}{shorter_id}"
         if name in names:
-            prefixes.append(RunPrefix(id=identity, path=folder / name, epochs=epochs))
+            prefixes.append(RunPrefix(id=shorter_id, path=folder / name, epochs=epochs))
     return prefixes

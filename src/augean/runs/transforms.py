@@ -15,14 +15,14 @@ from augean.store.find_run import find_run
 from augean.store.summary import read_summary
 from augean.store.weights_file import RUN
 
-KEYS = ("image_size", "mean", "std", "resize", "interpolation")
-"""What the weights say; `resize` and `interpolation` are arguments of `ImageFolder`."""
+IMAGE_KEYS = ("image_size", "mean", "std", "resize", "interpolation")
+"""What weights may say of their images. The last two are arguments of `ImageFolder`."""
 
 
 def with_transforms(config: Config) -> Config:
     """Return the config with the values that `dataset.transforms=weights` stands for.
 
-    Of data sets that do not resize images only mean and std are set.
+    For a data set that does not resize its images only mean and std are set.
 
     Raises:
         AugeanError: when nothing says how images are prepared for the network.
@@ -30,7 +30,7 @@ def with_transforms(config: Config) -> Config:
     node = config.dataset
     if node.transforms == "own":
         return config
-    values = _values(config)
+    values = _image_settings(config)
     dataset = replace(node, transforms="own", mean=values["mean"], std=values["std"])
     if _resizes(node._target_):
         arguments = dict(node.arguments)
@@ -44,13 +44,16 @@ def with_transforms(config: Config) -> Config:
 
 
 def _resizes(target: str) -> bool:
-    return "resize" in inspect.signature(find_class("dataset._target_", target, object)).parameters
+    """Return whether a class of data sets takes the argument `resize`."""
+    cls = find_class("dataset._target_", target, object)
+    return "resize" in inspect.signature(cls).parameters
 
 
-def _values(config: Config) -> Mapping[str, Any]:
+def _image_settings(config: Config) -> Mapping[str, Any]:
+    """Return what the weights of a config say of their images, by `IMAGE_KEYS`."""
     weights = config.model.weights
     if weights is not None and weights.startswith(RUN):
-        return _values_of_run(weights, Path(config.runtime.outputs))
+        return _run_image_settings(weights, Path(config.runtime.outputs))
     from torch import nn
 
     cls = find_class("model._target_", config.model._target_, nn.Module)
@@ -69,8 +72,8 @@ def _values(config: Config) -> Mapping[str, Any]:
         raise ConfigError(f"model.weights={name}: {error}") from error
 
 
-def _values_of_run(weights: str, outputs: Path) -> Mapping[str, Any]:
-    """Return what a run's config says; absent where the run has the default.
+def _run_image_settings(weights: str, outputs: Path) -> Mapping[str, Any]:
+    """Return what a run's config says by `IMAGE_KEYS`; None where the run has the default.
 
     Raises:
         ConfigError: when there is no such run, or its config has no data set of Augean.
@@ -81,9 +84,10 @@ def _values_of_run(weights: str, outputs: Path) -> Mapping[str, Any]:
         raise ConfigError(f"model.weights={weights}: {error}") from error
     values: dict[str, Any] = {}
     if summary is not None:
-        for key in KEYS:
-            place = "dataset.arguments." if key in ("resize", "interpolation") else "dataset."
-            values[key] = summary.config.get(f"{place}{key}")
+        for key in IMAGE_KEYS:
+            is_argument = key in ("resize", "interpolation")
+            node = "dataset.arguments" if is_argument else "dataset"
+            values[key] = summary.config.get(f"{node}.{key}")
     if not values.get("mean"):
         raise ConfigError(
             f"dataset.transforms=weights: {weights} does not say how its images were prepared"
