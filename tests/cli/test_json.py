@@ -115,10 +115,11 @@ def test_a_study_says_how_many_trials_are_done_and_which_is_best(tmp_path: Path)
         kind = "failed" if state == "fail" else "finished"
         job = write_run(tmp_path, state=kind, optimizer__lr=0.1 * (number + 1))
         jobs.append(job | {"trial": number, "state": state, "score": score})
-    write_record(tmp_path, "study", jobs, kind="study", num_trials=4)
+    write_record(tmp_path, "study", jobs, kind="study", num_trials=4, timeout="1h")
     (sweep,) = read(tmp_path, "status")["sweeps"]
     assert sweep["study"]["best"]["trial"] == 1
     assert (sweep["study"]["done"], sweep["study"]["num_trials"]) == (2, 4)
+    assert (sweep["study"]["timeout"], sweep["study"]["confirm"]) == ("1h", {})
     assert not sweep["complete"]
     assert [run["trial"] for run in sweep["runs"]] == [0, 1, 2]
 

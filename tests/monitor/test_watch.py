@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -16,11 +17,11 @@ from rich.console import Console
 from augean.cli.watch import Watch
 from augean.monitor.sweep_status import SILENT_SECONDS, StatusReader
 from augean.monitor.terminal import render
-from augean.monitor.view import SweepView, view_sweep
+from augean.monitor.view import SweepView, describe_progress, view_sweep
 from augean.store import locks
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import RunProgress
-from augean.store.sweep_record import read_record
+from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from commands import augean
 from fake_runs import write_many, write_record, write_run
 from waiting import wait_for
@@ -200,3 +201,25 @@ def test_a_look_costs_little_for_each_run(tmp_path: Path) -> None:
         seconds.append(time.process_time() - start)
     # 10,000 runs take below a second.
     assert min(seconds) / number * 10_000 < 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"num_trials": 6}, "2 of 6 trials done"),
+        (
+            {"num_trials": 6, "timeout": "90s", "winner": ["a=1"]},
+            "2 trials in 90s of training done, its time is spent",
+        ),
+        ({"num_trials": 1, "winner": ["a=1"]}, "2 trials done"),
+    ],
+)
+def test_progress_of_a_study_says_what_ended_it(options: dict[str, Any], expected: str) -> None:
+    jobs = [
+        SweepJob(id="a", run="a", row="trial", seed=0, trial=number, state="complete", score=0.5)
+        for number in range(2)
+    ]
+    record = SweepRecord(
+        name="tune", title="T", command="c", created="now", jobs=jobs, kind="study", **options
+    )
+    assert describe_progress(record) == expected

@@ -121,6 +121,8 @@ def _study_entry(status: SweepStatus) -> dict[str, Any] | None:
     return {
         "num_trials": record.num_trials,
         "done": status.num_trials_done,
+        "timeout": record.timeout,
+        "confirm": record.confirm,
         "direction": record.direction,
         "best": None if best is None else asdict(best),
         "winner": record.winner,

@@ -216,6 +216,7 @@ def _print_plan(plan: "SweepPlan") -> int:
 
 def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, str]) -> None:
     """Print the progress of one sweep, and the command that goes on with it."""
+    from augean.monitor.view import describe_progress
     from augean.store.summary import RunState
     from augean.sweeps.slurm import describe_queue
     from augean.terminal import coloured
@@ -227,7 +228,7 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
     # Trials are counted by their own states, not by those of their runs: the run of a pruned trial
     # is interrupted, but the trial is done.
     if record.kind == "study":
-        progress = f"{record.num_trials_done} of {record.num_trials} trials done"
+        progress = describe_progress(record)
         if best := record.describe_best():
             progress += f", best {best}"
         parts.insert(0, progress)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from augean.monitor.sweep_status import RowStatus, RunStatus, SweepStatus, deviation, mean
 from augean.store.run_progress import RunProgress
 from augean.store.summary import RunState
+from augean.store.sweep_record import SweepRecord
 from augean.terminal import readable_seconds
 
 ROW_HEADINGS = ("row", "n", "test, %", "sd", "validation, %", "not finished")
@@ -64,9 +65,20 @@ def view_sweep(status: SweepStatus) -> SweepView:
     )
 
 
+def describe_progress(record: SweepRecord) -> str:
+    """Return how many of its trials a study has, and whether its time ended it."""
+    num_done = record.num_trials_done
+    num_trials = record.num_trials or 0
+    if record.winner and record.timeout and num_done < num_trials:
+        return f"{record.describe_trials()} done, its time is spent"
+    if num_done > num_trials:  # the number was lowered since
+        return f"{record.describe_trials()} done"
+    return f"{num_done} of {num_trials} trials done"
+
+
 def _describe_study(status: SweepStatus) -> str:
     record = status.record
-    text = f"{status.num_trials_done} of {record.num_trials} trials done"
+    text = describe_progress(record)
     if best := record.describe_best():
         text += f", best validation {best}"
     return text

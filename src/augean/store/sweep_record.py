@@ -209,9 +209,11 @@ class SweepRecord:
 
     def describe_trials(self) -> str:
         """Return how many trials the study was given, as text for captions."""
-        if self.winner and self.timeout and self.num_trials_done < (self.num_trials or 0):
+        # The number may have been lowered since.
+        num_trials = max(self.num_trials or 0, self.num_trials_done)
+        if self.winner and self.timeout and self.num_trials_done < num_trials:
             return f"{self.num_trials_done} trials in {self.timeout} of training"
-        return f"{self.num_trials} trials"
+        return f"{num_trials} trials"
 
     def describe_confirmation(self) -> str:
         """Return how the winner was confirmed, and how much its own score flattered it; empty where

@@ -19,15 +19,15 @@ from augean.store.sweep_record import (
     PLACE,
     SweepRecord,
     read_record,
-    same_overrides,
     split_row_keys,
 )
 
 # At most 150 characters, and no dot in front: record names become file names.
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"
 RECORD_NAME_RULE = "letters, digits, '_', '-', '+' and '.' only, as it names a file"
-LUCK_KEYS = ("seed", "dataset.split_seed")
-"""Keys of random choices: no value of theirs is better than another, except by luck."""
+LUCK_KEYS = ("seed", "dataset.split_seed", "dataset.num_val")
+"""Keys that decide by which images or random choices a trial is judged: a value of theirs that
+scores better does so by luck."""
 EMPTY_SWEEP = "the sweep is empty: one of its keys has no values"
 
 
@@ -173,8 +173,8 @@ def read_winner(
     if path.exists():
         record = read_record(path)
     elif path.with_name(f"{name}.json").exists():
-        named = read_record(path.with_name(f"{name}.json"))
-        record = named if same_overrides(named.overrides, overrides) else None
+        record = read_record(path.with_name(f"{name}.json"))
+        _refuse_other_settings(item, record, overrides)
     if record is None:
         raise ConfigError(f"hydra.sweeper.rows: {item} has no record {path}; run that study first")
     if not record.winner:
@@ -182,6 +182,44 @@ def read_winner(
             f"hydra.sweeper.rows: {item} has no winner yet; to go on: {record.command}"
         )
     return record
+
+
+def _refuse_other_settings(item: str, study: SweepRecord, overrides: Sequence[str]) -> None:
+    """Refuse the winner of a study of other settings than the table's.
+
+    Args:
+        item: as in the row, for messages.
+        overrides: of the table.
+
+    Raises:
+        ConfigError: with what differs.
+    """
+    theirs = _shared_settings(study.overrides, study)
+    ours = _shared_settings(overrides, study)
+    if theirs == ours:
+        return
+    lines = []
+    for name, items, others in (("the study", theirs, ours), ("the table", ours, theirs)):
+        own = [text for text in items if text not in others]
+        if own:
+            lines.append(f"{name} has {' '.join(own)}")
+    raise ConfigError(
+        f"hydra.sweeper.rows: {item} has no record of the table's settings:"
+        f" {', '.join(lines) or 'their order differs'}; give both the same"
+    )
+
+
+def _shared_settings(overrides: Sequence[str], study: SweepRecord) -> list[str]:
+    """Return the overrides in which a study and a table that has its winner must agree: without
+    the searched keys, the seeds and the table's rows.
+    """
+    settings = []
+    for text in overrides:
+        setting = text.lstrip("+").removeprefix("hydra.sweeper.params.")
+        key = override_key(setting)
+        if key not in study.space and key != "seed" and not PLACE.match(setting):
+            settings.append(setting)
+    return settings
 
 
 def check_study_name(outputs: Path, name: str | None) -> None:
@@ -308,17 +346,21 @@ def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
 
 
 def refuse_luck(space: Mapping[str, str]) -> None:
-    """Refuse a study that would choose the seed on which its runs happen to be best.
+    """Refuse a study that would choose by what its runs happen to be judged best.
 
     Args:
         space: searched key to its values, as they are written.
 
     Raises:
-        ConfigError: for a seed, with what to write instead.
+        ConfigError: for such a key, with what to write instead.
     """
     for key in LUCK_KEYS:
-        if key in space:
-            raise ConfigError(
-                f"{key}={space[key]}: a study would choose the luckiest seed; give {key} one value,"
-                " and train the winner on several seeds with hydra.sweeper.final_seeds=3"
-            )
+        if key not in space:
+            continue
+        reason = "a study would choose the luckiest seed"
+        if key == "dataset.num_val":
+            reason = "a study would choose the smallest validation set, whose scores scatter most"
+        raise ConfigError(
+            f"{key}={space[key]}: {reason}; give {key} one value, and train the winner on several"
+            " seeds with hydra.sweeper.final_seeds=3"
+        )

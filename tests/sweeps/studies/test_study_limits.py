@@ -173,20 +173,28 @@ def test_a_spent_budget_ends_a_study_with_a_winner(tmp_path: Path) -> None:
         assert len(record.trials) == 1
         assert record.winner
         assert record.describe_trials() == "1 trials in 0.001s of training"
-    assert "to go on" not in augean("status", "--outputs", str(tmp_path)).stdout
+    status = augean("status", "--outputs", str(tmp_path)).stdout
+    assert "to go on" not in status
+    assert "1 trials in 0.001s of training done, its time is spent" in status
     # The default configuration comes first: no sampler had a part in it.
     assert record.trials[0].values == {"optimizer.lr": 0.1}
 
 
 def test_a_space_without_held_out_images_is_refused_before_any_work(tmp_path: Path) -> None:
-    for values in ("dataset.num_val=40,0", "dataset.num_val=interval(0,40)"):
-        words = [item for item in SETTING if "num_val" not in item]
+    words = [item for item in SETTING if "num_val" not in item]
+    search = "optimizer.lr=0.1,0.2"
+    chosen = "a study would choose the smallest validation set"
+    for values, message in (
+        ([search, "dataset.num_val=0"], "=0: a study chooses by validation accuracy"),
+        (["dataset.num_val=40,20"], f"=40,20: {chosen}"),
+        (["dataset.num_val=interval(0,40)"], f"=interval(0,40): {chosen}"),
+    ):
         done = train(
-            "-m", values, *words, "schedule=cosine", "hydra.sweeper.n_trials=2",
+            "-m", *values, *words, "schedule=cosine", "hydra.sweeper.n_trials=2",
             f"runtime.outputs={tmp_path}",
         )  # fmt: skip
         assert done.returncode == 1
-        assert "dataset.num_val=0: a study chooses by validation accuracy" in done.stderr
+        assert f"dataset.num_val{message}" in done.stderr
         assert not list(tmp_path.iterdir())
 
 
