@@ -26,8 +26,7 @@ from augean.store.summary import RunState
 RECORD_SCHEMA = 1
 """Number of the file format. A record with another number is refused."""
 # An override begins with +, ++ or ~ where it adds or deletes a key. `runtime` and `launcher` say
-# where runs are executed. `hydra.sweeper.params`, `.rows` and `.ablate` say which rows a sweep has:
-# below `hydra` only these three identify a sweep.
+# where runs are executed. Below `hydra` only `sweeper.params`, `.rows` and `.ablate` identify it.
 NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))")
 """Overrides that change neither a run nor the set of rows: with them a sweep stays the same."""
 PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
