@@ -198,14 +198,14 @@ def settled(
 
 def test_rows_are_judged_by_their_seeds_in_order_whichever_was_done_first(tmp_path: Path) -> None:
     sweep = settled(tmp_path / "all", ORDER)
-    courses = {course.row: course for course in follow(sweep.record, sweep.cells)}
+    courses = {course.row: course for course in follow(sweep.record, sweep.job_runs)}
     assert courses["b"].text == "better (settled at n=3)"
     assert courses["b"].looks == [3]
     assert courses["c"].text == "undecided (not settled, n=5)"
-    assert follow(sweep.record, sweep.cells[::-1])[0] in courses.values()
+    assert follow(sweep.record, sweep.job_runs[::-1])[0] in courses.values()
     # Seed 1 of row c is still running, so seeds 2 to 4 wait for it.
     waiting = settled(tmp_path / "waiting", ORDER, {("c", 1): "interrupted"})
-    assert [course.n for course in follow(waiting.record, waiting.cells)] == [5, 1]
+    assert [course.n for course in follow(waiting.record, waiting.job_runs)] == [5, 1]
 
 
 def test_the_expected_number_of_seeds_is_where_the_same_mean_and_spread_decide(
@@ -215,7 +215,7 @@ def test_the_expected_number_of_seeds_is_where_the_same_mean_and_spread_decide(
     for gap in (0.85, 0.7, 0.3):
         scores = {"a": (90 + spread).tolist(), "b": (90 + gap - spread).tolist()}
         sweep = settled(tmp_path / str(gap), scores)
-        (course,) = follow(sweep.record, sweep.cells)
+        (course,) = follow(sweep.record, sweep.job_runs)
         assert course.open
         for n in range(6, 20):
             same = stats.norm.ppf(numpy.arange(1, n + 1) / (n + 1))
@@ -230,16 +230,16 @@ def test_a_row_that_diverges_is_neither_better_nor_equivalent_and_gets_no_more_s
     tmp_path: Path,
 ) -> None:
     sweep = settled(tmp_path / "row", ORDER, {("b", 4): "diverged", ("c", 2): "diverged"})
-    assert [course.text for course in follow(sweep.record, sweep.cells)] == [
+    assert [course.text for course in follow(sweep.record, sweep.job_runs)] == [
         "undecided (b diverged)",
         "undecided (c diverged)",
     ]
-    assert not any(course.open for course in follow(sweep.record, sweep.cells))
+    assert not any(course.open for course in follow(sweep.record, sweep.job_runs))
     low = {**ORDER, "b": [score - 10 for score in ORDER["b"]]}
     sweep = settled(tmp_path / "worse", low, {("b", 4): "diverged"})
-    assert follow(sweep.record, sweep.cells)[0].text == "worse (settled at n=3)"
+    assert follow(sweep.record, sweep.job_runs)[0].text == "worse (settled at n=3)"
     sweep = settled(tmp_path / "baseline", low, {("a", 4): "diverged"})
-    assert follow(sweep.record, sweep.cells)[0].text == "undecided (a diverged)"
+    assert follow(sweep.record, sweep.job_runs)[0].text == "undecided (a diverged)"
 
 
 def test_the_report_of_a_settled_table_says_so_and_has_no_fixed_number_interval(
@@ -305,8 +305,8 @@ def asks(settling: Settling, budget: str | None = None, workers: int = 1) -> dic
     settling.num_workers = workers
     record = settling.find_record()
     assert record is not None
-    cells = settling.read_cells(record)
-    look = Look(cells=cells, courses=follow(record, cells), seconds=40.0)
+    job_runs = settling.read_job_runs(record)
+    look = Look(job_runs=job_runs, courses=follow(record, job_runs), seconds=40.0)
     return settling.next_seeds(record, look)
 
 

@@ -253,7 +253,7 @@ def _compare_groups(
 ) -> tuple[dict[str, Difference], str]:
     """Compare all rows by the design of the sweep, or as for a fixed number of seeds."""
     if sweep.record.design:
-        return judge(sweep.record, sweep.cells)
+        return judge(sweep.record, sweep.job_runs)
     scores = {label: group.scores for label, group in groups.items()}
     diverged = {label: len(group.diverged) for label, group in groups.items()}
     return compare(scores, baseline, diverged, margin)
@@ -304,7 +304,7 @@ def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
     groups: dict[str, _RowRuns] = {}
     remarks = []
     # A job that is asked for twice is one job; the last one stands at the place of the first.
-    jobs = {(job.row, job.id): (job, run) for job, run in sweep.cells}
+    jobs = {(job.row, job.id): (job, run) for job, run in sweep.job_runs}
     for job, run in jobs.values():
         group = groups.setdefault(job.row, _RowRuns())
         group.states[run.state] += 1

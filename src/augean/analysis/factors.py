@@ -101,7 +101,7 @@ class Factors:
 def two_factors(table: Table) -> Factors | None:
     """Return a table by row and column; None where it has not at least two of each."""
     cells: dict[str, Cell] = {}
-    for job, _ in table.sweep.cells:
+    for job, _ in table.sweep.job_runs:
         if job.column is None:
             return None
         # The label of a line is "sgd, 0.1".

@@ -51,7 +51,7 @@ class Sweep(NamedTuple):
     """A sweep record and, for each of its jobs, the run as it stands now."""
 
     record: SweepRecord
-    cells: list[tuple[SweepJob, Run]]
+    job_runs: list[tuple[SweepJob, Run]]
     trial_runs: Sequence[Run] = ()
     """Runs of a study's trials, which are no rows of its table."""
 
@@ -79,7 +79,7 @@ class Contents:
         # The inner dictionaries are ordered sets: their values mean nothing.
         places: dict[str, dict[tuple[str, str], None]] = {}
         for sweep in self.sweeps:
-            for job, _ in sweep.cells:
+            for job, _ in sweep.job_runs:
                 places.setdefault(job.id, {})[sweep.record.name, job.row] = None
         return {id_: list(rows) for id_, rows in places.items()}
 
@@ -259,7 +259,7 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             has a design that cannot be judged.
     """
     design_of(record)  # only to find out now whether it can be judged
-    cells = []
+    job_runs = []
     trial_runs: dict[str, Run] = {}
     for job in record.jobs:
         # The trials of a study are no rows of its table.
@@ -275,9 +275,9 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             run.seed = job.seed
             if len(record.row_keys) == 1:
                 run.recorded_config = {record.row_keys[0]: job.row}
-        cells.append((job, run))
-    rows = [job.row for job, _ in cells]
-    return Sweep(_with_labels(record, rows), cells, list(trial_runs.values()))
+        job_runs.append((job, run))
+    rows = [job.row for job, _ in job_runs]
+    return Sweep(_with_labels(record, rows), job_runs, list(trial_runs.values()))
 
 
 def _with_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
@@ -307,7 +307,7 @@ def _select(contents: Contents) -> None:
     """Keep only the runs and tables that `contents.select` names."""
     runs = list(contents.runs.values())
     for sweep in contents.sweeps:
-        runs += [run for _, run in sweep.cells]
+        runs += [run for _, run in sweep.job_runs]
     keys = {"table"}
     for run in runs:
         keys.update(run.columns())
@@ -317,13 +317,13 @@ def _select(contents: Contents) -> None:
     for sweep in contents.sweeps:
         if tables is not None and not matches(sweep.record.name, tables):
             continue
-        cells = [(job, run) for job, run in sweep.cells if run.is_selected(terms)]
-        if cells:
-            sweeps.append(sweep._replace(cells=cells))
+        job_runs = [(job, run) for job, run in sweep.job_runs if run.is_selected(terms)]
+        if job_runs:
+            sweeps.append(sweep._replace(job_runs=job_runs))
     contents.sweeps = sweeps
     ids_in_tables = set(contents.runs)
     if tables is not None:
-        ids_in_tables = {job.id for sweep in sweeps for job, _ in sweep.cells}
+        ids_in_tables = {job.id for sweep in sweeps for job, _ in sweep.job_runs}
     selected = {}
     for id_, run in contents.runs.items():
         if id_ in ids_in_tables and run.is_selected(terms):

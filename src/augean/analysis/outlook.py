@@ -63,7 +63,7 @@ def _seeds_needed(table: Table, baseline: Row) -> dict[str, int]:
     Rows that the most seeds would leave undecided are not in it.
     """
     if table.sweep.record.design:
-        courses = follow(table.sweep.record, table.sweep.cells)
+        courses = follow(table.sweep.record, table.sweep.job_runs)
         return {course.row: course.expected for course in courses if course.open}
     num_compared = sum(row.accuracy.n > 1 for row in table.rows if row is not baseline)
     half_widths = _unit_half_widths(max(1, num_compared))

@@ -27,7 +27,7 @@ from augean.analysis.verdict import Difference, Progress, Verdict, is_flattered
 from augean.store.summary import RunState
 from augean.store.sweep_record import SweepJob, SweepRecord
 
-Cells = Sequence[tuple[SweepJob, Run]]
+JobRuns = Sequence[tuple[SweepJob, Run]]
 """A sweep's jobs, each with its run."""
 
 
@@ -91,17 +91,17 @@ class Course:
         return self.difference.text
 
 
-def follow(record: SweepRecord, cells: Cells) -> list[Course]:
+def follow(record: SweepRecord, job_runs: JobRuns) -> list[Course]:
     """Compare each row of a settled sweep with the baseline, in the order of their first jobs.
 
     The scores of a row with diverged runs are those of the survivors. So such a row is never better
     or equivalent, and no row is worse than, or equivalent to, such a baseline.
     """
     design = design_of(record)
-    scores, diverged = _in_order(cells)
+    scores, diverged = _in_order(job_runs)
     baseline = record.baseline or ""
     baseline_scores = scores.pop(baseline, [])
-    # Counted in the record, not among `cells`: a filter must not change the intervals.
+    # Counted in the record, not among `job_runs`: a filter must not change the intervals.
     rows = {job.row for job in record.jobs if job.trial is None}
     num_rows = len(rows - {record.baseline})
     courses = []
@@ -119,7 +119,7 @@ def follow(record: SweepRecord, cells: Cells) -> list[Course]:
     return courses
 
 
-def judge(record: SweepRecord, cells: Cells) -> tuple[dict[str, Difference], str]:
+def judge(record: SweepRecord, job_runs: JobRuns) -> tuple[dict[str, Difference], str]:
     """Return every row's difference to the baseline, and the design in words for the caption."""
     design = design_of(record)
     method = (
@@ -129,22 +129,22 @@ def judge(record: SweepRecord, cells: Cells) -> tuple[dict[str, Difference], str
         f" hold together with {1 - design.alpha:.0%}"
     )
     differences = {str(record.baseline): Difference(verdict=Verdict.BASELINE)}
-    for course in follow(record, cells):
+    for course in follow(record, job_runs):
         differences[course.row] = course.difference
     return differences, method
 
 
-def _in_order(cells: Cells) -> tuple[dict[str, list[float]], set[str]]:
+def _in_order(job_runs: JobRuns) -> tuple[dict[str, list[float]], set[str]]:
     """Return scores in percent by row, in the order of the seeds, and the rows with diverged runs.
 
     A row's scores end before its first seed that is not finished: which seeds count must not depend
     on which were done first, as a slow run may be a bad one.
     """
-    scores: dict[str, list[float]] = {job.row: [] for job, _ in cells}
+    scores: dict[str, list[float]] = {job.row: [] for job, _ in job_runs}
     diverged: set[str] = set()
     broken: set[str] = set()
     counted: set[tuple[str, int]] = set()
-    for job, run in sorted(cells, key=lambda cell: cell[0].seed):
+    for job, run in sorted(job_runs, key=lambda pair: pair[0].seed):
         if run.state is RunState.DIVERGED:
             # Its seed has no score, and later ones still count: the row is marked instead.
             diverged.add(job.row)

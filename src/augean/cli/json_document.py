@@ -107,7 +107,7 @@ def table_entry(outputs: Path, table: "Table") -> dict[str, Any]:
     """Return what the document says of a sweep whose statistics were computed."""
     # Only the runs of the table, which may be a selection of the sweep's. Trials are added: they
     # belong to the sweep, but are not rows of its table.
-    jobs = [job for job, _ in table.sweep.cells]
+    jobs = [job for job, _ in table.sweep.job_runs]
     record = replace(table.sweep.record, jobs=[*jobs, *table.sweep.record.trials])
     return sweep_entry(StatusReader(outputs, is_locked_run(outputs)).read(record), table)
 

@@ -137,7 +137,7 @@ def _band_caption(
     caption += f" Mean width: {'; '.join(widths)}."
     # A diverged run would widen the band by its exploding loss, and end it early.
     diverged = []
-    for job, run in table.sweep.cells:
+    for job, run in table.sweep.job_runs:
         if run.state is RunState.DIVERGED:
             diverged.append(f"{job.row}, seed {job.seed}")
     if diverged:
@@ -151,7 +151,7 @@ def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:
     Runs that did not record the loss of their steps are left out.
     """
     bands: dict[str, _Band] = {}
-    for _, run in table.sweep.cells:
+    for _, run in table.sweep.job_runs:
         path = _run_file(contents, run, "steps.npy")
         if run.state is not RunState.FINISHED or not path.exists():
             continue

@@ -73,7 +73,7 @@ def _row_runs(table: Table) -> Iterator[tuple[str, Run]]:
     """Yield each run, once a row, after the label of that row."""
     # A sweep may ask for the same run twice.
     runs = {}
-    for job, run in table.sweep.cells:
+    for job, run in table.sweep.job_runs:
         runs[job.row, job.id] = run
     for (label, _), run in runs.items():
         yield label, run

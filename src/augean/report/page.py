@@ -106,7 +106,7 @@ class _Page:
         in_tables = {}
         for section in sections:
             record = section.table.sweep.record
-            for job, run in section.table.sweep.cells:
+            for job, run in section.table.sweep.job_runs:
                 in_tables[job.id] = run
                 # The first table of a run that has one.
                 if not record.command.startswith(OWN_COMMANDS):

@@ -157,8 +157,8 @@ def _plain_value(value: object) -> str | float | None:
 
 def runs_of(table: Table) -> list[Run]:
     """Return the runs of a table, or of a study's trials, which are no rows of its table."""
-    if table.sweep.cells:
-        return [run for _, run in table.sweep.cells]
+    if table.sweep.job_runs:
+        return [run for _, run in table.sweep.job_runs]
     return list(table.sweep.trial_runs)
 
 
@@ -167,7 +167,7 @@ def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -
     record = table.sweep.record
     # A sweep may ask for the same run twice, which a dictionary has once.
     pairs: dict[tuple[str, str], None] = {}
-    for job, _ in table.sweep.cells:
+    for job, _ in table.sweep.job_runs:
         pairs[job.row, job.id] = None
     if not pairs:
         for run in table.sweep.trial_runs:
@@ -183,7 +183,7 @@ def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -
         "name": record.name,
         "title": titles[record.name],
         "anchor": tables.anchor(record.name),
-        "trials": not table.sweep.cells,
+        "trials": not table.sweep.job_runs,
         "baseline": baseline,
         "rows": labels["values"],
         "row": labels["of"],

@@ -130,7 +130,7 @@ def _completed_runs(contents: Contents) -> list[Run]:
     """Return the completed runs of tables and studies, each once."""
     runs = {}
     for sweep in contents.sweeps:
-        for run in [*(run for _, run in sweep.cells), *sweep.trial_runs]:
+        for run in [*(run for _, run in sweep.job_runs), *sweep.trial_runs]:
             if run.summary is not None:
                 runs[run.id] = run
     return list(runs.values())
@@ -142,7 +142,7 @@ def _draw_all(
     """Return each table's figures, and note the problems of drawing them."""
     jobs = []
     for table in tables:
-        directories = [run.directory for _, run in table.sweep.cells]
+        directories = [run.directory for _, run in table.sweep.job_runs]
         job = _Job(
             contents=replace(contents, problems=[]),
             table=table,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from augean.analysis.run import Run
-from augean.analysis.sequential import Cells, Course, follow
+from augean.analysis.sequential import Course, JobRuns, follow
 from augean.analysis.sequential_design import Design, design_of
 from augean.config.override_text import override_text
 from augean.errors import AugeanError
@@ -45,7 +45,7 @@ WIDTH = 41  # characters of the picture of a row's interval
 class Look:
     """The state of a table between two rounds."""
 
-    cells: Cells
+    job_runs: JobRuns
     courses: list[Course]
     """Each row's comparison with the baseline."""
     seconds: float
@@ -95,8 +95,8 @@ class Settling:
             words = ["-cd", str(folder), *words]
         self.command = [*program(sys.argv), *words]
         record = self.find_record()
-        cells = [] if record is None else self.read_cells(record)
-        self.completed_before = {job.id for job, run in cells if run.state.is_completed}
+        job_runs = [] if record is None else self.read_job_runs(record)
+        self.completed_before = {job.id for job, run in job_runs if run.state.is_completed}
         """Ids of the runs that cost this call nothing."""
 
     def find_record(self) -> SweepRecord | None:
@@ -109,10 +109,10 @@ class Settling:
                 return record
         return None
 
-    def read_cells(self, record: SweepRecord) -> Cells:
+    def read_job_runs(self, record: SweepRecord) -> JobRuns:
         """Return the record's jobs, each with the summary of its run."""
         folder = runs_dir(self.outputs)
-        cells: list[tuple[SweepJob, Run]] = []
+        job_runs: list[tuple[SweepJob, Run]] = []
         for job in record.jobs:
             try:
                 summary = read_summary(folder / job.run)
@@ -121,8 +121,8 @@ class Settling:
                 summary = None
             state = RunState.MISSING if summary is None else summary.status
             run = Run(id=job.id, directory=job.run, state=state, seed=job.seed, summary=summary)
-            cells.append((job, run))
-        return cells
+            job_runs.append((job, run))
+        return job_runs
 
     def run(self, *, dry: bool) -> int:
         """Settle the table; with `dry` only say what is undecided. Return the exit status.
@@ -177,11 +177,11 @@ class Settling:
 
     def look(self, record: SweepRecord) -> Look:
         """Read the scores, and compare every row with the baseline."""
-        cells = self.read_cells(record)
-        finished = [run for _, run in cells if run.state is RunState.FINISHED]
+        job_runs = self.read_job_runs(record)
+        finished = [run for _, run in job_runs if run.state is RunState.FINISHED]
         return Look(
-            cells=cells,
-            courses=follow(record, cells),
+            job_runs=job_runs,
+            courses=follow(record, job_runs),
             seconds=statistics.median(_seconds(finished) or [math.nan]),
         )
 
@@ -192,7 +192,7 @@ class Settling:
             # A row without any seed is not part of this launch.
             if 0 < len(_seeds(record, row)) < number:
                 return True
-        return not all(run.state.is_completed for _, run in self.read_cells(record))
+        return not all(run.state.is_completed for _, run in self.read_job_runs(record))
 
     def next_seeds(self, record: SweepRecord, look: Look) -> dict[str, int]:
         """Return how many seeds rows, and the baseline, are to have after the next round."""
@@ -218,7 +218,7 @@ class Settling:
     def _spent(self, look: Look, num_runs: int) -> float:
         """Predict what this call will have spent after `num_runs` more, in the budget's unit."""
         new_runs: dict[str, Run] = {}
-        for job, run in look.cells:
+        for job, run in look.job_runs:
             if run.state.is_completed and job.id not in self.completed_before:
                 new_runs[job.id] = run
         if self.budget.unit == "runs":
