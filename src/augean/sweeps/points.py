@@ -200,26 +200,25 @@ def _refuse_other_settings(item: str, study: SweepRecord, overrides: Sequence[st
         return
     lines = []
     for name, items, others in (("the study", theirs, ours), ("the table", ours, theirs)):
-        own = [text for text in items if text not in others]
-        if own:
+        if own := sorted(items - others):
             lines.append(f"{name} has {' '.join(own)}")
     raise ConfigError(
         f"hydra.sweeper.rows: {item} has no record of the table's settings:"
-        f" {', '.join(lines) or 'their order differs'}; give both the same"
+        f" {', '.join(lines)}; give both the same"
     )
 
 
-def _shared_settings(overrides: Sequence[str], study: SweepRecord) -> list[str]:
+def _shared_settings(overrides: Sequence[str], study: SweepRecord) -> set[str]:
     """Return the overrides in which a study and a table that has its winner must agree: without
     the searched keys, the seeds and the table's rows.
     """
-    settings = []
+    settings = {}
     for text in overrides:
         setting = text.lstrip("+").removeprefix("hydra.sweeper.params.")
         key = override_key(setting)
         if key not in study.space and key != "seed" and not PLACE.match(setting):
-            settings.append(setting)
-    return settings
+            settings[key] = setting  # the last one of a key counts, whatever the order of others
+    return set(settings.values())
 
 
 def check_study_name(outputs: Path, name: str | None) -> None:
