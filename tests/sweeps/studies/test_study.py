@@ -224,7 +224,7 @@ def test_a_study_has_one_name_and_counts_what_was_there_before(tmp_path: Path) -
     # Neither the searched keys nor the seed are settings that a table must repeat.
     settings = [item for item in only_record(tmp_path).overrides if "optimizer.lr" not in item]
     for ours in (only_record(tmp_path).overrides, settings, ["seed=0,1", *settings]):
-        read_winner(tmp_path, "study:s1", "--0123", sorted(ours))
+        read_winner(tmp_path, "study:s1", "--0123", ours)
     with pytest.raises(ConfigError, match=r"the study has .*, the table has width=w8;"):
         read_winner(tmp_path, "study:s1", "--0123", ["width=w8"])
 
