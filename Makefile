@@ -40,10 +40,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 # Three seeds a row, so that rows can be decided at all; narrow networks, so that they fit into the time.
 demo: setup ## Tables 1-4 and Part 2 on real digits, small enough for two CPU cores, and their report (a few minutes)
-	$(DEMO) -cn table1_activation experiment=demo width=w8 trainer.epochs=8
-	$(DEMO) -cn table2_weight_decay experiment=demo width=w8 trainer.epochs=8
-	$(DEMO) -cn table3_width experiment=demo width=w8 trainer.epochs=8 width.channels=4,8,16 runtime.table.baseline=8
-	$(DEMO) -cn table4_optimizer experiment=demo width=w8 trainer.epochs=8
+	$(DEMO) -cn table1_activation experiment=demo width=w8 trainer.epochs=5
+	$(DEMO) -cn table2_weight_decay experiment=demo width=w8 trainer.epochs=5
+	$(DEMO) -cn table3_width experiment=demo width=w8 trainer.epochs=5 width.channels=4,8,16 runtime.table.baseline=8
+	$(DEMO) -cn table4_optimizer experiment=demo width=w8 trainer.epochs=5
 	$(DEMO) -cn batchnorm experiment=starter_demo width=w8 seed=0,1,2
 	$(DEMO) -cn landscape experiment=starter_demo width=w8 optimizer.lr=1e-3,1e-4
 	$(DEMO) -cn probe experiment=starter_demo width=w8 record.probe_every=5
