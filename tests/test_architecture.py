@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT
 
 SRC = ROOT / "src" / "augean"
-MOST_FILES = 17
+MAX_FILES = 17
 """Modules of one folder."""
-MOST_LINES = 400
+MAX_LINES = 400
 """Lines of one file."""
 LONGEST_NAME = 80
 """Characters of the name of one test."""
@@ -56,11 +56,11 @@ def test_what_must_stay_light_loads_nothing_heavy(module: str) -> None:
 def test_folders_and_files_stay_small() -> None:
     for folder in {path.parent for path in sources()}:
         modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
-        assert len(modules) <= MOST_FILES, f"{folder}: {len(modules)} files"
+        assert len(modules) <= MAX_FILES, f"{folder}: {len(modules)} files"
     for path in sources():
         number = len(path.read_text().splitlines())
         name = path.relative_to(SRC).as_posix()
-        assert number <= MOST_LINES, f"{name}: {number} lines"
+        assert number <= MAX_LINES, f"{name}: {number} lines"
 
 
 def test_names_of_tests_are_short_properties() -> None:

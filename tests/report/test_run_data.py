@@ -72,7 +72,7 @@ def test_epochs_without_a_validation_are_left_out_of_the_curve(tmp_path: Path) -
 def test_long_curves_are_thinned_and_keep_their_last_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_data, "MOST_POINTS", 100)
+    monkeypatch.setattr(run_data, "MAX_POINTS", 100)
     jobs = [write_run(tmp_path, seed=seed, epochs=70, files=False) for seed in range(3)]
     write_record(tmp_path, "one", jobs)
     data = page_data(make_report(tmp_path).directory)
@@ -85,7 +85,7 @@ def test_long_curves_are_thinned_and_keep_their_last_epoch(
 def test_beyond_the_most_runs_curves_are_left_to_the_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_data, "MOST_CURVES", 2)
+    monkeypatch.setattr(run_data, "MAX_CURVES", 2)
     jobs = [write_run(tmp_path, seed=seed, files=False) for seed in range(3)]
     write_record(tmp_path, "one", jobs)
     data = page_data(make_report(tmp_path).directory)

@@ -14,8 +14,8 @@ import pytest
 from augean.cli.main import main
 from augean.config.schema import Config
 from augean.errors import AugeanError
-from augean.reproduction.results import ARCHIVE, MOST_BYTES, build_results
-from augean.reproduction.statements import EXPECTATIONS, num_last_epochs, reported
+from augean.reproduction.results import ARCHIVE, MAX_BYTES, build_results
+from augean.reproduction.statements import EXPECTATIONS, course_report, num_last_epochs
 from augean.runs.execute import execute
 from augean.store.run_directory import runs_dir
 from augean.store.summary import read_summary, write_summary
@@ -349,7 +349,7 @@ def test_every_table_figure_and_command_is_there_without_the_places_of_a_machine
     assert len(pandas.read_csv(whole / "runs.csv")) == len(
         list((whole.parent / "outputs/runs").iterdir())
     )
-    assert sum(path.stat().st_size for path in whole.rglob("*")) < MOST_BYTES
+    assert sum(path.stat().st_size for path in whole.rglob("*")) < MAX_BYTES
 
 
 def test_the_results_are_a_function_of_their_archive(tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     build_results(tmp_path / "outputs", tmp_path / "partial")
     text = (tmp_path / "partial" / "README.md").read_text()
     missing = text.split("## What is missing")[1]
-    assert set(re.findall(r"(\w+) \(`make ", missing)) == reported()["sweeps"].keys() - {
+    assert set(re.findall(r"(\w+) \(`make ", missing)) == course_report().sweeps.keys() - {
         "table1_activation",
         "tune_final",
     }
@@ -513,7 +513,7 @@ def test_only_a_folder_of_results_is_replaced(
     (tmp_path / "r" / "stale.txt").write_text("from an earlier pass")
     build_results(tmp_path / "o", tmp_path / "r")
     assert contents(tmp_path / "r") == before
-    monkeypatch.setattr("augean.reproduction.results.MOST_BYTES", 1000)
+    monkeypatch.setattr("augean.reproduction.results.MAX_BYTES", 1000)
     with pytest.raises(AugeanError, match="too large to commit"):
         build_results(tmp_path / "o", tmp_path / "r")
     assert contents(tmp_path / "r") == before
@@ -581,14 +581,14 @@ def test_a_real_pass_goes_from_the_command_line_to_another_machine_and_into_a_fo
 def test_claims_name_sweeps_rows_and_expectations_that_exist() -> None:
     files = {path.stem for path in (ROOT / "sweeps").glob("*.yaml")}
     makefile = (ROOT / "Makefile").read_text()
-    assert reported()["sweeps"].keys() <= files
-    for sweep in reported()["sweeps"].values():
-        assert f"\n{sweep['make']}: setup" in makefile
-    for statement in reported()["statements"]:
+    assert course_report().sweeps.keys() <= files
+    for sweep in course_report().sweeps.values():
+        assert f"\n{sweep.make}: setup" in makefile
+    for statement in course_report().statements:
         assert bool(statement.sweep) != bool(statement.unknown)
-        assert {statement.sweep, statement.against} <= reported()["sweeps"].keys() | {""}
+        assert {statement.sweep, statement.against} <= course_report().sweeps.keys() | {""}
         assert statement.expected in EXPECTATIONS
-    assert {statement.claim for statement in reported()["statements"]} == set(range(1, 8))
+    assert {statement.claim for statement in course_report().statements} == set(range(1, 8))
 
 
 def test_committed_results_and_the_numbers_in_documents_are_those_of_their_archives(

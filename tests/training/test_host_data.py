@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from augean.config.schema import Config
-from augean.datasets.base import Rows
+from augean.datasets.base import ImageArray
 from augean.datasets.image_folder import ImageFolder
 from augean.runs.address import RunOutcome, build_source, find_address
 from augean.runs.execute import execute
@@ -62,7 +62,7 @@ def split_of(count: int, size: int = 8) -> Split:
 
 
 def on_host(split: Split) -> HostSplit:
-    return HostSplit(Rows(split.images.numpy(), numpy.arange(len(split))), split.labels)
+    return HostSplit(ImageArray(split.images.numpy(), numpy.arange(len(split))), split.labels)
 
 
 def weights_of(outcome: RunOutcome) -> dict[str, torch.Tensor]:
@@ -150,8 +150,8 @@ def test_an_image_folder_gives_the_same_images_from_its_mapped_cache(
     assert host.is_on_host
     for name in ("train", "val", "test"):
         split, other = getattr(device, name), getattr(host, name)
-        assert other.rows.mapping is not None
-        assert torch.equal(split.images, torch.from_numpy(other.rows.copy()))
+        assert other.images.mapping is not None
+        assert torch.equal(split.images, torch.from_numpy(other.images.copy()))
         assert torch.equal(split.labels, other.labels)
     assert torch.equal(device.test.images, torch.from_numpy(images.test_images))
 

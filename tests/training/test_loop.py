@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.nn import functional
 
 from augean.config.schema import Config
-from augean.datasets.base import Rows
+from augean.datasets.base import ImageArray
 from augean.errors import ConfigError
 from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
 from augean.training.build import build_model
@@ -356,7 +356,7 @@ def test_replayed_steps_with_short_batches_between_equal_eager_ones(
     train, val = make_split(150), make_split(40, seed=1)
     expected, reference = run_fit(config, train, val)
     if on_host:
-        train = HostSplit(Rows(train.images.numpy(), numpy.arange(150)), train.labels)
+        train = HostSplit(ImageArray(train.images.numpy(), numpy.arange(150)), train.labels)
     graph = StandInGraph()
 
     class Replaying(Step):

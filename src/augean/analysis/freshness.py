@@ -23,7 +23,7 @@ from augean.store.summary import RunSummary, read_summary
 from augean.store.sweep_record import SweepRecord
 
 Outdated = Literal["no", "yes", "unknown"]
-MOST_REASONS = 3
+MAX_REASONS = 3
 """Reasons that are given for one run."""
 LARGEST_FILE = 16 * 2**20
 """Bytes of a file of code that is read: a stranger's summary could name any file."""
@@ -186,8 +186,8 @@ def _combine(findings: Iterable[Freshness]) -> Freshness:
 
 def _first_reasons(reasons: list[str]) -> str:
     """Return reasons as one text; of many only the first, and how many more there are."""
-    num_more = len(reasons) - MOST_REASONS
-    shown = reasons[:MOST_REASONS]
+    num_more = len(reasons) - MAX_REASONS
+    shown = reasons[:MAX_REASONS]
     if num_more > 0:
         shown.append(f"{num_more} more")
     return ", ".join(shown)

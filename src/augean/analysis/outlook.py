@@ -16,7 +16,7 @@ from augean.analysis.sequential import follow
 from augean.analysis.simultaneous import LEVEL, Array
 from augean.analysis.verdict import Verdict
 
-MOST_SEEDS = 400
+MAX_SEEDS = 400
 """Seeds of a row beyond which nobody waits for a verdict."""
 
 
@@ -82,9 +82,9 @@ def _unit_half_widths(num_rows: int) -> Array:
     By Bonferroni, which is a little wider than Dunnett's test: t(2 n - 2) / sqrt(n).
 
     Returns:
-        Float [MOST_SEEDS - 1].
+        Float [MAX_SEEDS - 1].
     """
-    n = numpy.arange(2, MOST_SEEDS + 1)
+    n = numpy.arange(2, MAX_SEEDS + 1)
     level = (1 - LEVEL) / num_rows
     quantiles = -special.stdtrit(2 * (n - 1), level / 2)
     half_widths: Array = quantiles / numpy.sqrt(n)

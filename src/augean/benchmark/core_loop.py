@@ -10,7 +10,7 @@ import numpy
 import torch
 
 from augean.benchmark.entry import NUM_CLASSES, Entry
-from augean.datasets.base import Rows
+from augean.datasets.base import ImageArray
 from augean.training.build import TrainingContext, build_optimizer
 from augean.training.data import AnySplit, HostSplit, Split
 from augean.training.device import algorithms, choose_layout
@@ -63,7 +63,7 @@ def random_images(entry: Entry) -> AnySplit:
     if entry.config.runtime.data_on == "host":
         generator = numpy.random.default_rng(0)
         pixels = generator.integers(0, 256, shape, dtype=numpy.uint8)
-        return HostSplit(Rows(pixels, numpy.arange(entry.images)), labels)
+        return HostSplit(ImageArray(pixels, numpy.arange(entry.images)), labels)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, device=entry.device)
     return Split(images, labels)
 

@@ -6,21 +6,17 @@ capture count, and no measurement changes the state of another. The loops themse
 train the same network on the same number of random images.
 """
 
-import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from augean.benchmark.ceilings import copy_rate, count_flops, matrix_rate
 from augean.benchmark.entry import LoopResult
-from augean.benchmark.measurement import Measurement, print_table, summarize
+from augean.benchmark.measurement import Measurement, summarize
 from augean.benchmark.processes import run_loop
-from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.training.device import DTYPES, device_title, find_device
 from augean.version import version
@@ -47,85 +43,96 @@ class BenchPlan:
     """Processes of each loop."""
 
 
-def bench(
-    settings: Sequence[Sequence[str]],
-    loops: Sequence[str],
-    *,
-    images: int,
-    epochs: int,
-    repeats: int,
-    output: Path | None,
-    at_once: Sequence[int] = (1,),
-) -> None:
-    """Measure each loop on each setting and print tables.
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The hardware and the versions that a measurement depends on."""
 
-    Args:
-        settings: config overrides of each configuration.
-        loops, images, epochs, repeats, at_once: as in `BenchPlan`.
-        output: JSON file for the measurements.
+    device: str
+    threads: int
+    cores: int | None
+    copy_gb_per_second: float
+    """Of a large copy, read and written bytes added."""
+    versions: dict[str, str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A network with its batch size, and the highest rate at which it could be trained."""
+
+    model: str
+    channels: int | None
+    """None for a network of torchvision, which has widths of its own."""
+    precision: str
+    batch_size: int
+    gflop_per_step: float
+    matrix_tflops: float
+    """Rate of large matrix products in this precision."""
+
+
+def prepare_machine(config: Config) -> Machine:
+    """Give this process as many threads as the loops have, and measure how fast the device copies.
 
     Raises:
-        AugeanError: for a setting or a loop that does not exist, and when a process failed.
+        ConfigError: for a device that is not there.
     """
-    plan = BenchPlan(loops=loops, at_once=at_once, images=images, epochs=epochs, repeats=repeats)
-    configs = [compose(list(overrides)) for overrides in settings]
-    device = find_device(configs[0].runtime.device)
-    # The rates of copies and matrix products are measured in this process, with as many threads
-    # as the loops have.
-    torch.set_num_threads(configs[0].runtime.threads or torch.get_num_threads())
-    copy_gb = copy_rate(device) / 1e9
-    print(f"{device_title(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(
-        f"Large copy: {copy_gb:,.0f} GB/s. {epochs} epochs of {images:,} images, {repeats}"
-        " processes a line."
+    # The rates of copies and matrix products are measured in this process.
+    torch.set_num_threads(config.runtime.threads or torch.get_num_threads())
+    device = find_device(config.runtime.device)
+    return Machine(
+        device=device_title(device),
+        threads=torch.get_num_threads(),
+        cores=os.cpu_count(),
+        copy_gb_per_second=copy_rate(device) / 1e9,
+        versions={
+            "augean": version(),
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+            "cuda": torch.version.cuda if device.type == "cuda" else None,
+        },
     )
-    entries = []
-    for config, overrides in zip(configs, settings, strict=True):
-        entries.append(_measure_setting(config, list(overrides), plan, device))
-    if output is not None:
-        content = {**_describe_machine(device, copy_gb), "measurements": entries}
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(content, indent=1) + "\n")
-        print(f"Written: {output}")
 
 
-def _measure_setting(
-    config: Config, overrides: list[str], plan: BenchPlan, device: torch.device
-) -> dict[str, Any]:
-    """Print the table of one configuration, and return it as it is written to JSON."""
-    ceiling = matrix_rate(device, DTYPES[config.trainer.precision])
-    flops = count_flops(config, device)
-    batch_size = config.trainer.batch_size
-    print(
-        f"\n{config.model.name}, C={config.width.channels}, {config.trainer.precision}, batch"
-        f" {batch_size}: {flops / 1e9:,.1f} GFLOP a step; matrix product {ceiling / 1e12:,.2f}"
-        " TFLOP/s"
+def measure_ceiling(config: Config) -> Setting:
+    """Count the operations of a step, and measure the rate that the device reaches at best."""
+    device = find_device(config.runtime.device)
+    return Setting(
+        model=config.model.name,
+        channels=config.width.channels,
+        precision=config.trainer.precision,
+        batch_size=config.trainer.batch_size,
+        gflop_per_step=count_flops(config, device) / 1e9,
+        matrix_tflops=matrix_rate(device, DTYPES[config.trainer.precision]) / 1e12,
     )
-    measurements: list[Measurement] = []
+
+
+def measure_loops(setting: Setting, overrides: Sequence[str], plan: BenchPlan) -> list[Measurement]:
+    """Measure each loop in processes of its own.
+
+    Args:
+        setting: what the overrides stand for.
+        overrides: of the config.
+
+    Raises:
+        AugeanError: for a loop that does not exist, and when a process failed.
+    """
+    measurements = []
     for (loop, at_once), results in _run_in_turns(overrides, plan).items():
         measurement = summarize(
             loop,
             overrides,
             results,
             images=plan.images,
-            flops_per_image=flops / batch_size,
-            matrix_rate=ceiling,
+            flops_per_image=setting.gflop_per_step * 1e9 / setting.batch_size,
+            matrix_rate=setting.matrix_tflops * 1e12,
             at_once=at_once,
         )
         measurements.append(measurement)
-    print_table(measurements)
-    return {
-        "model": config.model.name,
-        "channels": config.width.channels,
-        "precision": config.trainer.precision,
-        "batch_size": batch_size,
-        "gflop_per_step": flops / 1e9,
-        "matrix_tflops": ceiling / 1e12,
-        "loops": [asdict(measurement) for measurement in measurements],
-    }
+    return measurements
 
 
-def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int], list[LoopResult]]:
+def _run_in_turns(
+    overrides: Sequence[str], plan: BenchPlan
+) -> dict[tuple[str, int], list[LoopResult]]:
     """Run all processes of one configuration.
 
     The loops take turns, so that other work on the machine slows all of them alike.
@@ -152,19 +159,3 @@ def _run_in_turns(overrides: list[str], plan: BenchPlan) -> dict[tuple[str, int]
             result = run_loop(name, settings, plan.images, plan.epochs, at_once)
             results[loop, at_once].append(result)
     return results
-
-
-def _describe_machine(device: torch.device, copy_gb: float) -> dict[str, Any]:
-    """Return the hardware and the versions that a measurement depends on."""
-    return {
-        "device": device_title(device),
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "copy_gb_per_second": copy_gb,
-        "versions": {
-            "augean": version(),
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-            "cuda": torch.version.cuda if device.type == "cuda" else None,
-        },
-    }

@@ -1,4 +1,4 @@
-"""The measurement of a loop: medians over its processes, and how a table shows them."""
+"""The measurement of a loop: medians over its processes."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from augean.benchmark.entry import LoopResult
 
 FULL_EPOCHS = 35
-"""Epochs of the run whose wall time is the goal: those of the reference report."""
+"""Epochs of the run whose wall time is the goal: those of the course report."""
 FULL_IMAGES = 50_000
 """Images of one epoch of that run: the whole training set of CIFAR-10."""
 
@@ -120,32 +120,3 @@ def _start_seconds(results: Sequence[LoopResult], epoch_seconds: float) -> float
         starts.append(until_second_epoch - epoch_seconds)
     # Noise can make a short start negative.
     return max(statistics.median(starts), 0.0)
-
-
-def print_table(measurements: Sequence[Measurement]) -> None:
-    """Print one line a measurement, with ratios to the first.
-
-    "4 x core" are four processes at once, with their total rate.
-    """
-    print(
-        f"{'loop':<17}{'images/s (range)':>28}{'ratio':>8}{'of matrix rate':>16}{'first step':>12}"
-        f"{'35 x 50,000':>13}{'ratio':>8}{'memory':>11}"
-    )
-    # Ratios are to the first loop; that of times is inverted, so that more than 1 is always faster.
-    first = measurements[0]
-    for item in measurements:
-        name = item.loop if item.at_once == 1 else f"{item.at_once} x {item.loop}"
-        rates = f"{item.images_per_second:,.0f} ({item.slowest:,.0f}-{item.fastest:,.0f})"
-        speed_ratio = item.images_per_second / first.images_per_second
-        time_ratio = first.full_run_seconds / item.full_run_seconds
-        cells = [
-            f"{name:<17}",
-            f"{rates:>28}",
-            f"{speed_ratio:>7.2f}x",
-            f"{item.share_of_matrix_rate:>16.1%}",
-            f"{item.first_step_seconds:>10.1f} s",
-            f"{item.full_run_seconds:>11,.0f} s",
-            f"{time_ratio:>7.2f}x",
-            f"{item.peak_memory_mb:>8,.0f} MB",
-        ]
-        print("".join(cells), flush=True)

@@ -1,10 +1,18 @@
 """`augean bench`: the throughput of the training core."""
 
 import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from augean.cli.parser import Commands, add_command, positive_number
 from augean.errors import AugeanError
+
+if TYPE_CHECKING:  # they import torch, which other commands need not wait for
+    from augean.benchmark.measure import Setting
+    from augean.benchmark.measurement import Measurement
 
 EXAMPLES = """
 augean bench dataset=synthetic --channels 16 --images 256 on generated images
@@ -62,24 +70,82 @@ def add_commands(commands: Commands) -> None:
 
 
 def run_bench(arguments: argparse.Namespace) -> int:
-    """Measure the training core at each width."""
-    from augean.benchmark.measure import bench
+    """Measure the training core at each width, and print a table for each."""
+    from augean.benchmark.measure import BenchPlan, measure_ceiling, measure_loops, prepare_machine
+    from augean.config.compose import compose
 
     if arguments.epochs < 2:
         raise AugeanError(
             f"--epochs {arguments.epochs}: must be at least 2, as the first is not counted"
         )
-    # One configuration for each width.
-    settings = [
-        [*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels
-    ]
-    bench(
-        settings,
-        arguments.loops,
+    plan = BenchPlan(
+        loops=arguments.loops,
+        at_once=arguments.at_once,
         images=arguments.images,
         epochs=arguments.epochs,
         repeats=arguments.repeats,
-        at_once=arguments.at_once,
-        output=arguments.output,
     )
+    # One configuration for each width; a wrong override ends the command before any measurement.
+    settings = [
+        [*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels
+    ]
+    configs = [compose(overrides) for overrides in settings]
+    machine = prepare_machine(configs[0])
+    print(f"{machine.device}, {machine.threads} threads, torch {machine.versions['torch']}")
+    print(
+        f"Large copy: {machine.copy_gb_per_second:,.0f} GB/s. {plan.epochs} epochs of"
+        f" {plan.images:,} images, {plan.repeats} processes a line."
+    )
+    entries = []
+    for config, overrides in zip(configs, settings, strict=True):
+        setting = measure_ceiling(config)
+        _print_setting(setting)
+        measurements = measure_loops(setting, overrides, plan)
+        _print_measurements(measurements)
+        loops = [asdict(measurement) for measurement in measurements]
+        entries.append({**asdict(setting), "loops": loops})
+    if arguments.output is not None:
+        content = {**asdict(machine), "measurements": entries}
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(content, indent=1) + "\n")
+        print(f"Written: {arguments.output}")
     return 0
+
+
+def _print_setting(setting: "Setting") -> None:
+    """Print one line over the table of a configuration, before its loops run for minutes."""
+    print(
+        f"\n{setting.model}, C={setting.channels}, {setting.precision}, batch"
+        f" {setting.batch_size}: {setting.gflop_per_step:,.1f} GFLOP a step; matrix product"
+        f" {setting.matrix_tflops:,.2f} TFLOP/s",
+        flush=True,
+    )
+
+
+def _print_measurements(measurements: Sequence["Measurement"]) -> None:
+    """Print one line a measurement, with ratios to the first.
+
+    "4 x core" are four processes at once, with their total rate.
+    """
+    print(
+        f"{'loop':<17}{'images/s (range)':>28}{'ratio':>8}{'of matrix rate':>16}{'first step':>12}"
+        f"{'35 x 50,000':>13}{'ratio':>8}{'memory':>11}"
+    )
+    # Ratios are to the first loop; that of times is inverted, so that more than 1 is always faster.
+    first = measurements[0]
+    for item in measurements:
+        name = item.loop if item.at_once == 1 else f"{item.at_once} x {item.loop}"
+        rates = f"{item.images_per_second:,.0f} ({item.slowest:,.0f}-{item.fastest:,.0f})"
+        speed_ratio = item.images_per_second / first.images_per_second
+        time_ratio = first.full_run_seconds / item.full_run_seconds
+        cells = [
+            f"{name:<17}",
+            f"{rates:>28}",
+            f"{speed_ratio:>7.2f}x",
+            f"{item.share_of_matrix_rate:>16.1%}",
+            f"{item.first_step_seconds:>10.1f} s",
+            f"{item.full_run_seconds:>11,.0f} s",
+            f"{time_ratio:>7.2f}x",
+            f"{item.peak_memory_mb:>8,.0f} MB",
+        ]
+        print("".join(cells), flush=True)

@@ -19,7 +19,7 @@ TRUSTED_PACKAGES = ("torch", "torchvision", "augean")
 """Packages whose classes a config may always name. Their code is identified by its version or by
 `CORE`; code from elsewhere enters the run id as a digest of its source."""
 
-MOST_VAL = 5000
+MAX_DEFAULT_VAL = 5000
 """Images that are held out for validation where `dataset.num_val` is not given and the data set is
 large enough."""
 
@@ -171,7 +171,7 @@ class DatasetConfig:
     """Training images left after the validation split (stratified); null takes all."""
     # Not the default null is neutral, but the number that it stands for on large data sets: null
     # and 5,000 are the same run (see `augean.runs.address.with_num_val`).
-    num_val: int | None = bounded(None, low=0, neutral=MOST_VAL)
+    num_val: int | None = bounded(None, low=0, neutral=MAX_DEFAULT_VAL)
     """Images held out of the training set, stratified by class; null holds out a tenth, at most
     5,000. 0 trains on everything and takes the last epoch."""
     split_seed: int = bounded(0, low=0)
@@ -238,7 +238,7 @@ class TableConfig:
     title: str | None = None
     """Heading of the table in the report."""
     figure: str | None = None
-    """Name of the figure in the reference report, such as "Figure 2"."""
+    """Name of the figure in the course report, such as "Figure 2"."""
     row: str | None = None
     """Dotted key whose value is the row, such as activation.name; several, with commas between, for
     a joint label."""

@@ -62,7 +62,7 @@ def _check_arrays(images: NDArray[Any], labels: NDArray[Any]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class ImageArray:
     """Images out of an array that is not copied, as it may be larger than the memory."""
 
     array: NDArray[np.uint8]
@@ -83,7 +83,7 @@ class Rows:
     def num_bytes(self) -> int:
         return math.prod(self.shape)
 
-    def select(self, index: NDArray[np.int64]) -> "Rows":
+    def select(self, index: NDArray[np.int64]) -> "ImageArray":
         """Return some of these images, again without a copy."""
         return replace(self, positions=self.positions[index])
 
@@ -112,12 +112,12 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageRows:
+class LazyImages:
     """A data set whose images need not be in memory; else as `Images`."""
 
-    train_images: Rows
+    train_images: ImageArray
     train_labels: NDArray[np.int64]
-    test_images: Rows
+    test_images: ImageArray
     test_labels: NDArray[np.int64]
     classes: tuple[str, ...]
 
@@ -209,17 +209,17 @@ class Source(ABC):
             DataError: when data is missing, incomplete or broken.
         """
 
-    def load_rows(self) -> ImageRows:
+    def load_lazily(self) -> LazyImages:
         """Return the images without holding all of them in memory, where a subclass can do so.
 
         Raises:
             DataError: as `load`.
         """
         images = self.load()
-        return ImageRows(
-            train_images=Rows(images.train_images, np.arange(len(images.train_labels))),
+        return LazyImages(
+            train_images=ImageArray(images.train_images, np.arange(len(images.train_labels))),
             train_labels=images.train_labels,
-            test_images=Rows(images.test_images, np.arange(len(images.test_labels))),
+            test_images=ImageArray(images.test_images, np.arange(len(images.test_labels))),
             test_labels=images.test_labels,
             classes=images.classes,
         )

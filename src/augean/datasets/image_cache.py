@@ -21,7 +21,7 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from augean.datasets.base import Rows, cache_error
+from augean.datasets.base import ImageArray, cache_error
 from augean.regular_files import DATA_BYTES, WEIGHTS_BYTES, open_regular, parse_json, read_regular
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _index_entry(fingerprint: str, index: FolderIndex) -> dict[str, Any]:
     return {**entry, "seal": hashlib.sha256(sealed_text.encode()).hexdigest()}
 
 
-def map_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> Rows | None:
+def map_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> ImageArray | None:
     """Map the decoded images into memory; None when the file is missing or damaged.
 
     All processes of a machine share what the system has read of the file.
@@ -113,7 +113,7 @@ def map_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> Rows | None
         return None
     count = math.prod(shape)
     images = np.frombuffer(mapping, dtype=np.uint8, count=count, offset=offset).reshape(shape)
-    return Rows(images, np.arange(shape[0]), mapping)
+    return ImageArray(images, np.arange(shape[0]), mapping)
 
 
 def _check_member(file: BinaryIO, shape: tuple[int, ...]) -> int:

@@ -24,7 +24,7 @@ CHUNK = 64
 processes end together."""
 MAX_PROCESSES = 16
 """Most processes that decode at once."""
-MOST_NAMED = 20
+MAX_NAMED = 20
 """Files that one message names."""
 
 
@@ -140,9 +140,9 @@ def _describe_problems(problems: Sequence[Problem]) -> str:
     first = problems[0]
     if len(problems) == 1:
         return f"{first.path}: cannot be read as an image ({first.reason}); replace or remove it"
-    paths = ", ".join(problem.path for problem in problems[:MOST_NAMED])
-    if len(problems) > MOST_NAMED:
-        paths += f" and {len(problems) - MOST_NAMED} more"
+    paths = ", ".join(problem.path for problem in problems[:MAX_NAMED])
+    if len(problems) > MAX_NAMED:
+        paths += f" and {len(problems) - MAX_NAMED} more"
     return (
         f"{len(problems)} files cannot be read as images: {paths} (the first: {first.reason});"
         " replace or remove them"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from augean.datasets.base import ImageRows, Images, Rows, Source
+from augean.datasets.base import ImageArray, Images, LazyImages, Source
 from augean.datasets.image_cache import (
     FolderIndex,
     map_images,
@@ -133,9 +133,9 @@ class ImageFolder(Source):
         return process_contents[key]
 
     def load(self) -> Images:
-        return self.load_rows().in_memory()
+        return self.load_lazily().in_memory()
 
-    def load_rows(self) -> ImageRows:
+    def load_lazily(self) -> LazyImages:
         listing = self._layout.scan()
         index = self._index(listing)
         content = _Content(index.digest, listing.num_train - len(index.test))
@@ -146,7 +146,7 @@ class ImageFolder(Source):
             )
         images = self._read_or_decode(listing, index.digest)
         train, test = _splits(listing, index)
-        return ImageRows(
+        return LazyImages(
             train_images=images.select(train),
             train_labels=listing.labels[train],
             test_images=images.select(test),
@@ -214,7 +214,7 @@ class ImageFolder(Source):
                     f" all {len(members)} of it would be"
                 )
 
-    def _read_or_decode(self, listing: FolderListing, digest: str) -> Rows:
+    def _read_or_decode(self, listing: FolderListing, digest: str) -> ImageArray:
         """Return all images, [N, image_size, image_size, 3], mapped from the cache."""
         shape = (len(listing.paths), self.image_size, self.image_size, 3)
         # Whatever changes the pixels is in the name, so that an older file is never read for them.

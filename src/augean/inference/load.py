@@ -254,8 +254,8 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
             f" runtime.data={run.config.runtime.data}, or own code, has changed since run"
             f" {run.summary.id}{reason}: now it would be run {run_id}"
         )
-    rows = build_source(run.config).load_rows()
-    return rows.test_images.copy(), rows.test_labels
+    images = build_source(run.config).load_lazily()
+    return images.test_images.copy(), images.test_labels
 
 
 def read_images(run: TrainedModel, paths: Sequence[str]) -> Array:

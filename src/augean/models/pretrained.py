@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from augean.regular_files import WEIGHTS_BYTES, open_regular
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 """Weights that a message names of each kind."""
 AUXILIARY = ("AuxLogits", "aux1", "aux2")
 """Parts of GoogLeNet and Inception that are only for their training by torchvision."""
@@ -169,6 +169,6 @@ def _fits_but_for_outputs(theirs: Tensor, own: Tensor) -> bool:
 
 def _list_names(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
-    text = ", ".join(names[:MOST_NAMED])
-    more = len(names) - MOST_NAMED
+    text = ", ".join(names[:MAX_NAMED])
+    more = len(names) - MAX_NAMED
     return f"{text} and {more} more" if more > 0 else text

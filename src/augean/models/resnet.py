@@ -48,7 +48,7 @@ class ResNet(nn.Module):
 
     The stages have C, 2C, 4C, ... channels. With C=64 and `stem="imagenet"` the network equals
     torchvision's resnet18 or resnet34, with the same order of parameters. The initial weights
-    differ: they are PyTorch's defaults for each layer, as the reference report names no
+    differ: they are PyTorch's defaults for each layer, as the course report names no
     initialisation.
 
     Args:

@@ -18,7 +18,7 @@ class VGG(nn.Module):
     convolutions and poolings equal those of torchvision's vgg11 and vgg11_bn, with the same order
     of parameters. Max-pooling rounds odd sizes up. At 32x32 there are none, and smaller images stay
     possible: 16x16 ends at 1x1 too. The features of larger images are averaged to 1x1. The initial
-    weights are PyTorch's defaults for each layer, as the reference report names no initialisation.
+    weights are PyTorch's defaults for each layer, as the course report names no initialisation.
 
     Args:
         num_classes: number of outputs.

@@ -13,7 +13,7 @@ from augean.terminal import readable_seconds
 ROW_HEADINGS = ("row", "n", "test, %", "sd", "validation, %", "not finished")
 RUN_HEADINGS = ("in training", "seed", "epoch", "validation, %", "time left", "last sign")
 FAILURE_HEADINGS = ("failed", "seed", "message")
-MOST_RUNS = 40
+MAX_RUNS = 40
 """Runs in training, or failed, that are listed; the rest are counted."""
 NOT_FINISHED = tuple(state for state in RunState if state != RunState.FINISHED)
 
@@ -47,8 +47,8 @@ def view_sweep(status: SweepStatus) -> SweepView:
     failed = status.in_state(RunState.FAILED)
     more = []
     for runs, words in ((running, "in training"), (failed, "failed")):
-        if len(runs) > MOST_RUNS:
-            more.append(f"and {len(runs) - MOST_RUNS:,} more {words}")
+        if len(runs) > MAX_RUNS:
+            more.append(f"and {len(runs) - MAX_RUNS:,} more {words}")
     study = ""
     if record.kind == "study":
         study = _describe_study(status)
@@ -59,8 +59,8 @@ def view_sweep(status: SweepStatus) -> SweepView:
         counts=[(f"{states[state]:,} {state}", state) for state in RunState if states[state]],
         study=study,
         rows=[_row_cells(row) for row in status.rows],
-        training=[_training_cells(run) for run in running[:MOST_RUNS]],
-        failures=[_failure_cells(run) for run in failed[:MOST_RUNS]],
+        training=[_training_cells(run) for run in running[:MAX_RUNS]],
+        failures=[_failure_cells(run) for run in failed[:MAX_RUNS]],
         more=more,
     )
 

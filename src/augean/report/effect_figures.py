@@ -25,9 +25,9 @@ STYLES = {
     Verdict.UNDECIDED: (MUTED, "o"),
 }
 """Colour and marker of each verdict."""
-MOST_DRAWN = 10
+MAX_DRAWN = 10
 """Rows of a table that its figure shows."""
-MOST_TOGETHER = 36
+MAX_TOGETHER = 36
 """Rows that the figure of all tables shows."""
 LONGEST_LABEL = 26
 # All lengths are in inches; the figure is narrow, so that its text is readable on a telephone.
@@ -62,7 +62,7 @@ def draw_effects(table: Table, folder: Path) -> list[Picture]:
     if not rows:
         return []
     record = table.sweep.record
-    drawn = _most_telling(rows, MOST_DRAWN)
+    drawn = _most_telling(rows, MAX_DRAWN)
     caption = f"Differences to {table.baseline}."
     if len(drawn) < len(rows):
         caption += _left_out(len(rows) - len(drawn))
@@ -91,13 +91,13 @@ def draw_all_effects(tables: Sequence[Table], folder: Path) -> list[Picture]:
             compared.append((table, rows))
     if len(compared) < 2:
         return []
-    rows_a_table = max(1, MOST_TOGETHER // len(compared))
+    rows_a_table = max(1, MAX_TOGETHER // len(compared))
     num_rows = sum(len(rows) for _, rows in compared)
     num_drawn = 0
     lines = []
     margins = set()
     titles = distinct_titles(table.sweep.record for table in tables)
-    for table, rows in compared[:MOST_TOGETHER]:
+    for table, rows in compared[:MAX_TOGETHER]:
         drawn = _most_telling(rows, rows_a_table)
         num_drawn += len(drawn)
         title = titles[table.sweep.record.name]

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from augean.analysis.comparison import Row, Table
-from augean.analysis.outlook import MOST_SEEDS, outlook
+from augean.analysis.outlook import MAX_SEEDS, outlook
 from augean.analysis.sequential_design import design_of
 from augean.analysis.verdict import Verdict
 from augean.report.tables import distinct_titles, interval, number, runs_text
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 """Rows that a part of the line names."""
 FEWEST_SEEDS = 3
 """Seeds a row from which a table can decide something."""
@@ -115,7 +115,7 @@ def _comparisons(table: Table) -> Iterator[Part]:
 
 def _decided(rows: Sequence[Row], baseline: str, verdict: Verdict) -> str:
     """Return a text such as "elu better than relu by 4.4 ± 3.5 points"."""
-    if len(rows) > MOST_NAMED:
+    if len(rows) > MAX_NAMED:
         largest = max(rows, key=lambda row: abs(row.difference.value))
         text = f"{len(rows)} rows {verdict} than {baseline}"
         return f"{text}, most {largest.label} by {_amount(largest)} points"
@@ -148,7 +148,7 @@ def _what_it_takes(table: Table) -> str:
         texts.append(f"{_names(needed.diverged)} for good, as runs diverged")
     if needed.hopeless:
         record = table.sweep.record
-        most = design_of(record).most if record.design else MOST_SEEDS
+        most = design_of(record).most if record.design else MAX_SEEDS
         texts.append(f"{_names(needed.hopeless)} probably even at n={most}")
     if not texts:
         return ""
@@ -161,9 +161,9 @@ def _names(labels: Sequence[str]) -> str:
     for label in labels:
         # The label of a row of several keys has commas itself.
         quoted.append(f"“{label}”" if "," in label else label)
-    if len(quoted) <= MOST_NAMED:
+    if len(quoted) <= MAX_NAMED:
         return _join(quoted)
-    first = quoted[: MOST_NAMED - 1]
+    first = quoted[: MAX_NAMED - 1]
     num_others = len(quoted) - len(first)
     return f"{', '.join(first)} and {num_others} more rows"
 

@@ -7,7 +7,7 @@ from augean.analysis.comparison import Table
 from augean.analysis.freshness import Freshness, Outdated, command_anew
 from augean.analysis.run import Run
 
-MOST_PARTS = 8
+MAX_PARTS = 8
 """Rows that a sentence names."""
 
 
@@ -86,9 +86,9 @@ def _runs_text(num_runs: Counter[str]) -> str:
         num_runs: of each part of the sweep.
     """
     parts = list(num_runs)
-    text = ", ".join(parts[:MOST_PARTS])
-    if len(parts) > MOST_PARTS:
-        text += f" and {len(parts) - MOST_PARTS} more"
+    text = ", ".join(parts[:MAX_PARTS])
+    if len(parts) > MAX_PARTS:
+        text += f" and {len(parts) - MAX_PARTS} more"
     total = num_runs.total()
     if total == 1:
         return f"1 run of {text} was"

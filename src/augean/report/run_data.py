@@ -16,11 +16,11 @@ from augean.analysis.comparison import Table
 from augean.analysis.run import Run
 from augean.report import outdated, tables
 
-MOST_CURVES = 10_000
+MAX_CURVES = 10_000
 """Runs beyond which the JSON has no curves: they would make the page too large to open."""
-MOST_POINTS = 400_000
+MAX_POINTS = 400_000
 """Points of all curves; with more of them each curve keeps every second or third point."""
-MOST_KEYS = 12
+MAX_KEYS = 12
 """Config keys beside the rows; all others are in runs.csv."""
 HIGHEST_EPOCH = 10**9
 """Metrics may name any number, and JavaScript counts no further than this without loss."""
@@ -121,7 +121,7 @@ def _key_values(runs: Sequence[Run], all_tables: Sequence[Table]) -> dict[str, A
         values = [_plain_value(run.config.get(key)) for run in runs]
         if len(set(values)) > 1:
             columns[key] = _repeated(values)
-        if len(columns) == MOST_KEYS:
+        if len(columns) == MAX_KEYS:
             break
     return columns
 
@@ -203,14 +203,14 @@ def _curves(runs: Sequence[Run], metrics: pandas.DataFrame) -> dict[str, Any]:
     values = metrics.val_accuracy.to_numpy(float)
     epochs = metrics.epoch.to_numpy(float)
     is_usable = numpy.isfinite(values) & numpy.isfinite(epochs)
-    if len(runs) > MOST_CURVES or not is_usable.any():
+    if len(runs) > MAX_CURVES or not is_usable.any():
         return {"curves": None, "epochs": {}}
     order, spans = _spans_of_runs(metrics.directory[is_usable])
     fractions = numpy.clip(values[is_usable][order], 0, 1)
     hundredths = (10_000 * fractions).round().astype(int)
     bounded_epochs = numpy.clip(epochs[is_usable][order], 0, HIGHEST_EPOCH)
     whole_epochs = bounded_epochs.astype(int)
-    stride = math.ceil(len(hundredths) / MOST_POINTS)
+    stride = math.ceil(len(hundredths) / MAX_POINTS)
     curves: list[list[int] | None] = []
     uneven_epochs = {}
     for place, run in enumerate(runs):

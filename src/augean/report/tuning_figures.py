@@ -37,9 +37,9 @@ TRIAL_COLOUR = "#8C959F"
 """The colour of trials as a background."""
 PANELS_A_LINE = 3
 """Parameters side by side in the figure of slices."""
-MOST_TICKS = 5
+MAX_TICKS = 5
 """Values of a range of steps that are all named on its axis."""
-MOST_PANELS = 12
+MAX_PANELS = 12
 """Parameters that are drawn; of more only the first."""
 TRIAL_LOOKS = {
     "complete": ("o", COLOURS[0], COLOURS[0]),
@@ -212,7 +212,7 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
             f" No importance, as the search space in the record lacks {', '.join(outside)}; numbers"
             " among these are drawn from the smallest to the largest."
         )
-    shown = keys[:MOST_PANELS]
+    shown = keys[:MAX_PANELS]
     if len(keys) > len(shown):
         caption += f" {len(keys) - len(shown)} further parameters are not drawn."
     picture = save_figure(
@@ -321,7 +321,7 @@ def _draw_range(axes: Axes, searched: Range) -> None:
         factor = (searched.high / searched.low) ** margin
         axes.set_xlim(searched.low / factor, searched.high * factor)
     else:
-        if searched.num_values <= MOST_TICKS:
+        if searched.num_values <= MAX_TICKS:
             axes.set_xticks(numpy.linspace(searched.low, searched.high, int(searched.num_values)))
             axes.xaxis.set_major_formatter("{x:g}")
         extent = margin * (searched.high - searched.low)

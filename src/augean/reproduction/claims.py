@@ -1,4 +1,4 @@
-"""Judge the statements of the reference report by the tables of this one.
+"""Judge the statements of the course report by the tables of this one.
 
 `augean.analysis` compares rows and gives verdicts. This module finds the rows that speak about a
 statement, and says what their verdicts make of it: it holds, is within noise, is wrong, or cannot
@@ -26,8 +26,8 @@ from augean.reproduction.statements import (
     Judged,
     Measure,
     Statement,
+    course_report,
     num_last_epochs,
-    reported,
 )
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
@@ -325,7 +325,7 @@ def _describe_absence(statement: Statement, table: Table | None) -> str:
     """Say what is missing, and the target of the Makefile that makes it."""
     if table is not None:
         return f"{statement.sweep} has no such row"
-    target = reported()["sweeps"].get(statement.sweep, {}).get("make")
+    target = course_report().sweeps[statement.sweep].make
     return f"not run: make {target}"
 
 

@@ -25,7 +25,7 @@ from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
 from augean.report.tables import number, runs_text
 from augean.reproduction.claims import RIVALS, TABLES, Evidence
-from augean.reproduction.statements import Finding, num_last_epochs, reported
+from augean.reproduction.statements import Finding, course_report, num_last_epochs
 from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
@@ -34,7 +34,7 @@ from augean.store.summary import RunState, RunSummary
 ARCHIVE = "runs.tar.xz"
 FIRST_LINE = "<!-- Made by `augean results`; not to be edited. -->"
 """First line of the README: `build_results` replaces only folders whose README has it."""
-MOST_BYTES = 10_000_000
+MAX_BYTES = 10_000_000
 """Largest size of a folder of results, so that it can be committed to a repository."""
 SETTING_COLUMNS = (
     "dataset_title",
@@ -125,9 +125,9 @@ def _copy_files(report: Path, new: Path) -> None:
 def _check_size(new: Path, source: Path) -> None:
     """Refuse results that are too large to commit."""
     size = sum(path.stat().st_size for path in new.rglob("*"))
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise AugeanError(
-            f"the results of {source} have {size:,} bytes, more than {MOST_BYTES:,}: too large to"
+            f"the results of {source} have {size:,} bytes, more than {MAX_BYTES:,}: too large to"
             " commit"
         )
 
@@ -200,10 +200,10 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
     metrics = read_metrics(contents, contents.runs.values())
     chosen = _choose([table for table, _ in report.sections])
     evidence = Evidence(contents, chosen, metrics)
-    judged = [evidence.judge(statement) for statement in reported()["statements"]]
+    judged = [evidence.judge(statement) for statement in course_report().statements]
     # 2. Collect what the page says of them.
-    sweeps = reported()["sweeps"]
-    missing = {key: sweep["make"] for key, sweep in sweeps.items() if key not in chosen}
+    sweeps = course_report().sweeps
+    missing = {key: sweep.make for key, sweep in sweeps.items() if key not in chosen}
     findings = Counter(item.finding for item in judged)
     pictures_by_record = {}
     for table, pictures in report.sections:
@@ -272,7 +272,7 @@ def _choose(tables: Sequence[Table]) -> dict[str, Table]:
     for table in tables:
         # Records of other overrides have a suffix, such as "table3_width--1a2b3c4d".
         name = table.sweep.record.name.split("--")[0]
-        if name not in reported()["sweeps"]:
+        if name not in course_report().sweeps:
             continue
         if name not in chosen or len(table.runs) > len(chosen[name].runs):
             chosen[name] = table
@@ -300,31 +300,31 @@ def _describe_reductions(summary: RunSummary, chosen: Mapping[str, Table]) -> li
     Args:
         summary: of a run in the common setting.
     """
-    content = reported()
+    report = course_report()
     words = []
     # 1. The common setting: data, epochs, batch size and the like.
     if summary.config["dataset.name"] != "cifar10":
         words.append(f"{summary.dataset_title} in place of CIFAR-10")
     setting = summary.config | {"num_train": summary.num_train}
-    for key, value in content["common"].items():
+    for key, value in report.common.items():
         value_here = setting.get(key, value)  # a custom loop may lack the key
         if value_here != value:
             words.append(f"{key.split('.')[-1]} {value_here:,} in place of {value:,}")
     # 2. The sweeps that have a setting of their own: widths, then epochs.
     if "table3_width" in chosen:
         widths = [row.label for row in chosen["table3_width"].rows]
-        if widths != content["widths"]:
+        if widths != report.widths:
             words.append(
-                f"in Table 3 C = {', '.join(widths)} in place of {', '.join(content['widths'])}"
+                f"in Table 3 C = {', '.join(widths)} in place of {', '.join(report.widths)}"
             )
-    for key, sweep in content["sweeps"].items():
-        if key not in chosen or "epochs" not in sweep:
-            continue  # without an entry it has the common number, which was compared above
+    for key, sweep in report.sweeps.items():
+        if key not in chosen or sweep.epochs is None:
+            continue  # it has the common number, which was compared above
         epochs = {run.config["trainer.epochs"] for run in chosen[key].runs}
-        differs = any(count != sweep["epochs"] for count in epochs)
+        differs = any(count != sweep.epochs for count in epochs)
         if differs:
             text = " / ".join(str(count) for count in sorted(epochs))
-            words.append(f"{key}: {text} epochs in place of {sweep['epochs']}")
+            words.append(f"{key}: {text} epochs in place of {sweep.epochs}")
     return words
 
 

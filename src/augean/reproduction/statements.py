@@ -1,4 +1,4 @@
-"""The statements of the reference report: what each says, and what may be found about it.
+"""The statements of the course report: what each says, and what may be found about it.
 
 claims.yaml lists them. `augean.reproduction.claims` judges them.
 """
@@ -76,16 +76,42 @@ class Statement:
     unknown: str = ""
 
 
-@cache
-def reported() -> Any:
-    """Return claims.yaml: statements, and what a full pass consists of.
+@dataclass(frozen=True)
+class ReportedSweep:
+    """One of the sweeps that a full pass consists of."""
 
-    Its keys: `statements`, a list of `Statement`; `sweeps`, the make target and epochs of each
-    sweep by name; `common`, the course report's setting by dotted key; `widths` of Table 3.
+    make: str
+    """Its target in the Makefile."""
+    epochs: int | None = None
+    """None where it has as many as the common setting."""
+
+
+@dataclass(frozen=True)
+class CourseReport:
+    """What the course report states, and the sweeps that can speak about it."""
+
+    statements: list[Statement]
+    sweeps: dict[str, ReportedSweep]
+    """By the name of their file."""
+    common: dict[str, Any]
+    """The setting that Tables 1 to 4 share, by dotted key."""
+    widths: list[str]
+    """The labels of Table 3's rows."""
+
+
+@cache
+def course_report() -> CourseReport:
+    """Return the content of claims.yaml.
+
+    Cached, so that all callers share one object, which none of them changes.
     """
-    # Cached, so that all callers share one object, which none of them changes.
     content: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("claims.yaml")))
-    return {**content, "statements": [Statement(**item) for item in content["statements"]]}
+    return CourseReport(
+        statements=[Statement(**item) for item in content["statements"]],
+        sweeps={name: ReportedSweep(**item) for name, item in content["sweeps"].items()},
+        common=content["common"],
+        widths=content["widths"],
+    )
 
 
 class Judged(NamedTuple):
@@ -99,6 +125,6 @@ class Judged(NamedTuple):
 
 def num_last_epochs(epochs: int) -> int:
     """Return how many of a run's epochs count as its end, where its accuracy no longer rises."""
-    report_epochs: int = reported()["common"]["trainer.epochs"]
+    report_epochs: int = course_report().common["trainer.epochs"]
     same_share = round(LAST_EPOCHS * epochs / report_epochs)
     return min(LAST_EPOCHS, max(3, same_share))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from augean.config.instantiate import find_class
 from augean.config.run_id import directory_name, run_id
-from augean.config.schema import MOST_VAL, Config
+from augean.config.schema import MAX_DEFAULT_VAL, Config
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
 from augean.runs.transforms import with_transforms
@@ -89,10 +89,10 @@ def with_open_values(config: Config) -> Config:
 # Cached, so that a sweep of many runs counts the images, and logs the number, only once.
 @lru_cache(maxsize=64)
 def _default_num_val(source: Source) -> int:
-    """Return a tenth of the training images, at least 1 and at most `MOST_VAL`."""
+    """Return a tenth of the training images, at least 1 and at most `MAX_DEFAULT_VAL`."""
     num_images = source.count_train_images()
-    num_val = min(MOST_VAL, max(1, num_images // 10))
-    if num_val < MOST_VAL:
+    num_val = min(MAX_DEFAULT_VAL, max(1, num_images // 10))
+    if num_val < MAX_DEFAULT_VAL:
         logger.info(
             f"dataset.num_val is not given: {num_val:,} of {num_images:,} training images of"
             f" {source.name} are held out for validation"

@@ -94,7 +94,7 @@ class SweepRecord:
     studies: list[str] = field(default_factory=list)
     """Names of the studies' records whose winners are rows of this one."""
     figure: str | None = None
-    """Name of the figure in the reference report, such as "Figure 2". It orders the sections of a
+    """Name of the figure in the course report, such as "Figure 2". It orders the sections of a
     report."""
     note: str | None = None
     overrides: list[str] = field(default_factory=list)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augean.datasets.base import Rows, Source
+from augean.datasets.base import ImageArray, Source
 from augean.datasets.split import stratified_split
 
 MAX_MEMORY_SHARE = 0.4
@@ -71,7 +71,7 @@ class HostSplit:
     The batches are the same as those of a `Split`, bit for bit.
     """
 
-    rows: Rows
+    images: ImageArray
     """uint8 [N, H, W, 3]."""
     labels: Tensor
     """int64 [N], on the device."""
@@ -81,7 +81,7 @@ class HostSplit:
 
     @property
     def image_size(self) -> int:
-        return self.rows.shape[1]
+        return self.images.shape[1]
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
         """Yield the images in an order, int64 [N] on the device.
@@ -116,11 +116,11 @@ class HostSplit:
 
     def _read(self, index: Tensor, device: torch.device) -> Tensor:
         """Return images in memory from which a GPU can copy while it computes."""
-        shape = (len(index), *self.rows.shape[1:])
+        shape = (len(index), *self.images.shape[1:])
         images = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
-        self.rows.take(index.numpy(), out=images.numpy())
+        self.images.take(index.numpy(), out=images.numpy())
         # After each batch: to read one image, Linux may map two megabytes of its file.
-        self.rows.release()
+        self.images.release()
         return images
 
 
@@ -170,18 +170,18 @@ def load_data(
         data_on: "device"; "host"; or "auto", the device where they take at most `MAX_MEMORY_SHARE`
             of what is free there.
     """
-    rows = source.load_rows()
+    data_set = source.load_lazily()
     train_index, val_index = stratified_split(
-        rows.train_labels, num_val=num_val, num_train=num_train, seed=split_seed
+        data_set.train_labels, num_val=num_val, num_train=num_train, seed=split_seed
     )
-    train_images = rows.train_images.select(train_index)
-    val_images = rows.train_images.select(val_index)
+    train_images = data_set.train_images.select(train_index)
+    val_images = data_set.train_images.select(val_index)
     on_device = data_on == "device"
     if data_on == "auto":
-        num_bytes = train_images.num_bytes + val_images.num_bytes + rows.test_images.num_bytes
+        num_bytes = train_images.num_bytes + val_images.num_bytes + data_set.test_images.num_bytes
         on_device = _fits(num_bytes, device)
 
-    def make_split(images: Rows, labels: NDArray[numpy.int64]) -> AnySplit:
+    def make_split(images: ImageArray, labels: NDArray[numpy.int64]) -> AnySplit:
         device_labels = torch.from_numpy(labels).to(device)
         if not on_device:
             return HostSplit(images, device_labels)
@@ -189,12 +189,12 @@ def load_data(
 
     val = None
     if len(val_index):
-        val = make_split(val_images, rows.train_labels[val_index])
+        val = make_split(val_images, data_set.train_labels[val_index])
     return Data(
-        train=make_split(train_images, rows.train_labels[train_index]),
+        train=make_split(train_images, data_set.train_labels[train_index]),
         val=val,
-        test=make_split(rows.test_images, rows.test_labels),
-        classes=tuple(rows.classes),
+        test=make_split(data_set.test_images, data_set.test_labels),
+        classes=tuple(data_set.classes),
     )
 
 

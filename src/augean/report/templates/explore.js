@@ -4,9 +4,9 @@ const explore = document.getElementById("explore");
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c959f"];
 const COLOURS_ON_DARK = ["#4da8e0", "#e69f00", "#2cc295", "#cc79a7", "#f0833f", "#9ad2f5", "#9aa5b1"];
 const DARK_THEME = matchMedia("(prefers-color-scheme: dark)");
-const MOST_LISTED = 10;
+const MAX_LISTED = 10;
 // More names than these cannot be read on an axis.
-const MOST_NAMES = 30;
+const MAX_NAMES = 30;
 const theme = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 const loadBokeh = async () => {
@@ -68,7 +68,7 @@ const addHover = (plot, renderer, more) => {
   plot.add_tools(new Bokeh.HoverTool({renderers: [renderer], tooltips, ...more}));
 };
 const nameTicks = (axis, field) => {
-  if (!field.names || field.names.length > MOST_NAMES) return;
+  if (!field.names || field.names.length > MAX_NAMES) return;
   axis.ticker = new Bokeh.FixedTicker({ticks: field.names.map((_, index) => index)});
   const shorten = name => name.length > 18 ? `${name.slice(0, 17)}…` : name;
   axis.major_label_overrides = new Map(field.names.map((name, index) => [index, shorten(name)]));
@@ -113,7 +113,7 @@ const describe = (table, fields, place) => {
 // Rows side by side where there are a few of them, else the first key in which runs differ.
 const usualAxes = (table, fields) => {
   const key = fields.find(field => field.name in data.keys);
-  const rowsAreReadable = table.rows.length > 1 && table.rows.length <= MOST_NAMES;
+  const rowsAreReadable = table.rows.length > 1 && table.rows.length <= MAX_NAMES;
   const haveTest = table.runs.some(run => data.test[run] !== null);
   return [rowsAreReadable || !key ? "row" : key.name, haveTest ? "test, %" : "validation, %"];
 };
@@ -146,8 +146,8 @@ const showTable = (table, xName, yName) => {
   chosen.replaceChildren();
   source.selected.properties.indices.change.connect(() => {
     const {indices} = source.selected;
-    const items = indices.slice(0, MOST_LISTED).map(place => describe(table, fields, place));
-    if (indices.length > MOST_LISTED) items.push(element("li", {}, `and ${indices.length - MOST_LISTED} more runs`));
+    const items = indices.slice(0, MAX_LISTED).map(place => describe(table, fields, place));
+    if (indices.length > MAX_LISTED) items.push(element("li", {}, `and ${indices.length - MAX_LISTED} more runs`));
     chosen.replaceChildren(...items);
   });
   // Both in one document of Bokeh, as they share their data and the choice of runs.
