@@ -304,8 +304,8 @@ def test_names_with_html_stay_text_in_the_document(report: ReportResult, tmp_pat
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [400, 1400])
-def test_nothing_sticks_out_of_a_narrow_or_a_wide_window(
+@pytest.mark.parametrize("width", [400, 768, 1400])
+def test_nothing_sticks_out_of_a_window_and_verdicts_need_no_scrolling(
     report: ReportResult, tmp_path: Path, width: int
 ) -> None:
     # Headless Chromium has no window narrower than 500 pixels, so the page is laid out in a frame
@@ -318,12 +318,26 @@ def test_nothing_sticks_out_of_a_narrow_or_a_wide_window(
     root.innerHTML = page;
     const out = [...root.querySelectorAll("body *")].filter(item =>
       item.getBoundingClientRect().right > root.clientWidth && !item.closest(".scroll, .frame"));
-    return [root.scrollWidth, root.clientWidth, out.map(item => item.outerHTML.slice(0, 200))];"""
-    (needed, there, out), messages, _ = browse(report.directory / "index.html", tmp_path, script)
+    const hidden = [], rows = [...root.querySelectorAll("tbody tr:has(th[data-verdict])")];
+    for (const row of rows) {{
+      const label = row.querySelector("th"), cell = row.querySelector("td.verdict");
+      const below = frame.contentWindow.getComputedStyle(label, "::after").content;
+      const shown = below === "none" ? cell : label;
+      const isLong = label.textContent.length > 30;  // a label of so many letters may stick out
+      if (!isLong && !(shown.getBoundingClientRect().right <= root.clientWidth))
+        hidden.push(row.outerHTML);
+    }}
+    return [root.scrollWidth, root.clientWidth, out.map(item => item.outerHTML.slice(0, 200)),
+      rows.length, hidden];"""
+    (needed, there, out, num_rows, hidden), messages, _ = browse(
+        report.directory / "index.html", tmp_path, script
+    )
     assert messages == []
     assert width - 20 <= there <= width  # a scroll bar may take some
     assert out == []
     assert needed <= there
+    assert num_rows > 10
+    assert hidden == []
 
 
 @needs_latex
