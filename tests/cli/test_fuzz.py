@@ -176,6 +176,8 @@ def check_unique(config: Config) -> None:
 def made_or_refused(make: Callable[[], Config]) -> None:
     try:
         config = make()
+        # Where it is hashed, a config is refused whose `code_files` cannot be read.
+        run_id(config, "data")
     except AugeanError as error:
         message = str(error)
     else:
