@@ -345,6 +345,8 @@ def test_whole_numbers_of_too_many_digits_are_refused(key: str) -> None:
 def test_a_dictionary_with_a_number_that_no_float_holds_is_refused_by_its_key() -> None:
     with pytest.raises(ConfigError, match=r"dataset\.crop_area: 1000.* digits"):
         parse_config({"dataset": {"crop_area": 10**400}})
+    with pytest.raises(ConfigError, match=r"dataset\.mean\[1\]: 1000.* digits"):
+        parse_config({"dataset": {"mean": [0.5, 10**400, 0.5]}})
 
 
 def test_keys_of_different_types_never_share_an_address() -> None:
