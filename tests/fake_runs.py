@@ -32,6 +32,7 @@ from augean.store.summary import (
     read_summary,
     write_summary,
 )
+from augean.store.sweep_record import SweepJob
 
 DIGITS = [str(digit) for digit in range(10)]
 VERSIONS = {"augean": "0.1.0", "python": "3.11.7", "torch": "2.14.1", "torchvision": "0.29.1"}
@@ -245,6 +246,22 @@ def resnet18(channels: int, size: int = 16) -> dict[str, Any]:
         "input": [3, size, size],
         "modules": modules,
     }
+
+
+def trial_job(
+    number: int, score: float | None, state: str = "complete", **changes: Any
+) -> SweepJob:
+    """A trial of a study, as its record has it."""
+    job = SweepJob(
+        id=f"{number:010x}",
+        run=f"run-{number:010x}",
+        row=f"trial {number}",
+        seed=0,
+        trial=number,
+        state=state,
+        score=score,
+    )
+    return replace(job, **changes)
 
 
 def write_record(outputs: Path, name: str, jobs: Sequence[dict[str, Any]], **more: Any) -> None:

@@ -1,10 +1,10 @@
 """The interval for new seeds and new test images: its variance, its flag, and what it needs."""
 
 import math
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import image_errors
 import numpy
 import pandas
 import pytest
@@ -21,11 +21,6 @@ from augean.store.run_directory import runs_dir
 from fake_runs import sign, write_record, write_run
 
 ROOT = Path(__file__).parents[2]
-SPEC = spec_from_file_location("image_errors", ROOT / "benchmarks" / "image_errors.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-IMAGE_ERRORS = module_from_spec(SPEC)
-SPEC.loader.exec_module(IMAGE_ERRORS)
 DECIDED = Difference(value=2.0, low=1.0, high=3.0, verdict=Verdict.BETTER, n=5, margin=0.5)
 
 
@@ -65,11 +60,11 @@ def test_95_of_100_intervals_hold_the_truth_for_new_seeds_and_images() -> None:
 
 
 def test_disjoint_seeds_and_images_of_real_runs_agree_within_both_variances() -> None:
-    pool = IMAGE_ERRORS.read_pool()
+    pool = image_errors.read_pool()
     generator = numpy.random.default_rng(0)
     shares = []
     for num_images in (150, 1000):
-        alone, both = IMAGE_ERRORS.compare_halves(
+        alone, both = image_errors.compare_halves(
             generator, pool["relu"], pool["leaky_relu"], 8, num_images, num_tables=400
         )
         assert alone <= both

@@ -1,33 +1,18 @@
 """Rows hardly move together over equal seeds: why they are not paired."""
 
-from importlib.util import module_from_spec, spec_from_file_location
-from types import ModuleType
-
 import pandas
 import pytest
+import seed_pairs as bench
 
 from conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    spec = spec_from_file_location("seed_pairs", ROOT / "benchmarks" / "seed_pairs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    # A dataclass looks its module up there.
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def measured(bench: ModuleType) -> pandas.DataFrame:
+def measured() -> pandas.DataFrame:
     return pandas.read_csv(bench.RESULTS / "seed_pairs.csv").set_index("source")
 
 
-def test_the_correlation_over_seeds_is_computed_again(
-    bench: ModuleType, measured: pandas.DataFrame
-) -> None:
+def test_the_correlation_over_seeds_is_computed_again(measured: pandas.DataFrame) -> None:
     archive = ROOT / "results" / "cifar32" / "runs.tar.xz"
     sources = {
         "digits_pool": bench.rows_of_pool(bench.POOL),
@@ -47,7 +32,7 @@ def test_no_source_has_a_correlation_that_makes_pairing_worth_it(
     assert (measured.correlation < 0.10).all()
 
 
-def test_rows_that_begin_with_the_same_steps_are_no_pair(bench: ModuleType) -> None:
+def test_rows_that_begin_with_the_same_steps_are_no_pair() -> None:
     scores = {0: 50.0, 1: 51.0, 2: 53.0}
     short = bench.Row(beginning="sgd", scores=scores)
     long = bench.Row(beginning="sgd", scores=scores)

@@ -3,10 +3,9 @@
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
-from types import ModuleType
 from typing import Any
 
+import importance as bench
 import numpy
 import pandas
 import pytest
@@ -19,18 +18,9 @@ from augean.analysis.studies import (
     remarks_on_ends,
     searched_range,
 )
-from augean.store.sweep_record import SweepJob, SweepRecord
+from augean.store.sweep_record import SweepRecord
 from conftest import ROOT
-
-
-@pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    spec = spec_from_file_location("importance", ROOT / "benchmarks" / "importance.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from fake_runs import trial_job
 
 
 def study(
@@ -41,17 +31,8 @@ def study(
     """Return a study of trials with these scores and values; without a score one has failed."""
     jobs = []
     for number, (score, values) in enumerate(trials):
-        job = SweepJob(
-            id=f"{number:010x}",
-            run=f"run-{number:010x}",
-            row=f"trial {number}",
-            seed=0,
-            trial=number,
-            state="fail" if score is None else "complete",
-            score=score,
-            values=values,
-        )
-        jobs.append(job)
+        state = "fail" if score is None else "complete"
+        jobs.append(trial_job(number, score, state, values=values))
     return SweepRecord(
         name="s", title="S", command="again", created="now", jobs=jobs, kind="study",
         direction=direction, space=space,
@@ -106,14 +87,14 @@ def test_positions_are_on_the_scale_that_was_searched() -> None:
     assert Range(1e-4, 1.0, is_log=True).position(0.0) == 0.0  # the default lies outside
 
 
-def test_the_parameter_that_decides_is_the_most_important(bench: ModuleType) -> None:
+def test_the_parameter_that_decides_is_the_most_important() -> None:
     generator = bench.numpy.random.default_rng(1)
     shares = importances(bench.simulate_study(40, generator))
     assert max(shares, key=shares.__getitem__) == "optimizer.lr"
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
-def test_few_trials_have_no_importance(bench: ModuleType) -> None:
+def test_few_trials_have_no_importance() -> None:
     generator = bench.numpy.random.default_rng(1)
     assert importances(bench.simulate_study(FEWEST_TRIALS - 1, generator)) == {}
 
@@ -132,9 +113,7 @@ def test_values_of_any_kind_have_an_importance() -> None:
     assert importances(record).keys() == {"a", "b"}
 
 
-def test_values_without_a_recorded_range_leave_a_study_without_importances(
-    bench: ModuleType,
-) -> None:
+def test_values_without_a_recorded_range_leave_a_study_without_importances() -> None:
     record = bench.simulate_study(40, bench.numpy.random.default_rng(1))
     assert importances(record)
     space = {key: text for key, text in record.space.items() if key != "optimizer.momentum"}
@@ -161,7 +140,7 @@ def test_a_score_that_most_trials_share_gives_no_importance(num_equal: int) -> N
     assert importances(study(trials, {"a": "interval(0,1)", "b": "0,1"})) == {}
 
 
-def test_docs_give_the_measured_reliability(bench: ModuleType) -> None:
+def test_docs_give_the_measured_reliability() -> None:
     measured = pandas.read_csv(bench.OUTPUT)
     text = " ".join((ROOT / "docs" / "internals" / "verdicts.md").read_text().split())
     for line in measured.itertuples():

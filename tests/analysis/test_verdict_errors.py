@@ -6,12 +6,12 @@ part is computed again here.
 
 import math
 import random
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy
 import pandas
 import pytest
+import verdict_errors as bench
 
 from augean.analysis.comparison import compare, summarise
 from augean.analysis.load import scan
@@ -26,14 +26,8 @@ from augean.analysis.remarks import (
 )
 from augean.analysis.sequential_design import Design, compare_looks, verdicts
 from augean.analysis.verdict import Verdict, verdict_of_interval
-from conftest import ROOT
 from fake_runs import write_record, write_run
 
-SPEC = spec_from_file_location("verdict_errors", ROOT / "benchmarks" / "verdict_errors.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-bench = module_from_spec(SPEC)
-SPEC.loader.exec_module(bench)
 MEASURED = pandas.read_csv(bench.OUTPUT)
 
 

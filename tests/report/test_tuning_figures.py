@@ -11,7 +11,8 @@ import pytest
 
 from augean.report import make_report
 from augean.report.tuning_figures import expected_best
-from augean.store.sweep_record import SweepJob, SweepRecord
+from augean.store.sweep_record import SweepRecord
+from fake_runs import trial_job
 
 
 def test_the_expected_best_is_the_mean_over_all_draws() -> None:
@@ -22,17 +23,8 @@ def test_the_expected_best_is_the_mean_over_all_draws() -> None:
 
 
 def study(name: str, scores: list[float | None]) -> SweepRecord:
-    states = {True: "complete", False: "pruned"}
     jobs = [
-        SweepJob(
-            f"{number:010x}",
-            f"run-{number:010x}",
-            f"trial {number}",
-            0,
-            number,
-            states[score is not None],
-            score,
-        )
+        trial_job(number, score, "pruned" if score is None else "complete")
         for number, score in enumerate(scores)
     ]
     return SweepRecord(
@@ -63,21 +55,9 @@ def test_trials_are_drawn_by_parameter_and_ends_are_remarked_on(tmp_path: Path) 
     jobs = []
     for number in range(14):
         state = {2: "pruned", 5: "fail", 6: "running"}.get(number, "complete")
-        has_score = state in ("complete", "pruned")
-        job = SweepJob(
-            id=f"{number:010x}",
-            run=f"run-{number:010x}",
-            row=f"trial {number}",
-            seed=0,
-            trial=number,
-            state=state,
-            score=0.9 - 0.02 * number if has_score else None,
-            values={
-                "optimizer.lr": 10 ** (-number / 60),
-                "activation": ["relu", "elu"][number % 2],
-            },
-        )
-        jobs.append(job)
+        score = 0.9 - 0.02 * number if state in ("complete", "pruned") else None
+        values = {"optimizer.lr": 10 ** (-number / 60), "activation": ["relu", "elu"][number % 2]}
+        jobs.append(trial_job(number, score, state, values=values))
     space = {"optimizer.lr": "tag(log, interval(1e-3, 1.0))", "activation": "relu,elu"}
     SweepRecord(
         name="lr", title="Tuning", command="again", created="now", jobs=jobs, kind="study",
@@ -98,17 +78,7 @@ def write_study(outputs: Path, values: list[dict[str, Any]], **changes: Any) -> 
     """Write a study with a complete trial for each of these values, the last one the best."""
     jobs = []
     for number, own in enumerate(values):
-        job = SweepJob(
-            id=f"{number:010x}",
-            run=f"run-{number:010x}",
-            row=f"trial {number}",
-            seed=0,
-            trial=number,
-            state="complete",
-            score=0.5 + number / 100,
-            values=own,
-        )
-        jobs.append(job)
+        jobs.append(trial_job(number, 0.5 + number / 100, values=own))
     record = SweepRecord(
         name="s", title="Tuning", command="again", created="now", jobs=jobs, kind="study",
         num_trials=len(jobs),

@@ -13,6 +13,7 @@ from augean.store.direction import Direction
 from augean.store.files import content_digest
 from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_record
 from conftest import ROOT
+from fake_runs import trial_job
 
 RESULTS = ROOT / "results" / "reduced" / "runs.tar.xz"
 RECORD = SweepRecord(
@@ -35,18 +36,6 @@ def write_content(folder: Path, **changes: Any) -> Path:
     content["sha256"] = content_digest(content)
     path.write_text(json.dumps(content))
     return path
-
-
-def trial(number: int, score: float | None, state: str = "complete") -> SweepJob:
-    return SweepJob(
-        id=f"{number:010}",
-        run=f"x-{number:010}",
-        row=f"trial {number}",
-        seed=0,
-        trial=number,
-        state=state,
-        score=score,
-    )
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -126,14 +115,14 @@ def test_the_winner_is_the_earliest_complete_trial_of_the_best_score(
     direction: Direction, winner: int
 ) -> None:
     trials = [
-        trial(0, 0.99, "pruned"),
-        trial(5, 0.0, "fail"),
-        trial(6, None, "running"),
-        trial(4, 0.9),
-        trial(1, 0.9),
-        trial(2, 0.5),
-        trial(3, 0.1),
-        trial(7, 0.1),
+        trial_job(0, 0.99, "pruned"),
+        trial_job(5, 0.0, "fail"),
+        trial_job(6, None, "running"),
+        trial_job(4, 0.9),
+        trial_job(1, 0.9),
+        trial_job(2, 0.5),
+        trial_job(3, 0.1),
+        trial_job(7, 0.1),
     ]
     best = best_trial(trials, direction)
     assert best is not None

@@ -13,13 +13,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pandas
 import pytest
+import settle_pool as pool
 from scipy import stats
 
 import commands
@@ -37,11 +37,6 @@ from conftest import ROOT, TINY
 from fake_runs import write_record, write_run
 from waiting import wait_for
 
-SPEC = spec_from_file_location("settle_pool", ROOT / "benchmarks" / "settle_pool.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-pool = module_from_spec(SPEC)
-SPEC.loader.exec_module(pool)
 PROVED = pandas.read_csv(ROOT / "benchmarks" / "results" / "settle_pool.csv")
 
 

@@ -4,9 +4,7 @@ import json
 import signal
 import statistics
 import subprocess
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,7 @@ from augean.sweeps.points import describe_budget
 from augean.sweeps.studies.confirmation import find_candidates, new_seeds
 from commands import augean, train, train_command
 from conftest import ROOT, TINY
+from fake_runs import trial_job
 from waiting import wait_for
 
 SETTING = [item for item in TINY if "optimizer.lr" not in item and "epochs" not in item]
@@ -25,19 +24,8 @@ STUDY = [
     "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=0",
     "hydra.sweeper.confirm={top: 2, seeds: 2}", "hydra.sweeper.final_seeds=2",
 ]  # fmt: skip
-
-
-def job(number: int, score: float, **values: Any) -> SweepJob:
-    made = SweepJob(
-        id=f"{number:010}",
-        run=f"run{number}",
-        row=f"trial {number}",
-        seed=0,
-        trial=number,
-        state="complete",
-        score=score,
-    )
-    return replace(made, **values)
+CONFIRMED = [trial_job(0, 0.9, confirmed_score=0.6), trial_job(1, 0.8, confirmed_score=0.7)]
+"""Two trials of which the second is better over new seeds."""
 
 
 def only_record(outputs: Path) -> SweepRecord:
@@ -61,9 +49,9 @@ def test_new_seeds_leave_out_the_trials_own() -> None:
 def test_candidates_are_the_best_trials_each_run_once(
     direction: Direction, expected: list[int]
 ) -> None:
-    trials = [job(0, 0.5), job(1, 0.2), job(2, 0.9)]
-    same_run = job(3, 0.9, id=trials[2].id)
-    pruned = job(4, 1.0, state="pruned")
+    trials = [trial_job(0, 0.5), trial_job(1, 0.2), trial_job(2, 0.9)]
+    same_run = trial_job(3, 0.9, id=trials[2].id)
+    pruned = trial_job(4, 1.0, state="pruned")
     confirm = ConfirmConfig(top=2, seeds=1)
     candidates = find_candidates([*trials, same_run, pruned], direction, confirm)
     assert [item.trial for item in candidates] == expected
@@ -71,7 +59,11 @@ def test_candidates_are_the_best_trials_each_run_once(
 
 
 def test_the_mean_over_new_seeds_decides_where_there_is_one() -> None:
-    trials = [job(0, 0.9, confirmed_score=0.6), job(1, 0.8, confirmed_score=0.7), job(2, 0.85)]
+    trials = [
+        trial_job(0, 0.9, confirmed_score=0.6),
+        trial_job(1, 0.8, confirmed_score=0.7),
+        trial_job(2, 0.85),
+    ]
     best = best_trial(trials, "maximize")
     assert best is not None
     assert best.trial == 1
@@ -80,7 +72,7 @@ def test_the_mean_over_new_seeds_decides_where_there_is_one() -> None:
 def test_what_the_choice_flattered_stands_in_captions_and_in_status(tmp_path: Path) -> None:
     record = SweepRecord(
         name="tune", title="Tune", command="augean train", created="now", kind="study",
-        jobs=[job(0, 0.9, confirmed_score=0.6), job(1, 0.8, confirmed_score=0.7), job(2, 0.1)],
+        jobs=[*CONFIRMED, trial_job(2, 0.1)],
         num_trials=3, winner=["optimizer.lr=1.0"], confirm={"top": 2, "seeds": 5},
         space={"optimizer.lr": "0.1,1"},
     )  # fmt: skip
@@ -97,7 +89,7 @@ def test_what_the_choice_flattered_stands_in_captions_and_in_status(tmp_path: Pa
 def test_a_low_score_flatters_where_the_lowest_is_looked_for() -> None:
     record = SweepRecord(
         name="tune", title="Tune", command="augean train", created="now", kind="study",
-        jobs=[job(0, 0.3, confirmed_score=0.4)], direction="minimize", confirm={"top": 1},
+        jobs=[trial_job(0, 0.3, confirmed_score=0.4)], direction="minimize", confirm={"top": 1},
     )  # fmt: skip
     assert "flattered it by 10.00 points" in record.describe_confirmation()
 
