@@ -1,5 +1,5 @@
-"""Real sweeps in two workers, SIGKILLed at random moments until the same command has come to its
-end.
+"""Real sweeps in two workers, SIGKILLed and resized at random moments until the same command has
+come to its end.
 
 The small form is in `make test`, the full one in `make test-slow`. Both print their seed;
 `AUGEAN_CRASH_SEED` sets it.
@@ -16,6 +16,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import pytest
 
 from augean.config.compose import compose
 from augean.runs.execute import execute
+from augean.store.crew_size import request_crew, supervised_sweeps
 from augean.store.locks import is_locked
 from augean.store.sweep_record import SweepRecord, read_records
 from augean.sweeps.studies.storage import open_storage
@@ -68,8 +70,11 @@ class Sweep:
     process: "subprocess.Popen[bytes] | None" = None
     over: dict[Path, bytes] = field(default_factory=dict)
     """Summaries of runs that were over at some time."""
+    has_sent_away: bool = False
+    """A worker was told to leave since the last start."""
 
     def start(self) -> "subprocess.Popen[bytes]":
+        self.has_sent_away = False
         command = [
             sys.executable,
             str(ROOT / "train.py"),
@@ -102,6 +107,18 @@ class Sweep:
                 continue
         return found
 
+    def resize(self, generator: random.Random) -> None:
+        """Ask for another number of workers, or tell one to leave."""
+        assert self.process is not None
+        workers = [pid for pid in self.processes() if pid != self.process.pid]
+        if len(workers) > 1 and generator.random() < 0.5:
+            with suppress(ProcessLookupError):
+                os.kill(generator.choice(workers), signal.SIGTERM)
+                self.has_sent_away = True
+            return
+        for name in supervised_sweeps(self.outputs):
+            request_crew(self.outputs, name, generator.randint(1, 3))
+
     def strike(self, who: str, generator: random.Random) -> None:
         """SIGKILL all processes, one worker, or the supervisor alone."""
         assert self.process is not None
@@ -128,7 +145,10 @@ class Sweep:
     def end(self) -> None:
         """Let the last start come to its end, then look that nobody is left."""
         assert self.process is not None
-        assert self.process.wait(timeout=900) == 0, self.log()
+        code = self.process.wait(timeout=900)
+        if self.has_sent_away:  # perhaps all workers: then the same command goes on
+            code = self.start().wait(timeout=900)
+        assert code == 0, self.log()
         wait_for(
             lambda: not self.processes()
         )  # workers whose supervisor was killed end after their run
@@ -149,8 +169,8 @@ class Sweep:
 
 
 def torture(sweep: Sweep, generator: random.Random, strikes: list[str], span: float) -> None:
-    """Start the sweep, strike after random times of up to `span` seconds, start it again; then let
-    it end.
+    """Start the sweep, strike it or resize it after random times of up to `span` seconds, and start
+    it again where it has ended; then let it end.
 
     Strikes that are left when the sweep is over stay in the list.
     """
@@ -162,7 +182,10 @@ def torture(sweep: Sweep, generator: random.Random, strikes: list[str], span: fl
                 break
             except subprocess.TimeoutExpired:
                 who = strikes.pop()
-                sweep.strike(who, generator)
+            if who == "resize":
+                sweep.resize(generator)
+                continue
+            sweep.strike(who, generator)
             if who != "worker":
                 process.wait(timeout=60)
                 sweep.note_over()
@@ -258,7 +281,7 @@ def crash_grid(
         assert record.states(sweep.outputs) == Counter(finished=num_runs)
         round_ += 1
     print(
-        f"{num_strikes} times SIGKILL in {round_} sweeps of {num_runs} runs: all finished,"
+        f"{num_strikes} times disturbed, in {round_} sweeps of {num_runs} runs: all finished,"
         " none trained twice, bit-identical"
     )
 
@@ -276,7 +299,7 @@ def crash_study(
         check_study(sweep.outputs, num_trials)
         round_ += 1
     print(
-        f"{num_strikes} times SIGKILL in {round_} studies of {num_trials} trials: exact, none"
+        f"{num_strikes} times disturbed, in {round_} studies of {num_trials} trials: exact, none"
         " twice, none lost"
     )
 
@@ -336,6 +359,12 @@ def test_a_study_killed_a_few_times_has_exactly_its_trials(tmp_path: Path) -> No
 def test_a_sweep_killed_50_times_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
     strikes = ["all"] * 20 + ["worker"] * 20 + ["supervisor"] * 10
     crash_grid(tmp_path, strikes, [*GRID, "trainer.epochs=60"])
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_and_resized_50_times_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+    strikes = ["resize"] * 30 + ["all"] * 6 + ["worker"] * 10 + ["supervisor"] * 4
+    crash_grid(tmp_path, strikes, [*GRID, "seed=0,1,2", "trainer.epochs=60"])
 
 
 @pytest.mark.slow
