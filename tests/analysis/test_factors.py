@@ -62,7 +62,27 @@ def test_equal_effects_are_equivalent_and_missing_ones_not_judged(tmp_path: Path
     text = (report(tmp_path / "same", same).directory / "report.md").read_text()
     assert "The effect of the row is the same in all columns" in text
     diverged = report(tmp_path / "diverged", MEANS, adam="diverged")
-    assert "is not judged" in (diverged.directory / "report.md").read_text()
+    text = (diverged.directory / "report.md").read_text()
+    assert "is not judged: runs of adam, 0.1 diverged" in text
+
+
+def test_a_cell_whose_seeds_agree_takes_part_and_four_such_cells_decide_nothing() -> None:
+    rows, columns = ["a", "b"], ["x", "y", "z"]
+    scores = {
+        ("a", "x"): [90.0, 90.0, 90.0],
+        ("b", "x"): [80.0, 80.0, 80.0],
+        ("a", "y"): [90.0, 90.0, 90.0],
+        ("b", "y"): [50.0, 50.0, 50.0],
+        ("a", "z"): [91.0, 90.0, 89.0],
+        ("b", "z"): [40.0, 50.0, 45.0],
+    }
+    (steady, varied), method = interaction(scores, rows, columns)
+    assert "variances of their own" in method
+    assert steady.verdict is Verdict.UNDECIDED
+    assert numpy.isnan(steady.low)
+    # s^2 / n is 1 / 3 and 25 / 3; t with 2 degrees of freedom at 1 - 0.05 / 2 / 2 is 6.205.
+    half = 6.205 * numpy.sqrt(26 / 3)
+    assert (varied.value, varied.high - varied.value) == pytest.approx((-35, half), rel=1e-3)
 
 
 @pytest.mark.parametrize("deviations", [(1, 1, 1, 1, 1, 1), (8, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 8)])

@@ -15,7 +15,7 @@ Its variance is the sum of s^2 / n over these four cells. All contrasts hold tog
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -56,9 +56,11 @@ class Factors:
     means: Array
     """Test accuracy in percent, [rows, columns]; NaN where no run has a score."""
     contrasts: list[Contrast]
-    """Empty where a cell has fewer than two different scores, or a run diverged."""
+    """Empty where there is an obstacle."""
     method: str
     """How the contrasts were judged, in words for the caption."""
+    obstacle: str = ""
+    """Why there are no contrasts, in words."""
 
     @property
     def row_means(self) -> Array:
@@ -77,8 +79,8 @@ class Factors:
         """Whether the effect of the row depends on the column, in words."""
         if not self.contrasts:
             return (
-                "Whether the effect of the row depends on the column is not judged: each cell needs"
-                " two scores, and no diverged run."
+                "Whether the effect of the row depends on the column is not judged:"
+                f" {self.obstacle}."
             )
         verdicts = {item.verdict for item in self.contrasts}
         if verdicts & {Verdict.BETTER, Verdict.WORSE}:
@@ -112,25 +114,44 @@ def two_factors(table: Table) -> Factors | None:
         return None
     scores: dict[Cell, list[float]] = {}
     means = numpy.full((len(rows), len(columns)), math.nan)
-    num_diverged = 0
+    diverged = []
     for line in table.rows:
         row, column = cells[line.label]
         scores[row, column] = line.scores
         means[rows.index(row), columns.index(column)] = line.accuracy.mean
-        num_diverged += len(line.diverged)
+        if line.diverged:
+            diverged.append(line.label)
+    obstacle = _find_obstacle(scores, diverged, len(rows) * len(columns))
     contrasts: list[Contrast] = []
     method = ""
-    # The scores of a cell with diverged runs are those of the survivors.
-    if not num_diverged and _all_repeated(scores, len(rows) * len(columns)):
+    if not obstacle:
         contrasts, method = interaction(scores, rows, columns)
-    return Factors(rows=rows, columns=columns, means=means, contrasts=contrasts, method=method)
+    return Factors(
+        rows=rows,
+        columns=columns,
+        means=means,
+        contrasts=contrasts,
+        method=method,
+        obstacle=obstacle,
+    )
 
 
-def _all_repeated(scores: Mapping[Cell, list[float]], num_cells: int) -> bool:
-    """Tell whether every cell is there and has scores that differ."""
-    if len(scores) < num_cells:
-        return False
-    return all(len(values) > 1 and min(values) < max(values) for values in scores.values())
+def _find_obstacle(
+    scores: Mapping[Cell, list[float]], diverged: Sequence[str], num_cells: int
+) -> str:
+    """Return why the contrasts cannot be judged, in words; empty where they can.
+
+    Args:
+        diverged: labels of cells with diverged runs.
+    """
+    if diverged:
+        # The other scores of such a cell are those of the survivors.
+        return f"runs of {diverged[0]} diverged"
+    if len(scores) < num_cells or min(len(values) for values in scores.values()) < 2:
+        return "each cell needs two finished runs"
+    if all(min(values) == max(values) for values in scores.values()):
+        return "the seeds of each cell have one and the same score"
+    return ""
 
 
 def interaction(
@@ -139,7 +160,7 @@ def interaction(
     """Return every contrast with the first row and the first column, and the method in words.
 
     Args:
-        scores: of each cell, at least two that differ.
+        scores: of each cell, at least two; those of one cell at least differ.
     """
     num_contrasts = (len(rows) - 1) * (len(columns) - 1)
     spread = _spread(scores)
@@ -154,7 +175,8 @@ def interaction(
             for cell, sign in signs.items():
                 value += sign * float(numpy.mean(scores[cell]))
                 squared_error += spread.variances[cell] / len(scores[cell])
-            half = quantile * math.sqrt(squared_error)
+            # Four cells without any spread say nothing about it.
+            half = quantile * math.sqrt(squared_error) if squared_error else math.nan
             contrast = Contrast(
                 row=row, column=column, value=value, low=value - half, high=value + half
             )
