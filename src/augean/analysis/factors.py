@@ -181,7 +181,7 @@ def interaction(
                 row=row, column=column, value=value, low=value - half, high=value + half
             )
             contrasts.append(contrast)
-    method = f"{num_contrasts} contrasts by Student's t with {spread.kind}, Bonferroni's level"
+    method = f"{num_contrasts} contrasts, by Student's t with {spread.kind} at Bonferroni's level"
     return contrasts, method
 
 

@@ -33,7 +33,7 @@ def draw_factors(table: Table, folder: Path) -> list[Picture]:
     write_atomic(folder / "tables" / f"{record.name}_grid.csv", text.encode(errors="replace"))
     caption = f"Test accuracy in percent by row and column ({record.column}). {factors.verdict}"
     if factors.method:
-        caption += f" By {factors.method}."
+        caption += f" {factors.method}."
     picture = save_figure(
         _heat_map(grid),
         folder / "figures",
