@@ -104,9 +104,9 @@ def _remarks_on_spread(scores: Mapping[str, Sequence[float]]) -> list[str]:
         low = min(values)
         high = max(values)
         if low == high:
-            flat_rows.append(label)
+            flat_rows.append(quote_label(label))
         if _is_scattered(values):
-            scattered_rows.append(f"{label} ({low:.1f} to {high:.1f})")
+            scattered_rows.append(f"{quote_label(label)} ({low:.1f} to {high:.1f})")
     remarks = []
     if flat_rows:
         names = ", ".join(flat_rows)
@@ -114,6 +114,11 @@ def _remarks_on_spread(scores: Mapping[str, Sequence[float]]) -> list[str]:
     if scattered_rows:
         remarks.append(f"Seeds lie far apart: {', '.join(scattered_rows)}. {SCATTERED_TEXT}")
     return remarks
+
+
+def quote_label(label: str) -> str:
+    """Return a label as it stands in a list: in quotes where it has a comma itself."""
+    return f"“{label}”" if "," in label else label
 
 
 def _remarks_on_collapse(scores: Mapping[str, Sequence[float]], least: int | None) -> list[str]:
@@ -151,7 +156,7 @@ def _remarks_on_crowding(scores: Mapping[str, Sequence[float]], *, is_settled: b
         # away from both, so there it is named for both reasons.
         is_named = is_settled or not _is_scattered(values)
         if is_row_crowded and is_named:
-            crowded_rows.append(label)
+            crowded_rows.append(quote_label(label))
     if not crowded_rows:
         return []
     text = f"Scores crowd below 100 %: {', '.join(crowded_rows)}; {CROWDED_TEXT}."

@@ -34,8 +34,9 @@ def draw_factors(table: Table, folder: Path) -> list[Picture]:
     caption = f"Test accuracy in percent by row and column ({record.column}). {factors.verdict}"
     if factors.method:
         caption += f" {factors.method}."
+    row_keys = ", ".join(key for key in record.row_keys if key != record.column)
     picture = save_figure(
-        _heat_map(grid),
+        _heat_map(grid, row_keys, record.column),
         folder / "figures",
         name=f"{record.name}_grid",
         caption=caption,
@@ -52,8 +53,12 @@ def with_margins(factors: Factors) -> pandas.DataFrame:
     return grid.rename_axis("row")
 
 
-def _heat_map(grid: pandas.DataFrame) -> Figure:
-    """Draw a grid of means with its margins."""
+def _heat_map(grid: pandas.DataFrame, row_keys: str, column_key: str | None) -> Figure:
+    """Draw a grid of means with its margins.
+
+    Args:
+        row_keys, column_key: dotted keys, the titles of the axes.
+    """
     num_rows, num_columns = grid.shape
     figure = Figure(figsize=(2.2 + 0.7 * num_columns, 1.2 + 0.4 * num_rows), layout="tight")
     axes = figure.subplots()
@@ -71,7 +76,8 @@ def _heat_map(grid: pandas.DataFrame) -> Figure:
     # A white line sets the margins off from the cells.
     axes.axhline(num_rows - 1, color="white", lw=4)
     axes.axvline(num_columns - 1, color="white", lw=4)
-    axes.set_ylabel("")
+    axes.set_ylabel(row_keys)
+    axes.set_xlabel(column_key or "")
     axes.tick_params(length=0)
     axes.tick_params(axis="y", rotation=0)
     return figure

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.outlook import MAX_SEEDS, outlook
+from augean.analysis.remarks import quote_label
 from augean.analysis.sequential_design import design_of
 from augean.analysis.verdict import Verdict
 from augean.report.tables import distinct_titles, interval, number, runs_text
@@ -157,10 +158,7 @@ def _what_it_takes(table: Table) -> str:
 
 def _names(labels: Sequence[str]) -> str:
     """Return all labels, or the first ones and how many more there are."""
-    quoted = []
-    for label in labels:
-        # The label of a row of several keys has commas itself.
-        quoted.append(f"“{label}”" if "," in label else label)
+    quoted = [quote_label(label) for label in labels]
     if len(quoted) <= MAX_NAMED:
         return _join(quoted)
     first = quoted[: MAX_NAMED - 1]
