@@ -203,6 +203,15 @@ def test_a_look_costs_little_for_each_run(tmp_path: Path) -> None:
     assert min(seconds) / number * 10_000 < 1.0
 
 
+def test_a_winner_that_is_a_trials_own_run_is_counted(tmp_path: Path) -> None:
+    written = [write_run(tmp_path, seed=seed, accuracy=0.9, row="winner") for seed in range(2)]
+    trial = written[0] | {"row": "trial 0", "trial": 0, "state": "complete", "score": 0.9}
+    write_record(tmp_path, "tune", [trial, *written], kind="study", winner=["seed=0"])
+    record = read_record(tmp_path / "sweeps" / "tune.json")
+    status = StatusReader(tmp_path).read(record)
+    assert status.states == record.states(tmp_path) == {"finished": 2}
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import augean
+from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.report import make_report
@@ -28,6 +29,7 @@ from augean.store.run_directory import run_state
 from augean.store.summary import Divergence
 from augean.store.sweep_record import read_record
 from conftest import ROOT, KilledError
+from fake_runs import write_record
 from waiting import wait_for
 
 CONFIG = {"name": "counter", "lr": 0.1, "seed": 0}
@@ -356,3 +358,22 @@ def test_a_loop_that_logs_no_loss_has_figures_without_one(tmp_path: Path) -> Non
     assert result.exit_code == 0
     names = {path.name for path in (result.directory / "figures").glob("*.png")}
     assert names == {"Scores_accuracy.png", "Scores_time.png"}
+
+
+def test_a_run_joins_no_study_and_is_never_hidden(tmp_path: Path) -> None:
+    write_record(tmp_path, "tune", [], kind="study")
+    with pytest.raises(ConfigError, match=r"table=tune: .*tune\.json is the record of a study"):
+        count(tmp_path, table="tune")
+    run, _ = count(tmp_path, config={**CONFIG, "name": ".counter"})
+    assert run.address.path.name.startswith("_counter-s0-")
+
+
+def test_errors_of_the_data_are_no_mistake_in_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(config: Config, *_: Any) -> RunAddress:
+        raise ValueError("the data set is broken")
+
+    monkeypatch.setattr("augean.runs.custom_loop.find_address", fail)
+    with pytest.raises(ValueError, match="the data set is broken"):
+        count(tmp_path, config=compose(["dataset=synthetic"]))

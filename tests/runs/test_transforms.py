@@ -12,7 +12,7 @@ from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.inference.load import load_model, read_images, read_test_set
-from augean.runs.address import find_address, with_open_values
+from augean.runs.address import fill_open_values, find_address
 from augean.runs.execute import execute
 from augean.store.run_directory import runs_dir
 
@@ -40,7 +40,7 @@ def of_photos(photos: Path, *overrides: str) -> Config:
 
 
 def test_photos_get_the_size_and_colours_of_the_networks_weights(photos: Path) -> None:
-    dataset = with_open_values(of_photos(photos, *NETWORK)).dataset
+    dataset = fill_open_values(of_photos(photos, *NETWORK)).dataset
     preset = EfficientNet_B1_Weights.DEFAULT.transforms()
     assert [dataset.image_size] == preset.crop_size
     assert [dataset.arguments["resize"]] == preset.resize_size
@@ -65,7 +65,7 @@ def test_the_same_values_written_out_are_the_same_run(photos: Path) -> None:
 
 def test_networks_without_published_weights_need_values_of_their_own(photos: Path) -> None:
     with pytest.raises(ConfigError, match=r"transforms=weights: only model\.weights=run:<id>"):
-        with_open_values(of_photos(photos))
+        fill_open_values(of_photos(photos))
 
 
 def test_a_run_trains_predicts_and_is_evaluated_on_images_prepared_alike(
@@ -96,7 +96,7 @@ def test_data_that_is_not_resized_takes_mean_and_std_alone(
     tiny: Callable[..., Config],
 ) -> None:
     config = tiny("model=torchvision", "width.channels=null", "dataset.transforms=weights")
-    dataset = with_open_values(config).dataset
+    dataset = fill_open_values(config).dataset
     assert (dataset.image_size, dataset.mean) == (16, [0.485, 0.456, 0.406])
 
 

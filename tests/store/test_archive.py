@@ -279,6 +279,9 @@ def test_an_unfinished_run_gives_way_to_a_finished_one_and_never_the_other_way(
     (path / "failure.txt").write_text("out of memory\n")
     save_checkpoint(path, b"state")
     assert pack(target, tmp_path / "unfinished.tar.xz") == []
+    # Left by a process that was killed while the run ended: the packed run has others, or none.
+    (path / "correct.npy").write_bytes(b"other answers")
+    (path / "state.pt").write_bytes(b"other state")
     merged = unpack(tmp_path / "unfinished.tar.xz", tmp_path / "outputs")
     assert merged.runs == {"there already": 1}
     assert read_summary(run_in(tmp_path / "outputs"))

@@ -156,6 +156,7 @@ def test_an_outdated_run_goes_as_a_whole_and_is_listed(tmp_path: Path) -> None:
     done = augean("clean", "outdated", "--yes", "--outputs", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert (item.kind, item.path) == ("outdated", old)
+    assert "Removed: 1 run, " in done.stdout
     assert not old.exists()
     (removal,) = read_removals(tmp_path)
     assert (removal.kind, removal.path) == ("outdated", f"runs/{old.name}")
@@ -168,6 +169,8 @@ def test_nothing_goes_without_yes_nor_without_a_kind(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "2 files, 2.0 kB" in done.stdout
     assert "3 files, 9.0 kB" in done.stdout
+    # The command that it names is for this folder and no other.
+    assert f" --outputs {tmp_path} --yes" in done.stdout
     assert augean("clean", "--yes", "--outputs", str(tmp_path)).returncode == 1
     assert augean("clean", "wieghts", "--yes", "--outputs", str(tmp_path)).returncode == 1
     assert sorted(tmp_path.rglob("*")) == before

@@ -12,6 +12,7 @@ import pytest
 from augean.errors import AugeanError
 from augean.store.crew_size import announce_crew, read_crew, request_crew, supervised_sweeps
 from augean.store.locks import is_locked
+from augean.store.sweep_record import read_records
 from commands import augean, train_command
 from conftest import ROOT, TINY
 from waiting import wait_for
@@ -19,13 +20,13 @@ from waiting import wait_for
 
 @contextmanager
 def sweep(
-    outputs: Path, *, workers: int, seeds: int, epochs: int
+    outputs: Path, *points: str, workers: int, epochs: int
 ) -> "Iterator[subprocess.Popen[str]]":
-    """Run a grid in several workers; kill what is left of it at the end."""
+    """Run a sweep in several workers; kill what is left of it at the end."""
     command = train_command(
         "-m",
-        f"seed=range(0,{seeds})",
         *TINY,
+        *points,
         f"trainer.epochs={epochs}",
         f"runtime.outputs={outputs}",
         f"runtime.workers={workers}",
@@ -65,7 +66,7 @@ def in_training(outputs: Path) -> list[Path]:
 def test_a_worker_that_is_told_to_leave_is_not_replaced_and_nothing_is_lost(
     tmp_path: Path,
 ) -> None:
-    with sweep(tmp_path, workers=2, seeds=3, epochs=12) as process:
+    with sweep(tmp_path, "seed=range(0,3)", workers=2, epochs=12) as process:
         wait_for(lambda: len(in_training(tmp_path)) >= 2, process=process)
         os.kill(workers_of(process)[0], signal.SIGTERM)
         wait_for(lambda: len(workers_of(process)) == 1, process=process)
@@ -76,8 +77,22 @@ def test_a_worker_that_is_told_to_leave_is_not_replaced_and_nothing_is_lost(
     assert "3 finished" in stdout
 
 
+def test_a_study_that_all_workers_have_left_has_no_winner_yet(tmp_path: Path) -> None:
+    study = ("optimizer.lr=tag(log,interval(1e-3,1))", "hydra.sweeper.n_trials=3")
+    with sweep(tmp_path, *study, workers=2, epochs=60) as process:
+        wait_for(lambda: len(in_training(tmp_path)) >= 2, process=process)
+        for pid in workers_of(process):
+            os.kill(pid, signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=300)
+        assert process.returncode == 1
+    assert "trials are missing. The same command goes on" in stdout + stderr
+    (record,), _ = read_records(tmp_path)
+    assert record.kind == "study"
+    assert not record.winner
+
+
 def test_a_running_sweep_gets_more_and_fewer_workers(tmp_path: Path) -> None:
-    with sweep(tmp_path, workers=2, seeds=4, epochs=25) as process:
+    with sweep(tmp_path, "seed=range(0,4)", workers=2, epochs=25) as process:
         wait_for(lambda: len(in_training(tmp_path)) >= 2, process=process)
         (name,) = supervised_sweeps(tmp_path)
         done = augean("workers", name, "3", "--outputs", str(tmp_path))

@@ -31,7 +31,8 @@ SCORES = (
     "images_per_second",
 )
 LOSS_COLUMN = 2
-"""Column of metrics.csv with the training loss, which every step of an epoch has a part in."""
+"""Column of metrics.csv with the training loss. Every step of an epoch adds to it, so it shows the
+first difference."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _read(path: Path) -> _RunFacts:
         }
         return _RunFacts(summary=None, sections=facts)
     config = _flatten(summary.config)
-    # A custom loop has config keys of its own.
+    # A custom loop has config keys of its own, of which Augean's defaults say nothing.
     if summary.loop is None:
         config = _neutral_values() | config
     environment = _pick(summary, ENVIRONMENT)
@@ -131,7 +132,11 @@ def _pick(summary: RunSummary, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _neutral_values() -> dict[str, Any]:
-    """Return the keys that a run of an earlier release lacks, with what it did then."""
+    """Return the default of every config key that has one, for keys that a run did not record.
+
+    A key that a later release added has the behaviour of earlier releases as its default.
+    """
+    # "???" is OmegaConf's mark of a key without a default.
     return {key: value for key, value in flatten_config(Config()).items() if value != "???"}
 
 
@@ -184,9 +189,10 @@ def _compare_curves(first: Path, second: Path) -> str:
         others = _training_losses(second)
     except (OSError, ValueError, IndexError, AugeanError):
         return ""
-    num_common = min(len(losses), len(others))
-    if num_common == 0:
+    # A custom loop need not log its training loss: then the cells are empty.
+    if not any(losses) or not any(others):
         return ""
+    num_common = min(len(losses), len(others))
     # One of the two may have more epochs.
     for epoch, (loss, other) in enumerate(zip(losses, others, strict=False), start=1):
         if loss != other:

@@ -75,8 +75,8 @@ class Factors:
         return means
 
     @property
-    def verdict(self) -> str:
-        """Whether the effect of the row depends on the column, in words."""
+    def verdict_in_words(self) -> str:
+        """Whether the effect of the row depends on the column."""
         if not self.contrasts:
             return (
                 "Whether the effect of the row depends on the column is not judged:"
@@ -93,10 +93,11 @@ class Factors:
         """Return the largest of the contrasts whose interval excludes 0, in words."""
         shown = [item for item in self.contrasts if item.verdict in (Verdict.BETTER, Verdict.WORSE)]
         largest = max(shown, key=lambda item: abs(item.value))
+        direction = "more" if largest.value > 0 else "fewer"
         return (
             f"The effect of the row depends on the column: {largest.row} beside {self.rows[0]}"
-            f" gains {largest.value:+.2f} points more at {largest.column} than at {self.columns[0]}"
-            f" ({largest.low:+.2f} to {largest.high:+.2f})."
+            f" gains {abs(largest.value):.2f} points {direction} at {largest.column} than at"
+            f" {self.columns[0]} (interval {largest.low:+.2f} to {largest.high:+.2f})."
         )
 
 
@@ -164,8 +165,8 @@ def interaction(
     """
     num_contrasts = (len(rows) - 1) * (len(columns) - 1)
     spread = _spread(scores)
-    level = 1 - (1 - LEVEL) / num_contrasts / 2  # one-sided, by Bonferroni
-    quantile = float(stats.t.ppf(level, spread.freedom))
+    error_per_contrast = (1 - LEVEL) / num_contrasts  # two-sided, by Bonferroni
+    quantile = float(stats.t.ppf(1 - error_per_contrast / 2, spread.freedom))
     contrasts = []
     for row in rows[1:]:
         for column in columns[1:]:
@@ -202,7 +203,11 @@ def _spread(scores: Mapping[Cell, list[float]]) -> _Spread:
     # Two values lie equally far from their mean, whatever they are: no test can be made of them.
     if smallest > 2:
         levene_p = float(stats.levene(*scores.values(), center="mean").pvalue)
-    own = {cell: float(numpy.var(values, ddof=1)) for cell, values in scores.items()}
+    own = {}
+    for cell, values in scores.items():
+        # Rounding would leave equal scores a tiny variance, and so an interval.
+        is_constant = min(values) == max(values)
+        own[cell] = 0.0 if is_constant else float(numpy.var(values, ddof=1))
     if levene_p < LEVENE_LEVEL:
         return _Spread(variances=own, freedom=smallest - 1, kind="variances of their own")
     freedom = 0

@@ -27,7 +27,7 @@ class Outlook:
     num_runs: int = 0
     """Further runs, including those of the baseline."""
     hopeless: list[str] = field(default_factory=list)
-    """Rows that the most seeds would probably leave undecided."""
+    """Rows that would probably stay undecided even with the largest number of seeds."""
     single: list[str] = field(default_factory=list)
     """Rows with one seed, or whose baseline has one: nothing is known of their spread."""
     diverged: list[str] = field(default_factory=list)
@@ -58,10 +58,12 @@ def outlook(table: Table) -> Outlook:
 
 
 def _seeds_needed(table: Table, baseline: Row) -> dict[str, int]:
-    """Return the seeds at which each undecided row would be decided.
+    """Return the number of seeds at which each undecided row would be decided.
 
-    Rows that the most seeds would leave undecided are not in it.
+    A row that `MAX_SEEDS` would leave undecided is left out. In a sequential design every open row
+    is in: one that would stay undecided has the most seeds that the design allows.
     """
+    # A sequential design has an estimate of its own.
     if table.sweep.record.design:
         courses = follow(table.sweep.record, table.sweep.job_runs)
         return {course.row: course.expected for course in courses if course.open}
@@ -85,8 +87,8 @@ def _unit_half_widths(num_rows: int) -> Array:
         Float [MAX_SEEDS - 1].
     """
     n = numpy.arange(2, MAX_SEEDS + 1)
-    level = (1 - LEVEL) / num_rows
-    quantiles = -special.stdtrit(2 * (n - 1), level / 2)
+    error_per_row = (1 - LEVEL) / num_rows  # two-sided, by Bonferroni
+    quantiles = -special.stdtrit(2 * (n - 1), error_per_row / 2)
     half_widths: Array = quantiles / numpy.sqrt(n)
     return half_widths
 

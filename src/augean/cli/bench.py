@@ -86,10 +86,10 @@ def run_bench(arguments: argparse.Namespace) -> int:
         repeats=arguments.repeats,
     )
     # One configuration for each width; a wrong override ends the command before any measurement.
-    settings = [
+    overrides_by_width = [
         [*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels
     ]
-    configs = [compose(overrides) for overrides in settings]
+    configs = [compose(overrides) for overrides in overrides_by_width]
     machine = prepare_machine(configs[0])
     print(f"{machine.device}, {machine.threads} threads, torch {machine.versions['torch']}")
     print(
@@ -97,7 +97,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
         f" {plan.images:,} images, {plan.repeats} processes a line."
     )
     entries = []
-    for config, overrides in zip(configs, settings, strict=True):
+    for config, overrides in zip(configs, overrides_by_width, strict=True):
         setting = measure_ceiling(config)
         _print_setting(setting)
         measurements = measure_loops(setting, overrides, plan)
@@ -127,6 +127,7 @@ def _print_measurements(measurements: Sequence["Measurement"]) -> None:
 
     "4 x core" are four processes at once, with their total rate.
     """
+    # "35 x 50,000": `Measurement.full_run_seconds`.
     print(
         f"{'loop':<17}{'images/s (range)':>28}{'ratio':>8}{'of matrix rate':>16}{'first step':>12}"
         f"{'35 x 50,000':>13}{'ratio':>8}{'memory':>11}"

@@ -1,6 +1,7 @@
 """`augean clean`: show what can be removed from an outputs folder, and remove it."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,8 @@ def run_clean(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.yes:
         kinds = dict.fromkeys(item.kind for item in chosen)
-        print(f"Nothing was removed; to remove it: augean clean {' '.join(kinds)} --yes")
+        words = ["augean", "clean", *kinds, "--outputs", str(outputs), "--yes"]
+        print(f"Nothing was removed. To remove all of this: {shlex.join(words)}")
         return 0
     result = remove(outputs, chosen)
     print(f"Removed: {_describe(result.removed)}; listed in {outputs / REMOVED}")
@@ -90,12 +92,17 @@ def _check(arguments: argparse.Namespace, kinds: Sequence[str]) -> None:
 
 
 def _describe(items: "Sequence[Removable]") -> str:
-    """Return the number of files, or of whole runs, with their size."""
+    """Return the number of whole runs and of files, with their size."""
     num_bytes = sum(item.num_bytes for item in items)
-    things = "file" if len(items) == 1 else "files"
-    if items and items[0].path.is_dir():
-        things = "run" if len(items) == 1 else "runs"
-    return f"{len(items):,} {things}, {readable_size(num_bytes)}"
+    # By their kind: of what was removed nothing says any more that it was a folder.
+    num_runs = sum(item.kind == "outdated" for item in items)
+    num_files = len(items) - num_runs
+    counts = []
+    if num_runs:
+        counts.append(f"{num_runs:,} {'run' if num_runs == 1 else 'runs'}")
+    if num_files or not num_runs:
+        counts.append(f"{num_files:,} {'file' if num_files == 1 else 'files'}")
+    return f"{' and '.join(counts)}, {readable_size(num_bytes)}"
 
 
 def readable_size(num_bytes: float) -> str:

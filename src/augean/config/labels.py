@@ -89,7 +89,7 @@ def find_label(name: Any, labels: Iterable[str]) -> str | None:
 
 
 def plain_label(label: str) -> str:
-    """Return the one spelling of all labels that mean the same values."""
+    """Return a label with each word in one spelling and without quotes, for comparison."""
     return WORD.sub(lambda match: _plain_word(match[0].strip()), label)
 
 

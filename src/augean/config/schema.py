@@ -170,7 +170,7 @@ class DatasetConfig:
     num_train: int | None = bounded(None, low=1)
     """Training images left after the validation split (stratified); null takes all."""
     # Not the default null is neutral, but the number that it stands for on large data sets: null
-    # and 5,000 are the same run (see `augean.runs.address.with_num_val`).
+    # and 5,000 are the same run (see `augean.runs.address.fill_open_values`).
     num_val: int | None = bounded(None, low=0, neutral=MAX_DEFAULT_VAL)
     """Images held out of the training set, stratified by class; null holds out a tenth, at most
     5,000. 0 trains on everything and takes the last epoch."""

@@ -40,8 +40,8 @@ class TorchvisionNetwork(nn.Module):
         num_classes: number of outputs.
         activation: not used; the network has its own.
         channels: not used, likewise.
-        dropout: probability of the dropout layers before the last layers, 0 for those that the
-            network has by itself, too. Dropout elsewhere is an argument of the network.
+        dropout: probability of the network's own dropout layers before its last layers, in place
+            of torchvision's: 0 switches them off. Dropout elsewhere is an argument of the network.
         name: of the network, such as "resnet50".
         arguments: further arguments of torchvision's function.
 
@@ -87,7 +87,8 @@ class TorchvisionNetwork(nn.Module):
         if name not in names:
             raise ValueError(
                 f"name={name}: no classification network of torchvision"
-                f"{did_you_mean(closest(name, names))}; torchvision.models.list_models() lists them"
+                f"{did_you_mean(closest(name, names))};"
+                " torchvision.models.list_models(module=torchvision.models) lists them"
             )
 
 

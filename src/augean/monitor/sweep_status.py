@@ -79,8 +79,10 @@ class SweepStatus:
 
     @property
     def states(self) -> "Counter[RunState]":
-        """How many runs are in each state, without trials, which have states of their own."""
-        return Counter(run.state for run in self.runs if run.job.trial is None)
+        """How many of the rows' runs are in each state. Trials have states of their own."""
+        # By id: rows may share a run, and the winner's run may be that of its trial.
+        state_by_id = {run.job.id: run.state for row in self.rows for run in row.runs}
+        return Counter(state_by_id.values())
 
     @property
     def num_trials_done(self) -> int:

@@ -31,7 +31,9 @@ def draw_factors(table: Table, folder: Path) -> list[Picture]:
     grid = with_margins(factors)
     text = grid.to_csv(float_format="%.10g", lineterminator="\n")
     write_atomic(folder / "tables" / f"{record.name}_grid.csv", text.encode(errors="replace"))
-    caption = f"Test accuracy in percent by row and column ({record.column}). {factors.verdict}"
+    caption = (
+        f"Test accuracy in percent by row and column ({record.column}). {factors.verdict_in_words}"
+    )
     if factors.method:
         caption += f" {factors.method}."
     row_keys = ", ".join(key for key in record.row_keys if key != record.column)

@@ -8,7 +8,7 @@ from augean.analysis.freshness import Freshness, Outdated, command_anew
 from augean.analysis.run import Run
 
 MAX_PARTS = 8
-"""Rows that a sentence names."""
+"""Parts of a sweep (its rows, a study's trials) that a sentence names."""
 
 
 def counts(table: Table) -> Counter[str]:
@@ -59,10 +59,7 @@ def _runs_by_freshness(table: Table, outdated: Outdated) -> dict[Freshness, Coun
 
 
 def _runs(table: Table) -> Iterator[tuple[str, Run]]:
-    """Yield each run, once a part of the sweep, after the name of that part.
-
-    Parts are the rows, and the trials of a study.
-    """
+    """Yield (part, run) for each run of each part: of a row, or of the study's trials."""
     for label, run in _row_runs(table):
         yield f"row {label}", run
     for run in table.sweep.trial_runs:
@@ -70,7 +67,7 @@ def _runs(table: Table) -> Iterator[tuple[str, Run]]:
 
 
 def _row_runs(table: Table) -> Iterator[tuple[str, Run]]:
-    """Yield each run, once a row, after the label of that row."""
+    """Yield (label of a row, run), each run once in a row."""
     # A sweep may ask for the same run twice.
     runs = {}
     for job, run in table.sweep.job_runs:

@@ -32,8 +32,8 @@ GREY = "#C4C8CC"
 MUTED = "#57606A"
 """The colour of frames, scales and all that is not a row."""
 CHARACTERS_AN_INCH = 11
-"""Of the legend's font, about."""
-SAVED: dict[str, Any] = {
+"""About as many letters of the legend's font fit into an inch."""
+SAVE_OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},
     # Without a date, the same numbers give the same file.
     "svg": {"metadata": {"Date": None}},
@@ -80,7 +80,7 @@ def finish_figure(figure: Figure, styles: Styles, dashes: Mapping[str, str]) -> 
         # Six more characters are the line of an entry and the gap after it.
         entries_a_line = max(1, int(width * CHARACTERS_AN_INCH / (longest + 6)))
         num_lines = math.ceil(len(entries) / entries_a_line)
-        # The last line is as full as the others.
+        # As few columns as these lines need: six entries in two lines are 3 + 3, not 5 + 1.
         num_columns = math.ceil(len(entries) / num_lines)
         figure.legend(handles=entries, loc="lower center", ncols=num_columns)
     legend_height = 0.2 * num_lines
@@ -127,7 +127,7 @@ def save_figure(figure: Figure, folder: Path, *, name: str, caption: str, alt: s
         with warnings.catch_warnings():
             # Matplotlib warns of each letter that the font lacks, and draws it as a box.
             warnings.simplefilter("ignore", UserWarning)
-            figure.savefig(content, format=kind, **SAVED[kind])
+            figure.savefig(content, format=kind, **SAVE_OPTIONS[kind])
         data = content.getvalue()
         if kind == "svg":
             data = _round_paths(data)

@@ -42,7 +42,7 @@ class RunOutcome:
 
     @property
     def objective(self) -> float:
-        """Return what a sweeper may see: the score of the run where the highest is looked for."""
+        """Return the score that Hydra passes to a sweeper: higher is better."""
         return self.score("maximize")
 
     def score(self, direction: Direction) -> float:
@@ -73,7 +73,7 @@ def build_source(config: Config) -> Source:
         raise ConfigError(f"dataset: {error}") from error
 
 
-def with_open_values(config: Config) -> Config:
+def fill_open_values(config: Config) -> Config:
     """Return the config with the values filled in that it leaves to the data and to the weights.
 
     Raises:
@@ -100,25 +100,28 @@ def _default_num_val(source: Source) -> int:
     return num_val
 
 
-def find_address(config: Config, loop: str | None = None, weights: str | None = None) -> RunAddress:
+def find_address(
+    config: Config, loop_digest: str | None = None, weights_digest: str | None = None
+) -> RunAddress:
     """Return the run's address.
 
     It needs the digests of the data set and of `model.weights`, for which data and file are read
     where these are not known yet.
 
     Args:
-        loop: as for `augean.config.run_id`.
-        weights: likewise, where the digest is known; the file need not be there then.
+        loop_digest: of a custom loop's code; None for Augean's own loop.
+        weights_digest: of the file of `model.weights`, where it is known: then the file need not
+            exist.
     """
-    # Before hashing: the id holds the value itself, so that null and the same value are one run.
-    config = with_open_values(config)
-    if weights is None:
+    # The id holds the values themselves, so that null and what it stands for are one run.
+    config = fill_open_values(config)
+    if weights_digest is None:
         file = find_weights(config)
-        weights = file.digest if file else None
-    identity = run_id(config, build_source(config).digest(), loop, weights)
+        weights_digest = file.digest if file else None
+    id_ = run_id(config, build_source(config).digest(), loop_digest, weights_digest)
     outputs = Path(config.runtime.outputs)
-    path = runs_dir(outputs) / directory_name(config, identity)
-    return RunAddress(outputs=outputs, id=identity, path=path)
+    path = runs_dir(outputs) / directory_name(config, id_)
+    return RunAddress(outputs=outputs, id=id_, path=path)
 
 
 def find_outcome(address: RunAddress, *, warn: bool = False) -> RunOutcome | None:

@@ -29,7 +29,7 @@ from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
 from augean.passwords import without_passwords
-from augean.runs.address import RunAddress, build_source, find_address, with_open_values
+from augean.runs.address import RunAddress, build_source, fill_open_values, find_address
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
 from augean.runs.session import claim_run, noting_failure, open_session
@@ -111,25 +111,33 @@ def run(
     show_messages()
     # The frame above this one runs the file that calls `augean.run`.
     loop = _read_loop(sys._getframe(1))
-    try:
-        if isinstance(config, Config):
+    if isinstance(config, Config):
+        try:
             # The keywords replace what the composed config says of `runtime`.
             config = replace(config, runtime=replace(config.runtime, **runtime))
-            description = _describe_config(config, loop.code.digest)
-        else:
+        except TypeError as error:  # a keyword that is not a key
+            raise _unusable(error) from error
+        # Outside the block: it reads the data, whose errors are no mistake in the config.
+        description = _describe_config(config, loop.code.digest)
+    else:
+        try:
             values = dict(config) if isinstance(config, Mapping) else asdict(config)
             name = str(name or values.get("name") or loop.file.stem)
             description = _describe_values(values, name, loop.code.digest, RuntimeConfig(**runtime))
-    # A value that has no JSON form, such as NaN or a tensor, or a keyword that is not a key.
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"augean.run: plain finite values and keys of `runtime` only: {error}"
-        ) from error
+        # A value that has no JSON form, such as NaN or a tensor, or a keyword that is not a key.
+        except (TypeError, ValueError) as error:
+            raise _unusable(error) from error
     # The table names the run before it is trained, so that a report can count what is missing.
     if table is not None:
-        label = description.name if row is None else given_label(row)
+        # Empty text would be a row without a label.
+        label = "" if row is None else given_label(row)
         _add_to_record(description, table, baseline, label or description.name)
     return _running(_make_run(loop, description), _config_text(loop, description), wait)
+
+
+def _unusable(error: Exception) -> ConfigError:
+    """Return the error for a config or a keyword that cannot be used."""
+    return ConfigError(f"augean.run: plain finite values and keys of `runtime` only: {error}")
 
 
 def _read_loop(caller: FrameType) -> _Loop:
@@ -170,7 +178,7 @@ def _config_text(loop: _Loop, description: _Description) -> str:
 
 def _describe_config(config: Config, loop_digest: str) -> _Description:
     """Describe a run by a composed config. Its address is made as for Augean's own training."""
-    config = with_open_values(config)
+    config = fill_open_values(config)
     return _Description(
         address=find_address(config, loop_digest),
         runtime=config.runtime,
@@ -193,17 +201,20 @@ def _describe_values(
     """
     # Other characters could lead out of the runs' folder, or not be allowed in a file's name.
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST_NAME]
+    # The report and `pack` skip hidden folders.
+    if name.startswith("."):
+        name = f"_{name[1:]}"
     seed = int(values.get("seed", 0))
     # config.yaml and the report show whole numbers as they were given. For the id all numbers are
     # floats, as there is no schema that says which of 1 and 1.0 is meant.
     plain = plain_value(dict(values), floats=False)
-    identity = {
+    hashed_content = {
         "schema": SCHEMA,
         "loop": loop_digest,
         "name": name,
         "config": plain_value(dict(values), floats=True),
     }
-    run_id = short_hash(identity)
+    run_id = short_hash(hashed_content)
     outputs = Path(runtime.outputs)
     path = runs_dir(outputs) / f"{name}-s{seed}-{run_id}"
     return _Description(
@@ -272,6 +283,10 @@ def _add_to_record(description: _Description, table: str, baseline: str | None, 
     with hold_record(address.outputs, name):
         if path.exists():
             record = read_record(path)
+            if record.kind != "grid":
+                raise ConfigError(
+                    f"augean.run: table={table}: {path} is the record of a study; give another name"
+                )
         else:
             record = SweepRecord(
                 name=name,

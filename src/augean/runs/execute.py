@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
-from augean.runs.address import RunAddress, RunOutcome, build_source, find_address, with_open_values
+from augean.runs.address import RunAddress, RunOutcome, build_source, fill_open_values, find_address
 from augean.runs.config_file import config_yaml
 from augean.runs.prefixes import find_prefixes
 from augean.runs.session import claim_run, noting_failure, open_session
@@ -46,7 +46,7 @@ def execute(
         SystemExit: 128 + signal number after a stop signal, with the run's checkpoint written.
     """
     # Filled in here already, as the run's config.yaml and summary must hold the values themselves.
-    config = with_open_values(config)
+    config = fill_open_values(config)
     address = find_address(config)
     with claim_run(address, wait=wait) as outcome:
         if outcome is not None:

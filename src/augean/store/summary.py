@@ -111,7 +111,8 @@ class RunSummary:
     epochs: int = 0
     """Epochs that were trained to their end."""
     selected_epoch: int | None = None
-    """The epoch whose weights were tested, from 1. The next three entries are its scores."""
+    """The epoch that was selected, from 1; 0 where none was completed. A finished run was tested
+    with its weights. The next three entries are its scores."""
     val_accuracy: float | None = None
     """A fraction from 0 to 1, as all accuracies are; None without a validation split."""
     val_loss: float | None = None

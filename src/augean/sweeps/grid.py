@@ -135,7 +135,7 @@ def share_work(
         is_over: returns whether the work of such a name has ended meanwhile.
         write_record: writes the sweep's record; called before any work, or once SLURM has taken it.
         work: does the work in this process; called with the time at which the sweep began, in
-            seconds of the epoch.
+            seconds since 1970.
 
     Raises:
         SystemExit: when SLURM is to do it; with 2 where the file of an earlier array is damaged.
@@ -157,7 +157,7 @@ def work_on_jobs(jobs: Sequence[PlannedJob], runner: JobRunner, *, since: float)
     Runs that another worker is training are looked at again until they have ended.
 
     Args:
-        since: when the sweep began, in seconds of the epoch; a run that failed after that is not
+        since: when the sweep began, in seconds since 1970; a run that failed after that is not
             tried again.
     """
     pending = _PendingJobs(jobs, since)
@@ -272,7 +272,7 @@ def read_failure(address: RunAddress, since: float) -> str | None:
     """Return the content of failure.txt; None without one that is as new as `since`.
 
     Args:
-        since: in seconds of the epoch.
+        since: in seconds since 1970.
     """
     path = address.path / "failure.txt"
     try:

@@ -95,13 +95,13 @@ class JobRunner:
         self,
         jobs: "Sequence[PlannedJob]",
         *,
-        trial: str | None = None,
+        trial_json: str | None = None,
         on_start: "Callable[[PlannedJob], None] | None" = None,
     ) -> list[Exception | None]:
         """Run jobs; return the exception that ended each, None for one that ended well.
 
         Args:
-            trial: value of the environment variable `TRIAL` in a study's job.
+            trial_json: value of the environment variable `TRIAL`; None outside a study.
             on_start: called with a job that is really trained, where that can be known.
 
         Raises:
@@ -110,9 +110,9 @@ class JobRunner:
         if not jobs:
             return []
         if self.runs_here:
-            errors = [_run_here(job, trial, on_start) for job in jobs]
+            errors = [_run_here(job, trial_json, on_start) for job in jobs]
         else:
-            errors = self._launch(jobs, trial, on_start)
+            errors = self._launch(jobs, trial_json, on_start)
         for error in errors:
             if isinstance(error, SetupError):
                 raise error
@@ -121,14 +121,14 @@ class JobRunner:
     def _launch(
         self,
         jobs: "Sequence[PlannedJob]",
-        trial: str | None,
+        trial_json: str | None,
         on_start: "Callable[[PlannedJob], None] | None",
     ) -> list[Exception | None]:
         # A launched job may run elsewhere, so the variable travels as an override of Hydra's own.
-        environment = []
-        if trial is not None:
+        trial_overrides = []
+        if trial_json is not None:
             key = f"hydra.job.env_set.{TRIAL}"
-            environment = [f"+{key}={override_text(trial, key)}"]
+            trial_overrides = [f"+{key}={override_text(trial_json, key)}"]
         if on_start is not None:
             for job in jobs:
                 on_start(job)
@@ -137,19 +137,19 @@ class JobRunner:
             # Hydra composes the job anew, maybe in another working directory (hydra.job.chdir): it
             # gets the sweep's folders as absolute paths.
             folders = place_overrides(job.config.runtime)
-            overrides.append([*job.overrides, *folders, *environment])
+            overrides.append([*job.overrides, *folders, *trial_overrides])
         results = self.launcher.launch(overrides, initial_job_idx=0)
         return [job_error(result) for result in results]
 
 
 def _run_here(
-    job: "PlannedJob", trial: str | None, on_start: "Callable[[PlannedJob], None] | None"
+    job: "PlannedJob", trial_json: str | None, on_start: "Callable[[PlannedJob], None] | None"
 ) -> Exception | None:
     """Run a job in this process; return the exception that ended it, None if there was none."""
-    environment = {} if trial is None else {TRIAL: trial}
+    variables = {} if trial_json is None else {TRIAL: trial_json}
     begin = None if on_start is None else partial(on_start, job)
     try:
-        with env_override(environment):
+        with env_override(variables):
             run_job(job.config, begin)
     except Exception as error:
         return error

@@ -18,7 +18,7 @@ from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.errors import ConfigError
 from augean.override_key import override_key
-from augean.runs.address import RunAddress, find_address, with_open_values
+from augean.runs.address import RunAddress, fill_open_values, find_address
 from augean.store.sweep_record import NOT_PART, SweepJob, SweepRecord
 from augean.sweeps.composition import Composition
 from augean.sweeps.points import Point, column_label, table_keys
@@ -104,7 +104,7 @@ def plan_jobs(
 
 
 def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> PlannedJob:
-    config = with_open_values(composition.compose(point.overrides))
+    config = fill_open_values(composition.compose(point.overrides))
     flat = flatten_config(config)
     table = config.runtime.table
     row_keys = table_keys(table, has_rows=point.row is not None)

@@ -60,7 +60,7 @@ def supervise(name: str, num_workers: int, runtime: RuntimeConfig, *, since: flo
 
     Args:
         name: of the sweep's record.
-        since: when the sweep began, in seconds of the epoch.
+        since: when the sweep began, in seconds since 1970.
 
     Raises:
         SystemExit: 128 + signal number after a stop signal, when all workers have ended.
@@ -223,7 +223,7 @@ def run_worker(
     Args:
         arguments: `sys.argv` of the command.
         runtime: of the sweep.
-        since: when the sweep began, in seconds of the epoch.
+        since: when the sweep began, in seconds since 1970.
         snapshot: folder of a copy of the user's own code, see `augean.runs.code_snapshot`.
         command_file: has the arguments with their passwords, see `keep_passwords`.
 

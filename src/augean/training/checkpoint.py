@@ -198,17 +198,20 @@ class ResumableRun:
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint of this run, and note what makes the result inexact."""
-        saved: dict[str, Any] = state["environment"]
-        if self.context.device.type == "cpu":
-            # Another number of threads adds in another order, which gives other last bits.
-            self.threads = saved["threads"]
-        self.progress = restore_training(self.context, state)
+        self._load(state)
         self.progress.num_resumes += 1
-        changes = self._changes(saved)
+        changes = self._changes(state["environment"])
         if changes:
             what = " and ".join(changes)
             self._note(f"resumed after epoch {self.last_epoch} with another {what}: not exact")
         train_log.info("resumed after epoch %d", self.last_epoch)
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        """Take over a training's state and, on a CPU, the number of threads that made it."""
+        if self.context.device.type == "cpu":
+            # Another number of threads adds in another order, which gives other last bits.
+            self.threads = state["environment"]["threads"]
+        self.progress = restore_training(self.context, state)
 
     def begin(self, prefixes: Sequence[RunPrefix]) -> None:
         """Begin with the longest state that a shorter training left, or else from nothing.
@@ -232,10 +235,8 @@ class ResumableRun:
                 num_epochs = len(rows)
         if not longest:
             return
-        # From here on as in `_restore`, but the run keeps a history of its own.
-        if self.context.device.type == "cpu":
-            self.threads = longest["environment"]["threads"]
-        self.progress = restore_training(self.context, longest)
+        self._load(longest)
+        # The run keeps a history of its own.
         self.progress.continued = {
             "run": longest["run"],
             "epoch": num_epochs,
@@ -255,7 +256,7 @@ class ResumableRun:
         except Exception as error:  # torch raises many kinds of errors for damaged content
             self._say(f"the state of run {prefix.id} cannot be used ({type(error).__name__})")
             return {}
-        if "threads" in changes and self._takes_any_threads():
+        if "threads" in changes and self.context.config.runtime.threads is None:
             changes.remove("threads")
         if changes:
             what = " and ".join(changes)
@@ -263,18 +264,14 @@ class ResumableRun:
             return {}
         return state
 
-    def _takes_any_threads(self) -> bool:
-        """Return whether the number of threads may be that of a shorter training.
-
-        Off the CPU it changes no bit of the result.
-        """
-        on_cpu = self.context.device.type == "cpu"
-        return not on_cpu or self.context.config.runtime.threads is None
-
     def _changes(self, saved: Mapping[str, Any]) -> list[str]:
         """Return what differs now from the environment of a checkpoint, in words."""
         changes = []
+        on_cpu = self.context.device.type == "cpu"
         for name, value in vars(self._environment()).items():
+            # Off the CPU the number of threads changes no bit of the result.
+            if name == "threads" and not on_cpu:
+                continue
             # Checkpoints of earlier releases lack what was not recorded then.
             if name in saved and value != saved[name]:
                 changes.append(name.replace("_", " "))

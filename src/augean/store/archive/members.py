@@ -44,9 +44,10 @@ class Limits:
     member_bytes: int = 256 * 2**20
     """Size of one file, far above that of the largest ones, the journals of studies."""
     members: int = 200_000
-    """Number of files, enough for 15,000 runs. Most file systems have more inodes than that."""
+    """Number of files, enough for 20,000 runs with all that a run can have. Most file systems have
+    more inodes than that."""
     total_bytes: int = 2 * 2**30
-    """Size of all files, enough for 100,000 runs, or for 5,000 runs with the loss of every step.
+    """Size of all files: 10 KiB for each of `members`, or 5,000 runs with the loss of every step.
     `pack` holds all of them in memory."""
     manifest_bytes: int = 64 * 2**20
     """Size of the manifest, which is parsed in memory: about 300 bytes for each of `members`."""

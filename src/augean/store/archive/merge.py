@@ -12,13 +12,14 @@ from pathlib import Path
 from filelock import FileLock
 
 from augean.errors import RunLocked
-from augean.regular_files import DATA_BYTES, JOURNAL_BYTES, read_regular
+from augean.regular_files import DATA_BYTES, JOURNAL_BYTES, digest_regular, read_regular
 from augean.store.archive.members import RUN_FILES
 from augean.store.checkpoints import remove_checkpoints
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import clear_leftovers, run_state, runs_dir
 from augean.store.run_progress import remove_progress
+from augean.store.summary import DIGESTED_FILES, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 
 
@@ -87,6 +88,7 @@ def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> str:
         if not is_completed or run_state(outputs, target, identity).is_completed:
             return "there already"
         clear_leftovers(target)
+        _remove_other_results(target, staged)
         # In the order of RUN_FILES: the summary, which completes the run, is moved last.
         for name in RUN_FILES:
             if (staged / name).exists():
@@ -94,6 +96,19 @@ def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> str:
         remove_checkpoints(target)
         remove_progress(target)
         return "instead of an unfinished one"
+
+
+def _remove_other_results(target: Path, staged: Path) -> None:
+    """Remove files of an unfinished run that the summary of the packed one does not describe.
+
+    A run that was killed while it ended has some. With them the merged run would count as altered.
+    """
+    summary = read_summary(staged)
+    digests = {} if summary is None else summary.files
+    for name in DIGESTED_FILES:
+        file = target / name
+        if file.is_file() and digest_regular(file) != digests.get(name):
+            file.unlink()
 
 
 def _merge_journal(content: bytes, path: Path, merged: Merged) -> None:
@@ -180,8 +195,8 @@ def _trials(record: SweepRecord) -> set[tuple[int | None, str]]:
 
 def _progress(record: SweepRecord) -> tuple[int, int, bool, int]:
     """Return how far a study has come; a later state has the larger value, or an equal one."""
-    # Tuples compare by their first different items. Seeds come last: they begin when the study has
-    # its trials, and its winner is written when those of `confirm` are trained.
+    # Tuples compare by their first different items. The number of all jobs comes last: it grows by
+    # the runs with further seeds, when the study has its trials.
     return (
         len(record.trials),
         record.num_trials_done,

@@ -66,11 +66,11 @@ def plain_values(
         params: Optuna's; studies begun by earlier versions have keys with a `+`.
     """
     values = {}
-    for name, value in params.items():
-        key = override_key(name)
+    for written_key, value in params.items():
+        key = override_key(written_key)
         if key not in space:
-            # From a function, which says itself whether its key is a new one: the `+` stays.
-            key = name
+            # A key of the user's custom_search_space keeps its `+`, which marks a new config key.
+            key = written_key
         distribution = space.get(key)
         # Choices and continuous ranges have no step, so their values stay as they are.
         step = getattr(distribution, "step", None)

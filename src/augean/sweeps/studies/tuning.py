@@ -87,7 +87,14 @@ def run_study(
                 for file in (setup.storage, f"{setup.storage}.flock"):
                     Path(file).unlink(missing_ok=True)
             raise
-    # All of it has ended, here or elsewhere; `account` reports what is missing.
+    # Workers that failed, or were told to leave, may have left trials: there is no winner yet.
+    if not study.is_complete():
+        tuning.write_record()
+        logger.warning(
+            f"Study {setup.name}: {study.count()}; trials are missing. The same command goes on."
+        )
+        raise SystemExit(1)
+    # `account` reports what is missing of the further seeds.
     confirmation = tuning.confirmation()
     if not confirmation.is_complete():
         tuning.write_record()
@@ -128,12 +135,13 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
         SystemExit: when SLURM is to do them.
         AugeanError: when it does not take them.
     """
-    # There is work for at most so many processes: one a trial, then one a further seed.
     name = plan.record.name
+    # Trials, confirmation and final seeds follow each other: the largest says how many processes
+    # can have work.
+    num_trials = tuning.study.setup.num_trials
     confirm = options.sweeper.confirm
-    num_seeds = max(options.sweeper.final_seeds, confirm.top * confirm.seeds)
-    num_jobs = tuning.study.setup.num_trials + num_seeds
-    num_workers = min(plan.config.runtime.workers, num_jobs)
+    most_jobs = max(num_trials, confirm.top * confirm.seeds, options.sweeper.final_seeds)
+    num_workers = min(plan.config.runtime.workers, most_jobs)
     code = None
     command_file = None
     if plan.config.runtime.launcher.name == "slurm":
@@ -212,7 +220,8 @@ class Tuning:
         """Run trials until the study has all of its own, then what is missing of the seeds.
 
         Args:
-            since: when the study began, in seconds of the epoch.
+            since: when this command began, in seconds since 1970; what failed before that is tried
+                again.
         """
         with self.study.working():
             self._run_trials()
@@ -248,8 +257,8 @@ class Tuning:
                 self.study.note_run(trial, job.as_sweep_job())
                 self.write_record()
                 logger.info(f"[trial {trial.number}] {' '.join(point)}")
-                environment = self.study.environment(trial)
-                error = self.runner.run([job], trial=environment)[0]
+                trial_json = self.study.environment(trial)
+                error = self.runner.run([job], trial_json=trial_json)[0]
             except SetupError:
                 raise  # no other trial could do better
             except (AugeanError, HydraException) as refused:
