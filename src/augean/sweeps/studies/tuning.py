@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -47,8 +47,8 @@ def run_study(
 
     Raises:
         AugeanError: when the study cannot go on, or its winner cannot be trained.
-        SystemExit: with status 1 when a final seed failed; with 0 in a worker, and when SLURM is to
-            do the work.
+        SystemExit: with status 1 when trials are missing or a further seed failed; with 0 in a
+            worker, and when SLURM is to do the work.
     """
     is_submission = plan.config.runtime.launcher.name == "slurm" and WORKER not in os.environ
     if is_submission:
@@ -87,24 +87,38 @@ def run_study(
                 for file in (setup.storage, f"{setup.storage}.flock"):
                     Path(file).unlink(missing_ok=True)
             raise
+    return _account_for_study(tuning, finished_before)
+
+
+def _account_for_study(tuning: "Tuning", finished_before: Set[Path]) -> list[float]:
+    """Write the winner, say what became of everything; return what `run_study` does.
+
+    Args:
+        finished_before: directories of the runs that were completed before this command.
+
+    Raises:
+        SystemExit: with status 1 when trials are missing, or a further seed failed.
+    """
+    study = tuning.study
+    name = tuning.plan.record.name
     # Workers that failed, or were told to leave, may have left trials: there is no winner yet.
     if not study.is_complete():
         tuning.write_record()
         logger.warning(
-            f"Study {setup.name}: {study.count()}; trials are missing. The same command goes on."
+            f"Study {name}: {study.count()}; trials are missing. The same command goes on."
         )
         raise SystemExit(1)
     # `account` reports what is missing of the further seeds.
     confirmation = tuning.confirmation()
     if not confirmation.is_complete():
         tuning.write_record()
-        account(plan.record.name, confirmation.all_jobs, num_before=0)
+        account(name, confirmation.all_jobs, num_before=0)
     final_jobs = tuning.write_winner()
     best_score = _log_best(tuning)
     if not final_jobs:
         return [best_score]
     num_before = len({job.address.id for job in final_jobs if job.address.path in finished_before})
-    return account(plan.record.name, final_jobs, num_before=num_before)
+    return account(name, final_jobs, num_before=num_before)
 
 
 def _log_best(tuning: "Tuning") -> float:
