@@ -114,6 +114,26 @@ def test_a_ceiling_that_the_device_is_slow_at_takes_no_minutes(
     assert sizes == [192, 384]
 
 
+def test_a_network_of_torchvision_is_measured_at_its_own_width(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ceilings.MATRIX_SIZES, "cpu", 256)
+    monkeypatch.setitem(ceilings.COPY_BYTES, "cpu", 2**20)
+    command = [
+        "bench", "model=torchvision", "model.arguments.name=mobilenet_v3_small",
+        "trainer.precision=fp32", "trainer.batch_size=16", "dataset.image_size=32",
+    ]  # fmt: skip
+    output = tmp_path / "bench.json"
+    sizes = ["--images", "32", "--epochs", "2", "--repeats", "1", "--output", str(output)]
+    done = augean(*command, *sizes, "--loops", "core", "core+host")
+    assert done.returncode == 0, done.stderr
+    (one,) = json.loads(output.read_text())["measurements"]
+    assert (one["model"], one["channels"]) == ("mobilenet_v3_small", None)
+    refused = augean(*command, "--channels", "8")
+    assert refused.returncode == 1
+    assert "--channels 8: the network has its own width" in refused.stderr
+
+
 @pytest.mark.slow
 def test_every_loop_is_measured(tmp_path: Path) -> None:
     loops = ["ordinary", "expert", "core", "core+compile"]

@@ -15,8 +15,10 @@ if TYPE_CHECKING:  # they import torch, which other commands need not wait for
     from augean.benchmark.measurement import Measurement
 
 EXAMPLES = """
-augean bench dataset=synthetic --channels 16 --images 256 on generated images
+augean bench --channels 16 --images 256                    one width
+augean bench model=torchvision dataset.image_size=224      torchvision's ResNet-18
 """
+DEFAULT_WIDTHS = (16, 64)
 LOOPS = ("ordinary", "expert", "core", "core+compile", "core+host")
 
 
@@ -36,8 +38,7 @@ def add_commands(commands: Commands) -> None:
         "--channels",
         type=positive_number,
         nargs="+",
-        default=[16, 64],
-        help="widths (default: 16 64)",
+        help="widths (default: 16 64; a network of torchvision has its own)",
     )
     parser.add_argument(
         "--loops",
@@ -85,10 +86,8 @@ def run_bench(arguments: argparse.Namespace) -> int:
         epochs=arguments.epochs,
         repeats=arguments.repeats,
     )
-    # One configuration for each width; a wrong override ends the command before any measurement.
-    overrides_by_width = [
-        [*arguments.overrides, f"width.channels={channels}"] for channels in arguments.channels
-    ]
+    # A wrong override ends the command before any measurement.
+    overrides_by_width = _add_widths(arguments.overrides, arguments.channels)
     configs = [compose(overrides) for overrides in overrides_by_width]
     machine = prepare_machine(configs[0])
     print(f"{machine.device}, {machine.threads} threads, torch {machine.versions['torch']}")
@@ -112,10 +111,26 @@ def run_bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add_widths(overrides: list[str], channels: list[int] | None) -> list[list[str]]:
+    """Return the overrides of each configuration: one for each width.
+
+    Raises:
+        AugeanError: for widths of a network that has its own.
+    """
+    from augean.config.compose import compose
+
+    has_own_width = compose(overrides).width.channels is None
+    if has_own_width and channels:
+        raise AugeanError(f"--channels {channels[0]}: the network has its own width; leave it out")
+    if has_own_width:
+        return [overrides]
+    return [[*overrides, f"width.channels={number}"] for number in channels or DEFAULT_WIDTHS]
+
+
 def _print_setting(setting: "Setting") -> None:
     """Print one line over the table of a configuration, before its loops run for minutes."""
     print(
-        f"\n{setting.model}, C={setting.channels}, {setting.precision}, batch"
+        f"\n{setting.model}, C={setting.channels or 'its own'}, {setting.precision}, batch"
         f" {setting.batch_size}: {setting.gflop_per_step:,.1f} GFLOP a step; matrix product"
         f" {setting.matrix_tflops:,.2f} TFLOP/s",
         flush=True,
