@@ -33,6 +33,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
     "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--enable-logging=stderr", "--virtual-time-budget=5000",
+    "--window-size=1400,900",  # in a narrow window the column of verdicts is not there
 )  # fmt: skip
 EVIL_CODE = "document.title='broken in'"
 EVIL = f"""<img src=x onerror="{EVIL_CODE}"> & <script>{EVIL_CODE}</script> "'`$x_1$ \\%#{{"""
