@@ -19,9 +19,9 @@ NUM_WORKERS = 2
 
 
 class Noise(Dataset):
-    def __init__(self, count: int, transform: transforms.Compose) -> None:
+    def __init__(self, count: int, size: int, transform: transforms.Compose) -> None:
         generator = numpy.random.default_rng(0)
-        self.images = generator.integers(0, 256, (count, 32, 32, 3), dtype=numpy.uint8)
+        self.images = generator.integers(0, 256, (count, size, size, 3), dtype=numpy.uint8)
         self.labels = generator.integers(0, NUM_CLASSES, count).tolist()
         self.transform = transform
 
@@ -35,15 +35,16 @@ class Noise(Dataset):
 def main() -> None:
     entry = Entry.from_command_line()
     device = entry.device
+    size = entry.config.dataset.image_size
     transform = transforms.Compose(
         [
-            transforms.RandomCrop(32, padding=4),
+            transforms.RandomCrop(size, padding=size // 8),  # 4 of 32 pixels, as scripts do
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
             transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
         ]
     )
-    data = Noise(entry.images, transform)
+    data = Noise(entry.images, size, transform)
     loader = DataLoader(
         data, batch_size=entry.config.trainer.batch_size, shuffle=True, num_workers=NUM_WORKERS
     )
