@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from augean.analysis.freshness import Freshness
-from augean.config.labels import plain_label, row_label
+from augean.config.labels import canonical_label, row_label
 from augean.store.summary import RunState, RunSummary
 
 NOT_COLUMNS = frozenset(
@@ -105,5 +105,5 @@ def _summary_columns(summary: RunSummary) -> dict[str, Any]:
 
 def matches(value: Any, patterns: Iterable[str]) -> bool:
     """Return whether a value, as a row's label, is like one of the patterns with `*` and `?`."""
-    label = plain_label(row_label(value))
-    return any(fnmatchcase(label, plain_label(pattern)) for pattern in patterns)
+    label = canonical_label(row_label(value))
+    return any(fnmatchcase(label, canonical_label(pattern)) for pattern in patterns)

@@ -18,8 +18,9 @@ LARGEST_EXACT = 2.0**53
 def row_label(value: Any) -> str:
     """Return a config value as a row's label, written as in a sweep file.
 
-    Different values have different labels: `relu`, `null`, `true`, `0.0001` for 1e-4, `0` for 0.0,
-    `[0.9, 0.999]`, `{a: 1}`, and `'1'` for the text that would be read as a number.
+    Null, booleans, numbers and the texts that look like them have different labels: `relu`, `null`,
+    `true`, `0.0001` for 1e-4, `0` for 0.0, `[0.9, 0.999]`, `{a: 1}`, and `'1'` for the text that
+    would be read as a number.
     """
     if value is None:
         return "null"
@@ -84,17 +85,18 @@ def find_label(name: Any, labels: Iterable[str]) -> str | None:
     # The exact spelling wins, so that labels that differ in quotes alone can both be named.
     if text in distinct_labels:
         return text
-    same_value = [label for label in distinct_labels if plain_label(label) == plain_label(text)]
+    canonical = canonical_label(text)
+    same_value = [label for label in distinct_labels if canonical_label(label) == canonical]
     return same_value[0] if len(same_value) == 1 else None
 
 
-def plain_label(label: str) -> str:
+def canonical_label(label: str) -> str:
     """Return a label with each word in one spelling and without quotes, for comparison."""
-    return WORD.sub(lambda match: _plain_word(match[0].strip()), label)
+    return WORD.sub(lambda match: _canonical_word(match[0].strip()), label)
 
 
 @lru_cache(maxsize=10_000)
-def _plain_word(word: str) -> str:
+def _canonical_word(word: str) -> str:
     # Without quotes: the label '1' of the text is here the same as the label 1 of the number.
     if len(word) > 1 and word[0] == word[-1] == "'":
         word = word[1:-1]
@@ -103,12 +105,14 @@ def _plain_word(word: str) -> str:
 
 
 def read_word(word: str) -> Any:
-    """Return the value that YAML reads in an unquoted word: `yes` is true, `010` is 8, `~` is null.
+    """Return the value of an unquoted word by YAML's rules: `yes` is true, `010` is 8, `~` is null.
 
-    A word with another meaning than a number, true, false and null is text.
+    Two words are read otherwise: `None` is null, and `1e-4` is a number. A word with another
+    meaning than a number, true, false and null is text.
     """
     if word == "None":  # how labels were written before they said `null`
         return None
+    # Digits alone are left to YAML, which reads 010 as octal.
     if NUMBER.fullmatch(word) and not word.isdigit():
         return float(word)
     # Ask YAML itself for the type of the word, by its rules for plain (unquoted) scalars: the first

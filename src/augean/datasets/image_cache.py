@@ -133,10 +133,10 @@ def _check_member(file: BinaryIO, shape: tuple[int, ...]) -> int:
         with archive.open(info) as member:
             while member.read(READ_BYTES):
                 pass
-    # The member begins after its local header. Its lengths are read from there, since those in the
-    # archive's directory may differ.
-    file.seek(info.header_offset + LOCAL_HEADER.size - 4)
-    name_length, extra_length = struct.unpack("<HH", file.read(4))
+    # The member's bytes come after its local header, a name and further fields. The lengths of
+    # these two are read from that header, since the archive's directory may have others.
+    file.seek(info.header_offset)
+    *_, name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
     file.seek(name_length + extra_length, SEEK_CUR)
     npy_version = np.lib.format.read_magic(file)
     if npy_version != (1, 0):

@@ -31,7 +31,7 @@ def sum_blocks(
     first = block * rows_per_block
     end = tl.minimum(first + rows_per_block, num_rows)
     mean = tl.zeros([COLUMNS], tl.float32)
-    square = tl.zeros([COLUMNS], tl.float32)
+    deviation_sum = tl.zeros([COLUMNS], tl.float32)
     count = 0.0
     for start in range(first, end, ROWS):
         row = start + tl.arange(0, ROWS)
@@ -42,15 +42,15 @@ def sum_blocks(
         tile_count = (tl.minimum(end, start + ROWS) - start).to(tl.float32)
         tile_mean = tl.sum(x, axis=0) / tile_count
         deviation = tl.where(mask, x - tile_mean[None, :], 0.0)
-        tile_square = tl.sum(deviation * deviation, axis=0)
+        tile_deviation_sum = tl.sum(deviation * deviation, axis=0)
         # Join them with those of the tiles before.
-        total = count + tile_count
+        new_count = count + tile_count
         delta = tile_mean - mean
-        mean += delta * (tile_count / total)
-        square += tile_square + delta * delta * (count * tile_count / total)
-        count = total
+        mean += delta * (tile_count / new_count)
+        deviation_sum += tile_deviation_sum + delta * delta * (count * tile_count / new_count)
+        count = new_count
     tl.store(mean_pointer + block * num_columns + column, mean, mask=in_columns)
-    tl.store(square_pointer + block * num_columns + column, square, mask=in_columns)
+    tl.store(square_pointer + block * num_columns + column, deviation_sum, mask=in_columns)
 
 
 @triton.jit
@@ -71,7 +71,9 @@ def join_blocks(
     BLOCKS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Join the blocks' means and squares; update the running statistics as PyTorch does."""
+    """Join the blocks' statistics: store mean and 1 / standard deviation of each column, and update
+    the running statistics as PyTorch does.
+    """
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     in_columns = column < num_columns
     block = tl.arange(0, BLOCKS)
@@ -157,7 +159,9 @@ def sum_gradient_blocks(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Write the gradient before the activation; store its sums, and those of it times normed x."""
+    """Write `inner`, the gradient before the activation, and store two sums for each block and
+    column: of `inner`, and of `inner` times the normalised x.
+    """
     block = tl.program_id(0)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     in_columns = column < num_columns
@@ -165,8 +169,8 @@ def sum_gradient_blocks(
     inverse = tl.load(inverse_pointer + column, mask=in_columns)
     first = block * rows_per_block
     end = tl.minimum(first + rows_per_block, num_rows)
-    total = tl.zeros([COLUMNS], tl.float32)
-    product = tl.zeros([COLUMNS], tl.float32)
+    gradient_sum = tl.zeros([COLUMNS], tl.float32)
+    product_sum = tl.zeros([COLUMNS], tl.float32)
     for start in range(first, end, ROWS):
         row = start + tl.arange(0, ROWS)
         mask = (row < end)[:, None] & in_columns[None, :]
@@ -177,16 +181,17 @@ def sum_gradient_blocks(
         if ACTIVATION == 0:
             gradient = tl.where(y > 0, gradient, slope * gradient)
         else:
-            # For negative x, y = slope * (exp(x) - 1) has the derivative slope * exp(x).
+            # z is the activation's input. For z < 0, y = slope * (exp(z) - 1), so its derivative
+            # slope * exp(z) is y + slope.
             gradient = tl.where(y > 0, gradient, (y + slope) * gradient)
-        # Summed as it is written, so that both passes see the same numbers.
+        # Rounded before it is summed: the sums and `apply_gradient` see the same numbers.
         inner = gradient.to(inner_pointer.dtype.element_ty)
         tl.store(inner_pointer + offset, inner, mask=mask)
         gradient = inner.to(tl.float32)
-        total += tl.sum(gradient, axis=0)
-        product += tl.sum(gradient * (x - mean[None, :]) * inverse[None, :], axis=0)
-    tl.store(sum_pointer + block * num_columns + column, total, mask=in_columns)
-    tl.store(product_pointer + block * num_columns + column, product, mask=in_columns)
+        gradient_sum += tl.sum(gradient, axis=0)
+        product_sum += tl.sum(gradient * (x - mean[None, :]) * inverse[None, :], axis=0)
+    tl.store(sum_pointer + block * num_columns + column, gradient_sum, mask=in_columns)
+    tl.store(product_pointer + block * num_columns + column, product_sum, mask=in_columns)
 
 
 @triton.jit
@@ -206,10 +211,10 @@ def join_gradient_blocks(
     block = tl.arange(0, BLOCKS)
     mask = (block < num_blocks)[:, None] & in_columns[None, :]
     offset = block[:, None] * num_columns + column[None, :]
-    total = tl.sum(tl.load(sum_pointer + offset, mask=mask, other=0.0), axis=0)
-    product = tl.sum(tl.load(product_pointer + offset, mask=mask, other=0.0), axis=0)
-    tl.store(bias_gradient_pointer + column, total, mask=in_columns)
-    tl.store(weight_gradient_pointer + column, product, mask=in_columns)
+    gradient_sum = tl.sum(tl.load(sum_pointer + offset, mask=mask, other=0.0), axis=0)
+    product_sum = tl.sum(tl.load(product_pointer + offset, mask=mask, other=0.0), axis=0)
+    tl.store(bias_gradient_pointer + column, gradient_sum, mask=in_columns)
+    tl.store(weight_gradient_pointer + column, product_sum, mask=in_columns)
 
 
 @triton.jit
