@@ -8,13 +8,18 @@ points, and seeds scatter by 1.5 points.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy
 import pandas
 
 from augean.analysis import studies
-from augean.store.sweep_record import COMPLETE, SweepJob, SweepRecord
+from augean.store.sweep_record import SweepRecord
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from fake_runs import trial_job
 
 OUTPUT = Path(__file__).parent / "results" / "importance.csv"
 SPACE = {
@@ -37,17 +42,7 @@ def simulate_study(num_trials: int, generator: numpy.random.Generator) -> SweepR
         }
         distance = (exponent + 1.2) / 1.5
         score = 0.9 - 0.1 * distance**2 + 0.015 * float(generator.normal())
-        job = SweepJob(
-            id=f"{number:010x}",
-            run=f"run-{number:010x}",
-            row=f"trial {number}",
-            seed=0,
-            trial=number,
-            state=COMPLETE,
-            score=score,
-            values=values,
-        )
-        jobs.append(job)
+        jobs.append(trial_job(number, score, values=values))
     return SweepRecord(
         name="study", title="study", command="", created="", jobs=jobs, kind="study", space=SPACE
     )

@@ -21,9 +21,9 @@ from augean.monitor.view import SweepView, describe_progress, view_sweep
 from augean.store import locks
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import RunProgress
-from augean.store.sweep_record import SweepJob, SweepRecord, read_record
+from augean.store.sweep_record import SweepRecord, read_record
 from commands import augean
-from fake_runs import write_many, write_record, write_run
+from fake_runs import trial_job, write_many, write_record, write_run
 from waiting import wait_for
 
 
@@ -224,10 +224,7 @@ def test_a_winner_that_is_a_trials_own_run_is_counted(tmp_path: Path) -> None:
     ],
 )
 def test_progress_of_a_study_says_what_ended_it(options: dict[str, Any], expected: str) -> None:
-    jobs = [
-        SweepJob(id="a", run="a", row="trial", seed=0, trial=number, state="complete", score=0.5)
-        for number in range(2)
-    ]
+    jobs = [trial_job(number, 0.5) for number in range(2)]
     record = SweepRecord(
         name="tune", title="T", command="c", created="now", jobs=jobs, kind="study", **options
     )

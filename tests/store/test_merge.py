@@ -12,7 +12,7 @@ from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import RunProgress
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
-from fake_runs import contents, write_record, write_run
+from fake_runs import contents, trial_job, write_record, write_run
 
 
 def pack_grid(folder: Path, seeds: list[int]) -> Path:
@@ -98,20 +98,7 @@ def test_a_grid_and_a_study_of_one_name_are_not_mixed(ours: str, tmp_path: Path)
 
 def study_record(num_trials: int, seeds: list[int]) -> SweepRecord:
     """A study of so many trials, whose best one has further seeds."""
-    jobs = []
-    for number in range(num_trials):
-        name = f"run-{number:010x}"
-        jobs.append(
-            SweepJob(
-                id=name[-10:],
-                run=name,
-                row=f"trial {number}",
-                seed=0,
-                trial=number,
-                state="complete",
-                score=0.5,
-            )
-        )
+    jobs = [trial_job(number, 0.5) for number in range(num_trials)]
     for seed in seeds:
         # Another trial is the best one as soon as there are more of them.
         name = f"run-{1000 * num_trials + seed:010x}"

@@ -59,11 +59,7 @@ def test_candidates_are_the_best_trials_each_run_once(
 
 
 def test_the_mean_over_new_seeds_decides_where_there_is_one() -> None:
-    trials = [
-        trial_job(0, 0.9, confirmed_score=0.6),
-        trial_job(1, 0.8, confirmed_score=0.7),
-        trial_job(2, 0.85),
-    ]
+    trials = [*CONFIRMED, trial_job(2, 0.85)]
     best = best_trial(trials, "maximize")
     assert best is not None
     assert best.trial == 1
