@@ -17,15 +17,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 FOLDER = Path(__file__).parent
 TESTS = FOLDER.parent / "tests" / "training" / "test_cuda.py"
-LOOPS = ("ordinary", "expert", "core", "core+compile")
+MPS_CONTROL = "nvidia-cuda-mps-control"
+"""The program that starts and ends NVIDIA's Multi-Process Service."""
 TINY = ("model=vgg_a", "dataset.image_size=32", "trainer.batch_size=8", "trainer.precision=fp32")
 """Overrides of `--tiny`."""
 
@@ -71,35 +73,46 @@ def profile(name: str, channels: int, *overrides: str, tiny: bool, limit: float)
 
 
 def list_parts(tiny: bool) -> list[Part]:
-    """Return the parts in order of worth; all of them take about ten minutes on an H100.
+    """Return the parts in order of worth; for the last ones ten minutes may be too short.
 
     Each loop is a part of its own, so that a slow one does not take the others along.
     """
     pytest = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-W", "default", "-n", "4"]
     parts = [
         Part("facts", ["nvidia-smi"], limit=10, has_result=False),
-        Part("tests", [*pytest, str(TESTS)], limit=120, has_result=False),
+        Part("tests", [*pytest, str(TESTS)], limit=180, has_result=False),
         profile("profile_64", 64, tiny=tiny, limit=40),
-        profile("profile_64_fused", 64, "runtime.fused_norm=true", tiny=tiny, limit=40),
+        profile("profile_64_fused", 64, "runtime.fused_norm=true", tiny=tiny, limit=70),
         profile("profile_64_compiled", 64, "runtime.compile=true", tiny=tiny, limit=80),
         profile("profile_16", 16, tiny=tiny, limit=30),
-        profile("profile_16_fused", 16, "runtime.fused_norm=true", tiny=tiny, limit=30),
+        profile("profile_16_fused", 16, "runtime.fused_norm=true", tiny=tiny, limit=70),
     ]
-    for channels in (64, 16, 32):
-        for loop in LOOPS:
-            name = f"bench_{channels}_{loop.replace('+', '_')}"
-            # The ordinary loop decodes its images one by one on the host.
-            images = 3_200 if loop == "ordinary" else 25_600
-            parts.append(bench(name, channels, "--loops", loop, tiny=tiny, limit=70, images=images))
-        if channels == 64:
-            continue
-        for with_mps in (False, True):
-            for number in (2, 4, 8):
-                name = f"at_once_{channels}_{number}" + ("_mps" if with_mps else "")
-                options = ["--loops", "core", "--at-once", str(2 if tiny else number)]
-                parts.append(
-                    bench(name, channels, *options, tiny=tiny, limit=40, with_mps=with_mps)
-                )
+    loops = ["core", "core+fused", "expert", "ordinary", "core+compile", "core+host"]
+    parts += [bench_loop(64, loop, tiny) for loop in loops]
+    for channels in (16, 32):
+        parts += [bench_loop(channels, loop, tiny) for loop in loops[:2]]
+        parts += bench_at_once(channels, tiny)
+    for channels in (16, 32):
+        parts += [bench_loop(channels, loop, tiny) for loop in loops[2:]]
+    return parts
+
+
+def bench_loop(channels: int, loop: str, tiny: bool) -> Part:
+    name = f"bench_{channels}_{loop.replace('+', '_')}"
+    # The ordinary loop decodes its images one by one on the host.
+    images = 12_800 if loop == "ordinary" else 25_600
+    return bench(name, channels, "--loops", loop, tiny=tiny, limit=70, images=images)
+
+
+def bench_at_once(channels: int, tiny: bool) -> list[Part]:
+    """Return the parts that measure several processes on one device, with MPS and without."""
+    parts = []
+    for with_mps in (False, True):
+        for number in (2, 4, 8):
+            name = f"at_once_{channels}_{number}" + ("_mps" if with_mps else "")
+            options = ["--loops", "core", "--at-once", str(2 if tiny else number)]
+            part = bench(name, channels, *options, tiny=tiny, limit=80, with_mps=with_mps)
+            parts.append(part)
     return parts
 
 
@@ -112,15 +125,24 @@ def run_part(part: Part, output: Path, seconds_left: float) -> dict[str, Any]:
         command += ["--output", str(result_file)]
     start = time.perf_counter()
     log_file = output / f"{part.name}.log"
-    with log_file.open("w") as log:
-        if part.with_mps and not start_mps(log):
-            outcome = "not run: nvidia-cuda-mps-control is not there or does not start"
+    limit = min(part.limit, seconds_left)
+    with log_file.open("w") as log, TemporaryDirectory(ignore_cleanup_errors=True) as caches:
+        # Caches of its own, so that no part finds what another has compiled.
+        variables = {
+            "TORCHINDUCTOR_CACHE_DIR": f"{caches}/inductor",
+            "TRITON_CACHE_DIR": f"{caches}/triton",
+        }
+        if not part.with_mps:
+            outcome = run_limited(command, log, limit, variables)
         else:
-            outcome = run_limited(command, log, min(part.limit, seconds_left))
-        if part.with_mps:
-            stop_mps(log)
+            with multi_process_service(log) as mps_variables:
+                if mps_variables is None:
+                    outcome = f"not run: {MPS_CONTROL} is not there or does not start"
+                else:
+                    outcome = run_limited(command, log, limit, variables | mps_variables)
     result = None
-    if result_file.is_file():
+    # A part that is stopped may leave half a file.
+    with suppress(OSError, ValueError):
         result = json.loads(result_file.read_text())
     lines = log_file.read_text(errors="replace").splitlines()
     return {
@@ -132,13 +154,19 @@ def run_part(part: Part, output: Path, seconds_left: float) -> dict[str, Any]:
     }
 
 
-def run_limited(command: Sequence[str], log: Any, limit: float) -> str:
-    """Run a command, stop it with all its children after `limit` seconds, and say how it ended."""
+def run_limited(
+    command: Sequence[str], log: Any, limit: float, variables: Mapping[str, str]
+) -> str:
+    """Run a command, stop it with all its children after `limit` seconds, and say how it ended.
+
+    Args:
+        variables: of the environment, beside those of this process.
+    """
     if shutil.which(command[0]) is None:
         return f"not run: {command[0]} is not there"
     if limit <= 0:
         return "not run: no time was left"
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
     process = subprocess.Popen(
         command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
     )
@@ -148,30 +176,52 @@ def run_limited(command: Sequence[str], log: Any, limit: float) -> str:
         # The process is the first of its group, which its children belong to.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        # A process that hangs in the driver cannot even be killed.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
         return f"stopped after {limit:.0f} s"
     return "done" if code == 0 else f"failed with exit code {code}"
 
 
-def start_mps(log: Any) -> bool:
-    """Start the Multi-Process Service; return whether it runs."""
-    if shutil.which("nvidia-cuda-mps-control") is None:
+@contextmanager
+def multi_process_service(log: Any) -> Iterator[dict[str, str] | None]:
+    """Run NVIDIA's Multi-Process Service.
+
+    Yields:
+        The variables with which a process finds it; None where it cannot be started.
+    """
+    if shutil.which(MPS_CONTROL) is None:
+        yield None
+        return
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # Folders of its own: it is found by this part alone, and nobody else's is ended.
+        variables = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        if not control_mps(log, variables, "-d"):
+            yield None
+            return
+        try:
+            yield variables
+        finally:
+            control_mps(log, variables, request="quit -t 5\n")
+
+
+def control_mps(
+    log: Any, variables: Mapping[str, str], *arguments: str, request: str | None = None
+) -> bool:
+    """Call the service's control program; return whether it ended well within 20 seconds."""
+    try:
+        process = subprocess.run(
+            [MPS_CONTROL, *arguments],
+            input=request,
+            text=True,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **variables},
+            timeout=20,
+        )
+    except subprocess.TimeoutExpired:
         return False
-    started = subprocess.run(["nvidia-cuda-mps-control", "-d"], stdout=log, stderr=log)
-    return started.returncode == 0
-
-
-def stop_mps(log: Any) -> None:
-    if shutil.which("nvidia-cuda-mps-control") is not None:
-        with suppress(subprocess.TimeoutExpired):
-            subprocess.run(
-                ["nvidia-cuda-mps-control"],
-                input="quit\n",
-                text=True,
-                stdout=log,
-                stderr=log,
-                timeout=10,
-            )
+    return process.returncode == 0
 
 
 def main() -> None:

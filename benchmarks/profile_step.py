@@ -31,7 +31,10 @@ KINDS = {
     "compiled (Triton)": ("triton_",),
     "random numbers": ("philox", "distribution", "random", "rand"),
     "optimizer": ("fused_sgd", "fusedsgd", "multi_tensor", "adam", "_sgd_"),
-    "batch norm": ("batch_norm", "batchnorm", "bn_", "norm_backward", "_norm"),
+    "batch norm": (
+        *("batch_norm", "batchnorm", "bn_", "norm_backward", "_norm"),
+        *("sum_blocks", "join_blocks", "gradient_blocks"),  # augean.models.norm_kernels
+    ),
     "loss": ("softmax", "nll_loss"),
     "convolution and matrix product": (
         *("conv", "cudnn", "xmma", "cutlass", "gemm", "nvjet", "dgrad", "wgrad", "fprop"),
@@ -126,12 +129,13 @@ def measure(entry: Entry, steps: int) -> dict[str, Any]:
         capture_seconds = time.perf_counter() - start
         seconds = step_seconds(step, batch, steps, device)
         kernels = list_kernels(step, batch, steps, device)
+        # Before the ceilings are measured, which need memory of their own.
+        peak_bytes = torch.cuda.max_memory_allocated() if device.type == "cuda" else None
         flops = count_flops(config, device)
         ceiling = matrix_rate(device, DTYPES[config.trainer.precision])
     by_kind: dict[str, float] = defaultdict(float)
     for kernel in kernels:
         by_kind[kernel["kind"]] += kernel["ms"]
-    on_cuda = device.type == "cuda"
     return {
         "device": device_title(device),
         "torch": str(torch.__version__),
@@ -143,7 +147,7 @@ def measure(entry: Entry, steps: int) -> dict[str, Any]:
         "share_of_matrix_rate": flops / seconds / ceiling,
         "kernels_ms": math.fsum(by_kind.values()),
         "kernels_a_step": math.fsum(kernel["count"] for kernel in kernels),
-        "peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if on_cuda else None,
+        "peak_memory_mb": None if peak_bytes is None else peak_bytes / 1e6,
         "ms_by_kind": dict(sorted(by_kind.items(), key=lambda item: -item[1])),
         "longest_kernels": kernels[:LONGEST],
     }

@@ -192,7 +192,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("augean settle table1_activation --margin -1", 1, ["--margin -1.0 cannot be judged", "--margin 0.5"]),
     ("augean settle table1_activation --least 2", 1, ["--least 2 cannot be judged", "3 <= least <= most"]),
     ("augean settle table1_activation --budget lots", 1, ["--budget lots: needs a number", "such as 1.5h"]),
-    ("augean settle tune_final", 1, ["tune_final: settling compares rows with a baseline, and this table has none"]),
+    ("augean settle tune_final", 1, ["tune_final: is a study, and settling adds seeds to the rows of a table"]),
     ("augean settle table9 --dry-run", 1, ["-cn table9: no such sweep. There are", "table1_activation"]),
     ("augean settle -cd onw table", 1, ["-cd onw: no such folder"]),
     ("augean submit", 2, ["the following arguments are required: sweep"]),

@@ -25,10 +25,10 @@ CONSTANTS = {"ROWS": 32, "COLUMNS": 64, "BLOCKS": 512, "HAS_RESIDUAL": True}
 NAMES = (
     "sum_blocks",
     "join_blocks",
-    "apply",
+    "apply_norm",
     "sum_gradient_blocks",
     "join_gradient_blocks",
-    "apply_gradient",
+    "apply_norm_gradient",
 )
 
 for name in NAMES:

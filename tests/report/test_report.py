@@ -679,6 +679,30 @@ def test_files_of_a_record_that_is_gone_are_removed_and_those_of_others_stay(
     assert outside.exists()
 
 
+def test_the_numbers_of_a_figure_go_with_it(tmp_path: Path) -> None:
+    jobs = []
+    for activation in ("elu", "relu"):
+        for lr in (0.1, 0.01):
+            row = f"{activation}, {lr}"
+            job = write_run(tmp_path, activation__name=activation, optimizer__lr=lr, row=row)
+            jobs.append(job)
+    key = "activation.name, optimizer.lr"
+    in_columns = [job | {"column": job["row"].split(", ")[1]} for job in jobs]
+    write_record(tmp_path, "two", in_columns, row_key=key, column="optimizer.lr")
+    grid = make_report(tmp_path).directory / "tables" / "two_grid.csv"
+    assert grid.exists()
+    write_record(tmp_path, "two", jobs, row_key=key)
+    make_report(tmp_path)
+    assert not grid.exists()
+
+
+def test_the_heading_of_the_rows_names_groups_and_keys(tmp_path: Path) -> None:
+    key = "optimizer.name, regularization.weight_decay, activation.name"
+    write_record(tmp_path, "one", seeds(tmp_path, [80.0]), row_key=key)
+    heading = "optimizer, regularization.weight_decay, activation"
+    assert f"| {heading} | n |" in (make_report(tmp_path).directory / "report.md").read_text()
+
+
 def test_a_row_that_diverged_is_drawn_as_far_as_it_came(tmp_path: Path) -> None:
     good = seeds(tmp_path, [80.0, 81.0], "good")
     lost = [
@@ -819,6 +843,15 @@ def test_select_keeps_what_it_names(
     contents = scan(example.directory.parent, select)
     assert [sweep.record.name for sweep in contents.sweeps] == tables
     assert len(contents.runs) == num_runs
+
+
+def test_a_study_is_selected_by_its_name_with_its_trials(tmp_path: Path) -> None:
+    write_record(tmp_path, "one", seeds(tmp_path, [80.0]))
+    trial = write_run(tmp_path, seed=5) | {"trial": 0, "state": "complete", "score": 0.8}
+    write_record(tmp_path, "tune", [trial], kind="study")
+    contents = scan(tmp_path, "table=tune")
+    assert [sweep.record.name for sweep in contents.sweeps] == ["tune"]
+    assert list(contents.runs) == [trial["id"]]
 
 
 @pytest.mark.parametrize("select", ["optimiser.name=sgd", "sgd"])

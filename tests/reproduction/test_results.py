@@ -296,6 +296,43 @@ def test_the_numbers_are_those_of_the_table(whole: Path) -> None:
     assert re.search(r"32 against 16: \+0\.02 points \(.*\); published −2\.56", text)
 
 
+def test_a_pass_without_the_course_reports_sweeps_is_about_its_own_tables(tmp_path: Path) -> None:
+    write_table(
+        tmp_path / "outputs",
+        "fashion_mnist",
+        {"resnet18": 0.94},
+        key="model__name",
+        reference={"resnet18": 94.9},
+        dataset_title="Clothes",
+    )
+    document = tmp_path / "page.md"
+    document.write_text("<!-- results/own: headline -->\n<!-- end -->\n")
+    assert build_results(tmp_path / "outputs", tmp_path / "own", [document]) == []
+    text = (tmp_path / "own" / "README.md").read_text()
+    assert "# own: fashion_mnist, n = 3" in text
+    assert (
+        "| fashion_mnist | resnet18 | 3 | 94.00 | ± 0.50 | - | - | 94.90 |" in document.read_text()
+    )
+    assert "Data: Clothes;" in text
+    for words in ("course report", "CIFAR-10", "make part2", "Not run"):
+        assert words not in text
+
+
+def test_a_network_of_its_own_width_is_said_to_have_no_channels(tmp_path: Path) -> None:
+    write_table(
+        tmp_path / "outputs",
+        "table1_activation",
+        {"leaky_relu": 0.8},
+        key="activation__name",
+        baseline="leaky_relu",
+        width__channels=None,
+    )
+    assert build_results(tmp_path / "outputs", tmp_path / "native") == []
+    text = (tmp_path / "native" / "README.md").read_text()
+    assert "channels none in place of 64" in text
+    assert "training images 1,197" in text
+
+
 def test_what_stands_in_for_the_reports_setting_is_said(whole: Path) -> None:
     text = (whole / "README.md").read_text()
     for words in (

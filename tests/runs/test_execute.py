@@ -31,7 +31,8 @@ from augean.runs.execute import execute
 from augean.store.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint, save_checkpoint
 from augean.store.locks import hold_lock, is_locked
 from augean.store.run_directory import run_state
-from augean.store.summary import DIGESTED_FILES, read_summary
+from augean.store.run_files import DIGESTED_FILES
+from augean.store.summary import read_summary
 from augean.training.build import build_model
 from augean.training.checkpoint import ResumableRun
 from augean.training.data import load_data
@@ -411,6 +412,7 @@ def test_a_loss_that_explodes_in_the_last_step_is_a_diverged_run_too(tiny: Make)
         assert outcome.summary.test_accuracy is None
         assert outcome.summary.diverged is not None
         assert outcome.summary.diverged.epoch == 1
+        assert outcome.summary.diverged.step is None
 
 
 def test_a_run_that_diverges_late_is_worth_nothing_to_a_sweeper_and_keeps_its_losses(
@@ -634,4 +636,23 @@ def test_a_precision_that_is_slow_on_the_device_gets_a_hint() -> None:
     cpu = torch.device("cpu")
     assert "trainer.precision=fp32 is faster" in str(precision_hint("fp16", cpu))
     assert precision_hint("fp32", cpu) is None
-    assert "trainer.precision=bf16" in str(precision_hint("fp32", torch.device("cuda")))
+
+
+@pytest.mark.parametrize(("capability", "fastest"), [((7, 5), "fp16"), ((8, 0), "bf16")])
+def test_a_gpu_is_told_the_precision_that_it_computes_fastest(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], fastest: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    cuda = torch.device("cuda")
+    assert f"trainer.precision={fastest}" in str(precision_hint("fp32", cuda))
+    assert precision_hint(fastest, cuda) is None
+
+
+def test_training_leaves_deterministic_algorithms_as_it_found_them() -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        with algorithms(deterministic=False):
+            assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -14,7 +14,7 @@ from augean.runs.address import find_address
 from augean.runs.execute import execute
 from augean.runs.prefixes import find_prefixes
 from augean.store.checkpoints import CHECKPOINT
-from augean.store.run_prefix import STATE
+from augean.store.run_files import STATE
 from augean.store.summary import RunSummary, read_summary
 from augean.training.checkpoint import decode_checkpoint
 from same_results import metrics, same_result

@@ -19,8 +19,9 @@ from augean.runs.execute import execute
 from augean.store.archive.members import check_run
 from augean.store.archive.packing import pack, unpack
 from augean.store.checkpoints import load_checkpoint, save_checkpoint
+from augean.store.run_files import DIGESTED_FILES
 from augean.store.run_progress import read_progress
-from augean.store.summary import DIGESTED_FILES, read_summary, write_summary
+from augean.store.summary import read_summary, write_summary
 from augean.training.checkpoint import decode_checkpoint, encode_checkpoint
 
 Make = Callable[..., Config]

@@ -11,6 +11,7 @@ from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.checkpoints import CHECKPOINT, save_checkpoint
 from augean.store.cleaning import find_removable, read_removals, remove
+from augean.store.find_run import find_run
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import RunProgress
@@ -68,6 +69,16 @@ def test_the_weights_of_a_tables_best_run_are_kept(tmp_path: Path) -> None:
     jobs = write_table(tmp_path)
     names = [f"runs/{job['run']}/best.pt" for job in jobs]
     assert sorted(found(tmp_path)["weights"]) == sorted([names[0], names[2]])
+
+
+def test_a_diverged_run_is_not_the_best_however_good_it_was(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    diverged = write_run(tmp_path, seed=3, state="diverged")
+    sign(directory(tmp_path, diverged), val_accuracy=0.99)
+    write_record(tmp_path, "table1", [*jobs, diverged])
+    names = [f"runs/{job['run']}/best.pt" for job in jobs]
+    assert sorted(found(tmp_path)["weights"]) == sorted([names[0], names[2]])
+    assert find_run("best:table1", tmp_path).name == jobs[1]["run"]
 
 
 def test_what_is_best_in_one_of_two_tables_is_kept(tmp_path: Path) -> None:

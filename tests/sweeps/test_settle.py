@@ -331,9 +331,9 @@ def test_at_the_most_seeds_a_row_stays_undecided(tmp_path: Path) -> None:
     ("text", "amount", "unit"),
     [
         ("30runs", 30, "runs"),
-        ("1.5h", 5400, "s"),
-        ("2 gpuh", 7200, "gpuh"),
-        ("9min", 540, "s"),
+        ("1.5h", 5400, "clock seconds"),
+        ("2 gpuh", 7200, "device seconds"),
+        ("9min", 540, "clock seconds"),
     ],
 )
 def test_budgets(text: str, amount: float, unit: Unit) -> None:
@@ -409,9 +409,17 @@ def test_a_table_without_a_baseline_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_record(tmp_path, "final", [write_run(tmp_path)])
-    assert "this table has none" in str(
-        augean(monkeypatch, "settle", "final", "--outputs", str(tmp_path), "--dry-run")
-    )
+    message = str(augean(monkeypatch, "settle", "final", "--outputs", str(tmp_path), "--dry-run"))
+    assert "name one of them by runtime.table.baseline: leaky_relu" in message
+
+
+def test_the_record_of_a_sweep_in_a_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [write_run(tmp_path, row="a"), write_run(tmp_path, row="b", seed=1)]
+    write_record(tmp_path, "mine_my_table", jobs, baseline="a")
+    settling = Settling("mine/my table", None, tmp_path, [], {}, budget=None)
+    assert settling.find_record() is not None
 
 
 # The command, on real runs

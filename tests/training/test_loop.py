@@ -303,7 +303,7 @@ def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
     fails_again: bool,
 ) -> None:
     @contextmanager
-    def recording(_: object) -> Iterator[None]:
+    def recording(_: object, **_options: str) -> Iterator[None]:
         try:
             yield
         finally:
@@ -315,11 +315,11 @@ def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
 
     config, train = tiny(), make_split(64)
     step = Step(make_context(config, train))
-    step.captures = True
-    step.num_eager = 0
+    step.uses_graph = True
+    step.num_warmup_left = 0
     monkeypatch.setattr(torch.cuda, "CUDAGraph", StandInGraph)
     monkeypatch.setattr(torch.cuda, "graph", recording)
-    monkeypatch.setattr(step, "gradient", fail)
+    monkeypatch.setattr(step, "backward", fail)
     with pytest.raises(
         told,
         match=r"runtime\.cuda_graph=false\noperation not permitted"
@@ -362,33 +362,33 @@ def test_replayed_steps_with_short_batches_between_equal_eager_ones(
     class Replaying(Step):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
-            self.captures = True
+            self.uses_graph = True
             self.optimizer_in_graph = whole
 
         def set_lr(self, lr: float) -> None:
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
 
-        def _aside(self, batch: Batch) -> tuple[Tensor, Tensor]:
-            return self.eager(*self.batch(batch))
+        def _warm_up(self, batch: Batch) -> tuple[Tensor, Tensor]:
+            return self.eager(*self.augmented(batch))
 
         def _capture(self, batch: Batch) -> None:
             pixels = None if batch.pixels is None else batch.pixels.clone()
-            self.captured = Batch(batch.index.clone(), pixels)
+            self.graph_input = Batch(batch.index.clone(), pixels)
             self.graph = graph  # type: ignore[assignment]
-            self.gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
-            self.result = torch.zeros(()), torch.zeros(())
+            self.graph_gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
+            self.graph_result = torch.zeros(()), torch.zeros(())
 
             def play() -> None:
                 kept = [parameter.grad for parameter in self.parameters]
                 for target, value in zip(
-                    self.result, self.gradient(*self.batch(self.captured)), strict=True
+                    self.graph_result, self.backward(*self.augmented(self.graph_input)), strict=True
                 ):
                     target.copy_(value)
                 if self.optimizer_in_graph:
                     self.update()
                 for parameter, mine, before in zip(
-                    self.parameters, self.gradients, kept, strict=True
+                    self.parameters, self.graph_gradients, kept, strict=True
                 ):
                     mine.copy_(parameter.grad)  # type: ignore[arg-type]
                     parameter.grad = before  # a graph writes to its own memory alone
@@ -535,7 +535,7 @@ def fake_gradient(config: Config, build: Callable[[], nn.Module] | None = None) 
             torch.zeros(160, 16, 16, 3, dtype=torch.uint8), torch.zeros(160, dtype=torch.int64)
         )
         step = Step(make_context(config, train, network=network))
-        loss, _ = step.gradient(*step.batch(Batch(torch.arange(32))))
+        loss, _ = step.backward(*step.augmented(Batch(torch.arange(32))))
         assert all(parameter.grad is not None for parameter in network.parameters())
     return loss
 

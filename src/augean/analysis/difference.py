@@ -14,6 +14,7 @@ from augean.config.validation import flatten_config
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.run_directory import read_verified
+from augean.store.run_files import CONFIG, METRICS_FILE
 from augean.store.summary import RunSummary, read_summary
 
 DATA = ("dataset_title", "data_digest", "num_train", "num_val", "num_test")
@@ -101,7 +102,7 @@ def _read(path: Path) -> _RunFacts:
     summary = read_summary(path)
     if summary is None:
         facts: dict[str, dict[str, Any]] = {
-            "config": _read_config(path / "config.yaml"),
+            "config": _read_config(path / CONFIG),
             "data": {},
             "code": {},
             "environment": {},
@@ -202,7 +203,7 @@ def _compare_curves(first: Path, second: Path) -> str:
 
 def _training_losses(path: Path) -> list[str]:
     """Return a run's training loss of each epoch, as the text that the run wrote."""
-    lines = read_verified(path, "metrics.csv").decode().splitlines()[1:]
+    lines = read_verified(path, METRICS_FILE).decode().splitlines()[1:]
     return [line.split(",")[LOSS_COLUMN] for line in lines]
 
 

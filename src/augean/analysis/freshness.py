@@ -103,8 +103,8 @@ class FreshnessCheck:
         data = self._folder(places.get("data"), "data")
         cache = self._folder(places.get("cache"), "data/.augean")
         # Without mean, crop and the like, which change no image on disk.
-        identity = [node[key] for key in node if key.startswith(DATA_KEYS)]
-        key = repr((identity, data, cache))
+        data_values = [node[key] for key in node if key.startswith(DATA_KEYS)]
+        key = repr((data_values, data, cache))
         if key not in self._digests:
             self._digests[key] = _current_digest(node, data, cache)
         current = self._digests[key]

@@ -30,6 +30,7 @@ from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.cleaning import runs_without_weights
 from augean.store.run_directory import METRICS, run_state, runs_dir
+from augean.store.run_files import METRICS_FILE, SUMMARY, id_in_name
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 
@@ -175,7 +176,7 @@ def _read_runs(contents: Contents) -> None:
             continue
         run.weights_removed = path.name in without_weights
         # A directory that was copied or renamed has another id in its name than in its summary.
-        is_original = run.id == _id_in_name(path) and run.id not in contents.runs
+        is_original = run.id == id_in_name(path.name) and run.id not in contents.runs
         if is_original or run.summary is None:
             contents.runs[run.id] = run
         else:
@@ -195,7 +196,7 @@ def _read_run(contents: Contents, path: Path) -> Run | None:
     try:
         summary = _read_summary(path)
     except AugeanError as error:
-        contents.note(path / "summary.json", error)
+        contents.note(path / SUMMARY, error)
     if summary is not None:
         return Run(
             id=summary.id,
@@ -204,21 +205,16 @@ def _read_run(contents: Contents, path: Path) -> Run | None:
             seed=summary.config.get("seed"),
             summary=summary,
         )
-    id_ = _id_in_name(path)
+    id_ = id_in_name(path.name)
     if id_ is not None and path.is_dir():
         state = run_state(contents.outputs, path, id_)
         if state.is_completed:
             # The summary is sound, but of another schema: this Augean would train the run again.
             state = RunState.INTERRUPTED
         return Run(id=id_, directory=path.name, state=state)
-    if not (path / "summary.json").exists():
+    if not (path / SUMMARY).exists():
         contents.note(path, "not the directory of a run; left out", unreadable=False)
     return None
-
-
-def _id_in_name(path: Path) -> str | None:
-    match = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", path.name)
-    return None if match is None else match[1]
 
 
 def _read_summary(path: Path) -> RunSummary | None:
@@ -307,7 +303,7 @@ def _select(contents: Contents) -> None:
     """Keep only the runs and tables that `contents.select` names."""
     runs = list(contents.runs.values())
     for sweep in contents.sweeps:
-        runs += [run for _, run in sweep.job_runs]
+        runs += [*(run for _, run in sweep.job_runs), *sweep.trial_runs]
     keys = {"table"}
     for run in runs:
         keys.update(run.columns())
@@ -318,12 +314,16 @@ def _select(contents: Contents) -> None:
         if tables is not None and not matches(sweep.record.name, tables):
             continue
         job_runs = [(job, run) for job, run in sweep.job_runs if run.is_selected(terms)]
-        if job_runs:
-            sweeps.append(sweep._replace(job_runs=job_runs))
+        trial_runs = [run for run in sweep.trial_runs if run.is_selected(terms)]
+        if job_runs or trial_runs:
+            sweeps.append(sweep._replace(job_runs=job_runs, trial_runs=trial_runs))
     contents.sweeps = sweeps
     ids_in_tables = set(contents.runs)
     if tables is not None:
-        ids_in_tables = {job.id for sweep in sweeps for job, _ in sweep.job_runs}
+        ids_in_tables = set()
+        for sweep in sweeps:
+            ids_in_tables.update(job.id for job, _ in sweep.job_runs)
+            ids_in_tables.update(run.id for run in sweep.trial_runs)
     selected = {}
     for id_, run in contents.runs.items():
         if id_ in ids_in_tables and run.is_selected(terms):
@@ -372,8 +372,8 @@ def read_metrics(contents: Contents, runs: Iterable[Run]) -> pandas.DataFrame:
     by_directory = {run.directory: run for run in runs}
     progress = tqdm(by_directory.items(), "reading metrics", delay=1, leave=False, disable=None)
     for directory, run in progress:
-        path = runs_dir(contents.outputs) / directory / "metrics.csv"
-        digest = None if run.summary is None else run.summary.files.get("metrics.csv")
+        path = runs_dir(contents.outputs) / directory / METRICS_FILE
+        digest = None if run.summary is None else run.summary.files.get(METRICS_FILE)
         try:
             content = read_regular(path, DATA_BYTES)
             if digest and hashlib.sha256(content).hexdigest() != digest:

@@ -12,6 +12,7 @@ from augean.config.override_text import override_text
 from augean.config.schema import TRUSTED_PACKAGES
 from augean.regular_files import CONFIG_BYTES, read_regular
 from augean.store.run_directory import place_at
+from augean.store.run_files import CONFIG
 from augean.store.summary import RunSummary
 
 
@@ -30,7 +31,7 @@ def run_command(path: Path, summary: RunSummary | None, into: str | None = None)
     outputs = path.parent.parent
     places: dict[str, str] = {}
     if summary is None:
-        packages = _packages_in_file(path / "config.yaml")
+        packages = _packages_in_file(path / CONFIG)
     else:
         packages = own_packages(summary.config)
         places = summary.places or {}

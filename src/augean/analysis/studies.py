@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from augean.config.labels import row_label
-from augean.store.sweep_record import COMPLETE, SweepJob, SweepRecord
+from augean.store.sweep_record import SweepJob, SweepRecord, rank_trials
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -176,12 +176,8 @@ def _is_sound(searched: Range) -> bool:
 
 def complete_trials(record: SweepRecord) -> list[SweepJob]:
     """Return the trials that were trained to their end and have a score, the best ones first."""
-    trials = []
-    for trial in record.trials:
-        if trial.state == COMPLETE and trial.score is not None and math.isfinite(trial.score):
-            trials.append(trial)
-    sign = -1.0 if record.direction == "maximize" else 1.0
-    return sorted(trials, key=lambda trial: sign * (trial.score or 0.0))
+    ranking = rank_trials(record.trials, record.direction)
+    return [trial for trial in ranking if math.isfinite(trial.score or 0.0)]
 
 
 def importances(record: SweepRecord, fewest: int = FEWEST_TRIALS) -> dict[str, float]:

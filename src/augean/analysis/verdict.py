@@ -61,6 +61,11 @@ class Difference(NamedTuple):
     """Test images that both rows were tested on, where they recorded them."""
 
     @property
+    def half_width(self) -> float:
+        """Half-width of the simultaneous interval."""
+        return (self.high - self.low) / 2
+
+    @property
     def images_low(self) -> float:
         """Lower bound of the interval for new seeds and new test images."""
         # Both sources of chance are independent, so the squares of their half-widths add up.

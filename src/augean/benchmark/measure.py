@@ -21,7 +21,11 @@ from augean.config.schema import Config
 from augean.training.device import DTYPES, device_title, find_device
 from augean.version import version
 
-LOOP_OPTIONS = {"compile": "runtime.compile=true", "host": "runtime.data_on=host"}
+LOOP_OPTIONS = {
+    "compile": "runtime.compile=true",
+    "fused": "runtime.fused_norm=true",
+    "host": "runtime.data_on=host",
+}
 """The override that an option stands for, as in the loop "core+compile"."""
 
 
@@ -30,8 +34,7 @@ class BenchPlan:
     """The measurements of each configuration."""
 
     loops: Sequence[str]
-    """Names. "core+compile" is the core with `runtime.compile=true`, "core+host" the core with
-    `runtime.data_on=host`."""
+    """Names. "core+compile" and the like are the core with an option of `LOOP_OPTIONS`."""
     at_once: Sequence[int]
     """Each loop is measured once for each of these numbers: so many processes train at the same
     time, and share the CPU's threads."""

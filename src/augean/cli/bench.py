@@ -19,7 +19,7 @@ augean bench --channels 16 --images 256                    one width
 augean bench model=torchvision dataset.image_size=224      torchvision's ResNet-18
 """
 DEFAULT_WIDTHS = (16, 64)
-LOOPS = ("ordinary", "expert", "core", "core+compile", "core+host")
+LOOPS = ("ordinary", "expert", "core", "core+compile", "core+fused", "core+host")
 
 
 def add_commands(commands: Commands) -> None:

@@ -123,7 +123,7 @@ def run_id(
             found or read.
     """
     digest_by_class = {target: code.digest for target, code in _own_code(config).items()}
-    identity = {
+    parts = {
         "schema": SCHEMA,
         "core": CORE,
         "config": canonical(config),
@@ -132,12 +132,12 @@ def run_id(
     }
     # Only where they are used: a key with an empty value would change the ids of all other runs.
     if config.code_files:
-        identity["files"] = _listed_files(config)
+        parts["files"] = _listed_files(config)
     if loop is not None:
-        identity["loop"] = loop
+        parts["loop"] = loop
     if weights is not None:
-        identity["weights"] = weights
-    return short_hash(identity)
+        parts["weights"] = weights
+    return short_hash(parts)
 
 
 def _own_code(config: Config) -> dict[str, OwnCode]:
@@ -193,14 +193,14 @@ def code_identity(config: Config) -> dict[str, str]:
     return digests
 
 
-def short_hash(identity: Mapping[str, Any]) -> str:
+def short_hash(content: Mapping[str, Any]) -> str:
     """Return 10 hex digits of sha256 over canonical JSON."""
     # One text for equal content: sorted keys, no blanks. NaN has no JSON form and is refused.
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def directory_name(config: Config, identity: str) -> str:
+def directory_name(config: Config, run_id: str) -> str:
     """Return the name of the run's directory: four names, width, seed and id, with hyphens between.
 
     Where it would be longer than a file system takes, the names are cut, the id never.
@@ -213,7 +213,7 @@ def directory_name(config: Config, identity: str) -> str:
     ]
     channels = config.width.channels
     width = "cnative" if channels is None else f"c{channels}"
-    numbers = [width, f"s{config.seed}", identity]
+    numbers = [width, f"s{config.seed}", run_id]
     name = "-".join([*names, *numbers])
     if len(name) <= MAX_NAME_LENGTH:
         return name

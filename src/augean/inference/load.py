@@ -28,6 +28,7 @@ from augean.regular_files import (
 )
 from augean.runs.address import build_source, find_address
 from augean.store.run_directory import run_state
+from augean.store.run_files import CONFIG, WEIGHTS
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.weights_file import read_class_names
 from augean.training.build import build_model
@@ -101,7 +102,7 @@ def load_model(
     # Weights are stored in fp32, whatever default type the calling program has set.
     with exact_fp32():
         network = build_model(config, len(classes)).eval()
-    _load_weights(path / "best.pt", network)
+    _load_weights(path / WEIGHTS, network)
     torch_device = find_device(device)
     return TrainedModel(
         path=path,
@@ -139,7 +140,7 @@ def _check_files(path: Path, summary: RunSummary) -> None:
     Raises:
         AugeanError: when one is missing or was altered.
     """
-    for name in ("config.yaml", "best.pt"):
+    for name in (CONFIG, WEIGHTS):
         if name not in summary.files:
             raise AugeanError(
                 f"{path}: has no {name}, as the loop {_loop_name(summary)} did not write it; a"
@@ -162,7 +163,7 @@ def _recovery_advice(path: Path, summary: RunSummary, name: str) -> str:
         name: of the file.
     """
     # Neither an altered config nor a custom loop can be trained from here.
-    if name == "config.yaml" or summary.loop is not None:
+    if name == CONFIG or summary.loop is not None:
         return f"Use the run where it was trained, or bring its {name} from there"
     command = run_command(path, summary, into=RETRAIN_FOLDER)
     # A run lies in <outputs>/runs/<run>.
@@ -194,7 +195,7 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
         AugeanError: when the file is not valid YAML, or does not describe a network.
         ConfigError: when it is not a valid config.
     """
-    file = path / "config.yaml"
+    file = path / CONFIG
     try:
         content = parse_yaml(read_regular(file, CONFIG_BYTES))
     except (OSError, ValueError) as error:

@@ -15,8 +15,8 @@ import triton
 from torch import Tensor, nn
 
 from augean.models.norm_kernels import (
-    apply,
-    apply_gradient,
+    apply_norm,
+    apply_norm_gradient,
     join_blocks,
     join_gradient_blocks,
     sum_blocks,
@@ -98,7 +98,7 @@ class _FusedNormActivation(torch.autograd.Function):
         shape = _Shape(x)
         mean, inverse = _column_statistics(x, shape, norm)
         y = torch.empty_like(x)
-        apply[shape.apply_grid](
+        apply_norm[shape.apply_grid](
             x,
             # A kernel takes a pointer in any case; without a residual this one is not read.
             x if residual is None else residual,
@@ -167,7 +167,7 @@ class _FusedNormActivation(torch.autograd.Function):
             shape.num_blocks,
             **shape.join_tile,
         )
-        apply_gradient[shape.apply_grid](
+        apply_norm_gradient[shape.apply_grid](
             inner,
             x,
             x_gradient,

@@ -104,7 +104,7 @@ def join_blocks(
 
 
 @triton.jit
-def apply(
+def apply_norm(
     x_pointer,
     residual_pointer,
     y_pointer,
@@ -184,7 +184,7 @@ def sum_gradient_blocks(
             # z is the activation's input. For z < 0, y = slope * (exp(z) - 1), so its derivative
             # slope * exp(z) is y + slope.
             gradient = tl.where(y > 0, gradient, (y + slope) * gradient)
-        # Rounded before it is summed: the sums and `apply_gradient` see the same numbers.
+        # Rounded before it is summed: the sums and `apply_norm_gradient` see the same numbers.
         inner = gradient.to(inner_pointer.dtype.element_ty)
         tl.store(inner_pointer + offset, inner, mask=mask)
         gradient = inner.to(tl.float32)
@@ -218,7 +218,7 @@ def join_gradient_blocks(
 
 
 @triton.jit
-def apply_gradient(
+def apply_norm_gradient(
     inner_pointer,
     x_pointer,
     x_gradient_pointer,

@@ -17,11 +17,11 @@ from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.locks import is_locked
 from augean.store.run_directory import runs_dir
+from augean.store.run_files import FAILURE, SUMMARY
 from augean.store.run_progress import PROGRESS_FILE, RunProgress, read_progress
-from augean.store.summary import SUMMARY, RunState, RunSummary, read_summary
+from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 
-FAILURE = "failure.txt"
 SILENT_SECONDS = 120.0
 """Age of a progress file from which on its run no longer counts as running. A run writes it every
 few seconds while it trains, but not while it reads its data or is evaluated."""
@@ -125,8 +125,8 @@ def is_locked_run(outputs: Path) -> IsRunning:
     Looking at a lock acquires it for a moment, so it is not for readers that look again and again.
     """
 
-    def is_running(identity: str, _progress: RunProgress | None) -> bool:
-        return is_locked(outputs, identity)
+    def is_running(run_id: str, _progress: RunProgress | None) -> bool:
+        return is_locked(outputs, run_id)
 
     return is_running
 

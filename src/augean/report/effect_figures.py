@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from augean.analysis.comparison import MARGIN, Row, Table
 from augean.analysis.verdict import Verdict
 from augean.report.plotting import GREY, MUTED, Picture, save_figure, shorten_label
-from augean.report.tables import distinct_titles, number
+from augean.report.tables import amount, distinct_titles
 
 STYLES = {
     Verdict.BETTER: ("#0072B2", "^"),
@@ -230,7 +230,9 @@ def _write_lines(axes: Axes, lines: Sequence[_Line]) -> None:
             _write_title(axes, place, line.text)
         else:
             axes.text(-0.03, place, line.text, transform=beside, ha="right", va="center", size=8.5)
-            axes.text(1.03, place, _amount(line.row), transform=beside, va="center", size=8.5)
+            difference = line.row.difference
+            numbers = amount(difference.value, difference.half_width, signed=True)
+            axes.text(1.03, place, numbers, transform=beside, va="center", size=8.5)
 
 
 def _write_title(axes: Axes, place: int, title: str) -> None:
@@ -245,18 +247,6 @@ def _write_title(axes: Axes, place: int, title: str) -> None:
         weight="bold",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
     )
-
-
-def _amount(row: Row) -> str:
-    """Return a difference with its interval, such as "+4.4 ± 3.5"."""
-    difference = row.difference
-    half = (difference.high - difference.low) / 2
-    # A second digit where the interval is narrow enough to give it a meaning.
-    digits = 1 if half >= 1 else 2
-    text = number(difference.value, digits, signed=True)
-    if math.isnan(half):
-        return text
-    return f"{text} ± {number(half, digits)}"
 
 
 def _draw_intervals(axes: Axes, lines: Sequence[_Line], verdict: Verdict) -> None:

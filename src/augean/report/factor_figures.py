@@ -43,6 +43,7 @@ def draw_factors(table: Table, folder: Path) -> list[Picture]:
         name=f"{record.name}_grid",
         caption=caption,
         alt=f"{record.title}: test accuracy by row and column",
+        has_csv=True,
     )
     return [picture]
 

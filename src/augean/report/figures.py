@@ -157,16 +157,16 @@ def _remarks(table: Table, labels: Set[str], num_grey: int) -> str:
         labels: of the rows that are drawn.
         num_grey: how many of them are drawn in grey.
     """
-    text = ""
-    if max(row.accuracy.n for row in table.rows) <= 1:
-        text += "One seed."
+    remarks = []
+    if max(row.accuracy.n for row in table.rows) == 1:
+        remarks.append("One seed.")
     broken_off = [row.label for row in table.rows if row.label in labels and not row.runs]
     if broken_off:
         rows = ", ".join(broken_off)
-        text += f" All runs diverged and are drawn up to where they broke off: {rows}."
+        remarks.append(f"All runs diverged and are drawn up to where they broke off: {rows}.")
     if num_grey:
-        text += f" Grey: {num_grey} further rows of lower validation accuracy."
-    return text
+        remarks.append(f"Grey: {num_grey} further rows of lower validation accuracy.")
+    return " ".join(remarks)
 
 
 def _row_styles(table: Table, labels: Set[str]) -> tuple[Styles, list[str]]:
@@ -223,7 +223,9 @@ def _curves(
             axes.set_title("accuracy, %")
         else:
             _scale_loss(axes, metrics)
-    dashes = {"training": "--"}
+    dashes = {}
+    if _has_values(metrics, "^train_"):
+        dashes["training"] = "--"
     if _has_values(metrics, "^val_"):
         dashes["validation"] = "-"
     finish_figure(figure, styles, dashes)

@@ -9,7 +9,7 @@ from augean.analysis.outlook import MAX_SEEDS, outlook
 from augean.analysis.remarks import quote_label
 from augean.analysis.sequential_design import design_of
 from augean.analysis.verdict import Verdict
-from augean.report.tables import distinct_titles, interval, number, runs_text
+from augean.report.tables import amount, distinct_titles, interval, number, runs_text
 
 MAX_NAMED = 3
 """Rows that a part of the line names."""
@@ -119,19 +119,10 @@ def _decided(rows: Sequence[Row], baseline: str, verdict: Verdict) -> str:
     if len(rows) > MAX_NAMED:
         largest = max(rows, key=lambda row: abs(row.difference.value))
         text = f"{len(rows)} rows {verdict} than {baseline}"
-        return f"{text}, most {largest.label} by {_amount(largest)} points"
+        return f"{text}, most {largest.label} by {_size(largest)} points"
     names = _names([row.label for row in rows])
-    amounts = _join([_amount(row) for row in rows])
+    amounts = _join([_size(row) for row in rows])
     return f"{names} {verdict} than {baseline} by {amounts} points"
-
-
-def _amount(row: Row) -> str:
-    """Return the size of a difference with its interval, such as "4.4 ± 3.5"."""
-    half = (row.difference.high - row.difference.low) / 2
-    # A second digit where the interval is narrow enough to give it a meaning.
-    digits = 1 if half >= 1 else 2
-    size = abs(row.difference.value)
-    return f"{number(size, digits)} ± {number(half, digits)}"
 
 
 def _what_it_takes(table: Table) -> str:
@@ -154,6 +145,11 @@ def _what_it_takes(table: Table) -> str:
     if not texts:
         return ""
     return f" ({'; '.join(texts)})"
+
+
+def _size(row: Row) -> str:
+    """Return the size of a difference, without its sign."""
+    return amount(abs(row.difference.value), row.difference.half_width)
 
 
 def _names(labels: Sequence[str]) -> str:

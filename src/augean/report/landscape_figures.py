@@ -109,6 +109,7 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
         name=f"{record.name}_band",
         caption=_band_caption(table, bands, edges, window),
         alt=f"{record.title}: bands of losses",
+        has_csv=True,
     )
     return [picture]
 
@@ -268,6 +269,7 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
         name=f"{record.name}_probe",
         caption=caption,
         alt=f"{record.title}: three measures",
+        has_csv=True,
     )
     return [picture]
 

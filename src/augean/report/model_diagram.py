@@ -83,6 +83,9 @@ def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Pictur
     try:
         model = parse_json(read_verified(path.parent, path.name))
         title = str(model["name"])
+        stem = run.config.get("model.stem")
+        if stem is not None:
+            title += f", {stem} stem"
         channels = run.config.get("width.channels")
         if channels is not None:
             title += f", C = {channels}"

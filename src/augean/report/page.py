@@ -29,8 +29,6 @@ from augean.store.run_directory import runs_dir
 from augean.version import version
 
 TEMPLATES = Path(__file__).parent / "templates"
-OWN_COMMANDS = ("augean ", "python train.py ")
-"""How the commands of Augean's own sweeps begin; others are of custom loops."""
 LARGEST_SVG = 300_000
 """Bytes: a larger figure is set into the page as PNG."""
 
@@ -108,8 +106,9 @@ class _Page:
             record = section.table.sweep.record
             for job, run in section.table.sweep.job_runs:
                 in_tables[job.id] = run
-                # The first table of a run that has one.
-                if not record.command.startswith(OWN_COMMANDS):
+                # The first table of a run that has one. Of the runs themselves only completed ones
+                # name their loop.
+                if record.loop or (run.summary is not None and run.summary.loop):
                     self.loop_commands.setdefault(job.id, record.command)
         self.listed = list(in_tables.values())
         """The runs in tables, each once."""
@@ -141,8 +140,10 @@ class _Page:
         if run.id not in self.contents.runs:
             return ""
         # A custom loop is started by a command of its own, which its table has.
-        if run.id in self.loop_commands or (run.summary is not None and run.summary.loop):
-            return self.loop_commands.get(run.id, "")
+        if run.id in self.loop_commands:
+            return self.loop_commands[run.id]
+        if run.summary is not None and run.summary.loop:
+            return ""
         return run_command(runs_dir(self.contents.outputs) / run.directory, run.summary)
 
     def source(self, picture: Picture) -> str:

@@ -50,6 +50,8 @@ class Picture(NamedTuple):
     name: str
     caption: str
     alt: str
+    has_csv: bool = False
+    """Whether the numbers that it shows are in tables/`name`.csv."""
 
 
 def style_of(index: int) -> tuple[str, str]:
@@ -120,7 +122,9 @@ def shorten_label(label: str, longest: int = 36) -> str:
     return text
 
 
-def save_figure(figure: Figure, folder: Path, *, name: str, caption: str, alt: str) -> Picture:
+def save_figure(
+    figure: Figure, folder: Path, *, name: str, caption: str, alt: str, has_csv: bool = False
+) -> Picture:
     """Write `name`.png and `name`.svg into `folder`."""
     for kind in ("png", "svg"):
         content = io.BytesIO()
@@ -132,7 +136,7 @@ def save_figure(figure: Figure, folder: Path, *, name: str, caption: str, alt: s
         if kind == "svg":
             data = _round_paths(data)
         write_atomic(folder / f"{name}.{kind}", data, sync=False)
-    return Picture(name=name, caption=caption, alt=alt)
+    return Picture(name=name, caption=caption, alt=alt, has_csv=has_csv)
 
 
 def _round_paths(svg: bytes) -> bytes:

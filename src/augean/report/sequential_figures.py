@@ -77,12 +77,12 @@ def _intervals(courses: Sequence[Course], margin: float, title: str) -> Figure:
             markersize=4,
             linewidth=0.6,
         )
-    axes.set_ylim(*_limits(courses, margin))
+    axes.set_ylim(*_limits(drawn, margin))
     axes.set_xlabel("seeds of the row and of the baseline")
     axes.set_title(title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    first = min(course.looks[0] for course in courses)
-    last = max(course.looks[-1] for course in courses)
+    first = min(course.looks[0] for course in drawn)
+    last = max(course.looks[-1] for course in drawn)
     axes.set_xlim(first - 0.5, last + 0.5)
     finish_figure(figure, styles, {})
     return figure

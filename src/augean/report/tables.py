@@ -61,6 +61,16 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str
     return f"{rounded:{sign},.{digits}f}".replace("-", "\u2212")
 
 
+def amount(value: float, half_width: float, *, signed: bool = False) -> str:
+    """Format a difference with its interval, such as "+4.4 ± 3.5"."""
+    # A second digit where the interval is narrow enough to give it a meaning.
+    digits = 1 if half_width >= 1 else 2
+    text = number(value, digits, signed=signed)
+    if math.isnan(half_width):
+        return text
+    return f"{text} ± {number(half_width, digits)}"
+
+
 def around(half_width: float) -> str:
     """Format a half-width as it follows its mean; "-" where there is none."""
     if math.isnan(half_width):
@@ -96,10 +106,15 @@ def seconds(value: float | None) -> str:
     return number(value, 0)
 
 
+def row_heading(table: Table) -> str:
+    """Return what tells the rows apart, such as "optimizer, regularization.weight_decay"."""
+    return ", ".join(key.removesuffix(".name") for key in table.sweep.record.row_keys)
+
+
 def columns(table: Table) -> list[Column]:
     """Return the columns of a table, without those that would be empty."""
     rows = table.rows
-    heading = ", ".join(table.sweep.record.row_keys).removesuffix(".name") or "row"
+    heading = row_heading(table) or "row"
     shown = [
         Column(heading, "text", [row.label for row in rows]),
         Column("n", "number", [str(row.accuracy.n) for row in rows]),
@@ -135,7 +150,7 @@ def _comparison_columns(rows: Sequence[Row], baseline: str) -> list[Column]:
     for row in rows:
         difference = row.difference
         values.append(number(difference.value, signed=True))
-        halves.append(around((difference.high - difference.low) / 2))
+        halves.append(around(difference.half_width))
         halves_with_images.append(around((difference.images_high - difference.images_low) / 2))
         verdicts.append(difference.text)
     shown = [

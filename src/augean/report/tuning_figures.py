@@ -31,6 +31,7 @@ from augean.report.plotting import (
     style_of,
 )
 from augean.report.tables import distinct_titles
+from augean.store.direction import Direction, sign_of
 from augean.store.sweep_record import COMPLETE, SweepJob, SweepRecord
 
 TRIAL_COLOUR = "#8C959F"
@@ -128,7 +129,7 @@ def _budget_figure(
             axes.plot(num_trials, scores, "o", color=TRIAL_COLOUR, markersize=3)
         axes.plot(
             num_trials,
-            expected_best(scores),
+            expected_best(scores, study.direction),
             color=colour,
             marker=marker,
             markersize=4,
@@ -146,7 +147,7 @@ def _scores(study: SweepRecord) -> Array:
     scores = []
     for trial in study.trials:
         # The score of a pruned trial is one of fewer epochs.
-        if trial.state == "complete" and trial.score is not None:
+        if trial.state == COMPLETE and trial.score is not None:
             scores.append(100 * trial.score)
     return numpy.array(scores)
 
@@ -164,18 +165,23 @@ def _study_text(study: SweepRecord) -> str:
     return f"{text}, over {space}"
 
 
-def expected_best(scores: Sequence[float] | Array) -> Array:
-    """Return the expected maximum of 1, 2, ..., N draws with replacement from N scores.
+def expected_best(scores: Sequence[float] | Array, direction: Direction) -> Array:
+    """Return the expected best of 1, 2, ..., N draws with replacement from N scores.
 
     Equation 4 of Dodge et al. 2019.
+
+    Args:
+        direction: whether the best is the highest or the lowest.
     """
-    ordered = numpy.sort(numpy.asarray(scores, dtype=float))
-    # The chance that one draw is among the i lowest scores, for i = 0 to N.
+    sign = sign_of(direction)
+    # The worst first.
+    ordered = sign * numpy.sort(sign * numpy.asarray(scores, dtype=float))
+    # The chance that one draw is among the i worst scores, for i = 0 to N.
     chances = numpy.arange(len(ordered) + 1) / len(ordered)
     budgets = numpy.arange(1, len(ordered) + 1)
     # The same for the best of so many draws: a line a budget, N + 1 columns.
     chances_of_best = chances[None, :] ** budgets[:, None]
-    # The chance that the best is exactly the i-th lowest score.
+    # The chance that the best is exactly the i-th worst score.
     weights = numpy.diff(chances_of_best, axis=1)
     expected: Array = (weights * ordered).sum(axis=1)
     return expected

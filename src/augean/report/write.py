@@ -53,7 +53,7 @@ class ReportResult(NamedTuple):
         return 2 if any(problem.unreadable for problem in self.problems) else 0
 
 
-class _Job(NamedTuple):
+class _DrawingTask(NamedTuple):
     """What drawing one table needs."""
 
     contents: Contents
@@ -61,8 +61,8 @@ class _Job(NamedTuple):
     metrics: DataFrame
 
 
-_inherited: list[_Job] = []
-"""The jobs of the parent process, in a process that draws for it; else empty."""
+_tasks_of_parent: list[_DrawingTask] = []
+"""The tasks of the parent process, in a process that draws for it; else empty."""
 
 
 class _Drawing(NamedTuple):
@@ -140,63 +140,63 @@ def _draw_all(
     contents: Contents, tables: Sequence[Table], metrics: DataFrame
 ) -> list[list[Picture]]:
     """Return each table's figures, and note the problems of drawing them."""
-    jobs = []
+    tasks = []
     for table in tables:
         directories = [run.directory for _, run in table.sweep.job_runs]
-        job = _Job(
+        task = _DrawingTask(
             contents=replace(contents, problems=[]),
             table=table,
             metrics=metrics[metrics.directory.isin(directories)],
         )
-        jobs.append(job)
+        tasks.append(task)
     # Half of a report's time is drawing. Only Linux forks safely, and a process that is started in
     # another way imports the caller's script once more.
-    if len(jobs) >= FEWEST_SHARED and sys.platform == "linux":
-        drawings = _draw_in_processes(jobs)
+    if len(tasks) >= FEWEST_SHARED and sys.platform == "linux":
+        drawings = _draw_in_processes(tasks)
     else:
-        drawings = _with_progress(map(_draw, jobs), len(jobs))
+        drawings = _with_progress(map(_draw, tasks), len(tasks))
     for drawing in drawings:
         contents.problems += drawing.problems
     return [drawing.pictures for drawing in drawings]
 
 
-def _draw_in_processes(jobs: Sequence[_Job]) -> list[_Drawing]:
+def _draw_in_processes(tasks: Sequence[_DrawingTask]) -> list[_Drawing]:
     """Draw in a process for each core, at most 8."""
     num_processes = min(os.cpu_count() or 1, 8)
     # Otherwise the garbage collection of each process walks through all runs again and again.
     gc.freeze()
     try:
-        with ProcessPoolExecutor(num_processes, get_context("fork"), _inherit, (jobs,)) as pool:
-            return _with_progress(pool.map(_draw_inherited, range(len(jobs))), len(jobs))
+        with ProcessPoolExecutor(num_processes, get_context("fork"), _keep_tasks, (tasks,)) as pool:
+            return _with_progress(pool.map(_draw_task_of_parent, range(len(tasks))), len(tasks))
     finally:
         gc.unfreeze()
 
 
 def _with_progress(drawings: Iterator[_Drawing], number: int) -> list[_Drawing]:
-    """Collect the drawings; a bar shows how many there are, from the second second on."""
+    """Collect the drawings; after one second a bar shows how many there are."""
     return list(tqdm(drawings, "drawing", number, delay=1, leave=False, disable=None))
 
 
-def _inherit(jobs: Sequence[_Job]) -> None:
-    """Note the jobs in a forked process: it has a copy of its parent's, so none are sent."""
-    _inherited.extend(jobs)
+def _keep_tasks(tasks: Sequence[_DrawingTask]) -> None:
+    """Keep the tasks in a forked process: it has a copy of its parent's, so none are sent."""
+    _tasks_of_parent.extend(tasks)
 
 
-def _draw_inherited(number: int) -> _Drawing:
-    return _draw(_inherited[number])
+def _draw_task_of_parent(index: int) -> _Drawing:
+    return _draw(_tasks_of_parent[index])
 
 
-def _draw(job: _Job) -> _Drawing:
-    folder = job.contents.outputs / "report"
+def _draw(task: _DrawingTask) -> _Drawing:
+    folder = task.contents.outputs / "report"
     figures = folder / "figures"
     with rc_context(fname=STYLE):
-        pictures = draw_effects(job.table, figures)
-        pictures += draw_factors(job.table, folder)
-        pictures += draw_figures(job.contents, job.table, job.metrics, figures)
-        pictures += draw_landscapes(job.contents, job.table, folder)
-        pictures += draw_tuning(job.contents, job.table, figures)
-        pictures += draw_settling(job.table, figures)
-    return _Drawing(pictures=pictures, problems=job.contents.problems)
+        pictures = draw_effects(task.table, figures)
+        pictures += draw_factors(task.table, folder)
+        pictures += draw_figures(task.contents, task.table, task.metrics, figures)
+        pictures += draw_landscapes(task.contents, task.table, folder)
+        pictures += draw_tuning(task.contents, task.table, figures)
+        pictures += draw_settling(task.table, figures)
+    return _Drawing(pictures=pictures, problems=task.contents.problems)
 
 
 def _tidy(folder: Path, sections: Sequence[Section], others: Sequence[Picture]) -> None:
@@ -211,11 +211,13 @@ def _tidy(folder: Path, sections: Sequence[Section], others: Sequence[Picture]) 
     pictures = list(others)
     for section in sections:
         pictures += section.pictures
-        for ending in (".csv", ".md", ".tex", "_band.csv", "_probe.csv", "_grid.csv"):
+        for ending in (".csv", ".md", ".tex"):
             current_files.add(f"tables/{section.table.sweep.record.name}{ending}")
     for picture in pictures:
         current_files.add(f"figures/{picture.name}.png")
         current_files.add(f"figures/{picture.name}.svg")
+        if picture.has_csv:
+            current_files.add(f"tables/{picture.name}.csv")
     # Each report lists its files for the next one.
     list_file = folder / ".files"
     try:

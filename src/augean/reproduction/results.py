@@ -9,47 +9,34 @@ import re
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pandas
 from jinja2 import ChoiceLoader, FileSystemLoader, Template
 
-from augean.analysis.comparison import Row, Table
+from augean.analysis.comparison import Table
 from augean.analysis.load import Contents, read_metrics, scan
 from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, NOTE_BYTES, read_regular
 from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
-from augean.report.tables import number, runs_text
+from augean.report.tables import number
 from augean.reproduction.claims import RIVALS, TABLES, Evidence
+from augean.reproduction.setting import describe_seeds, describe_setting
 from augean.reproduction.statements import Finding, course_report, num_last_epochs
 from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
-from augean.store.summary import RunState, RunSummary
+from augean.store.run_files import FAILURE
+from augean.store.summary import RunState
 
 ARCHIVE = "runs.tar.xz"
 FIRST_LINE = "<!-- Made by `augean results`; not to be edited. -->"
 """First line of the README: `build_results` replaces only folders whose README has it."""
 MAX_BYTES = 10_000_000
 """Largest size of a folder of results, so that it can be committed to a repository."""
-SETTING_COLUMNS = (
-    "dataset_title",
-    "num_train",
-    "num_val",
-    "num_test",
-    "width.channels",
-    "trainer.epochs",
-    "trainer.batch_size",
-    "precision",
-    "device",
-    "threads",
-    "git_commit",
-)
-"""Columns of runs.csv that the section on the setting shows; versions of packages are added."""
 MARKED_PLACE = re.compile(r"(<!-- results/([\w.-]+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 """A place in another document that `fill` keeps up to date: <!-- results/NAME: BLOCK -->, any text,
 and <!-- end -->."""
@@ -198,13 +185,18 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
     # 1. Read the runs, and judge every statement by the tables.
     contents = scan(outputs, check_freshness=False)
     metrics = read_metrics(contents, contents.runs.values())
-    chosen = _choose([table for table, _ in report.sections])
+    tables = [table for table, _ in report.sections]
+    chosen = _choose(tables)
     evidence = Evidence(contents, chosen, metrics)
     judged = [evidence.judge(statement) for statement in course_report().statements]
     # 2. Collect what the page says of them.
     sweeps = course_report().sweeps
     missing = {key: sweep.make for key, sweep in sweeps.items() if key not in chosen}
     findings = Counter(item.finding for item in judged)
+    tables_shown = [chosen[key] for key in TABLES if key in chosen]
+    # A pass with none of the course report's sweeps is about its own tables.
+    if not chosen:
+        tables_shown = tables
     pictures_by_record = {}
     for table, pictures in report.sections:
         pictures_by_record[table.sweep.record.name] = pictures
@@ -215,7 +207,7 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "beginning": report.beginning,
         "pictures": pictures_by_record,
         "chosen": chosen,
-        "tables_shown": [chosen[key] for key in TABLES if key in chosen],
+        "tables_shown": tables_shown,
         "evidence": evidence,
         "judged": judged,
         "findings": findings,
@@ -224,7 +216,8 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "unfinished": _unfinished(contents),
         "missing": missing,
         "problems": report.problems,
-        **_setting(contents, chosen),
+        **describe_setting(contents, chosen),
+        "seeds": describe_seeds(list(chosen.values()) or tables),
         "command": _portable_command,
         "num": number,
         "num_last_epochs": num_last_epochs,
@@ -243,115 +236,15 @@ def _count_in_words(finding: Finding, count: int) -> str:
     return f"{count} {words[finding]}"
 
 
-def _setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[str, Any]:
-    """Return the template's variables on the runs and the setting in which they were made."""
-    runs = contents.frame()
-    common = _common(chosen)
-    example = common.summaries[0] if common else None
-    keys = [*SETTING_COLUMNS, *runs.filter(like="versions.")]
-    summaries = [run.summary for run in contents.runs.values() if run.summary is not None]
-    # Without the time of shorter trainings that a run continues: each hour counts once.
-    seconds = sum(summary.own_seconds or 0.0 for summary in summaries)
-    seeds = []
-    for table in chosen.values():
-        seeds += [row.accuracy.n for row in table.rows if row.runs]
-    return {
-        "common": common,
-        "reduced": _describe_reductions(example, chosen) if example else [],
-        "official": example is not None and example.config["dataset.name"] == "cifar10",
-        "facts": {key: _values(runs, key) for key in keys},
-        "states": Counter(run.state for run in contents.runs.values()),
-        "hours": seconds / 3600,
-        "seeds": _describe_range(seeds),
-    }
-
-
 def _choose(tables: Sequence[Table]) -> dict[str, Table]:
     """Return for each sweep file the table that speaks for it: that with most finished runs."""
-    chosen: dict[str, Table] = {}
-    for table in tables:
-        # Records of other overrides have a suffix, such as "table3_width--1a2b3c4d".
-        name = table.sweep.record.name.split("--")[0]
-        if name not in course_report().sweeps:
-            continue
-        if name not in chosen or len(table.runs) > len(chosen[name].runs):
-            chosen[name] = table
+    chosen = {}
+    for key in course_report().sweeps:
+        candidates = [table for table in tables if table.sweep.record.is_of(key)]
+        if candidates:
+            # Of equal numbers `max` returns the first.
+            chosen[key] = max(candidates, key=lambda table: len(table.runs))
     return chosen
-
-
-def _common(chosen: Mapping[str, Table]) -> Row | None:
-    """Return the row in the common setting, which Tables 1 to 4 share.
-
-    None where none of its runs is finished.
-    """
-    for key in TABLES:
-        table = chosen.get(key)
-        if table is None:
-            continue
-        for row in table.rows:
-            if row.label == table.baseline and row.runs:
-                return row
-    return None
-
-
-def _describe_reductions(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
-    """Return what stands in for the course report's setting, in words; empty where nothing does.
-
-    Args:
-        summary: of a run in the common setting.
-    """
-    report = course_report()
-    words = []
-    # 1. The common setting: data, epochs, batch size and the like.
-    if summary.config["dataset.name"] != "cifar10":
-        words.append(f"{summary.dataset_title} in place of CIFAR-10")
-    setting = summary.config | {"num_train": summary.num_train}
-    for key, value in report.common.items():
-        value_here = setting.get(key, value)  # a custom loop may lack the key
-        if value_here != value:
-            words.append(f"{key.split('.')[-1]} {value_here:,} in place of {value:,}")
-    # 2. The sweeps that have a setting of their own: widths, then epochs.
-    if "table3_width" in chosen:
-        widths = [row.label for row in chosen["table3_width"].rows]
-        if widths != report.widths:
-            words.append(
-                f"in Table 3 C = {', '.join(widths)} in place of {', '.join(report.widths)}"
-            )
-    for key, sweep in report.sweeps.items():
-        if key not in chosen or sweep.epochs is None:
-            continue  # it has the common number, which was compared above
-        epochs = {run.config["trainer.epochs"] for run in chosen[key].runs}
-        differs = any(count != sweep.epochs for count in epochs)
-        if differs:
-            text = " / ".join(str(count) for count in sorted(epochs))
-            words.append(f"{key}: {text} epochs in place of {sweep.epochs}")
-    return words
-
-
-def _describe_range(numbers: Sequence[int]) -> str:
-    """Return the smallest and the largest number, such as "3 to 5"; "0" where there are none."""
-    low = min(numbers, default=0)
-    high = max(numbers, default=0)
-    if low == high:
-        return str(low)
-    return f"{low} to {high}"
-
-
-def _values(runs: pandas.DataFrame, key: str) -> str:
-    """Return all values of a column, the most frequent first.
-
-    Where there are several, each has its number of runs.
-    """
-    if key not in runs:
-        return ""
-    counts = {}
-    for value, count in runs[key].dropna().value_counts().items():
-        # A column with gaps holds whole numbers as floats.
-        text = f"{value:,.0f}" if isinstance(value, float) else str(value)
-        counts[text] = count
-    if len(counts) == 1:
-        return next(iter(counts))
-    return " / ".join(f"{text} ({runs_text(count)})" for text, count in counts.items())
 
 
 def _unfinished(contents: Contents) -> list[dict[str, str]]:
@@ -367,7 +260,7 @@ def _unfinished(contents: Contents) -> list[dict[str, str]]:
         if run.state is RunState.FINISHED or run_id in pruned_ids:
             continue
         why = ""
-        note = runs_dir(contents.outputs) / run.directory / "failure.txt"
+        note = runs_dir(contents.outputs) / run.directory / FAILURE
         if note.exists():
             why = _last_line(note)
         elif run.summary is not None and run.summary.diverged is not None:

@@ -131,7 +131,8 @@ def run(
     if table is not None:
         # Empty text would be a row without a label.
         label = "" if row is None else given_label(row)
-        _add_to_record(description, table, baseline, label or description.name)
+        row_label = label or description.name
+        _add_to_record(description, loop.file.name, table, baseline, row_label)
     return _running(_make_run(loop, description), _config_text(loop, description), wait)
 
 
@@ -274,7 +275,9 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
                 logger.info(f"Run {address.id} finished: {address.path}")
 
 
-def _add_to_record(description: _Description, table: str, baseline: str | None, row: str) -> None:
+def _add_to_record(
+    description: _Description, loop: str, table: str, baseline: str | None, row: str
+) -> None:
     """Add a run to the record of its table, in place of an older one of the same row and seed."""
     address = description.address
     name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table)
@@ -300,7 +303,10 @@ def _add_to_record(description: _Description, table: str, baseline: str | None, 
         jobs = {(other.row, other.seed): other for other in record.jobs}
         jobs[job.row, job.seed] = job
         updated_record = replace(
-            record, jobs=[*jobs.values()], baseline=baseline or record.baseline
+            record,
+            jobs=[*jobs.values()],
+            baseline=baseline or record.baseline,
+            loop=loop,
         )
         # A script that is started again changes nothing, and so writes nothing.
         if updated_record != record:

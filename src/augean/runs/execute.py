@@ -30,7 +30,7 @@ def execute(
     *,
     wait: bool = True,
     should_stop: "ShouldStop | None" = None,
-    begin: Callable[[], None] | None = None,
+    on_start: Callable[[], None] | None = None,
 ) -> RunOutcome:
     """Complete a run: return its result if there is one, else train it, or resume its training.
 
@@ -38,7 +38,7 @@ def execute(
         wait: whether to wait for another process that trains the same run; without it, such a
             process is an error.
         should_stop: asked after each epoch whether the run is to be pruned; None never prunes.
-        begin: called once this process holds the run's lock and is about to train it.
+        on_start: called once this process holds the run's lock and is about to train it.
 
     Raises:
         AugeanError: for whatever the user can mend, RunLocked included; Pruned when `should_stop`
@@ -51,8 +51,8 @@ def execute(
     with claim_run(address, wait=wait) as outcome:
         if outcome is not None:
             return outcome
-        if begin is not None:
-            begin()
+        if on_start is not None:
+            on_start()
         try:
             with noting_failure(address.path):
                 summary = _train(config, address, should_stop)

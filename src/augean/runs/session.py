@@ -25,6 +25,7 @@ from augean.store.checkpoints import remove_checkpoints
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
 from augean.store.run_directory import clear_leftovers, place_from
+from augean.store.run_files import CONFIG, FAILURE
 from augean.store.run_progress import remove_progress
 from augean.store.summary import RunSummary, write_summary
 from augean.training.provenance import timestamp
@@ -121,7 +122,7 @@ def open_session(
         places = _places(address.outputs, runtime)
         session = RunSession(address=address, stop=stop, loggers=loggers, places=places)
         try:
-            write_atomic(address.path / "config.yaml", config_text)
+            write_atomic(address.path / CONFIG, config_text)
             yield session
         # The training was left by a stop signal; the run can be resumed from its checkpoint.
         except Interrupted:
@@ -165,4 +166,4 @@ def note_failure(path: Path, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
     # On a full disk the error itself matters, not that it could not be noted.
     with suppress(AugeanError):
-        write_atomic(path / "failure.txt", text.rstrip() + "\n")
+        write_atomic(path / FAILURE, text.rstrip() + "\n")

@@ -19,9 +19,10 @@ from augean.errors import AugeanError, RunLocked
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.archive.packing import STAGING
 from augean.store.checkpoints import CHECKPOINT_FILES, NEW_CHECKPOINT
+from augean.store.find_run import validation_score
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
-from augean.store.run_prefix import STATE
+from augean.store.run_files import STATE, SUMMARY, WEIGHTS, id_in_name
 from augean.store.run_progress import read_progress
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepRecord, read_records
@@ -34,7 +35,6 @@ KINDS: dict[Kind, str] = {
     "outdated": "runs, results and all, of other code, data or mathematics than today's",
     "leftovers": "what killed processes left: temporary files, checkpoints of finished runs",
 }
-WEIGHTS = "best.pt"
 WEIGHTS_OF_RUN = re.compile(r"\brun:(?:[^\s\"',]*-)?([0-9a-f]{1,10})\b")
 """A value of `model.weights` that names a run, by the beginning of its id or its directory."""
 REMOVED = "removed.jsonl"
@@ -84,22 +84,22 @@ def find_removable(outputs: Path, is_outdated: IsOutdated) -> list[Removable]:
         raise AugeanError(f"{problems[0]}\nnothing is removed while it is not known what it needs")
     needs = _Needs.of(records, outputs)
     beginnings = _named_beginnings(records, outputs)
-    found = list(_temporary_files(outputs))
+    removables = list(_temporary_files(outputs))
     for path in sorted(runs_dir(outputs).glob("*")):
         if path.is_symlink() or not path.is_dir():
             continue
         if path.name.startswith(STAGING):
             if _is_old(path):
-                found.append(_removable("leftovers", path, None))
+                removables.append(_removable("leftovers", path, None))
             continue
-        match = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", path.name)
-        if match is None or _is_in_training(path):
+        run_id = id_in_name(path.name)
+        if run_id is None or _is_in_training(path):
             continue
-        for item in _of_run(path, match[1], needs, is_outdated):
-            is_named = any(match[1].startswith(beginning) for beginning in beginnings)
+        for item in _of_run(path, run_id, needs, is_outdated):
+            is_named = any(run_id.startswith(beginning) for beginning in beginnings)
             if item.kind != "weights" or not is_named:
-                found.append(item)
-    return found
+                removables.append(item)
+    return removables
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,14 @@ def _best_runs(record: SweepRecord, outputs: Path) -> Iterator[str]:
         if job.trial is not None:
             continue
         try:
-            summary = read_summary(runs_dir(outputs) / job.run)
+            score = validation_score(runs_dir(outputs) / job.run)
         except AugeanError:
             continue
-        if summary is not None and summary.val_accuracy is not None:
-            scores[job.id] = summary.val_accuracy
+        if score is not None:
+            scores[job.id] = score
     if scores:
         # Of equal scores `max` returns the first, as `best:<sweep>` does.
-        yield max(scores, key=lambda identity: scores[identity])
+        yield max(scores, key=lambda run_id: scores[run_id])
 
 
 def _named_beginnings(records: Sequence[SweepRecord], outputs: Path) -> set[str]:
@@ -166,30 +166,28 @@ def _named_beginnings(records: Sequence[SweepRecord], outputs: Path) -> set[str]
     return {name for text in texts for name in WEIGHTS_OF_RUN.findall(text)}
 
 
-def _of_run(
-    path: Path, identity: str, needs: _Needs, is_outdated: IsOutdated
-) -> Iterator[Removable]:
+def _of_run(path: Path, run_id: str, needs: _Needs, is_outdated: IsOutdated) -> Iterator[Removable]:
     try:
-        summary = read_summary(path, identity)
+        summary = read_summary(path, run_id)
     except AugeanError:
         return
     if summary is None:
-        if identity in needs.given_up:
-            yield from _files("checkpoints", path, identity, CHECKPOINT_FILES)
+        if run_id in needs.given_up:
+            yield from _files("checkpoints", path, run_id, CHECKPOINT_FILES)
         return
     if is_outdated(summary):
-        yield _removable("outdated", path, identity)
+        yield _removable("outdated", path, run_id)
         return
-    if summary.status == RunState.FINISHED and identity in needs.listed - needs.best:
-        yield from _files("weights", path, identity, [WEIGHTS])
-    yield from _files("states", path, identity, [STATE])
-    yield from _files("leftovers", path, identity, CHECKPOINT_FILES)
+    if summary.status == RunState.FINISHED and run_id in needs.listed - needs.best:
+        yield from _files("weights", path, run_id, [WEIGHTS])
+    yield from _files("states", path, run_id, [STATE])
+    yield from _files("leftovers", path, run_id, CHECKPOINT_FILES)
 
 
-def _files(kind: Kind, path: Path, identity: str, names: Iterable[str]) -> Iterator[Removable]:
+def _files(kind: Kind, path: Path, run_id: str, names: Iterable[str]) -> Iterator[Removable]:
     for name in names:
         if (path / name).is_file():
-            yield _removable(kind, path / name, identity)
+            yield _removable(kind, path / name, run_id)
 
 
 def _temporary_files(outputs: Path) -> Iterator[Removable]:
@@ -197,7 +195,8 @@ def _temporary_files(outputs: Path) -> Iterator[Removable]:
     for pattern in (".*.tmp", "*/.*.tmp", "runs/*/.*.tmp", f"runs/*/{NEW_CHECKPOINT}"):
         for file in sorted(outputs.glob(pattern)):
             if file.is_file() and _is_old(file):
-                run = file.parent.name[-10:] if pattern.startswith("runs/") else None
+                # None for what lies outside of runs.
+                run = id_in_name(file.parent.name)
                 yield _removable("leftovers", file, run)
 
 
@@ -264,7 +263,7 @@ def _remove_one(outputs: Path, item: Removable) -> None:
     _list_removal(outputs, item)
     if item.path.is_dir() and not item.path.is_symlink():
         # Without its summary the run is not finished, however much of the rest is left.
-        (item.path / "summary.json").unlink(missing_ok=True)
+        (item.path / SUMMARY).unlink(missing_ok=True)
         shutil.rmtree(item.path)
     else:
         item.path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from augean.errors import AugeanError
 from augean.store.run_directory import runs_dir
+from augean.store.run_files import CONFIG, id_in_name
 from augean.store.summary import RunState, read_summary
 from augean.store.sweep_record import SweepRecord, read_records
 
@@ -27,9 +28,9 @@ def find_run(name: str, outputs: Path) -> Path:
     if name.startswith(BEST):
         return _best_run(name.removeprefix(BEST), outputs)
     # Every run directory has a config.yaml, an interrupted one too.
-    if (Path(name) / "config.yaml").is_file():
+    if (Path(name) / CONFIG).is_file():
         return Path(name)
-    runs = sorted(path for path in runs_dir(outputs).glob("*-*") if path.is_dir())
+    runs = sorted(path for path in runs_dir(outputs).glob("[!.]*-*") if path.is_dir())
     matches = [path for path in runs if _is_called(name, path)]
     if len(matches) == 1:
         return matches[0]
@@ -46,7 +47,7 @@ def _is_called(name: str, path: Path) -> bool:
     """Return whether `name` is the name of the directory `path` or the beginning of its id."""
     if name == "":  # with which every id begins
         return False
-    run_id = path.name.rpartition("-")[2]
+    run_id = id_in_name(path.name) or ""
     return path.name == name or run_id.startswith(name)
 
 
@@ -65,11 +66,9 @@ def _best_run(sweep: str, outputs: Path) -> Path:
     scores: dict[Path, float] = {}
     for job in jobs:
         path = runs_dir(outputs) / job.run
-        summary = read_summary(path)
-        if summary is None or summary.status != RunState.FINISHED:
-            continue
-        if summary.val_accuracy is not None:
-            scores[path] = summary.val_accuracy
+        score = validation_score(path)
+        if score is not None:
+            scores[path] = score
     if not scores:
         raise AugeanError(
             f"{BEST}{sweep}: none of its runs is finished with a validation accuracy; name a run"
@@ -79,13 +78,32 @@ def _best_run(sweep: str, outputs: Path) -> Path:
     return max(scores, key=lambda path: scores[path])
 
 
+def validation_score(path: Path) -> float | None:
+    """Return the validation accuracy of a run; None where it is not finished or has none.
+
+    Args:
+        path: of the run's directory.
+
+    Raises:
+        AugeanError: when the run's summary is damaged.
+    """
+    summary = read_summary(path)
+    # A diverged run has the accuracy of its best epoch, and no weights.
+    if summary is None or summary.status != RunState.FINISHED:
+        return None
+    return summary.val_accuracy
+
+
 def _find_sweep(name: str, outputs: Path) -> SweepRecord:
     """Read the record with that name, or else the only one whose name begins with it."""
-    records, _ = read_records(outputs)
+    records, problems = read_records(outputs)
     matches = [record for record in records if record.name == name]
     if not matches:
         matches = [record for record in records if record.name.startswith(name)]
     if len(matches) != 1:
         names = ", ".join(record.name for record in matches or records) or "none"
-        raise AugeanError(f"{BEST}{name}: names no single sweep; those in {outputs}: {names}")
+        damaged = "".join(f"\n{problem}" for problem in problems)
+        raise AugeanError(
+            f"{BEST}{name}: names no single sweep; those in {outputs}: {names}{damaged}"
+        )
     return matches[0]

@@ -35,23 +35,23 @@ def folder_id(outputs: Path) -> str:
             ) from error
 
 
-def _lock_file(outputs: Path, identity: str) -> Path:
-    return outputs / "locks" / f"{identity}.lock"
+def _lock_file(outputs: Path, name: str) -> Path:
+    return outputs / "locks" / f"{name}.lock"
 
 
 @contextmanager
-def hold_lock(outputs: Path, identity: str, *, wait: bool) -> Iterator[None]:
+def hold_lock(outputs: Path, name: str, *, wait: bool) -> Iterator[None]:
     """Hold a lock in the outputs folder.
 
     Args:
-        identity: what is locked, such as the id of a run or `sweep-<name>`.
+        name: what is locked, such as the id of a run or `sweep-<name>`.
         wait: whether to wait while another process holds it.
 
     Raises:
         RunLocked: when another live process holds it and `wait` is false.
         AugeanError: when the folder cannot be written or its file system has no locks.
     """
-    path = _lock_file(outputs, identity)
+    path = _lock_file(outputs, name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # In seconds; -1 waits without end.
@@ -61,7 +61,7 @@ def hold_lock(outputs: Path, identity: str, *, wait: bool) -> Iterator[None]:
         lock = FileLock(path, timeout=timeout, fallback_to_soft=False)
         lock.acquire(poll_interval=0.2)
     except Timeout as error:
-        raise RunLocked(f"run {identity} is being trained by another process") from error
+        raise RunLocked(f"run {name} is being trained by another process") from error
     except (OSError, NotImplementedError) as error:
         raise AugeanError(
             f"cannot lock {path}: {error}; runtime.outputs={outputs} must be writable and on a file"
@@ -73,13 +73,13 @@ def hold_lock(outputs: Path, identity: str, *, wait: bool) -> Iterator[None]:
         lock.release()
 
 
-def is_locked(outputs: Path, identity: str) -> bool:
+def is_locked(outputs: Path, name: str) -> bool:
     """Return whether a live process holds a lock.
 
     The answer is found by acquiring the lock for a moment. A lock that cannot be opened counts as
     free.
     """
-    path = _lock_file(outputs, identity)
+    path = _lock_file(outputs, name)
     # Without the file nobody has locked it yet, and asking must not make files.
     if not path.exists():
         return False

@@ -85,6 +85,7 @@ RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "reference": as_mapping,
     "reference_dataset": as_text,
     "design": as_mapping,
+    "loop": as_text,
 }
 JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
     "id": _as_directory,
@@ -112,6 +113,7 @@ _OPTIONAL = frozenset(
         "score",
         "timeout",
         "confirmed_score",
+        "loop",
     }
 )
 """Names of values that may be None."""

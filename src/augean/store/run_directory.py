@@ -11,6 +11,7 @@ from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.files import write_csv
 from augean.store.locks import is_locked
+from augean.store.run_files import FAILURE, METRICS_FILE
 from augean.store.run_progress import PROGRESS_FILE
 from augean.store.summary import RunState, read_summary
 
@@ -73,21 +74,21 @@ def read_verified(path: Path, name: str) -> bytes:
     return content
 
 
-def run_state(outputs: Path, path: Path, identity: str) -> RunState:
-    """Return the state of the run `identity` at `path`.
+def run_state(outputs: Path, path: Path, run_id: str) -> RunState:
+    """Return the state of the run `run_id` at `path`.
 
     A run with a damaged summary has no result to trust: it counts as one without a summary.
     """
     try:
-        summary = read_summary(path, identity)
+        summary = read_summary(path, run_id)
     except AugeanError:
         summary = None
     if summary is not None:
         return summary.status
     # The lock before failure.txt: a process that trains the run again may not have removed it yet.
-    if is_locked(outputs, identity):
+    if is_locked(outputs, run_id):
         return RunState.RUNNING
-    if (path / "failure.txt").exists():
+    if (path / FAILURE).exists():
         return RunState.FAILED
     # Begun, but neither completed nor failed: stopped by a signal, pruned, or killed.
     if path.is_dir():
@@ -108,7 +109,7 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         lines.append([row[name] for name in METRICS])
     # Written anew in each epoch and rebuilt on resume, so no write needs to wait for the disk.
-    write_csv(path / "metrics.csv", lines, sync=False)
+    write_csv(path / METRICS_FILE, lines, sync=False)
 
 
 def training_seconds(path: Path) -> float:
@@ -118,7 +119,7 @@ def training_seconds(path: Path) -> float:
         path: the run's directory.
     """
     try:
-        lines = read_regular(path / "metrics.csv", DATA_BYTES).decode().splitlines()
+        lines = read_regular(path / METRICS_FILE, DATA_BYTES).decode().splitlines()
         return sum(float(row["seconds"]) for row in csv.DictReader(lines))
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return 0.0
@@ -130,5 +131,5 @@ def clear_leftovers(path: Path) -> None:
     That is the note of its failure, its progress file and the temporary files of a killed process.
     """
     temporary_files = path.glob(".*.tmp")
-    for leftover in (path / "failure.txt", path / PROGRESS_FILE, *temporary_files):
+    for leftover in (path / FAILURE, path / PROGRESS_FILE, *temporary_files):
         leftover.unlink(missing_ok=True)

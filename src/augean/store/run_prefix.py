@@ -6,9 +6,9 @@ from pathlib import Path
 from augean.errors import AugeanError
 from augean.store.checkpoints import load_checkpoint
 from augean.store.run_directory import read_verified
+from augean.store.run_files import STATE
 from augean.store.summary import RunState, read_summary
 
-STATE = "state.pt"
 """The checkpoint of a finished run's last epoch, which `runtime.keep_state` keeps."""
 
 

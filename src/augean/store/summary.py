@@ -15,6 +15,7 @@ from typing import Any
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, digest_regular, parse_json, read_regular
 from augean.store.files import content_digest, write_atomic
+from augean.store.run_files import DIGESTED_FILES, SUMMARY
 from augean.store.values import (
     WrongValueError,
     as_amount,
@@ -28,22 +29,6 @@ from augean.store.values import (
     as_texts,
     refuse,
 )
-
-SUMMARY = "summary.json"
-# No run needs all of them: a custom loop writes few, steps.npy and probe.csv come from the keys of
-# `record`, state.pt from `runtime.keep_state`.
-DIGESTED_FILES = (
-    "config.yaml",
-    "metrics.csv",
-    "model.json",
-    "confusion.csv",
-    "correct.npy",
-    "steps.npy",
-    "probe.csv",
-    "best.pt",
-    "state.pt",
-)
-"""Files whose sha256 the summary holds."""
 
 
 class RunState(StrEnum):
@@ -236,11 +221,11 @@ def write_summary(path: Path, summary: RunSummary) -> RunSummary:
     return complete
 
 
-def read_summary(path: Path, identity: str | None = None) -> RunSummary | None:
+def read_summary(path: Path, run_id: str | None = None) -> RunSummary | None:
     """Return the summary of the completed run at `path`; None while there is none.
 
     Args:
-        identity: the id that the summary must have, as a directory may be a copy of another run's.
+        run_id: the id that the summary must have, as a directory may be a copy of another run's.
 
     Raises:
         AugeanError: when the file cannot be read, is not a summary, holds a value of a wrong type,
@@ -265,8 +250,8 @@ def read_summary(path: Path, identity: str | None = None) -> RunSummary | None:
         summary = parse_entries(content, str(file))
     except ValueError as error:
         raise AugeanError(f"{file}: no valid JSON ({error})") from error
-    if identity not in (None, summary.id):
-        raise AugeanError(f"{file}: is the summary of run {summary.id}, not of {identity}")
+    if run_id not in (None, summary.id):
+        raise AugeanError(f"{file}: is the summary of run {summary.id}, not of {run_id}")
     return summary
 
 

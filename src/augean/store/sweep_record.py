@@ -19,18 +19,18 @@ from augean.regular_files import DATA_BYTES, parse_json, read_regular
 from augean.store.direction import Direction, sign_of
 from augean.store.files import content_digest, write_atomic
 from augean.store.locks import hold_lock
+from augean.store.record_identity import (
+    EXECUTION_KEY,
+    identifying_overrides,
+    record_name,
+    same_overrides,
+)
 from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_value
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
 
 RECORD_SCHEMA = 1
 """Number of the file format. A record with another number is refused."""
-# An override begins with +, ++ or ~ where it adds or deletes a key. `runtime` and `launcher` say
-# where runs are executed. Below `hydra` only `sweeper.params`, `.rows` and `.ablate` identify it.
-NOT_PART = re.compile(r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))")
-"""Overrides that change neither a run nor the set of rows: with them a sweep stays the same."""
-PLACE = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
-"""Overrides that say where and how runs are executed. They are left out of the winner's setting."""
 COMPLETE = "complete"
 """State of a trial that was trained to its end. Only such trials can win a study."""
 Kind = Literal["grid", "study"]
@@ -115,6 +115,9 @@ class SweepRecord:
     design: dict[str, Any] = field(default_factory=dict)
     """The sequential design of a table that is being settled. Its key `seeds` says how many seeds
     each row is to have."""
+    loop: str | None = None
+    """File name of the custom loop whose runs these are; None for Augean's own. Records from before
+    there was this field have None for both."""
     schema: int = RECORD_SCHEMA
 
     def write(self, outputs: Path) -> Path:
@@ -163,6 +166,12 @@ class SweepRecord:
             return False
         return not overrides or same_overrides(self.overrides, identifying_overrides(overrides))
 
+    def is_of(self, sweep: str) -> bool:
+        """Return whether this is a record of a sweep file, launched with whatever overrides."""
+        name = record_name(sweep)
+        # With overrides it has a hash of them, as in "table1--1a2b3c4d".
+        return self.name == name or self.name.startswith(f"{name}--")
+
     @property
     def place(self) -> tuple[float, str]:
         """Sort key of a report's sections: the number of the figure, then the name.
@@ -175,7 +184,7 @@ class SweepRecord:
     @property
     def setting(self) -> list[str]:
         """The winner's overrides without those for its execution, for use in other sweeps."""
-        return [item for item in self.winner if not PLACE.match(item)]
+        return [item for item in self.winner if not EXECUTION_KEY.match(item)]
 
     @property
     def trials(self) -> list[SweepJob]:
@@ -275,25 +284,6 @@ def rank_trials(trials: Iterable[SweepJob], direction: Direction) -> list[SweepJ
     sign = sign_of(direction)
     complete = [job for job in trials if job.state == COMPLETE and job.score is not None]
     return sorted(complete, key=lambda job: (-sign * (job.score or 0.0), job.trial or 0))
-
-
-def identifying_overrides(overrides: Iterable[str]) -> list[str]:
-    """Return the overrides that change a run or the set of rows, and so the record's name.
-
-    They are sorted by their keys. Those of one key stay in their order, in which they are applied.
-
-    Args:
-        overrides: those of the command line that are not in the sweep's file.
-    """
-    items = [item for item in overrides if not NOT_PART.match(item)]
-    # The sign `=` belongs to the sort key: without it the order of some keys would change, and with
-    # it the names of existing records.
-    return sorted(items, key=lambda item: f"{item.lstrip('+').partition('=')[0]}=")
-
-
-def same_overrides(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Return whether two lists ask for the same sweep: `++seed=0,1` is `seed=0,1`."""
-    return [item.lstrip("+") for item in first] == [item.lstrip("+") for item in second]
 
 
 def split_row_keys(text: str | None) -> list[str]:

@@ -10,6 +10,7 @@ from augean.errors import AugeanError, ConfigError
 from augean.regular_files import digest_regular
 from augean.store.find_run import find_run
 from augean.store.run_directory import read_verified
+from augean.store.run_files import WEIGHTS
 from augean.store.summary import RunState, read_summary
 
 RUN = "run:"
@@ -49,10 +50,10 @@ def weights_of_run(name: str, outputs: Path) -> WeightsFile:
         raise ConfigError(f"{key}: {error}") from error
     if summary is None or summary.status != RunState.FINISHED:
         raise ConfigError(f"{key}: {path} is not a finished run; train it first")
-    if "best.pt" not in summary.files:
+    if WEIGHTS not in summary.files:
         raise ConfigError(f"{key}: {path} has no weights; name a run that has a best.pt")
-    digest = summary.files["best.pt"][:DIGITS]
-    return WeightsFile(name=name, path=path / "best.pt", digest=digest, classes=classes)
+    digest = summary.files[WEIGHTS][:DIGITS]
+    return WeightsFile(name=name, path=path / WEIGHTS, digest=digest, classes=classes)
 
 
 def weights_of_file(name: str, path: Path, classes: tuple[str, ...] = ()) -> WeightsFile:

@@ -7,15 +7,15 @@ from typing import Literal
 
 from augean.errors import AugeanError, ConfigError
 
-Unit = Literal["runs", "s", "gpuh"]
-"""What a budget counts: runs, seconds by the clock, or seconds of device time."""
+Unit = Literal["runs", "clock seconds", "device seconds"]
+"""What a budget counts; device seconds are the sum over runs, which may train at once."""
 UNITS: dict[str, tuple[Unit, int]] = {
     "run": ("runs", 1),
     "runs": ("runs", 1),
-    "s": ("s", 1),
-    "min": ("s", 60),
-    "h": ("s", 3600),
-    "gpuh": ("gpuh", 3600),
+    "s": ("clock seconds", 1),
+    "min": ("clock seconds", 60),
+    "h": ("clock seconds", 3600),
+    "gpuh": ("device seconds", 3600),
 }
 """Units in which a budget may be written: what each counts, and its size in that."""
 
@@ -56,8 +56,13 @@ def read_seconds(place: str, value: object) -> float:
     """
     if value is None:
         return math.inf
+    wrong = ConfigError(f"{place}={value}: must be seconds above 0, or such as 90min or 1.5h")
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", str(value), re.ASCII)
-    unit, size = UNITS.get((match[2] if match else "") or "s", ("runs", 0))
-    if match is None or unit != "s" or float(match[1]) == 0:
-        raise ConfigError(f"{place}={value}: must be seconds above 0, or such as 90min or 1.5h")
-    return float(match[1]) * size
+    if match is None:
+        raise wrong
+    # Without a unit these are seconds.
+    unit, size = UNITS.get(match[2] or "s", (None, 0.0))
+    seconds = float(match[1]) * size
+    if unit != "clock seconds" or seconds == 0:
+        raise wrong
+    return seconds

@@ -15,6 +15,7 @@ from augean.runs.code_snapshot import snapshot_code
 from augean.runs.session import note_failure
 from augean.store.locks import is_locked
 from augean.store.run_directory import run_state
+from augean.store.run_files import FAILURE
 from augean.store.summary import RunState
 from augean.store.sweep_record import hold_record
 from augean.sweeps.job import JobRunner
@@ -60,17 +61,17 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
         share_work(
             record.name,
             plan.config,
-            on_slurm=_work_on_slurm(plan, missing),
+            work_by_lock=_work_by_run(plan, missing),
             is_over=lambda id_: find_outcome(missing[id_].address) is not None,
             write_record=write_record,
             work=lambda since: work_on_jobs(jobs, runner, since=since),
         )
     else:
         write_record()
-    return account(record.name, jobs, num_before=num_before)
+    return account_for(record.name, jobs, num_before=num_before)
 
 
-def _work_on_slurm(
+def _work_by_run(
     plan: SweepPlan, missing: Mapping[str, PlannedJob]
 ) -> dict[str, Callable[[], None]]:
     """Return the work of the elements of an array, by run id."""
@@ -122,7 +123,7 @@ def share_work(
     name: str,
     config: Config,
     *,
-    on_slurm: Mapping[str, Callable[[], None]],
+    work_by_lock: Mapping[str, Callable[[], None]],
     is_over: Callable[[str], bool],
     write_record: Callable[[], None],
     work: Callable[[float], None],
@@ -130,8 +131,8 @@ def share_work(
     """Do a sweep's work: here, in `runtime.workers` processes of this command, or on SLURM.
 
     Args:
-        on_slurm: name of a lock to the work that an array's element does under it. There are never
-            more workers than these.
+        work_by_lock: name of a lock to the work that an element of SLURM's array does under it.
+            There are never more workers than these, without SLURM either.
         is_over: returns whether the work of such a name has ended meanwhile.
         write_record: writes the sweep's record; called before any work, or once SLURM has taken it.
         work: does the work in this process; called with the time at which the sweep began, in
@@ -141,9 +142,9 @@ def share_work(
         SystemExit: when SLURM is to do it; with 2 where the file of an earlier array is damaged.
     """
     start = time.time()
-    num_workers = min(config.runtime.workers, len(on_slurm))
+    num_workers = min(config.runtime.workers, len(work_by_lock))
     if config.runtime.launcher.name == "slurm":
-        raise SystemExit(submit(name, config.runtime, on_slurm, is_over, write_record))
+        raise SystemExit(submit(name, config.runtime, work_by_lock, is_over, write_record))
     write_record()
     if num_workers > 1:
         supervise(name, num_workers, config.runtime, since=start)
@@ -165,7 +166,8 @@ def work_on_jobs(jobs: Sequence[PlannedJob], runner: JobRunner, *, since: float)
     batch_size = pending.num_jobs if runner.takes_all_at_once else 1
     while pending.jobs:
         for batch in _split(list(pending.jobs.values()), batch_size):
-            free = pending.take_free(batch)
+            pending.forget_ended(batch)
+            free = pending.list_free(batch)
             # Asked before each batch: without its supervisor nobody could stop this worker.
             if orphaned():
                 return
@@ -185,14 +187,19 @@ class _PendingJobs:
         self.num_jobs = len(self.jobs)
         self.start = time.monotonic()
 
-    def take_free(self, batch: Sequence[PlannedJob]) -> list[PlannedJob]:
-        """Return the jobs that nobody trains, and forget those that have ended meanwhile."""
-        free = []
+    def forget_ended(self, batch: Sequence[PlannedJob]) -> None:
+        """Forget the jobs that have ended meanwhile, completed or failed."""
         for job in batch:
             has_failed = read_failure(job.address, self.since) is not None
             if has_failed or find_outcome(job.address) is not None:
                 del self.jobs[job.address.id]
-            elif not is_locked(job.address.outputs, job.address.id):
+
+    def list_free(self, batch: Sequence[PlannedJob]) -> list[PlannedJob]:
+        """Return the pending jobs of a batch that nobody trains."""
+        free = []
+        for job in batch:
+            is_pending = job.address.id in self.jobs
+            if is_pending and not is_locked(job.address.outputs, job.address.id):
                 free.append(job)
         return free
 
@@ -223,7 +230,7 @@ def _split(jobs: Sequence[PlannedJob], size: int) -> Iterator[Sequence[PlannedJo
         yield jobs[first : first + size]
 
 
-def account(name: str, jobs: Sequence[PlannedJob], *, num_before: int) -> list[float]:
+def account_for(name: str, jobs: Sequence[PlannedJob], *, num_before: int) -> list[float]:
     """Log how the sweep ended; return the objectives of its jobs, in order.
 
     Args:
@@ -274,7 +281,7 @@ def read_failure(address: RunAddress, since: float) -> str | None:
     Args:
         since: in seconds since 1970.
     """
-    path = address.path / "failure.txt"
+    path = address.path / FAILURE
     try:
         if path.stat().st_mtime < since:
             return None

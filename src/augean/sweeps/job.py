@@ -38,7 +38,7 @@ def run_job(config: Config, on_start: Callable[[], None] | None = None) -> float
     """
     if TRIAL not in os.environ:
         # `wait=False`: in a grid a worker has other runs to train while another holds this one.
-        outcome = execute(config, wait=False, begin=on_start)
+        outcome = execute(config, wait=False, on_start=on_start)
         log_outcome(outcome)
         return outcome.objective
     return _run_trial(config, on_start)
@@ -50,7 +50,7 @@ def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
     # The study is told how the job ended, or else the trial would look like one of a dead worker.
     reporter = TrialReporter.from_environment()
     try:
-        outcome = execute(config, should_stop=reporter.should_stop, begin=on_start)
+        outcome = execute(config, should_stop=reporter.should_stop, on_start=on_start)
     except Pruned as pruned:
         reporter.tell_pruned(_seconds_so_far(config))
         logger.info(pruned)
@@ -147,10 +147,10 @@ def _run_here(
 ) -> Exception | None:
     """Run a job in this process; return the exception that ended it, None if there was none."""
     variables = {} if trial_json is None else {TRIAL: trial_json}
-    begin = None if on_start is None else partial(on_start, job)
+    start = None if on_start is None else partial(on_start, job)
     try:
         with env_override(variables):
-            run_job(job.config, begin)
+            run_job(job.config, start)
     except Exception as error:
         return error
     return None

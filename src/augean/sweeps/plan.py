@@ -25,9 +25,9 @@ from augean.sweeps.points import (
     Point,
     bare_key,
     expand,
-    insert_winners,
+    insert_settings,
     keep_text,
-    read_winner,
+    read_finished_study,
     refuse_settings,
     refuse_several_values,
     swept_keys,
@@ -95,13 +95,13 @@ def _plan_grid(
     outputs = Path(composition.master.runtime.outputs)
     words = words_of_file(composition.master)
     rows = read_rows(options.sweeper.rows, options.sweeper.ablate, words)
-    winners: dict[str, SweepRecord] = {}
+    studies: dict[str, SweepRecord] = {}
     for label, items in rows.items():
         refuse_settings(items)
         own_overrides = []
         for item in items:
             if item.startswith(STUDY_PREFIX):
-                winners[item] = read_winner(outputs, item, draft.suffix, draft.overrides)
+                studies[item] = read_finished_study(outputs, item, draft.suffix, draft.overrides)
             else:
                 own_overrides.append(item)
         refuse_several_values(label, composition.parse(own_overrides))
@@ -109,13 +109,13 @@ def _plan_grid(
     points = []
     for point in expand(overrides):
         for label, items in rows.items():
-            row_overrides = insert_winners(items, winners)
+            row_overrides = insert_settings(items, studies)
             points.append(Point(overrides=(*point, *row_overrides), row=label))
     jobs = plan_jobs(composition, points, draft.axes)
     if not jobs:
         raise ConfigError(EMPTY_SWEEP)
     # An earlier `augean settle` may have noted seeds in the record: their jobs come last.
-    record = draft.make(jobs[0].config, studies=list(winners.values()))
+    record = draft.make(jobs[0].config, studies=list(studies.values()))
     record = replace(record, design=_read_design(outputs, record.name))
     record = with_row_labels(record, [job.row for job in jobs])
     seeds = record.design.get("seeds", {})

@@ -19,7 +19,8 @@ from augean.config.validation import flatten_config
 from augean.errors import ConfigError
 from augean.override_key import override_key
 from augean.runs.address import RunAddress, fill_open_values, find_address
-from augean.store.sweep_record import NOT_PART, SweepJob, SweepRecord
+from augean.store.record_identity import NOT_IDENTIFYING
+from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.sweeps.composition import Composition
 from augean.sweeps.points import Point, column_label, table_keys
 from augean.sweeps.studies.custom_space import CustomSpace
@@ -65,6 +66,16 @@ class SweepPlan:
     """Why a study has no such trial; None where it has one, or where its sampler visits all."""
     notice: str | None = None
     """The line that says how a file for another sweeper was translated."""
+
+    @property
+    def base_overrides(self) -> tuple[str, ...]:
+        """Of a study the overrides that all its trials share."""
+        return self.jobs[0].overrides
+
+    @property
+    def jobs_of_points(self) -> list[PlannedJob]:
+        """All jobs of a grid; of a study those that show its space, without the base."""
+        return self.jobs[1:] if self.record.kind == "study" else self.jobs
 
     @property
     def config(self) -> Config:
@@ -136,7 +147,7 @@ def _describe_mistakes(mistakes: Sequence[tuple[str, Point]], num_points: int) -
     """Return each mistake once, with the first job that it is in and how many more have it."""
     jobs_by_mistake: defaultdict[str, list[str]] = defaultdict(list)
     for text, point in mistakes:
-        own = [item for item in point.overrides if not NOT_PART.match(item)]
+        own = [item for item in point.overrides if not NOT_IDENTIFYING.match(item)]
         jobs_by_mistake[text].append(" ".join(own))
     if len(jobs_by_mistake) == 1 and len(mistakes) == num_points:
         return mistakes[0][0]  # all jobs have it, so naming one of them would mislead

@@ -15,8 +15,8 @@ from augean.config.sweep_rows import STUDY_PREFIX
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, ConfigError
 from augean.override_key import override_key
+from augean.store.record_identity import EXECUTION_KEY
 from augean.store.sweep_record import (
-    PLACE,
     SweepRecord,
     read_record,
     split_row_keys,
@@ -150,7 +150,7 @@ def _sweep_texts(override: Override) -> list[str]:
     return texts
 
 
-def read_winner(
+def read_finished_study(
     outputs: Path, item: str, suffix: str, overrides: Sequence[str] = ()
 ) -> SweepRecord:
     """Read the record of a study whose winner is a row.
@@ -216,7 +216,7 @@ def _shared_settings(overrides: Sequence[str], study: SweepRecord) -> set[str]:
     for text in overrides:
         setting = text.lstrip("+").removeprefix("hydra.sweeper.params.")
         key = override_key(setting)
-        if key not in study.space and key != "seed" and not PLACE.match(setting):
+        if key not in study.space and key != "seed" and not EXECUTION_KEY.match(setting):
             settings[key] = setting  # the last one of a key counts, whatever the order of others
     return set(settings.values())
 
@@ -237,12 +237,12 @@ def check_study_name(outputs: Path, name: str | None) -> None:
         raise ConfigError(f"hydra.sweeper.study_name={name}: a grid has this name; take another")
 
 
-def insert_winners(items: Sequence[str], winners: Mapping[str, SweepRecord]) -> list[str]:
+def insert_settings(items: Sequence[str], studies: Mapping[str, SweepRecord]) -> list[str]:
     """Replace the name of each study in a row by the overrides of its winner."""
     overrides: list[str] = []
     for item in items:
-        if item in winners:
-            overrides += without_seed(winners[item].setting)
+        if item in studies:
+            overrides += without_seed(studies[item].setting)
         else:
             overrides.append(item)
     return overrides
@@ -270,7 +270,7 @@ def refuse_settings(overrides: Iterable[str]) -> None:
         ConfigError: for a key of `runtime` or `hydra`, which is in no run's address.
     """
     for text in overrides:
-        if PLACE.match(text):
+        if EXECUTION_KEY.match(text):
             key = override_key(text)
             raise ConfigError(
                 f"{key}: is a setting of the sweep as a whole and takes one value, the same for all"

@@ -67,9 +67,7 @@ def describe_plan(plan: SweepPlan) -> list[str]:
     """
     record = plan.record
     is_study = record.kind == "study"
-    # The first job of a study, its base, has no values of the space and is never trained.
-    trained = plan.jobs[1:] if is_study else plan.jobs
-    num_networks = check_networks(trained, check_network)
+    num_networks = check_networks(plan.jobs_of_points, check_network)
     if is_study:
         limit = f" in {record.timeout} of training" if record.timeout else ""
         request = f"{record.num_trials} trials{limit} over {', '.join(record.space)}"
@@ -95,11 +93,11 @@ def describe_outdated(plan: SweepPlan) -> list[str]:
 
     Trials of a study are not known before it runs.
     """
-    trained = [] if plan.record.kind == "study" else plan.jobs
+    jobs = [] if plan.record.kind == "study" else plan.jobs
     # Config, as text, to the id that its run would have now. An older run of an equal config has
     # another id, because its code or data was another one.
     configs = {}
-    for job in trained:
+    for job in jobs:
         if find_outcome(job.address) is None:
             configs[_config_text(flatten_config(job.config))] = job.address.id
     if not configs:

@@ -1,13 +1,13 @@
 """Draft a sweep's record from its config and the launch, before any job is composed."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from augean.config.labels import given_label
 from augean.config.schema import Config
-from augean.store.sweep_record import SweepRecord, identifying_overrides
+from augean.store.record_identity import identifying_overrides, record_name
+from augean.store.sweep_record import SweepRecord
 from augean.sweeps.composition import Composition
 from augean.sweeps.points import describe_budget, table_keys
 from augean.sweeps.workers import command_line
@@ -66,7 +66,7 @@ class RecordDraft:
         if name == "config":  # not a sweep file
             keys = [key for key in self.axes if key != "seed"]
             name = "+".join(keys) or "runs"
-        return re.sub(r"[^A-Za-z0-9_.+-]", "_", name[:120] + self.suffix)
+        return record_name(name, self.suffix)
 
     def _title(self) -> str:
         if not self.axes:

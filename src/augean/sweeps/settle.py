@@ -22,15 +22,14 @@ from augean.config.override_text import override_text
 from augean.errors import AugeanError
 from augean.override_key import override_key
 from augean.signals import ChildProcesses
+from augean.store.record_identity import identifying_overrides, same_overrides
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, read_summary
 from augean.store.sweep_record import (
     SweepJob,
     SweepRecord,
     hold_record,
-    identifying_overrides,
     read_records,
-    same_overrides,
 )
 from augean.sweeps.budget import read_budget
 from augean.sweeps.plan import plan_file
@@ -104,8 +103,7 @@ class Settling:
         overrides = identifying_overrides(self.overrides)
         records, _ = read_records(self.outputs)
         for record in records:
-            is_of_file = record.name.split("--")[0] == self.sweep
-            if is_of_file and same_overrides(record.overrides, overrides):
+            if record.is_of(self.sweep) and same_overrides(record.overrides, overrides):
                 return record
         return None
 
@@ -223,8 +221,8 @@ class Settling:
                 new_runs[job.id] = run
         if self.budget.unit == "runs":
             return len(new_runs) + num_runs
-        # Time by the clock: the workers train at once. `gpuh` below adds the times of all runs.
-        if self.budget.unit == "s":
+        # The workers train at once; device seconds, below, are the sum over all runs.
+        if self.budget.unit == "clock seconds":
             num_rounds = math.ceil(num_runs / self.num_workers)
             return time.monotonic() - self.start + num_rounds * look.seconds
         # What a run continues was paid for when that was trained.
@@ -250,7 +248,7 @@ def show(record: SweepRecord, look: Look) -> None:
     design = design_of(record)
     logger.info(
         f"{record.title}: difference to {record.baseline} in points, {design.least} to"
-        f" {design.most} seeds; {design.margin:g} is a ':'"
+        f" {design.most} seeds; ':' marks ±{design.margin:g} points"
     )
     width = max(len(course.row) for course in look.courses)
     for course in look.courses:
@@ -330,17 +328,39 @@ def _seeds(record: SweepRecord, row: str) -> set[int]:
     return {job.seed for job in record.jobs if job.row == row}
 
 
+def _check_has_baseline(record: SweepRecord) -> None:
+    """Raise AugeanError where a record has no rows to compare with a baseline."""
+    if record.kind == "study":
+        raise AugeanError(
+            f"{record.name}: is a study, and settling adds seeds to the rows of a table; promote"
+            " its winner, or confirm it by hydra.sweeper.confirm"
+        )
+    rows = list(dict.fromkeys(job.row for job in record.jobs))
+    listing = ", ".join(str(row) for row in rows)
+    if record.baseline is None:
+        raise AugeanError(
+            f"{record.name}: settling compares rows with a baseline; name one of them by"
+            f" runtime.table.baseline: {listing}"
+        )
+    if record.baseline not in rows:
+        raise AugeanError(
+            f"{record.name}: runtime.table.baseline={record.baseline} is none of its rows, with"
+            f" which settling would compare them: {listing}"
+        )
+    if len(rows) < 2:
+        raise AugeanError(
+            f"{record.name}: has the baseline {record.baseline} as its only row, so there is"
+            " nothing to settle"
+        )
+
+
 def _with_design(record: SweepRecord, options: Mapping[str, Any]) -> SweepRecord:
     """Return the record with its own design; one without gets that of the call.
 
     Raises:
         AugeanError: when the call sets another design, or the table cannot be settled.
     """
-    rows = {job.row for job in record.jobs}
-    if record.kind == "study" or record.baseline not in rows or len(rows) < 2:
-        raise AugeanError(
-            f"{record.name}: settling compares rows with a baseline, and this table has none"
-        )
+    _check_has_baseline(record)
     if not record.design:
         record = replace(record, design=asdict(Design(**options)))
     words = [f"--{key} {value}" for key, value in options.items()]

@@ -44,9 +44,9 @@ NOTICE_SECONDS = 60
 """A job gets its signal this long, plus the grace time, before its time limit."""
 COMPLETING = "COMPLETING"
 """SLURM's state of a job that has just ended; it may still be requeued."""
-RUN_ID = r"[0-9a-f]{10}"
 SETTLE_SECONDS = 30
 """Longest wait until such a job has either ended or returned to the queue."""
+RUN_ID = r"[0-9a-f]{10}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ArrayElement:
             subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
 
 
-def train_run(config: Config, identity: str, code: str | None = None) -> None:
+def train_run(config: Config, run_id: str, code: str | None = None) -> None:
     """Skip, resume or train the run that was submitted.
 
     Args:
@@ -102,9 +102,9 @@ def train_run(config: Config, identity: str, code: str | None = None) -> None:
     show_messages()
     use_snapshot(code)
     current = find_address(config).id
-    if current != identity:
+    if current != run_id:
         raise ConfigError(
-            f"run {identity} is {current} by now: its code or data have changed. Submit the sweep"
+            f"run {run_id} is {current} by now: its code or data have changed. Submit the sweep"
             " again"
         )
     execute(config)

@@ -134,6 +134,11 @@ class _Crew:
                 self.num_restarts += 1
                 logger.warning(f"worker {number} was killed by signal {-code}; starting another")
                 self._start(number)
+            elif code < 0 and self.children.signal is None:
+                logger.warning(
+                    f"worker {number} was killed by signal {-code}; {MAX_RESTARTS} were replaced"
+                    " already, so this one is not"
+                )
 
     def _start(self, number: int) -> None:
         environment = self._environment(number)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from augean.errors import AugeanError
 from augean.store.files import write_atomic, write_csv
+from augean.store.run_files import STATE, WEIGHTS
 from augean.training.loss_landscape import ProbeRow
 
 train_log = logging.getLogger("augean.run")
@@ -57,12 +58,12 @@ def write_model(path: Path, description: Mapping[str, Any]) -> None:
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Write the selected weights to best.pt, a plain state dict on the CPU."""
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write_atomic(path / "best.pt", serialize(on_cpu))
+    write_atomic(path / WEIGHTS, serialize(on_cpu))
 
 
 def write_state(path: Path, checkpoint: bytes) -> None:
     """Write the checkpoint of a run's last epoch to state.pt, which stays after the run's end."""
-    write_atomic(path / "state.pt", checkpoint)
+    write_atomic(path / STATE, checkpoint)
 
 
 def write_confusion(path: Path, classes: Sequence[str], confusion: Tensor) -> None:

@@ -5,6 +5,7 @@ Every mistake is refused with its key.
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -325,7 +326,9 @@ def _step_problem(
     """
     # `fork_rng`: an optimizer that draws random numbers must not change those of the run.
     # `torch.device`: its tensors must be real even where the caller builds on the meta device.
-    with torch.random.fork_rng(devices=[]), torch.device(device):
+    # `catch_warnings`: the run's own optimizer warns where there is something to warn of.
+    with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         weight = nn.Parameter(torch.ones(2, 2))
         weight.grad = torch.ones(2, 2)
         optimizer = _try_to_make(cls, [weight], arguments)

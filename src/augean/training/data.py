@@ -104,7 +104,7 @@ class HostSplit:
     def _pixels(self, indices: Sequence[Tensor]) -> Generator[Tensor, None, None]:
         """Yield the images of each index, on the device; later ones are read ahead."""
         device = self.labels.device
-        stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        stream = _copy_stream(device) if device.type == "cuda" else None
         pending: deque[Future[Tensor]] = deque()
         with ThreadPoolExecutor(max_workers=1) as reader:
             for index in indices:
@@ -122,6 +122,16 @@ class HostSplit:
         # After each batch: to read one image, Linux may map two megabytes of its file.
         self.images.release()
         return images
+
+
+@lru_cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of all copies to a device.
+
+    Memory that the allocator got for one stream is not used for another, so a new one an epoch
+    would hold more and more of it.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _to_device(images: Tensor, device: torch.device, stream: "torch.cuda.Stream | None") -> Tensor:

@@ -110,18 +110,17 @@ def precision_hint(precision: str, device: torch.device) -> str | None:
                 " faster"
             )
         return None
-    if device.type == "cuda" and precision == "fp32":
-        return (
-            "trainer.precision=fp32 is slow on this GPU: trainer.precision=bf16 is several times"
-            " faster"
-        )
-    # Ampere, of capability 8.0, is the first with bf16.
-    if (
-        device.type == "cuda"
-        and precision == "bf16"
-        and torch.cuda.get_device_capability(device) < (8, 0)
-    ):
-        return "trainer.precision=bf16 is slow on this GPU: trainer.precision=fp16 is faster"
+    if device.type == "cuda":
+        # Ampere, of capability 8.0, is the first with bf16.
+        has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        if precision == "fp32":
+            fastest = "bf16" if has_bf16 else "fp16"
+            return (
+                f"trainer.precision=fp32 is slow on this GPU: trainer.precision={fastest} is"
+                " several times faster"
+            )
+        if precision == "bf16" and not has_bf16:
+            return "trainer.precision=bf16 is slow on this GPU: trainer.precision=fp16 is faster"
     return None
 
 
@@ -161,6 +160,7 @@ def algorithms(deterministic: bool) -> Iterator[None]:
     fp32 is fp32 here, see `exact_fp32`.
     """
     benchmark_before = torch.backends.cudnn.benchmark
+    deterministic_before = torch.are_deterministic_algorithms_enabled()
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         # cuBLAS reads this when its first handle is made.
@@ -171,7 +171,7 @@ def algorithms(deterministic: bool) -> Iterator[None]:
             yield
     finally:
         torch.backends.cudnn.benchmark = benchmark_before
-        torch.use_deterministic_algorithms(False)
+        torch.use_deterministic_algorithms(deterministic_before)
 
 
 def instruction_set(device: torch.device) -> str | None:

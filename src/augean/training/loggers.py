@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any
 
 from augean.config.schema import RuntimeConfig
+from augean.store.run_files import id_in_name
 from augean.system_errors import require_packages
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class WandB:
             dir=str(path.parents[1]),
             name=path.name,
             # The run's id ends the directory's name: a resumed run continues its own curves.
-            id=path.name[-10:],
+            id=id_in_name(path.name),
             resume="allow",
             reinit="create_new",  # runs of one process overlap where one of them hangs
             config=dict(config),

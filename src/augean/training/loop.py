@@ -62,14 +62,15 @@ def fit(
         finite = trained.step_losses.isfinite()
         if not finite.all():
             first_bad = int((~finite).nonzero()[0])
-            raise DivergedError(epoch, trained.step_losses[:first_bad].tolist(), trained.probes)
+            finite_losses = trained.step_losses[:first_bad].tolist()
+            raise DivergedError(epoch, first_bad + 1, finite_losses, trained.probes)
         score = None
         if context.val is not None:
             score = evaluate(context.network, context.val, config)
             # The epoch's last update comes after its last loss, so only validation can show that it
             # ruined the weights.
             if not math.isfinite(score.loss):
-                raise DivergedError(epoch, trained.step_losses.tolist(), trained.probes)
+                raise DivergedError(epoch, None, trained.step_losses.tolist(), trained.probes)
         context.schedule.end_epoch(score.loss if score else None)
         yield epoch_result(context, epoch, trained, score)
 
@@ -101,7 +102,7 @@ def train_epoch(context: TrainingContext, step: Step, epoch: int, track: Track) 
         lr = context.schedule.lr_at(run_step)
         step.set_lr(lr)
         if config.record.probe_every and run_step % config.record.probe_every == 0:
-            images, labels = step.batch(batch)
+            images, labels = step.augmented(batch)
             for row in probe_step(context.network, images, labels, step.make_inputs, config, lr):
                 probes.append({"step": run_step, "lr": lr, **row})
             # Train on the very images that the probe saw: a second `batch` would augment anew.

@@ -4,7 +4,7 @@
 A training step has a batch, weights w and a gradient g. On that batch, move to w - s g for several
 step sizes s, and measure there (a) the loss, (b) the new gradient's distance and angle to g, and
 (c) the effective smoothness: the largest ratio of gradient change to distance moved. All parameters
-take part.
+that are trained take part.
 """
 
 import math
@@ -63,12 +63,14 @@ def probe(
         start = [parameter.detach().clone() for parameter in parameters]
         values_before = [buffer.clone() for buffer in buffers]
         streams = _random_state(device)
-        origin: list[Tensor] = []
+        first_gradient: list[Tensor] = []
         """Gradient at the unmoved weights; the first step size, 0, finds it."""
         for step_size in (0.0, *step_sizes):
             with torch.no_grad():
-                if origin:
-                    for parameter, value, direction in zip(parameters, start, origin, strict=True):
+                if first_gradient:
+                    for parameter, value, direction in zip(
+                        parameters, start, first_gradient, strict=True
+                    ):
                         parameter.copy_(value - step_size * direction)
                 # Running statistics do not enter the loss, but must not drift.
                 for buffer, value in zip(buffers, values_before, strict=True):
@@ -76,28 +78,28 @@ def probe(
             _set_random_state(streams, device)
             loss = loss_of_batch()
             gradient = list(torch.autograd.grad(loss, parameters))
-            origin = origin or gradient
-            rows.append(_compare(step_size, loss, gradient, origin))
+            first_gradient = first_gradient or gradient
+            rows.append(_compare(step_size, loss, gradient, first_gradient))
     return rows
 
 
 def _compare(
-    step_size: float, loss: Tensor, gradient: list[Tensor], origin: list[Tensor]
+    step_size: float, loss: Tensor, gradient: list[Tensor], first_gradient: list[Tensor]
 ) -> ProbeRow:
-    """Return the measures at one point, whose gradient is compared with that at `origin`."""
+    """Return the measures at one point, compared with the gradient at the unmoved weights."""
 
     def dot(left: list[Tensor], right: list[Tensor]) -> float:
         return torch.stack([(a * b).sum() for a, b in zip(left, right, strict=True)]).sum().item()
 
     # All parameters together are one long vector.
-    change = [new - old for new, old in zip(gradient, origin, strict=True)]
+    change = [new - old for new, old in zip(gradient, first_gradient, strict=True)]
     distance = dot(change, change) ** 0.5
-    norm = dot(origin, origin) ** 0.5
+    norm = dot(first_gradient, first_gradient) ** 0.5
     new_norm = dot(gradient, gradient) ** 0.5
     # Neither ratio exists where its divisor is 0: at the first point, or with a gradient of zeros.
     cosine = math.nan
     if norm * new_norm:
-        cosine = dot(gradient, origin) / (norm * new_norm)
+        cosine = dot(gradient, first_gradient) / (norm * new_norm)
     smoothness = math.nan
     distance_moved = step_size * norm
     if distance_moved:

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 BAR = "{desc} {percentage:3.0f}% |{bar:16}| {remaining} left{postfix}"
 """Fits into 80 columns; the time left is that of the whole run."""
-ESTIMATE_AFTER = 3
-"""Steps after which a run on a CPU says how long it will take; the first is a warm-up."""
+NUM_TIMED_STEPS = 3
+"""Steps that a run on a CPU times before it says how long it will take, after one to warm up."""
 WORTH_SAYING_SECONDS, LONG_SECONDS = 60.0, 300.0
 """Estimates above the first are shown; above the second they come with advice on what is
 smaller."""
@@ -41,8 +41,8 @@ class ProgressDisplay:
         self.epoch = first_epoch
         """The epoch in training."""
         # An estimate is for people who wait at a CPU, where a run may take hours.
-        self.estimated = not on_cpu or self.mode == "none"
-        """Whether the estimate of the whole time was shown already, or is not wanted."""
+        self.wants_estimate = on_cpu and self.mode != "none"
+        """Whether the estimate of the whole time is still to be shown."""
         self.bar: tqdm | None = None
 
     def track(self, steps: Iterable[int]) -> Iterator[int]:
@@ -57,19 +57,19 @@ class ProgressDisplay:
             self.bar.set_description_str(f"epoch {self.epoch}/{epochs}")
         start = 0.0
         for step in steps:
-            if not self.estimated and step == 1:
+            if self.wants_estimate and step == 1:
                 start = time.perf_counter()
             yield step
             if self.bar is not None:
                 self.bar.update()
             # The clock started before step 1, so the warm-up, step 0, is not in the mean.
-            if not self.estimated and step == ESTIMATE_AFTER:
-                seconds_per_step = (time.perf_counter() - start) / ESTIMATE_AFTER
+            if self.wants_estimate and step == NUM_TIMED_STEPS:
+                seconds_per_step = (time.perf_counter() - start) / NUM_TIMED_STEPS
                 self._estimate(seconds_per_step * total * (epochs - self.epoch + 1))
         self.epoch += 1
 
     def _estimate(self, seconds: float) -> None:
-        self.estimated = True
+        self.wants_estimate = False
         if seconds < WORTH_SAYING_SECONDS:
             return
         text = f"Run {self.run_id} on this CPU will take about {readable_seconds(seconds)}."

@@ -33,11 +33,23 @@ def library_versions() -> dict[str, str]:
 @lru_cache
 def git_commit() -> str | None:
     """Return the commit of Augean's code; None outside a repository."""
+    # Installed, this file may lie in the repository of another project, which does not track it.
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
     # With "-dirty" where a tracked file was edited. Tags are excluded, so that it is a hash always.
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    folder = Path(__file__).parent
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git prints in the folder of this file; None where it fails."""
     try:
-        process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5)
+        process = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return process.stdout.strip() or None

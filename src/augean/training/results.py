@@ -48,20 +48,25 @@ class EpochResult:
 class DivergedError(Exception):
     """The training loss, or the validation loss after an epoch, became NaN or infinite."""
 
-    def __init__(self, epoch: int, step_losses: list[float], probes: list[ProbeRow]) -> None:
+    def __init__(
+        self, epoch: int, step: int | None, step_losses: list[float], probes: list[ProbeRow]
+    ) -> None:
         """Build the message.
 
         Args:
+            step: 1-based step of the epoch, the first whose loss is not finite; None where all of
+                them are, and the validation loss is not.
             step_losses: the epoch's losses up to the first that is not finite.
             probes: those of the epoch.
         """
         self.epoch = epoch
-        self.step = len(step_losses) + 1
-        """1-based step of the epoch, the first whose loss is not finite."""
+        self.step = step
         # None where already the epoch's first step has no finite loss.
         self.last_loss = step_losses[-1] if step_losses else None
         self.step_losses = step_losses
         self.probes = probes
-        super().__init__(
-            f"loss not finite in epoch {epoch}, step {self.step}; last finite loss {self.last_loss}"
-        )
+        if step is None:
+            problem = f"validation loss not finite after epoch {epoch}"
+        else:
+            problem = f"loss not finite in epoch {epoch}, step {step}"
+        super().__init__(f"{problem}; last finite loss {self.last_loss}")

@@ -1,5 +1,6 @@
 """One training step: batch, loss, gradient and update; on CUDA captured as a graph and replayed."""
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -164,9 +165,15 @@ class Step:
         ]
         # A probe looks at a batch before its step, so the two cannot be one capture.
         cuda_graph = device.type == "cuda" and config.runtime.cuda_graph
-        self.captures = cuda_graph and not config.record.probe_every
-        self.num_eager = WARMUP_STEPS
+        self.uses_graph = cuda_graph and not config.record.probe_every
+        self.num_warmup_left = WARMUP_STEPS
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.graph_input: Batch
+        """The batch that a replay reads; the graph and these exist from the capture on."""
+        self.graph_result: tuple[Tensor, Tensor]
+        """Loss and number of right predictions that a replay writes."""
+        self.graph_gradients: list[Tensor | None]
+        """The gradients that a replay writes."""
         # Adam and its like have the option `capturable`. SGD has not: its fused form can be
         # captured.
         defaults = self.optimizer.defaults
@@ -175,7 +182,7 @@ class Step:
         # the host whether to step.
         resets = config.trainer.reset_optimizer == "epoch"
         can_hold_optimizer = capturable and not resets and not self.scaler.is_enabled()
-        self.optimizer_in_graph = self.captures and can_hold_optimizer
+        self.optimizer_in_graph = self.uses_graph and can_hold_optimizer
         """Whether a replay updates the weights too, or the optimizer steps outside the graph."""
         # The optimizer reads the learning rate from the device in every step, captured or not. From
         # a number of the host it would compute other last bits.
@@ -184,7 +191,7 @@ class Step:
             for group in self.optimizer.param_groups:
                 group["lr"] = torch.zeros((), device=device)
 
-    def batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch, augmented, as uint8 [B, 3, H, W], with its labels, int64 [B]."""
         augmentation = self.config.augmentation
         size = self.train.image_size
@@ -201,7 +208,7 @@ class Step:
             images = crop_and_flip(padded, index, size, augmentation.flip)
         return images, self.train.labels[batch.index]
 
-    def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Leave the gradient on the parameters.
 
         Returns:
@@ -232,8 +239,8 @@ class Step:
                 group["lr"] = group_lr
 
     def eager(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Make a step on a given batch, not captured; returns as `gradient`."""
-        result = self.gradient(images, labels)
+        """Make a step on a given batch, not captured; returns as `backward`."""
+        result = self.backward(images, labels)
         self.update()
         return result
 
@@ -241,36 +248,36 @@ class Step:
         """Make a step on a batch of the training set.
 
         Returns:
-            As `gradient`, valid until the next call.
+            As `backward`, valid until the next call.
         """
-        if not self.captures or len(batch) < self.config.trainer.batch_size:
-            return self.eager(*self.batch(batch))
-        if self.num_eager:
-            self.num_eager -= 1
-            return self._aside(batch)
+        if not self.uses_graph or len(batch) < self.config.trainer.batch_size:
+            return self.eager(*self.augmented(batch))
+        if self.num_warmup_left:
+            self.num_warmup_left -= 1
+            return self._warm_up(batch)
         if self.graph is None:
             self._capture(batch)
         assert self.graph is not None
-        self.captured.index.copy_(batch.index)
-        if self.captured.pixels is not None:
+        self.graph_input.index.copy_(batch.index)
+        if self.graph_input.pixels is not None:
             assert batch.pixels is not None
-            self.captured.pixels.copy_(batch.pixels)
+            self.graph_input.pixels.copy_(batch.pixels)
         self.graph.replay()
         if not self.optimizer_in_graph:
             # The graph writes into the gradients of its capture. A shorter batch in between has
             # left others on the parameters.
-            for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            for parameter, gradient in zip(self.parameters, self.graph_gradients, strict=True):
                 parameter.grad = gradient
             self.update()
-        return self.result
+        return self.graph_result
 
-    def _aside(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _warm_up(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Make a step on a stream of its own, which a capture needs to have seen before."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         current = torch.cuda.current_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            result = self.eager(*self.batch(batch))
+            result = self.eager(*self.augmented(batch))
         current.wait_stream(stream)
         return result
 
@@ -281,11 +288,15 @@ class Step:
             ConfigError: when the model or the optimizer does what a graph cannot hold.
         """
         pixels = None if batch.pixels is None else batch.pixels.clone()
-        self.captured = Batch(batch.index.clone(), pixels)
+        self.graph_input = Batch(batch.index.clone(), pixels)
         graph = torch.cuda.CUDAGraph()
+        # A graph of an earlier run that the collector frees during a capture makes it invalid.
+        gc.collect()
         try:
-            with torch.cuda.graph(graph):
-                self.result = self.gradient(*self.batch(self.captured))
+            # "thread_local": the thread that reads images ahead allocates pinned memory meanwhile,
+            # which the default mode forbids in every thread.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.graph_result = self.backward(*self.augmented(self.graph_input))
                 if self.optimizer_in_graph:
                     self.update()
         except RuntimeError as error:
@@ -301,5 +312,5 @@ class Step:
                 f" runtime.cuda_graph=false\n{cause}"
             ) from error
         # The tensors into which each replay writes.
-        self.gradients = [parameter.grad for parameter in self.parameters]
+        self.graph_gradients = [parameter.grad for parameter in self.parameters]
         self.graph = graph

@@ -279,7 +279,7 @@ class Trainer:
         speeds = [row["images_per_second"] for row in progress.rows]
         peak_memory = None
         if self.device.type == "cuda":
-            peak_memory = torch.cuda.max_memory_allocated(self.device) / 2**20  # bytes to MiB
+            peak_memory = torch.cuda.max_memory_allocated(self.device) / 1e6
         torch_versions = {
             "torch": str(torch.__version__),
             "torchvision": importlib.metadata.version("torchvision"),

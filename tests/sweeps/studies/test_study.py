@@ -27,7 +27,7 @@ from augean.store.run_directory import run_state
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.composition import compose_sweep, parse_search_space
 from augean.sweeps.plan import plan_file
-from augean.sweeps.points import read_winner
+from augean.sweeps.points import read_finished_study
 from augean.sweeps.studies.sampler import make_sampler
 from augean.sweeps.studies.storage import open_storage
 from augean.sweeps.studies.study import RUN, Study, StudySetup
@@ -224,9 +224,9 @@ def test_a_study_has_one_name_and_counts_what_was_there_before(tmp_path: Path) -
     # Neither the searched keys nor the seed are settings that a table must repeat.
     settings = [item for item in only_record(tmp_path).overrides if "optimizer.lr" not in item]
     for ours in (only_record(tmp_path).overrides, settings, ["seed=0,1", *settings]):
-        read_winner(tmp_path, "study:s1", "--0123", ours)
+        read_finished_study(tmp_path, "study:s1", "--0123", ours)
     with pytest.raises(ConfigError, match=r"the study has .*, the table has width=w8;"):
-        read_winner(tmp_path, "study:s1", "--0123", ["width=w8"])
+        read_finished_study(tmp_path, "study:s1", "--0123", ["width=w8"])
 
 
 @pytest.mark.parametrize(("direction", "best"), [("maximize", 1), ("minimize", 3)])

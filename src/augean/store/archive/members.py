@@ -6,15 +6,16 @@ from pathlib import Path
 
 from augean.errors import AugeanError
 from augean.regular_files import digest_regular
-from augean.store.summary import DIGESTED_FILES, SUMMARY, read_summary
+from augean.store.run_files import DIGESTED_FILES, FAILURE, STATE, SUMMARY, WEIGHTS, id_in_name
+from augean.store.summary import read_summary
 from augean.store.sweep_record import read_record
 
-LARGE_FILES = ("best.pt", "state.pt")
+LARGE_FILES = (WEIGHTS, STATE)
 """Files of weights, which are not packed: a run counts as completed without them."""
 RUN_FILES = (
     *(name for name in DIGESTED_FILES if name not in LARGE_FILES),
     "train.log",
-    "failure.txt",
+    FAILURE,
     SUMMARY,
 )
 """Files of a run that are packed. The summary is last, as it completes the run: of files that are
@@ -75,7 +76,7 @@ def check_run(path: Path) -> bool:
     summary = read_summary(path)
     if summary is None:
         return False
-    if summary.id != path.name[-10:]:  # directories are named <name>-<id>
+    if summary.id != id_in_name(path.name):
         raise AugeanError(f"{path}: holds the summary of another run, {summary.id}")
     for name in DIGESTED_FILES:
         file = path / name

@@ -18,8 +18,9 @@ from augean.store.checkpoints import remove_checkpoints
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import clear_leftovers, run_state, runs_dir
+from augean.store.run_files import DIGESTED_FILES, id_in_name
 from augean.store.run_progress import remove_progress
-from augean.store.summary import DIGESTED_FILES, read_summary
+from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 
 
@@ -80,12 +81,13 @@ def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> str:
         RunLocked: when a process is training the run in `outputs`.
     """
     target = runs_dir(outputs) / staged.name
-    identity = target.name[-10:]  # directories are named <name>-<id>
-    with hold_lock(outputs, identity, wait=False):
+    # Names of other forms are refused in archives.
+    run_id = id_in_name(target.name) or target.name
+    with hold_lock(outputs, run_id, wait=False):
         if not target.exists():
             staged.rename(target)
             return "new"
-        if not is_completed or run_state(outputs, target, identity).is_completed:
+        if not is_completed or run_state(outputs, target, run_id).is_completed:
             return "there already"
         clear_leftovers(target)
         _remove_other_results(target, staged)

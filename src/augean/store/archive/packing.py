@@ -28,7 +28,7 @@ from augean.store.archive.reader import extract
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
-from augean.store.summary import SUMMARY
+from augean.store.run_files import SUMMARY
 
 STAGING = ".unpack-"
 """Prefix of the temporary folder that an archive is unpacked into before it is merged."""

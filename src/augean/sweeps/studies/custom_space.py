@@ -14,7 +14,7 @@ from augean.config.code_digest import module_code
 from augean.config.instantiate import import_own_module, running_own_code
 from augean.errors import ConfigError
 from augean.override_key import override_key
-from augean.store.sweep_record import PLACE
+from augean.store.record_identity import EXECUTION_KEY
 from augean.sweeps.points import LUCK_KEYS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class CustomSpace:
             ConfigError: with the reason.
         """
         key = override_key(name)
-        if key in LUCK_KEYS or PLACE.match(name):
+        if key in LUCK_KEYS or EXECUTION_KEY.match(name):
             raise ConfigError(
                 f"{KEY}={self.name}: searches {name}, which is the same in all trials of a"
                 " study; let the function leave it out"

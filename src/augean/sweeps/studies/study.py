@@ -116,7 +116,7 @@ class Study:
             )
             # The first worker writes down what the study is; all later ones must agree.
             identity = self.study.user_attrs.get(IDENTITY)
-            self.is_new = identity is None
+            self.is_begun_here = identity is None
             """Whether this process has begun the study."""
             if identity is None:
                 self._begin()
@@ -204,15 +204,11 @@ class Study:
             # could be missed or counted twice.
             trials = self.trials()
             self._refuse_failures(trials)
-            is_over = self._is_over(trials)
             num_running = sum(trial.state == TrialState.RUNNING for trial in trials)
-            if is_over and num_running == 0:
+            if self._is_over(trials) and num_running == 0:
                 return None
             # Every point is taken, but workers may still die: the caller is to ask again.
-            num_taken = _count_done(trials) + num_running
-            is_in_work = is_over or num_taken >= self.setup.num_trials
-            is_in_work |= self._num_left(trials, TrialState.RUNNING) == 0
-            if is_in_work and not _has_begun_trials(trials):
+            if self._all_taken(trials, num_running) and not _has_requeued_trials(trials):
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
             self.study.sampler = self.make_sampler(len(trials))
             trial = self.study.ask(dict(self.setup.space))
@@ -224,6 +220,12 @@ class Study:
             # stop the study, which Optuna allows only in its own loop.
             self.study.sampler = optuna.samplers.RandomSampler()
             return trial
+
+    def _all_taken(self, trials: Sequence[FrozenTrial], num_running: int) -> bool:
+        """Return whether the trials that run are the last ones, unless their workers die."""
+        if self._is_over(trials) or self._num_left(trials, TrialState.RUNNING) == 0:
+            return True
+        return _count_done(trials) + num_running >= self.setup.num_trials
 
     def _extend(self, trial: Trial) -> None:
         """Ask a trial for the values of the user's function.
@@ -268,7 +270,7 @@ class Study:
 
     def _is_over(self, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether the study asks for no more trials."""
-        if _has_begun_trials(trials):
+        if _has_requeued_trials(trials):
             return False
         if _count_done(trials) >= self.setup.num_trials or self._num_left(trials) == 0:
             return True
@@ -360,7 +362,7 @@ def _count_done(trials: Sequence[FrozenTrial]) -> int:
     return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
 
 
-def _has_begun_trials(trials: Sequence[FrozenTrial]) -> bool:
+def _has_requeued_trials(trials: Sequence[FrozenTrial]) -> bool:
     """Return whether trials of dead workers wait, which the study runs whatever else ends it."""
     waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
     return any(AGAIN in trial.user_attrs for trial in waiting)
@@ -380,13 +382,13 @@ def trained_seconds(trials: Sequence[FrozenTrial], runs: Path) -> float:
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
             continue
         run = trial.user_attrs.get(RUN, {})
-        identity = run.get("id", f"trial {trial.number}")
+        key = run.get("id", f"trial {trial.number}")
         spent = trial.user_attrs.get(SECONDS)
         # Neither earlier versions nor dead workers noted any. The time between begin and end of a
         # trial says nothing: its run may have been there before, or its worker long dead.
         if spent is None and run:
             spent = training_seconds(runs / run["run"])
-        seconds[identity] = max(seconds.get(identity, 0.0), spent or 0.0)
+        seconds[key] = max(seconds.get(key, 0.0), spent or 0.0)
     return sum(seconds.values())
 
 

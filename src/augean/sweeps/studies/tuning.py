@@ -25,7 +25,7 @@ from augean.store.run_directory import runs_dir
 from augean.store.sweep_record import SweepJob, best_trial
 from augean.sweeps.budget import read_seconds
 from augean.sweeps.composition import Composition
-from augean.sweeps.grid import POLL_SECONDS, account, share_work, work_on_jobs
+from augean.sweeps.grid import POLL_SECONDS, account_for, share_work, work_on_jobs
 from augean.sweeps.job import JobRunner
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import Point, without_seed
@@ -56,7 +56,7 @@ def run_study(
     finished_before = _finished_runs(plan.outputs)
     make_pruner(options.sweeper.pruner)  # refuses here what every job would fail at
     setup = make_setup(plan, options.sweeper)
-    is_new = not Path(setup.storage).exists()
+    had_journal = Path(setup.storage).exists()
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space.distributions)
     study = Study(setup, plan.outputs, sampler)
     tuning = Tuning(
@@ -72,7 +72,7 @@ def run_study(
     logger.info(
         f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them over already."
     )
-    if study.is_new and plan.remark:
+    if study.is_begun_here and plan.remark:
         logger.info(plan.remark)
     if tuning.is_complete():
         tuning.write_record()
@@ -81,9 +81,9 @@ def run_study(
             _share_trials(plan, options, tuning)
         except AugeanError:
             # A refused submission leaves nothing behind, unless others use it already.
-            if is_submission and study.is_new:
+            if is_submission and study.is_begun_here:
                 _command_file(plan).unlink(missing_ok=True)
-            if is_submission and is_new and setup.storage.endswith(".journal"):
+            if is_submission and not had_journal and setup.storage.endswith(".journal"):
                 for file in (setup.storage, f"{setup.storage}.flock"):
                     Path(file).unlink(missing_ok=True)
             raise
@@ -108,17 +108,17 @@ def _account_for_study(tuning: "Tuning", finished_before: Set[Path]) -> list[flo
             f"Study {name}: {study.count()}; trials are missing. The same command goes on."
         )
         raise SystemExit(1)
-    # `account` reports what is missing of the further seeds.
     confirmation = tuning.confirmation()
     if not confirmation.is_complete():
         tuning.write_record()
-        account(name, confirmation.all_jobs, num_before=0)
+        # It raises, and says which of the further seeds are missing.
+        account_for(name, confirmation.all_jobs, num_before=0)
     final_jobs = tuning.write_winner()
     best_score = _log_best(tuning)
     if not final_jobs:
         return [best_score]
     num_before = len({job.address.id for job in final_jobs if job.address.path in finished_before})
-    return account(name, final_jobs, num_before=num_before)
+    return account_for(name, final_jobs, num_before=num_before)
 
 
 def _log_best(tuning: "Tuning") -> float:
@@ -167,7 +167,7 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
     share_work(
         name,
         plan.config,
-        on_slurm={f"{name} worker {index}": run_one for index in range(num_workers)},
+        work_by_lock={f"{name} worker {index}": run_one for index in range(num_workers)},
         is_over=lambda _: tuning.is_complete(),
         write_record=tuning.write_record,
         work=tuning.work,
@@ -283,7 +283,7 @@ class Tuning:
             self.write_record()
 
     def _plan_one(self, point: Sequence[str], row: str) -> PlannedJob:
-        overrides = (*self.plan.jobs[0].overrides, *point)
+        overrides = (*self.plan.base_overrides, *point)
         return plan_jobs(self.composition, [Point(overrides=overrides, row=row)])[0]
 
     def confirmation(self) -> Confirmation:
@@ -321,7 +321,7 @@ class Tuning:
 
     def _setting(self, job: SweepJob) -> list[str]:
         """Return the overrides of a trial."""
-        return [*self.plan.jobs[0].overrides, *self.plan.space.assignments(job.values)]
+        return [*self.plan.base_overrides, *self.plan.space.assignments(job.values)]
 
     def _plan_seeds(self, job: SweepJob, seeds: Iterable[int], row: str) -> list[PlannedJob]:
         """Plan the runs of a trial's setting with other seeds."""

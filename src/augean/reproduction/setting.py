@@ -1,0 +1,132 @@
+"""Say in which setting the runs of a pass were made, and where it is not the course report's."""
+
+import numbers
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas
+
+from augean.analysis.comparison import Row, Table
+from augean.analysis.load import Contents
+from augean.report.tables import runs_text
+from augean.reproduction.claims import TABLES
+from augean.reproduction.statements import course_report
+from augean.store.summary import RunSummary
+
+SETTING_COLUMNS = (
+    "dataset_title",
+    "num_train",
+    "num_val",
+    "num_test",
+    "width.channels",
+    "trainer.epochs",
+    "trainer.batch_size",
+    "precision",
+    "device",
+    "threads",
+    "git_commit",
+)
+"""Columns of runs.csv that the section on the setting shows; versions of packages are added."""
+
+
+def describe_setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[str, Any]:
+    """Return the template's variables on the runs and the setting in which they were made."""
+    runs = contents.frame()
+    common = _common(chosen)
+    example = common.summaries[0] if common else None
+    keys = [*SETTING_COLUMNS, *runs.filter(like="versions.")]
+    summaries = [run.summary for run in contents.runs.values() if run.summary is not None]
+    # Without the time of shorter trainings that a run continues: each hour counts once.
+    seconds = sum(summary.own_seconds or 0.0 for summary in summaries)
+    return {
+        "common": common,
+        "reduced": _describe_reductions(example, chosen) if example else [],
+        "official": example is not None and example.config["dataset.name"] == "cifar10",
+        "facts": {key: _values(runs, key) for key in keys},
+        "states": Counter(run.state for run in contents.runs.values()),
+        "hours": seconds / 3600,
+    }
+
+
+def describe_seeds(tables: Sequence[Table]) -> str:
+    """Return the least and the most seeds of a row, such as "3 to 5"; "0" where nothing ran."""
+    counts = []
+    for table in tables:
+        counts += [row.accuracy.n for row in table.rows if row.runs]
+    low = min(counts, default=0)
+    high = max(counts, default=0)
+    if low == high:
+        return str(low)
+    return f"{low} to {high}"
+
+
+def _common(chosen: Mapping[str, Table]) -> Row | None:
+    """Return the row in the common setting, which Tables 1 to 4 share.
+
+    None where none of its runs is finished.
+    """
+    for key in TABLES:
+        table = chosen.get(key)
+        if table is None:
+            continue
+        for row in table.rows:
+            if row.label == table.baseline and row.runs:
+                return row
+    return None
+
+
+def _describe_reductions(summary: RunSummary, chosen: Mapping[str, Table]) -> list[str]:
+    """Return what stands in for the course report's setting, in words; empty where nothing does.
+
+    Args:
+        summary: of a run in the common setting.
+    """
+    report = course_report()
+    words = []
+    # 1. The common setting: data, epochs, batch size and the like.
+    if summary.config["dataset.name"] != "cifar10":
+        words.append(f"{summary.dataset_title} in place of CIFAR-10")
+    setting = summary.config | {"num_train": summary.num_train}
+    for key, value in report.common.items():
+        value_here = setting.get(key, value)  # a custom loop may lack the key
+        if value_here != value:
+            words.append(f"{key.split('.')[-1]} {_number_text(value_here)} in place of {value:,}")
+    # 2. The sweeps that have a setting of their own: widths, then epochs.
+    if "table3_width" in chosen:
+        widths = [row.label for row in chosen["table3_width"].rows]
+        if widths != report.widths:
+            words.append(
+                f"in Table 3 C = {', '.join(widths)} in place of {', '.join(report.widths)}"
+            )
+    for key, sweep in report.sweeps.items():
+        if key not in chosen or sweep.epochs is None:
+            continue  # it has the common number, which was compared above
+        epochs = {run.config["trainer.epochs"] for run in chosen[key].runs}
+        differs = any(count != sweep.epochs for count in epochs)
+        if differs:
+            text = " / ".join(str(count) for count in sorted(epochs))
+            words.append(f"{key}: {text} epochs in place of {sweep.epochs}")
+    return words
+
+
+def _values(runs: pandas.DataFrame, key: str) -> str:
+    """Return all values of a column, the most frequent first.
+
+    Where there are several, each has its number of runs.
+    """
+    if key not in runs:
+        return ""
+    counts = {}
+    for value, count in runs[key].dropna().value_counts().items():
+        counts[_number_text(value)] = count
+    if len(counts) == 1:
+        return next(iter(counts))
+    return " / ".join(f"{text} ({runs_text(count)})" for text, count in counts.items())
+
+
+def _number_text(value: Any) -> str:
+    """Return a value as text, a whole number with commas; a column with gaps has it as a float."""
+    if value is None:
+        return "none"
+    return f"{value:,.0f}" if isinstance(value, numbers.Real) else str(value)

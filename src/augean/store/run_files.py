@@ -1,0 +1,33 @@
+"""Name the files of a run's directory, and find the run's id in the directory's name."""
+
+import re
+
+CONFIG = "config.yaml"
+SUMMARY = "summary.json"
+METRICS_FILE = "metrics.csv"
+WEIGHTS = "best.pt"
+"""The weights that were tested."""
+STATE = "state.pt"
+"""The last state, from which a longer training goes on; kept by `runtime.keep_state`."""
+FAILURE = "failure.txt"
+"""Why the last try failed."""
+# No run needs all of them: a custom loop writes few, steps.npy and probe.csv come from the keys of
+# `record`, state.pt from `runtime.keep_state`.
+DIGESTED_FILES = (
+    CONFIG,
+    METRICS_FILE,
+    "model.json",
+    "confusion.csv",
+    "correct.npy",
+    "steps.npy",
+    "probe.csv",
+    WEIGHTS,
+    STATE,
+)
+"""Files whose sha256 the summary holds."""
+
+
+def id_in_name(name: str) -> str | None:
+    """Return the id of the run whose directory has this name; None for other directories."""
+    match = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", name)
+    return None if match is None else match[1]
