@@ -186,6 +186,8 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("augean report --outputs nowhere", 1, ["nowhere: no such folder", "runtime.outputs"]),
     ("augean report --select modle=resnet18 --outputs {here}/outputs", 1, ["select 'modle=resnet18': not key=value"]),
     ("augean promote tune_final --outputs {here}/outputs", 1, ["tune_final: names no study in", "There are none"]),
+    ("augean bench --precision fp32", 2, ["augean bench: unrecognized arguments: --precision\n"]),
+    ("augean bench --repeat 2 model=vgg_a", 2, ["did you mean --repeats?"]),
     ("augean status --select x", 2, ["unrecognized arguments: --select\n"]),
     ("augean status -cd onw table", 1, ["-cd onw: no such folder"]),
     ("augean status table1_activation experiment=dmeo", 1, ["did you mean experiment=demo? There are demo"]),

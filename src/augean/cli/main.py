@@ -104,7 +104,7 @@ def parse(parser: Parser) -> argparse.Namespace:
     unknown = [word for word in unknown if word != "--"]
     if unknown:
         hint = report.SELECT_HINT if arguments.command == "report" else ""
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     folder = getattr(arguments, "config_dir", None)
     if folder is not None and not folder.is_dir():
         raise AugeanError(f"-cd {folder}: no such folder; name the one that holds your sweep files")

@@ -75,19 +75,13 @@ class Parser(argparse.ArgumentParser):
         if match is None:
             return ""
         wrong_word = match[1] or match[2]
-        similar = closest(wrong_word, self._valid_words())
-        # An option of another command is among the valid words: do not suggest the word itself.
-        return did_you_mean([name for name in similar if name != wrong_word])
+        return did_you_mean(closest(wrong_word, self._valid_words()))
 
     def _valid_words(self) -> list[str]:
-        """Return all choices of this parser, and the options of its commands."""
-        words: list[str] = []
-        # The choices of the sub-command action are a dictionary: name to the command's own parser.
+        """Return this parser's options, and the words that they and its arguments may be."""
+        words = list(self._option_string_actions)
         for action in self._actions:
             words += action.choices or ()
-            if isinstance(action.choices, dict):
-                for parser in action.choices.values():
-                    words += parser._option_string_actions
         return words
 
 
@@ -101,7 +95,7 @@ def add_command(
 ) -> Parser:
     """Add a command and the function that runs it and returns its exit code."""
     parser = commands.add_parser(name, help=summary, description=summary, examples=examples)
-    parser.set_defaults(function=run)
+    parser.set_defaults(function=run, parser=parser)
     return parser
 
 

@@ -35,6 +35,8 @@ TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_op
 RIVALS = {"stock": "stock", "as reported": "final", "tuned": "tune_final"}
 """Sweep of the stock run and of each final model, by the label that the page shows."""
 # The unit of a difference. "dead units" is missing: that measure is judged without one.
+BASE = "baseline"
+"""Key of what the rows are compared with, beside their labels."""
 UNITS: dict[Measure, str] = {
     "points": "points",
     "seconds": "seconds",
@@ -112,6 +114,7 @@ class Evidence:
         if statement.against:
             other_table = self.tables.get(statement.against)
             base = None if other_table is None else _find_row(other_table, row.label)
+            # All statements of this kind compare tuned optimizers with those of Table 4.
             other = f"the same at one learning rate for all ({statement.against})"
             rows = [row]
         else:
@@ -121,18 +124,19 @@ class Evidence:
         if base is None:
             return Comparison(difference=Difference(), n=0, other=other)
         values = {item.label: self.measure(statement.measure, table, item) for item in rows}
-        values["baseline"] = self.measure(statement.measure, table, base)
-        n = min(len(values["baseline"]), len(values[row.label]))
+        # Not by its label, which is the row's own where it is a row of another table.
+        values[BASE] = self.measure(statement.measure, table, base)
+        n = min(len(values[BASE]), len(values[row.label]))
         if n == 0:
             return Comparison(difference=Difference(), n=0, other=other)
         # The table has made this comparison already.
         if statement.measure == "points" and not statement.against:
             return Comparison(difference=row.difference, n=n, other=other)
         diverged = {item.label: len(item.diverged) for item in rows}
-        diverged["baseline"] = len(base.diverged)
+        diverged[BASE] = len(base.diverged)
         # The margin of equivalence is in points of accuracy; other measures have none.
         margin = MARGIN if statement.measure == "points" else 0.0
-        differences, _ = compare(values, "baseline", diverged, margin)
+        differences, _ = compare(values, BASE, diverged, margin)
         return Comparison(difference=differences[row.label], n=n, other=other)
 
     def measure(self, measure: Measure, table: Table, row: Row) -> list[float]:
@@ -324,7 +328,8 @@ def _conclude(statement: Statement, row: Row, comparison: Comparison) -> Finding
 def _describe_absence(statement: Statement, table: Table | None) -> str:
     """Say what is missing, and the target of the Makefile that makes it."""
     if table is not None:
-        return f"{statement.sweep} has no such row"
+        rows = ", ".join(row.label for row in table.rows)
+        return f"{statement.sweep} has no row {statement.row}; it has {rows}"
     target = course_report().sweeps[statement.sweep].make
     return f"not run: make {target}"
 

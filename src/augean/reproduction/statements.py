@@ -30,7 +30,10 @@ class Finding(StrEnum):
 
 
 class Expectation(NamedTuple):
-    """What a statement expects of a row."""
+    """What a statement expects of a row.
+
+    "Better" is the verdict of a row that has more of what is measured, be it points or seconds.
+    """
 
     holds: frozenset[Verdict]
     """The row's verdicts with which the statement holds."""

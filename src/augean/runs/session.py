@@ -7,7 +7,6 @@
 """
 
 import logging
-import signal
 import socket
 import traceback
 from collections.abc import Iterator, Mapping
@@ -69,7 +68,7 @@ class RunSession:
     def exit_if_stopped(self) -> None:
         """End the process with status 128 + signal number if a stop signal came."""
         if self.stop.signal is not None:
-            raise SystemExit(128 + self.stop.signal)
+            raise SystemExit(self.stop.exit_code)
 
 
 @contextmanager
@@ -126,7 +125,7 @@ def open_session(
             yield session
         # The training was left by a stop signal; the run can be resumed from its checkpoint.
         except Interrupted:
-            raise SystemExit(128 + (stop.signal or signal.SIGINT)) from None
+            raise SystemExit(stop.exit_code) from None
         finally:
             loggers.close()
             remove_progress(address.path)

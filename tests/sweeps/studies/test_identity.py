@@ -32,12 +32,12 @@ def test_edited_own_code_is_another_study(tmp_path: Path) -> None:
 def test_studies_without_digests_of_code_go_on(tmp_path: Path) -> None:
     open_study(tmp_path)
     study = open_study(tmp_path, code={"code of mine.Act": "1"})
-    assert not study.is_new
+    assert not study.is_begun_here
 
 
 def test_a_worker_need_not_know_the_code_of_the_whole_space(tmp_path: Path) -> None:
     open_study(tmp_path, code={"code of mine.Act": "1", "code of mine.Other": "2"})
-    assert not open_study(tmp_path, code={"code of mine.Act": "1"}).is_new
+    assert not open_study(tmp_path, code={"code of mine.Act": "1"}).is_begun_here
 
 
 def test_own_classes_and_listed_files_are_in_the_identity(

@@ -68,7 +68,7 @@ def test_a_study_begins_with_its_default_once(tmp_path: Path) -> None:
 def test_a_study_begun_without_a_default_goes_on_without(tmp_path: Path) -> None:
     open_study(tmp_path)
     study = open_study(tmp_path, default={"x": 0.25})
-    assert not study.is_new
+    assert not study.is_begun_here
     assert 0.25 not in run_trials(study)
 
 

@@ -57,7 +57,7 @@ class Journal(JournalFileBackend):
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):  # else it is a torn last line
                     try:
-                        self._verify(json.loads(line))
+                        self._checked(json.loads(line))
                     except (ValueError, RecursionError):
                         raise self._damaged(number) from None
 
@@ -68,23 +68,29 @@ class Journal(JournalFileBackend):
         )
 
     @staticmethod
-    def _verify(entry: Any) -> None:
-        """Raise a ValueError for an altered line; else remove its checksum."""
+    def _checked(entry: Any) -> dict[str, Any]:
+        """Return the entry without its checksum.
+
+        Raises:
+            ValueError: for an altered line.
+        """
         # Lines by others, such as notes from the dashboard, have no checksum: they begin with
         # Optuna's own key.
         if not isinstance(entry, dict) or next(iter(entry), None) not in (CHECKSUM, "op_code"):
             raise ValueError
-        if CHECKSUM in entry and entry.pop(CHECKSUM) != _checksum(entry):
+        content = {key: value for key, value in entry.items() if key != CHECKSUM}
+        if CHECKSUM in entry and entry[CHECKSUM] != _checksum(content):
             raise ValueError
+        return content
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Read the entries from that number on, each checked."""
         number = log_number_from  # lines before the one that is read
         try:
             for entry in super().read_logs(log_number_from):
-                self._verify(entry)
+                content = self._checked(entry)
                 number += 1
-                yield entry
+                yield content
         except (ValueError, RecursionError):
             raise self._damaged(number + 1) from None
 
