@@ -176,7 +176,7 @@ def remarks(folder: Path, rows: dict[str, list[float]]) -> list[str]:
         for seed, score in enumerate(scores)
     ]
     write_record(folder, "one", jobs, row_key="activation.name", baseline=next(iter(rows)))
-    return summarise(scan(folder).sweeps[0]).warnings
+    return summarise(scan(folder).sweeps[0]).remarks
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
@@ -218,7 +218,7 @@ def test_differences_to_published_numbers_need_the_same_data(
     job = write_run(tmp_path, row="a", accuracy=0.80, dataset_title="some images", **config)
     write_record(tmp_path, "one", [job], reference={"a": {"test_accuracy": 81.22}})
     table = summarise(scan(tmp_path).sweeps[0])
-    text = " ".join(table.warnings)
+    text = " ".join(table.remarks)
     assert table.rows[0].published == {"test_accuracy": 81.22}
     if is_shown:
         assert table.rows[0].published_difference == pytest.approx(-1.22)

@@ -133,5 +133,5 @@ def test_rows_that_share_their_first_epochs_are_said_to(
             )
             jobs.append(job)
     write_record(tmp_path, "one", jobs, row_key="trainer.epochs", baseline="4")
-    warnings = " ".join(summarise(scan(tmp_path).sweeps[0]).warnings)
-    assert ("begin with the same epochs" in warnings) == is_shared
+    text = " ".join(summarise(scan(tmp_path).sweeps[0]).remarks)
+    assert ("begin with the same epochs" in text) == is_shared

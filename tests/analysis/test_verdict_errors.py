@@ -222,7 +222,7 @@ def remarks(folder: Path, rows: dict[str, list[float]]) -> str:
         for seed, score in enumerate(scores)
     ]  # fmt: skip
     write_record(folder, "one", jobs, row_key="activation.name", baseline=next(iter(rows)))
-    return " ".join(summarise(scan(folder).sweeps[0]).warnings)
+    return " ".join(summarise(scan(folder).sweeps[0]).remarks)
 
 
 def test_crowded_rows_and_two_seeds_carry_a_remark_with_figures(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_the_report_of_a_settled_table_says_so_and_has_no_fixed_number_interval(
 ) -> None:
     table = summarise(settled(tmp_path, ORDER))
     assert all(math.isnan(row.accuracy.half_width) for row in table.rows)
-    assert not any("95 % intervals cover" in remark for remark in table.warnings)
+    assert not any("95 % intervals cover" in remark for remark in table.remarks)
     result = make_report(tmp_path)
     assert result.exit_code == 0
     report = tmp_path / "report"

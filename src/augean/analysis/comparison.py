@@ -87,7 +87,7 @@ class Table:
     """The row compared with, if it is there."""
     method: str
     """How differences were judged, in words for the caption; empty where none was."""
-    warnings: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def runs(self) -> list[Run]:
@@ -245,7 +245,7 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         difference = differences.get(label, Difference())
         rows.append(_row(sweep, label, group, difference))
     remarks += remarks_on_published(sweep.record.reference_dataset, _other_data(rows))
-    return Table(sweep=sweep, rows=rows, baseline=baseline, method=method, warnings=remarks)
+    return Table(sweep=sweep, rows=rows, baseline=baseline, method=method, remarks=remarks)
 
 
 def _compare_groups(

@@ -97,7 +97,7 @@ def sweep_entry(
         "design": record.design or None,
         "baseline": record.baseline,
         "method": table.method if table is not None and table.method else None,
-        "remarks": [] if table is None else table.warnings,
+        "remarks": [] if table is None else table.remarks,
         "rows": [_row_entry(row, statistics_of.get(row.label)) for row in status.rows],
         "runs": [_run_entry(run) for run in status.runs],
     }

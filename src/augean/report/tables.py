@@ -283,7 +283,7 @@ def _dataset_fact(summary: RunSummary) -> str:
     )
 
 
-def warnings(table: Table) -> list[str]:
+def remarks(table: Table) -> list[str]:
     """Return what a reader must know before comparing the rows."""
     mixed = []
     row_keys = table.sweep.record.row_keys
@@ -294,7 +294,7 @@ def warnings(table: Table) -> list[str]:
             continue
         texts = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
         mixed.append(f"Mixed {key}: {'; '.join(texts)}.")
-    return mixed + table.warnings + outdated.remarks(table)
+    return mixed + table.remarks + outdated.remarks(table)
 
 
 def gap(table: Table) -> str:
