@@ -130,7 +130,7 @@ def test_a_run_of_a_custom_loop_is_made_again_by_its_own_script(tmp_path: Path) 
 def test_an_unfinished_run_of_a_loop_called_train_py_is_made_by_it(tmp_path: Path) -> None:
     job = write_run(tmp_path, state="interrupted")
     command = "python train.py --rate 0.1"
-    write_record(tmp_path, "mine", [job], command=command, loop="train.py")
+    write_record(tmp_path, "mine", [job | {"command": command}])
     assert printed_command(tmp_path, tmp_path / "runs" / job["run"]) == command
 
 

@@ -97,6 +97,14 @@ def test_a_run_that_another_begins_from_keeps_its_weights(tmp_path: Path, length
     assert found(tmp_path)["weights"] == [f"runs/{jobs[2]['run']}/best.pt"]
 
 
+def test_a_run_whose_file_another_names_keeps_its_weights(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    later = write_run(tmp_path, seed=7)
+    config = directory(tmp_path, later) / "config.yaml"
+    config.write_text(f"model:\n  weights: {directory(tmp_path, jobs[0])}/best.pt\n")
+    assert found(tmp_path)["weights"] == [f"runs/{jobs[2]['run']}/best.pt"]
+
+
 def test_a_run_that_a_sweep_names_as_its_beginning_keeps_its_weights(tmp_path: Path) -> None:
     jobs = write_table(tmp_path)
     override = f"model.weights=null,run:{jobs[2]['id']}"

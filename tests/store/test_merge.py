@@ -96,6 +96,32 @@ def test_a_grid_and_a_study_of_one_name_are_not_mixed(ours: str, tmp_path: Path)
     assert file.read_bytes() == before
 
 
+def write_design(folder: Path, seeds: dict[str, int], margin: float) -> Path:
+    """Give a packed grid a sequential design, and pack it again."""
+    path = folder / "sweeps" / "sweep.json"
+    record = read_record(path)
+    replace(record, design={"margin": margin, "seeds": seeds}).write(folder)
+    archive = folder.with_suffix(".tar.xz")
+    pack(folder, archive)
+    return archive
+
+
+def test_a_settled_table_keeps_its_design(tmp_path: Path) -> None:
+    pack_grid(tmp_path / "settled", [0, 1])
+    archive = write_design(tmp_path / "settled", {"x": 4}, margin=1.0)
+    pack_grid(tmp_path / "plain", [0])
+    assert unpack(archive, tmp_path / "plain").remarks == []
+    path = tmp_path / "plain" / "sweeps" / "sweep.json"
+    assert read_record(path).design == {"margin": 1.0, "seeds": {"x": 4}}
+    write_design(tmp_path / "plain", {"x": 2, "y": 3}, margin=1.0)
+    unpack(archive, tmp_path / "plain")
+    assert read_record(path).design["seeds"] == {"x": 4, "y": 3}
+    write_design(tmp_path / "plain", {"x": 2}, margin=0.5)
+    (remark,) = unpack(archive, tmp_path / "plain").remarks
+    assert "another design" in remark
+    assert read_record(path).design["margin"] == 0.5
+
+
 def study_record(num_trials: int, seeds: list[int]) -> SweepRecord:
     """A study of so many trials, whose best one has further seeds."""
     jobs = [trial_job(number, 0.5) for number in range(num_trials)]

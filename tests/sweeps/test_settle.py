@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,9 @@ from augean.analysis.sequential_design import Design, intervals, levels, look_le
 from augean.cli.main import main
 from augean.errors import AugeanError
 from augean.report import make_report
-from augean.store.sweep_record import SweepRecord, read_records
+from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.budget import Budget, Unit, read_budget
+from augean.sweeps.plan import plan_file
 from augean.sweeps.settle import Look, Settling
 from conftest import ROOT, TINY
 from fake_runs import write_record, write_run
@@ -498,6 +499,51 @@ def test_settling_goes_on_after_its_budget_and_survives_a_plain_launch(
         "a sequential design (3 to 4 seeds"
         in (tmp_path / "out" / "report" / "report.md").read_text()
     )
+
+
+def test_what_settling_compares_and_what_joined_its_table_stay(
+    tmp_path: Path, rates: Callable[..., list[str]]
+) -> None:
+    sweep = tmp_path / "sweeps" / "rates.yaml"
+    two_factors = SWEEP.replace(
+        "    row: optimizer.lr\n", "    row: activation.name\n    column: optimizer.lr\n"
+    )
+    two_factors = two_factors.replace('baseline: "0.05"', 'baseline: "relu, 0.05"')
+    sweep.write_text(two_factors.replace("seed: 0,1", "seed: 0,1\n      activation: relu"))
+    outputs = tmp_path / "out"
+    words = rates("--margin", "0.001", "--budget", "6runs")
+    first = commands.augean(*words, cwd=tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    record = only_record(outputs)
+    assert {job.row for job in record.jobs} == {"relu, 0.05", "relu, 0.04"}
+    assert {job.seed for job in record.jobs} == {0, 1, 2}
+    # The run of a custom loop joins the table, and stays there when the sweep is launched again.
+    own = write_run(outputs, row="own") | {"command": "python loop.py"}
+    replace(record, jobs=[*record.jobs, SweepJob(**own)]).write(outputs)
+    plain = record.command.split()[2:]
+    assert commands.augean("train", *plain, cwd=tmp_path).returncode == 0
+    assert [job.row for job in only_record(outputs).jobs].count("own") == 1
+    # Another baseline would be chosen with the results in view.
+    other = commands.augean("train", *plain, 'runtime.table.baseline="relu, 0.04"', cwd=tmp_path)
+    assert other.returncode == 1
+    assert "is being settled with runtime.table.baseline=relu, 0.05" in other.stderr
+    sweep.write_text(sweep.read_text().replace("0.05,0.04", "0.05"))
+    fewer = commands.augean("train", *plain, cwd=tmp_path)
+    assert "is being settled with the rows relu, 0.04" in fewer.stderr
+
+
+def test_a_grid_does_not_replace_the_record_of_a_study(
+    tmp_path: Path, rates: Callable[..., list[str]]
+) -> None:
+    words = rates()
+    overrides = words[words.index("--") + 1 :]
+    outputs = f"runtime.outputs={tmp_path / 'out'}"
+    plan = plan_file("rates", [*overrides, outputs], tmp_path / "sweeps")
+    write_record(tmp_path / "out", plan.record.name, [], kind="study")
+    place = ["-cd", "sweeps", "-cn", "rates", outputs]
+    done = commands.augean("train", *place, *overrides, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "is the record of a study, which this grid would overwrite" in done.stderr
 
 
 @pytest.mark.slow

@@ -37,6 +37,10 @@ VERDICT_OF_CODE = {
 """By the number that stands for it in arrays of verdicts."""
 
 
+MAX_LOOKS = 200
+"""Most seeds of a row: the levels of so many looks take a second to compute."""
+
+
 @dataclass(frozen=True)
 class Design:
     """What is fixed before the first look; the record of a settled sweep keeps it."""
@@ -62,8 +66,8 @@ def design_of(record: SweepRecord) -> Design:
     names = {field.name for field in fields(Design)}
     settings = {name: value for name, value in record.design.items() if name in names}
     design = Design(**settings)
-    seeds_fit = 2 < design.least <= design.most
-    numbers_fit = 0 < design.alpha < 1 and design.margin > 0
+    seeds_fit = 2 < design.least <= design.most <= MAX_LOOKS
+    numbers_fit = 0 < design.alpha < 1 and 0 < design.margin < math.inf
     if design.method != METHOD or not seeds_fit or not numbers_fit:
         raise ValueError(f"no design that can be judged: {design}")
     return design

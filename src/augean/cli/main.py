@@ -33,7 +33,10 @@ def main() -> None:
     """
     # A user's own code is in the working directory. It comes last on the path, so that it hides no
     # installed package.
-    sys.path.append(str(Path.cwd()))
+    try:
+        sys.path.append(str(Path.cwd()))
+    except FileNotFoundError:
+        sys.exit("the current folder was removed: change to another one")
     # A closed pipe or a full disk behind standard output must not end a run.
     with guarded_streams():
         _main()

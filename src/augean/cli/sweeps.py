@@ -91,11 +91,12 @@ def run_status(arguments: argparse.Namespace) -> int:
             f"{words}: overrides of which sweep? Name it, as in augean status <sweep> {words}, or"
             f" preview a grid: augean status -m {words}"
         )
+    if not records and sweep:
+        names = [record.name for record in all_records]
+        _check_sweep_name(sweep, outputs, arguments.config_dir, names)
     if not records and not arguments.json:
         # What was not launched yet is previewed.
         if sweep:
-            names = [record.name for record in all_records]
-            _check_sweep_name(sweep, outputs, arguments.config_dir, names)
             return _print_preview(sweep, overrides, outputs, arguments.config_dir)
         if arguments.multirun:
             return _print_plan(grid)

@@ -106,9 +106,11 @@ class _Page:
             record = section.table.sweep.record
             for job, run in section.table.sweep.job_runs:
                 in_tables[job.id] = run
-                # The first table of a run that has one. Of the runs themselves only completed ones
-                # name their loop.
-                if record.loop or (run.summary is not None and run.summary.loop):
+                # The first table of a run that has one.
+                if job.command is not None:
+                    self.loop_commands.setdefault(job.id, job.command)
+                # In records of earlier versions the jobs have no commands.
+                elif run.summary is not None and run.summary.loop:
                     self.loop_commands.setdefault(job.id, record.command)
         self.listed = list(in_tables.values())
         """The runs in tables, each once."""

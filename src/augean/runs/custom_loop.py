@@ -132,7 +132,7 @@ def run(
         # Empty text would be a row without a label.
         label = "" if row is None else given_label(row)
         row_label = label or description.name
-        _add_to_record(description, loop.file.name, table, baseline, row_label)
+        _add_to_record(description, table, baseline, row_label)
     return _running(_make_run(loop, description), _config_text(loop, description), wait)
 
 
@@ -275,12 +275,11 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
                 logger.info(f"Run {address.id} finished: {address.path}")
 
 
-def _add_to_record(
-    description: _Description, loop: str, table: str, baseline: str | None, row: str
-) -> None:
+def _add_to_record(description: _Description, table: str, baseline: str | None, row: str) -> None:
     """Add a run to the record of its table, in place of an older one of the same row and seed."""
     address = description.address
     name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table)
+    command = shlex.join(["python", *map(without_passwords, sys.argv)])
     path = address.outputs / "sweeps" / f"{name}.json"
     # Held from reading to writing: loops that start together must not lose each other's runs.
     with hold_record(address.outputs, name):
@@ -294,19 +293,24 @@ def _add_to_record(
             record = SweepRecord(
                 name=name,
                 title=table,
-                command=shlex.join(["python", *map(without_passwords, sys.argv)]),
+                command=command,
                 created=timestamp(),
                 jobs=[],
                 baseline=baseline,
             )
-        job = SweepJob(id=address.id, run=address.path.name, row=row, seed=description.seed)
+        job = SweepJob(
+            id=address.id,
+            run=address.path.name,
+            row=row,
+            seed=description.seed,
+            command=command,
+        )
         jobs = {(other.row, other.seed): other for other in record.jobs}
         jobs[job.row, job.seed] = job
         updated_record = replace(
             record,
             jobs=[*jobs.values()],
             baseline=baseline or record.baseline,
-            loop=loop,
         )
         # A script that is started again changes nothing, and so writes nothing.
         if updated_record != record:

@@ -37,6 +37,8 @@ KINDS: dict[Kind, str] = {
 }
 WEIGHTS_OF_RUN = re.compile(r"\brun:(?:[^\s\"',]*-)?([0-9a-f]{1,10})\b")
 """A value of `model.weights` that names a run, by the beginning of its id or its directory."""
+WEIGHTS_FILE = re.compile(r"([^/\s\"',]+)/best\.pt\b")
+"""A value of `model.weights` that names a run's file, by its directory."""
 REMOVED = "removed.jsonl"
 """Lists in the outputs folder, a line each, what was removed."""
 LEFTOVER_SECONDS = 3600.0
@@ -153,7 +155,7 @@ def _best_runs(record: SweepRecord, outputs: Path) -> Iterator[str]:
 
 
 def _named_beginnings(records: Sequence[SweepRecord], outputs: Path) -> set[str]:
-    """Return the ids, or beginnings of ids, that `model.weights=run:<id>` names in this folder.
+    """Return the ids, or beginnings of ids, that `model.weights` names in this folder.
 
     A sweep that begins from a run's weights needs them until its own last run is trained.
     """
@@ -163,7 +165,11 @@ def _named_beginnings(records: Sequence[SweepRecord], outputs: Path) -> set[str]
             texts.append(read_regular(path, DATA_BYTES).decode(errors="replace"))
         except OSError:
             continue
-    return {name for text in texts for name in WEIGHTS_OF_RUN.findall(text)}
+    names = set()
+    for text in texts:
+        names.update(WEIGHTS_OF_RUN.findall(text))
+        names.update(id_in_name(directory) or directory for directory in WEIGHTS_FILE.findall(text))
+    return names
 
 
 def _of_run(path: Path, run_id: str, needs: _Needs, is_outdated: IsOutdated) -> Iterator[Removable]:

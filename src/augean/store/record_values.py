@@ -69,6 +69,7 @@ RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "command": _as_typed,
     "created": as_text,
     "experiment": as_text,
+    "choices": as_texts,
     "figure": as_text,
     "note": as_text,
     "space": as_texts,
@@ -85,7 +86,6 @@ RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "reference": as_mapping,
     "reference_dataset": as_text,
     "design": as_mapping,
-    "loop": as_text,
 }
 JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
     "id": _as_directory,
@@ -98,6 +98,7 @@ JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
     "score": as_number,
     "values": as_mapping,
     "confirmed_score": as_number,
+    "command": as_text,
 }
 _OPTIONAL = frozenset(
     {
@@ -113,7 +114,7 @@ _OPTIONAL = frozenset(
         "score",
         "timeout",
         "confirmed_score",
-        "loop",
+        "command",
     }
 )
 """Names of values that may be None."""

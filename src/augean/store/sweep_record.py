@@ -63,6 +63,8 @@ class SweepJob:
     trials that were not among the best, and in studies that confirm none."""
     column: str | None = None
     """Label of the column, where the table has columns; then it ends the row's label too."""
+    command: str | None = None
+    """The command of the custom loop that trains the run; None where that of the record does."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class SweepRecord:
     """Which score wins a study. The default is what studies did before there was this field."""
     experiment: str | None = None
     """The experiment that the sweep starts from."""
+    choices: dict[str, str] = field(default_factory=dict)
+    """The option that the sweep file chooses of each config group; empty in records of before."""
     space: dict[str, str] = field(default_factory=dict)
     """A study's search space, as text for people: the values or range of each dotted key."""
     winner: list[str] = field(default_factory=list)
@@ -115,9 +119,6 @@ class SweepRecord:
     design: dict[str, Any] = field(default_factory=dict)
     """The sequential design of a table that is being settled. Its key `seeds` says how many seeds
     each row is to have."""
-    loop: str | None = None
-    """File name of the custom loop whose runs these are; None for Augean's own. Records from before
-    there was this field have None for both."""
     schema: int = RECORD_SCHEMA
 
     def write(self, outputs: Path) -> Path:
@@ -334,7 +335,7 @@ def _parse_record(text: bytes, place: str) -> SweepRecord:
             content["row_keys"] = [] if row_key is None else split_row_keys(str(row_key))
         # Earlier versions wrote some passwords into the command.
         content["command"] = command_without_passwords(str(content["command"]))
-        content["jobs"] = [SweepJob(**job) for job in content["jobs"]]
+        content["jobs"] = [_read_job(job) for job in content["jobs"]]
         record = _with_texts(SweepRecord(**content))
         _check_types(record)
         return record
@@ -343,6 +344,13 @@ def _parse_record(text: bytes, place: str) -> SweepRecord:
         raise AugeanError(
             f"{place}: not a sweep record ({type(error).__name__}: {error})"
         ) from error
+
+
+def _read_job(values: dict[str, Any]) -> SweepJob:
+    job = SweepJob(**values)
+    if job.command is None:
+        return job
+    return replace(job, command=command_without_passwords(str(job.command)))
 
 
 def _with_texts(record: SweepRecord) -> SweepRecord:

@@ -3,7 +3,7 @@
 Nothing here trains, writes or prints. Grid, study, preview, settling and submission share the plan.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,7 @@ from augean.config.sweep_rows import STUDY_PREFIX, read_rows, words_of_file
 from augean.config.sweeper_options import SweepOptions, read_options
 from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.errors import AugeanError, ConfigError
-from augean.store.sweep_record import (
-    SweepRecord,
-    read_record,
-)
+from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from augean.sweeps.composition import Composition, compose_sweep
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import (
@@ -28,6 +25,7 @@ from augean.sweeps.points import (
     insert_settings,
     keep_text,
     read_finished_study,
+    refuse_other_choices,
     refuse_settings,
     refuse_several_values,
     swept_keys,
@@ -101,7 +99,9 @@ def _plan_grid(
         own_overrides = []
         for item in items:
             if item.startswith(STUDY_PREFIX):
-                studies[item] = read_finished_study(outputs, item, draft.suffix, draft.overrides)
+                study = read_finished_study(outputs, item, draft.suffix, draft.overrides)
+                refuse_other_choices(item, study, draft.choices)
+                studies[item] = study
             else:
                 own_overrides.append(item)
         refuse_several_values(label, composition.parse(own_overrides))
@@ -114,41 +114,90 @@ def _plan_grid(
     jobs = plan_jobs(composition, points, draft.axes)
     if not jobs:
         raise ConfigError(EMPTY_SWEEP)
-    # An earlier `augean settle` may have noted seeds in the record: their jobs come last.
     record = draft.make(jobs[0].config, studies=list(studies.values()))
-    record = replace(record, design=_read_design(outputs, record.name))
     record = with_row_labels(record, [job.row for job in jobs])
-    seeds = record.design.get("seeds", {})
-    jobs += plan_jobs(composition, _further_seeds(jobs, seeds))
-    record = replace(record, jobs=[job.as_sweep_job() for job in jobs])
+    earlier = _read_earlier_record(outputs, record.name)
+    joined_jobs: list[SweepJob] = []
+    if earlier is not None:
+        _refuse_other_comparison(record, earlier.design, {job.row for job in jobs})
+        record = replace(record, design=earlier.design)
+        # Runs of custom loops stay in the table that they have joined.
+        joined_jobs = [job for job in earlier.jobs if job.command is not None]
+    # An earlier `augean settle` may have noted seeds in the record: their jobs come last.
+    further_points = _further_seeds(points, jobs, record.design.get("seeds", {}))
+    jobs += plan_jobs(composition, further_points, draft.axes)
+    record = replace(record, jobs=[*(job.as_sweep_job() for job in jobs), *joined_jobs])
     return SweepPlan(record=record, jobs=jobs)
 
 
-def _further_seeds(jobs: Sequence[PlannedJob], num_seeds: Mapping[str, int]) -> list[Point]:
+def _further_seeds(
+    points: Sequence[Point], jobs: Sequence[PlannedJob], num_seeds: Mapping[str, int]
+) -> list[Point]:
     """List the points with the seeds that `augean settle` added to rows of the grid.
 
     Args:
+        points: of the grid.
+        jobs: one for each of them.
         num_seeds: row to the number of seeds that it is to have, those of the grid included.
     """
-    points = []
+    further_points = []
     for row, number in num_seeds.items():
-        row_jobs = [job for job in jobs if job.row == row]
-        if not row_jobs:
+        of_row = [index for index, job in enumerate(jobs) if job.row == row]
+        if not of_row:
             continue  # a row that this launch leaves out
-        shared = without_seed(row_jobs[0].overrides)
-        seeds = {job.config.seed for job in row_jobs}
+        point = points[of_row[0]]
+        shared = without_seed(point.overrides)
+        seeds = {jobs[index].config.seed for index in of_row}
         first = max(seeds) + 1
         for seed in range(first, first + number - len(seeds)):
-            points.append(Point(overrides=(*shared, f"seed={seed}"), row=row))
-    return points
+            further_points.append(Point(overrides=(*shared, f"seed={seed}"), row=point.row))
+    return further_points
 
 
-def _read_design(outputs: Path, name: str) -> dict[str, Any]:
-    """Read the design that `augean settle` has noted, which a plain launch must not forget."""
+def _read_earlier_record(outputs: Path, name: str) -> SweepRecord | None:
+    """Read the record of an earlier launch, of which a plain launch must not forget some things.
+
+    Raises:
+        AugeanError: when it is damaged, or that of a study, which this one would overwrite.
+    """
     path = outputs / "sweeps" / f"{name}.json"
     if not path.exists():
-        return {}
+        return None
     try:
-        return read_record(path).design
+        record = read_record(path)
     except AugeanError as error:
         raise AugeanError(f"{error}; move it away to have it written anew") from error
+    if record.kind == "study":
+        raise AugeanError(
+            f"{path}: is the record of a study, which this grid would overwrite; give the sweep"
+            " file another name, or use another runtime.outputs"
+        )
+    return record
+
+
+def _refuse_other_comparison(
+    record: SweepRecord, design: Mapping[str, Any], rows: Set[str]
+) -> None:
+    """Refuse another baseline, or fewer rows, than those with which settling began.
+
+    Args:
+        record: of this launch.
+        design: of the earlier one.
+        rows: labels of this launch.
+
+    Raises:
+        AugeanError: with what has changed.
+    """
+    changes = []
+    baseline = design.get("baseline", record.baseline)
+    if baseline != record.baseline:
+        changes.append(f"runtime.table.baseline={baseline}")
+    missing_rows = [str(row) for row in design.get("rows", []) if row not in rows]
+    if missing_rows:
+        changes.append(f"the rows {', '.join(missing_rows)}")
+    if changes:
+        raise AugeanError(
+            f"{record.name} is being settled with {' and '.join(changes)}: a comparison that is"
+            " chosen once results were seen keeps no error rate. Give that, or settle a copy of"
+            " the sweep file under a name of its own"
+        )

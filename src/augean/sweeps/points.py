@@ -208,6 +208,31 @@ def _refuse_other_settings(item: str, study: SweepRecord, overrides: Sequence[st
     )
 
 
+def refuse_other_choices(item: str, study: SweepRecord, choices: Mapping[str, str]) -> None:
+    """Refuse the winner of a study whose file chooses other options than the table's.
+
+    Args:
+        item: as in the row, for messages.
+        choices: option of each config group, as the table's file has it.
+
+    Raises:
+        ConfigError: with what differs.
+    """
+    # What the winner sets itself is set in the table's row too.
+    set_by_winner = {override_key(setting) for setting in study.setting}
+    theirs = []
+    ours = []
+    for group, option in study.choices.items():
+        if group not in set_by_winner and option != choices.get(group):
+            theirs.append(f"{group}={option}")
+            ours.append(f"{group}={choices.get(group)}")
+    if theirs:
+        raise ConfigError(
+            f"hydra.sweeper.rows: {item} was tuned for {' '.join(theirs)}, and the table has"
+            f" {' '.join(ours)}; choose the same in both files"
+        )
+
+
 def _shared_settings(overrides: Sequence[str], study: SweepRecord) -> set[str]:
     """Return the overrides in which a study and a table that has its winner must agree: without
     the searched keys, the seeds and the table's rows.
@@ -221,20 +246,27 @@ def _shared_settings(overrides: Sequence[str], study: SweepRecord) -> set[str]:
     return set(settings.values())
 
 
-def check_study_name(outputs: Path, name: str | None) -> None:
+def check_study_name(name: str | None) -> None:
     """Check a study's own name, which its record has too.
 
     Raises:
-        AugeanError: for a name that cannot name a file, or that a grid has.
+        ConfigError: for a name that cannot name a file.
     """
-    if name is None:
-        return
-    if not re.fullmatch(RECORD_NAME, name):
+    if name is not None and not re.fullmatch(RECORD_NAME, name):
         raise ConfigError(f"hydra.sweeper.study_name={name}: {RECORD_NAME_RULE}")
-    # A study of that name is this one, asked for again; a grid's record would be overwritten.
+
+
+def refuse_name_of_grid(outputs: Path, name: str) -> None:
+    """Raise AugeanError where a grid has the name of a study, whose record would replace its own.
+
+    A study of that name is this one, asked for again.
+    """
     path = outputs / "sweeps" / f"{name}.json"
     if path.exists() and read_record(path).kind != "study":
-        raise ConfigError(f"hydra.sweeper.study_name={name}: a grid has this name; take another")
+        raise ConfigError(
+            f"{path}: a grid has this name; give the study another one with"
+            " hydra.sweeper.study_name=<a new name>"
+        )
 
 
 def insert_settings(items: Sequence[str], studies: Mapping[str, SweepRecord]) -> list[str]:

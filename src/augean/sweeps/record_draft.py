@@ -28,6 +28,16 @@ class RecordDraft:
         self.suffix = f"--{digest[:8]}" if self.overrides else ""
         """Ends the record's name, so that other overrides have another record."""
 
+    @property
+    def choices(self) -> dict[str, str]:
+        """The option that the sweep file chooses of each group, those of execution left out."""
+        chosen = {}
+        for group, option in self.master.hydra.runtime.choices.items():
+            is_of_run = "/" not in group and group not in ("experiment", "launcher")
+            if is_of_run and isinstance(option, str):
+                chosen[str(group)] = option
+        return chosen
+
     def make(
         self, config: Config, studies: Sequence[SweepRecord] = (), name: str | None = None
     ) -> SweepRecord:
@@ -50,6 +60,7 @@ class RecordDraft:
             command=command_line(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             experiment=self.master.hydra.runtime.choices.get("experiment"),
+            choices=self.choices,
             overrides=self.overrides,
             studies=[study.name for study in studies],
             row_keys=table_keys(table),

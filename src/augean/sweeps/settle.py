@@ -17,7 +17,7 @@ from typing import Any
 
 from augean.analysis.run import Run
 from augean.analysis.sequential import Course, JobRuns, follow
-from augean.analysis.sequential_design import Design, design_of
+from augean.analysis.sequential_design import MAX_LOOKS, Design, design_of
 from augean.config.override_text import override_text
 from augean.errors import AugeanError
 from augean.override_key import override_key
@@ -362,7 +362,10 @@ def _with_design(record: SweepRecord, options: Mapping[str, Any]) -> SweepRecord
     """
     _check_has_baseline(record)
     if not record.design:
-        record = replace(record, design=asdict(Design(**options)))
+        # Noted with it is what it compares, which must not change either.
+        rows = [job.row for job in record.jobs if job.command is None]
+        comparison = {"baseline": record.baseline, "rows": list(dict.fromkeys(rows))}
+        record = replace(record, design={**asdict(Design(**options)), **comparison})
     words = [f"--{key} {value}" for key, value in options.items()]
     try:
         design = asdict(design_of(record))
@@ -370,7 +373,7 @@ def _with_design(record: SweepRecord, options: Mapping[str, Any]) -> SweepRecord
         design_text = " ".join(words) or f"the design {record.design}"
         raise AugeanError(
             f"{record.name}: {design_text} cannot be judged; it needs a margin above 0 and"
-            " 3 <= least <= most; the defaults are --margin 0.5 --least 3 --most 20"
+            f" 3 <= least <= most <= {MAX_LOOKS}; the defaults are --margin 0.5 --least 3 --most 20"
         ) from error
     changed = [f"--{key} {design[key]}" for key, value in options.items() if design[key] != value]
     if changed:

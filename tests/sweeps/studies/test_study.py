@@ -4,6 +4,7 @@ the test set.
 
 import importlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from augean.store.run_directory import run_state
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.composition import compose_sweep, parse_search_space
 from augean.sweeps.plan import plan_file
-from augean.sweeps.points import read_finished_study
+from augean.sweeps.points import read_finished_study, refuse_other_choices
 from augean.sweeps.studies.sampler import make_sampler
 from augean.sweeps.studies.storage import open_storage
 from augean.sweeps.studies.study import RUN, Study, StudySetup
@@ -227,6 +228,17 @@ def test_a_study_has_one_name_and_counts_what_was_there_before(tmp_path: Path) -
         read_finished_study(tmp_path, "study:s1", "--0123", ours)
     with pytest.raises(ConfigError, match=r"the study has .*, the table has width=w8;"):
         read_finished_study(tmp_path, "study:s1", "--0123", ["width=w8"])
+    # Nor what its file chose, unless the winner chooses it.
+    study = replace(only_record(tmp_path), choices={"model": "vgg_a", "activation": "selu"})
+    refuse_other_choices("study:s1", study, {"model": "vgg_a", "activation": "relu"})
+    with pytest.raises(ConfigError, match=r"tuned for model=vgg_a, .* has model=resnet18"):
+        refuse_other_choices("study:s1", study, {"model": "resnet18"})
+    # The study goes on in another folder, into which its own was copied.
+    for folder in ("sweeps", "studies", "runs"):
+        shutil.copytree(tmp_path / folder, tmp_path / "copy" / folder)
+    words = [item for item in arguments if not item.startswith("runtime.outputs")]
+    copied = train(*words, f"runtime.outputs={tmp_path}/copy")
+    assert "1 finished, 0 diverged, 0 failed (1 were there before)" in copied.stdout, copied.stderr
 
 
 @pytest.mark.parametrize(("direction", "best"), [("maximize", 1), ("minimize", 3)])

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -155,6 +156,11 @@ def _merge_record(file: Path, outputs: Path, merged: Merged) -> None:
         if present.kind != packed.kind:
             merged.remarks.append(f"{path}: a {present.kind} of that name is here and stays")
         elif present.kind == "grid":
+            if present.design and packed.design and _rules(present) != _rules(packed):
+                merged.remarks.append(
+                    f"{path}: is being settled by another design here than in the archive; the one"
+                    " here stays"
+                )
             _merge_grids(present, packed).write(outputs)
         elif _is_later(packed, present):
             packed.write(outputs)
@@ -176,7 +182,25 @@ def _merge_grids(present: SweepRecord, packed: SweepRecord) -> SweepRecord:
     jobs: dict[tuple[str, str], SweepJob] = {}
     for job in (*present.jobs, *packed.jobs):
         jobs.setdefault((job.id, job.row), job)
-    return replace(present, jobs=list(jobs.values()))
+    return replace(present, jobs=list(jobs.values()), design=_merge_designs(present, packed))
+
+
+def _merge_designs(present: SweepRecord, packed: SweepRecord) -> dict[str, Any]:
+    """Return the sequential design of both, with the larger number of seeds of each row.
+
+    A table whose seeds were added by looking at it must be judged by the design that added them.
+    """
+    if not present.design or not packed.design:
+        return present.design or packed.design
+    seeds = dict(present.design.get("seeds", {}))
+    for row, number in packed.design.get("seeds", {}).items():
+        seeds[row] = max(number, seeds.get(row, 0))
+    return {**present.design, "seeds": seeds}
+
+
+def _rules(record: SweepRecord) -> dict[str, Any]:
+    """Return a design without the numbers of seeds, which grow."""
+    return {key: value for key, value in record.design.items() if key != "seeds"}
 
 
 def _is_later(study: SweepRecord, other: SweepRecord) -> bool:

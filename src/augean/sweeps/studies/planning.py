@@ -15,7 +15,13 @@ from augean.errors import ConfigError
 from augean.sweeps.budget import read_seconds
 from augean.sweeps.composition import Composition, parse_search_space
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
-from augean.sweeps.points import Point, check_study_name, effective, refuse_luck
+from augean.sweeps.points import (
+    Point,
+    check_study_name,
+    effective,
+    refuse_luck,
+    refuse_name_of_grid,
+)
 from augean.sweeps.record_draft import RecordDraft
 from augean.sweeps.studies.custom_space import KEY, CustomSpace, find_custom_space
 from augean.sweeps.studies.default_point import find_default
@@ -50,7 +56,7 @@ def plan_study(
             "for example optimizer.lr='tag(log,interval(1e-4,1))' or activation=relu,elu"
         )
     refuse_luck(search.texts)
-    check_study_name(Path(composition.master.runtime.outputs), sweeper.study_name)
+    check_study_name(sweeper.study_name)
     jobs = _plan_samples(composition, search, custom, with_samples=with_samples)
     for job in jobs:
         refuse_without_validation(job.config)
@@ -64,6 +70,7 @@ def plan_study(
         confirm=asdict(sweeper.confirm) if sweeper.confirm.seeds else {},
         space=_describe_space(search, custom),
     )
+    refuse_name_of_grid(Path(composition.master.runtime.outputs), record.name)
     plan = SweepPlan(record=record, jobs=jobs, space=search, custom=custom)
     # The sampler of a grid visits all points: there is none to begin with.
     return plan if visits_all_points(sweeper.sampler) else _with_default(plan, composition)

@@ -80,7 +80,7 @@ def _body(record: SweepRecord, groups: set[str]) -> str:
     # The setting is a list of overrides. In a file, a choice of a group stands among the defaults,
     # and any other key in the body. The seed is left to the next sweep.
     experiment = record.experiment
-    choices: dict[str, str] = {}
+    choices = {group: option for group, option in record.choices.items() if group in groups}
     values = []
     for item in record.setting:
         key = override_key(item)
@@ -96,7 +96,7 @@ def _body(record: SweepRecord, groups: set[str]) -> str:
             choices[key] = text
         elif key != "seed":
             values.append(item)
-    # The study's own experiment comes first, so that the winner's choices replace its own; `_self_`
+    # The study's own experiment comes first, so that the choices replace its own; `_self_`
     # comes last, so that the winner's values do.
     defaults: list[object] = [experiment] if experiment else []
     defaults += [{f"override /{key}": text} for key, text in choices.items()]

@@ -137,6 +137,9 @@ class Study:
         # Code is compared where both know it: studies of earlier versions hold none, and a worker
         # knows only that of the base config. Another class is another base or another space.
         keys -= {key for key in keys if key.startswith(CODE) and not (key in old and key in new)}
+        # A journal in the outputs folder goes where that is copied or unpacked.
+        if Path(self.setup.storage).parent == (self.outputs / "studies").absolute():
+            keys.discard("runtime.outputs")
         for key in sorted(keys):
             before = old.get(key, "absent")
             now = new.get(key, "absent")
