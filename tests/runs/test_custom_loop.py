@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pandas
 import pytest
 import torch
@@ -343,6 +344,15 @@ def test_the_example_makes_its_table_and_a_killed_one_goes_on(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "own_figure.png").stat().st_size > 5000
+
+
+def test_a_float_of_numpy_is_the_same_number(tmp_path: Path) -> None:
+    ids = set()
+    for rate in (0.1, numpy.float64(0.1)):
+        with augean.run({"rates": [rate], "seed": 0}, outputs=tmp_path) as run:
+            run.finish(test_accuracy=0.5)
+            ids.add(run.address.id)
+    assert len(ids) == 1
 
 
 def test_a_loop_that_logs_no_loss_has_figures_without_one(tmp_path: Path) -> None:

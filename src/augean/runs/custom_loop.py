@@ -121,7 +121,7 @@ def run(
         description = _describe_config(config, loop.code.digest)
     else:
         try:
-            values = dict(config) if isinstance(config, Mapping) else asdict(config)
+            values = _plain(dict(config) if isinstance(config, Mapping) else asdict(config))
             name = str(name or values.get("name") or loop.file.stem)
             description = _describe_values(values, name, loop.code.digest, RuntimeConfig(**runtime))
         # A value that has no JSON form, such as NaN or a tensor, or a keyword that is not a key.
@@ -134,6 +134,17 @@ def run(
         row_label = label or description.name
         _add_to_record(description, table, baseline, row_label)
     return _running(_make_run(loop, description), _config_text(loop, description), wait)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in which NumPy's floats are Python's, from which they derive."""
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _unusable(error: Exception) -> ConfigError:
