@@ -3,10 +3,9 @@
 Nothing here trains, writes or prints. Grid, study, preview, settling and submission share the plan.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.types import Override
 
@@ -115,14 +114,15 @@ def _plan_grid(
     if not jobs:
         raise ConfigError(EMPTY_SWEEP)
     record = draft.make(jobs[0].config, studies=list(studies.values()))
-    record = with_row_labels(record, [job.row for job in jobs])
-    earlier = _read_earlier_record(outputs, record.name)
     joined_jobs: list[SweepJob] = []
+    earlier = _read_earlier_record(outputs, record.name)
     if earlier is not None:
-        _refuse_other_comparison(record, earlier.design, {job.row for job in jobs})
         record = replace(record, design=earlier.design)
         # Runs of custom loops stay in the table that they have joined.
         joined_jobs = [job for job in earlier.jobs if job.command is not None]
+    labels = [job.row for job in jobs]
+    record = with_row_labels(record, labels)
+    _refuse_other_comparison(record, labels)
     # An earlier `augean settle` may have noted seeds in the record: their jobs come last.
     further_points = _further_seeds(points, jobs, record.design.get("seeds", {}))
     jobs += plan_jobs(composition, further_points, draft.axes)
@@ -175,24 +175,21 @@ def _read_earlier_record(outputs: Path, name: str) -> SweepRecord | None:
     return record
 
 
-def _refuse_other_comparison(
-    record: SweepRecord, design: Mapping[str, Any], rows: Set[str]
-) -> None:
+def _refuse_other_comparison(record: SweepRecord, rows: Sequence[str]) -> None:
     """Refuse another baseline, or fewer rows, than those with which settling began.
 
     Args:
-        record: of this launch.
-        design: of the earlier one.
+        record: of this launch, with the design of the earlier one.
         rows: labels of this launch.
 
     Raises:
         AugeanError: with what has changed.
     """
     changes = []
-    baseline = design.get("baseline", record.baseline)
+    baseline = record.design.get("baseline", record.baseline)
     if baseline != record.baseline:
         changes.append(f"runtime.table.baseline={baseline}")
-    missing_rows = [str(row) for row in design.get("rows", []) if row not in rows]
+    missing_rows = [str(row) for row in record.design.get("rows", []) if row not in rows]
     if missing_rows:
         changes.append(f"the rows {', '.join(missing_rows)}")
     if changes:
