@@ -16,6 +16,8 @@ const loadBokeh = async () => {
   const script = document.createElement("script");
   script.textContent = await new Response(stream).text();
   document.head.append(script);
+  // It notes in the console when each chart is drawn.
+  Bokeh.set_log_level("warn");
 };
 
 // What an axis can show of a table's runs: numbers, or names that stand side by side.
