@@ -194,6 +194,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("augean settle table1_activation --margin -1", 1, ["--margin -1.0 cannot be judged", "--margin 0.5"]),
     ("augean settle table1_activation --most 5000", 1, ["--most 5000 cannot be judged", "most <= 200"]),
     ("augean settle table1_activation --margin inf", 1, ["--margin inf cannot be judged"]),
+    ("augean watch --page table1", 2, ["table1: takes a file such as watch.html; the name of a sweep goes before"]),
     ("augean status nosuch --json", 1, ["nosuch: no sweep in outputs"]),
     ("augean settle table1_activation --least 2", 1, ["--least 2 cannot be judged", "3 <= least <= most"]),
     ("augean settle table1_activation --budget lots", 1, ["--budget lots: needs a number", "such as 1.5h"]),

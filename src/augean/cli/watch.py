@@ -38,7 +38,7 @@ def add_commands(commands: Commands) -> None:
     add_outputs_option(parser)
     parser.add_argument(
         "--page",
-        type=Path,
+        type=page_file,
         nargs="?",
         const=Path(),
         help="write the same as a page that reloads itself (default: watch.html in the outputs)",
@@ -50,6 +50,20 @@ def add_commands(commands: Commands) -> None:
         help=f"seconds between two looks (default: {DEFAULT_SECONDS:g})",
     )
     parser.add_argument("--once", action="store_true", help="look once")
+
+
+def page_file(text: str) -> Path:
+    """Read the name of the page's file, as the `type` of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: for a name without .html: it may be that of a sweep.
+    """
+    path = Path(text)
+    if path.suffix != ".html":
+        raise argparse.ArgumentTypeError(
+            f"{text}: takes a file such as watch.html; the name of a sweep goes before --page"
+        )
+    return path
 
 
 def positive_seconds(text: str) -> float:
