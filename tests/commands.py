@@ -52,6 +52,8 @@ def _run_here(
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.object(sys, "argv", command),
+        # A command adds its working directory, in which later tests must find nothing.
+        mock.patch.object(sys, "path", sys.path[:]),
         mock.patch.dict(os.environ),
         contextlib.chdir(cwd),
         _handlers_of_logging(),
