@@ -148,7 +148,7 @@ def _what_it_takes(table: Table) -> str:
 
 
 def _size(row: Row) -> str:
-    """Return the size of a difference, without its sign."""
+    """Return a difference without its sign, with its interval, such as "4.4 ± 3.5"."""
     return amount(abs(row.difference.value), row.difference.half_width)
 
 
