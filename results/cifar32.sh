@@ -6,6 +6,8 @@
 #   in place of 9; all else as in the sweep files. Part 2 in the starter setting at C = 16, all 20 epochs.
 #   Three seeds as in the sweep files. Table 1 is then settled with margin 1 and at most 30 more runs; Table 4 gets equal
 #   budgets of 8 trials an optimizer.
+# The two probes of the loss landscape in fp32, in which they measure: decided before their first run, as the processor at
+# hand had no bf16. Their table compares them with one another alone.
 # In this order: Tables 1 to 4; Table 1 settled; batchnorm and stem; Table 4 tuned; the two probes of the loss landscape. The
 # rest of the sweep files (final, stock, recipe, tuning of the final model) is for a GPU.
 # Needs <DATA>/cifar10-jpeg/{train,test}/<class>/*. Interrupted, the same command goes on.
@@ -38,6 +40,6 @@ for optimizer in sgd adam adagrad rmsprop; do
     sweep "tune_$optimizer" "${part1[@]}" hydra.sweeper.n_trials=8
 done
 sweep table4_tuned "${part1[@]}"
-sweep probe "${part2[@]}" seed=0,1,2
-sweep probe_sgd "${part2[@]}" seed=0,1,2
+sweep probe "${part2[@]}" seed=0,1,2 trainer.precision=fp32
+sweep probe_sgd "${part2[@]}" seed=0,1,2 trainer.precision=fp32
 exit $failed
