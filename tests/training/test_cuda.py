@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from augean.config.schema import Config
+from augean.datasets.base import ImageArray
 from augean.errors import ConfigError
 from augean.runs.address import build_source
 from augean.runs.execute import execute
 from augean.training.build import build_model
-from augean.training.data import Batch, load_data
+from augean.training.data import Batch, HostSplit, load_data
 from augean.training.step import WARMUP_STEPS, Step
 from contexts import make_context
 
@@ -215,3 +216,16 @@ def test_data_on_the_host_trains_as_data_on_the_gpu(
         for data_on in ("device", "host")
     )
     assert numpy.array_equal(on_host, on_device)
+
+
+def test_a_slow_device_is_not_filled_with_batches_that_wait() -> None:
+    images = numpy.zeros((40, 1024, 1024, 3), dtype=numpy.uint8)
+    labels = torch.zeros(40, dtype=torch.int64, device="cuda")
+    split = HostSplit(ImageArray(images, numpy.arange(40)), labels)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    for _ in split.batches(torch.arange(40, device="cuda"), 1):
+        torch.cuda._sleep(20_000_000)  # cycles, about ten milliseconds
+    torch.cuda.synchronize()
+    one_batch = images[0].nbytes
+    assert torch.cuda.max_memory_allocated() - before < 8 * one_batch

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import methodcaller
 from pathlib import Path
 
 import numpy
@@ -104,15 +105,15 @@ class HostSplit:
     def _pixels(self, indices: Sequence[Tensor]) -> Generator[Tensor, None, None]:
         """Yield the images of each index, on the device; later ones are read ahead."""
         device = self.labels.device
-        stream = _copy_stream(device) if device.type == "cuda" else None
+        copy = _CopyToCuda(device) if device.type == "cuda" else methodcaller("to", device)
         pending: deque[Future[Tensor]] = deque()
         with ThreadPoolExecutor(max_workers=1) as reader:
             for index in indices:
                 pending.append(reader.submit(self._read, index, device))
                 if len(pending) > NUM_READ_AHEAD:
-                    yield _to_device(pending.popleft().result(), device, stream)
+                    yield copy(pending.popleft().result())
             while pending:
-                yield _to_device(pending.popleft().result(), device, stream)
+                yield copy(pending.popleft().result())
 
     def _read(self, index: Tensor, device: torch.device) -> Tensor:
         """Return images in memory from which a GPU can copy while it computes."""
@@ -124,6 +125,30 @@ class HostSplit:
         return images
 
 
+class _CopyToCuda:
+    """Copies of host images to a GPU, on a stream of their own beside the computation."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream = _copy_stream(device)
+        self.launched: deque[torch.cuda.Event] = deque()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        current = torch.cuda.current_stream(self.device)
+        # The host launches steps faster than the device computes them: without a wait, the batches
+        # of all launched steps would lie in the device's memory.
+        self.launched.append(current.record_event())
+        if len(self.launched) > NUM_READ_AHEAD:
+            self.launched.popleft().synchronize()
+        with torch.cuda.stream(self.stream):
+            copied = images.to(self.device, non_blocking=True)
+        current.wait_stream(self.stream)
+        # The memory belongs to the copying stream: it must not be used again while this one reads
+        # it.
+        copied.record_stream(current)
+        return copied
+
+
 @lru_cache
 def _copy_stream(device: torch.device) -> torch.cuda.Stream:
     """Return the stream of all copies to a device.
@@ -132,19 +157,6 @@ def _copy_stream(device: torch.device) -> torch.cuda.Stream:
     would hold more and more of it.
     """
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-def _to_device(images: Tensor, device: torch.device, stream: "torch.cuda.Stream | None") -> Tensor:
-    """Copy images to the device, on CUDA on a stream of their own beside the computation."""
-    if stream is None:
-        return images.to(device)
-    current = torch.cuda.current_stream(device)
-    with torch.cuda.stream(stream):
-        copied = images.to(device, non_blocking=True)
-    current.wait_stream(stream)
-    # The memory belongs to the copying stream: it must not be used again while this one reads it.
-    copied.record_stream(current)
-    return copied
 
 
 AnySplit = Split | HostSplit
