@@ -272,6 +272,14 @@ def test_published_numbers_have_their_own_columns(example: ReportResult) -> None
     assert float(row["published_seconds"]) == 1352
 
 
+def test_published_seconds_have_a_column_where_there_are_some(tmp_path: Path) -> None:
+    reference = {"a": {"test_accuracy": 80.0}}
+    write_record(tmp_path, "one", seeds(tmp_path, [80.0], "a"), reference=reference)
+    text = page(make_report(tmp_path))
+    assert "published, %" in text
+    assert "published seconds" not in text
+
+
 def test_tables_of_one_title_are_told_apart_by_what_was_asked_for(tmp_path: Path) -> None:
     for name, overrides in (("one", []), ("one--1", ["width=w8"]), ("other", ["width=w16"])):
         title = "Other" if name == "other" else "Activation"
@@ -867,6 +875,14 @@ def test_a_selected_report_says_so(tmp_path: Path) -> None:
     result = make_report(tmp_path, "activation=a")
     assert list(table(result, "one")) == ["a"]
     assert "Only what matches <code>activation=a</code>" in page(result)
+
+
+def test_a_select_without_a_match_leaves_the_last_report(tmp_path: Path) -> None:
+    write_record(tmp_path, "one", seeds(tmp_path, [80.0]))
+    before = page(make_report(tmp_path))
+    with pytest.raises(AugeanError, match=re.escape("select 'table=on': ")):
+        make_report(tmp_path, "table=on")
+    assert (tmp_path / "report" / "index.html").read_text() == before
 
 
 def test_rows_keep_the_order_of_the_sweep(tmp_path: Path) -> None:

@@ -46,6 +46,19 @@ def test_a_preview_tells_what_is_done_and_scales_the_time_of_like_runs(tmp_path:
     assert sorted(outputs.rglob("*")) == before
 
 
+def test_a_preview_of_a_study_counts_the_seeds_that_follow_its_trials(tmp_path: Path) -> None:
+    run = compose(["experiment=report", *TINY, f"runtime.outputs={tmp_path}"])
+    seconds = execute(run).summary.seconds
+    study = [*TINY, "hydra.sweeper.n_trials=4"]
+    seeds = ["hydra.sweeper.confirm={top: 2, seeds: 5}", "hydra.sweeper.final_seeds=3"]
+    _, request, _, time = preview("tune_sgd", study, tmp_path)[:4]
+    assert request.endswith("momentum")
+    assert f"at most about {readable_seconds(4 * seconds)} of training" in time
+    _, request, _, time = preview("tune_sgd", [*study, *seeds], tmp_path)[:4]
+    assert request.endswith("; then the best 2 on 5 seeds each; then the winner on 3 seeds")
+    assert f"at most about {readable_seconds((4 + 2 * 5 + 3) * seconds)} of training" in time
+
+
 def test_a_launched_sweep_is_read_from_its_record(tmp_path: Path) -> None:
     arguments = ["table1_activation", *TINY, "activation=leaky_relu", "trainer.epochs=1"]
     assert "missing" in status(tmp_path, *arguments).stdout

@@ -182,7 +182,8 @@ def _published_columns(rows: Sequence[Row]) -> list[Column]:
     if not all(math.isnan(gain) for gain in gains):
         differences = [number(gain, signed=True) for gain in gains]
         columns.append(Column(OURS, "number", differences))
-    columns.append(Column("published seconds", "number", times))
+    if any("seconds" in row.published for row in rows):
+        columns.append(Column("published seconds", "number", times))
     return columns
 
 

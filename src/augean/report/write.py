@@ -84,9 +84,13 @@ def make_report(
 
     Raises:
         AugeanError: when there is no such folder, it cannot be written, or `select` cannot be
-            understood.
+            understood or matches nothing.
     """
     contents = scan(outputs, select, check_freshness=check_freshness)
+    if contents.select and not contents.sweeps and not contents.runs:
+        raise AugeanError(
+            f"select {contents.select!r}: {outputs} has no such run; the report stays as it was"
+        )
     folder = outputs / "report"
     _make_folders(folder)
     sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.place)

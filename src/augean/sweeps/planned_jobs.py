@@ -62,6 +62,8 @@ class SweepPlan:
     """What asks a study's trials for further values."""
     default: Mapping[str, Any] | None = None
     """The point of a study's default configuration, its trial 0."""
+    num_final_seeds: int = 0
+    """Seeds that a study's winner is to be trained with."""
     remark: str | None = None
     """Why a study has no such trial; None where it has one, or where its sampler visits all."""
     notice: str | None = None

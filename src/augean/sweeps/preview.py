@@ -66,11 +66,9 @@ def describe_plan(plan: SweepPlan) -> list[str]:
         AugeanError: for a network that cannot be built, with the rows that have it.
     """
     record = plan.record
-    is_study = record.kind == "study"
     num_networks = check_networks(plan.jobs_of_points, check_network)
-    if is_study:
-        limit = f" in {record.timeout} of training" if record.timeout else ""
-        request = f"{record.num_trials} trials{limit} over {', '.join(record.space)}"
+    if record.kind == "study":
+        request = describe_study(plan)
     else:
         states = record.states(plan.outputs)
         counts = [f"{states[state]} {state}" for state in RunState if states[state]]
@@ -86,6 +84,18 @@ def describe_plan(plan: SweepPlan) -> list[str]:
         *(f"  {line}" for line in describe_outdated(plan)),
     ]
     return [plan.notice, *lines] if plan.notice else lines
+
+
+def describe_study(plan: SweepPlan) -> str:
+    """Say what a study asks for: its trials, and the seeds after them."""
+    record = plan.record
+    limit = f" in {record.timeout} of training" if record.timeout else ""
+    text = f"{record.num_trials} trials{limit} over {', '.join(record.space)}"
+    if record.confirm:
+        text += f"; then the best {record.confirm['top']} on {record.confirm['seeds']} seeds each"
+    if plan.num_final_seeds:
+        text += f"; then the winner on {plan.num_final_seeds} seeds"
+    return text
 
 
 def describe_outdated(plan: SweepPlan) -> list[str]:
@@ -163,9 +173,13 @@ def estimate(plan: SweepPlan) -> str:
         )
     # A trial may cost as much as the most expensive example; pruning makes it cheaper.
     if is_study:
-        longest = max(estimates) * (plan.record.num_trials or 0)
+        longest = max(estimates)
         limit = read_seconds("hydra.sweeper.timeout", plan.record.timeout)
-        time = readable_seconds(min(longest, limit))
+        confirm = plan.record.confirm
+        num_seeds = confirm.get("top", 0) * confirm.get("seeds", 0) + plan.num_final_seeds
+        # A study's time limit is one of its trials; the seeds come after it.
+        seconds = min(longest * (plan.record.num_trials or 0), limit) + longest * num_seeds
+        time = readable_seconds(seconds)
         return f"at most about {time} of training on {device}, less what is pruned"
     time = readable_seconds(sum(estimates))
     text = f"about {time} of training for {len(estimates)} runs on {device}"

@@ -71,7 +71,13 @@ def plan_study(
         space=_describe_space(search, custom),
     )
     refuse_name_of_grid(Path(composition.master.runtime.outputs), record.name)
-    plan = SweepPlan(record=record, jobs=jobs, space=search, custom=custom)
+    plan = SweepPlan(
+        record=record,
+        jobs=jobs,
+        space=search,
+        custom=custom,
+        num_final_seeds=sweeper.final_seeds,
+    )
     # The sampler of a grid visits all points: there is none to begin with.
     return plan if visits_all_points(sweeper.sampler) else _with_default(plan, composition)
 
