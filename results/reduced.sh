@@ -6,6 +6,8 @@
 #   ratio, 34 of 120, 57 of 200, and a patience of 2 in place of 9; Part 2 in the starter setting at C = 16, all 20 epochs.
 #   Three seeds as in the sweep files; Table 1 is then settled with at most 24 more runs; tuning with 8 trials an
 #   optimizer, 12 for the final model.
+# The last sweep, each optimizer at four learning rates, was added when the others were known; its setting is theirs, and its
+# column 0.1 is Table 4.
 # Needs <DATA>/cifar10-jpeg/{train,test}/<class>/*. Interrupted, the same command goes on.
 #   DATA=data OUTPUTS=outputs WORKERS=2 results/reduced.sh
 set -uo pipefail
@@ -43,4 +45,5 @@ for optimizer in sgd adam adagrad rmsprop; do
 done
 sweep table4_tuned "${part1[@]}"
 sweep tune_final width=w8 trainer.epochs=34 schedule.patience=2 hydra.sweeper.n_trials=12
+sweep optimizer_lr "${part1[@]}"
 exit $failed
