@@ -116,6 +116,15 @@ def test_an_installed_wheel_runs_a_packaged_sweep_without_a_checkout(
     assert "did you mean -cn table1_activation?" in wrong.stderr
     assert sorted(path.name for path in here.iterdir()) == ["outputs"]
 
+    # What is promoted lies with the user: the package's next version would replace its own folder.
+    study = ask("train", "-cn", "tune_sgd", *TINY, "hydra.sweeper.n_trials=1")
+    assert study.returncode == 0, study.stderr
+    promoted = ask("promote", "tune_sgd")
+    use = "Written: conf/experiment/tuned.yaml; use it with -cd conf experiment=tuned"
+    assert promoted.stdout.strip() == use
+    again = ask("train", "-cd", "conf", "experiment=tuned")
+    assert "already finished" in again.stdout, again.stderr
+
 
 def test_own_sweep_files_come_before_packaged_ones(tmp_path: Path) -> None:
     (tmp_path / "final.yaml").write_text("defaults: [config, _self_]\nseed: 1234\n")

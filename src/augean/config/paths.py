@@ -13,14 +13,22 @@ PLACE_KEYS = ("outputs", "data", "cache")
 """Keys of `runtime` that name folders."""
 
 
+PACKAGED_CONF = Path(__file__).parents[1] / "conf"
+"""Where a wheel brings the folder `conf`; in a checkout it lies beside src."""
+
+
 def config_dir() -> Path:
     """Return the folder `conf`, which holds a folder of options for each config group."""
-    package = Path(__file__).parents[1]
-    # A wheel brings the folder inside the package; in a checkout it lies beside src.
-    packaged_conf = package / "conf"
-    if packaged_conf.is_dir():
-        return packaged_conf
-    return package.parents[1] / "conf"
+    if PACKAGED_CONF.is_dir():
+        return PACKAGED_CONF
+    return PACKAGED_CONF.parents[2] / "conf"
+
+
+def own_config_dir() -> Path:
+    """Return the folder that takes a user's new options: the checkout's `conf`, or with an
+    installed package, whose next version would replace them, one where the command was started.
+    """
+    return Path("conf") if PACKAGED_CONF.is_dir() else config_dir()
 
 
 def sweeps_dir() -> Path:

@@ -571,6 +571,7 @@ def test_a_promoted_winner_is_the_same_run_as_an_experiment(tmp_path: Path) -> N
     promote = ["promote", record.name, "--outputs", f"{tmp_path}/out", "--to", str(target)]
     done = augean(*promote)
     assert done.returncode == 0, done.stderr
+    assert f"use it with -cd {tmp_path}/conf experiment=mine" in done.stdout
     assert f"of {record.num_trials}" in target.read_text()
     assert "runtime" not in yaml.safe_load(
         target.read_text()
