@@ -408,6 +408,10 @@ def test_the_home_folder_may_be_written_with_a_tilde(
     done = train("-cd", ".", "-cn", "own", *TINY, "trainer.epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert num_finished(tmp_path / "home/results") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "own.yaml"]
+    # A shell leaves it where it does not begin a word.
+    status = augean("status", "--outputs=~/results", cwd=tmp_path)
+    assert "2 finished" in status.stdout
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from augean.cli.parser import Commands, add_command, add_outputs_option
+from augean.cli.parser import Commands, add_command, add_outputs_option, path_argument
 
 
 def add_commands(commands: Commands) -> None:
@@ -16,7 +16,10 @@ def add_commands(commands: Commands) -> None:
     )
     add_outputs_option(parser)
     parser.add_argument(
-        "--to", type=Path, default=Path("runs.tar.xz"), help="archive (default: runs.tar.xz)"
+        "--to",
+        type=path_argument,
+        default=Path("runs.tar.xz"),
+        help="archive (default: runs.tar.xz)",
     )
     parser = add_command(
         commands,
@@ -24,7 +27,7 @@ def add_commands(commands: Commands) -> None:
         run_unpack,
         summary="merge an archive of runs made elsewhere into an output directory",
     )
-    parser.add_argument("archive", type=Path, help="an archive that augean pack made")
+    parser.add_argument("archive", type=path_argument, help="an archive that augean pack made")
     add_outputs_option(parser)
 
 

@@ -4,10 +4,9 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augean.cli.parser import Commands, add_command, positive_number
+from augean.cli.parser import Commands, add_command, path_argument, positive_number
 from augean.errors import AugeanError
 
 if TYPE_CHECKING:  # they import torch, which other commands need not wait for
@@ -67,7 +66,7 @@ def add_commands(commands: Commands) -> None:
         help="so many processes at a time, one line for each number, with their total rate"
         " (default: 1)",
     )
-    parser.add_argument("--output", type=Path, help="JSON file for the result")
+    parser.add_argument("--output", type=path_argument, help="JSON file for the result")
 
 
 def run_bench(arguments: argparse.Namespace) -> int:

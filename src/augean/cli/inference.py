@@ -4,7 +4,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augean.cli.parser import Commands, Parser, add_command, add_outputs_option, positive_number
+from augean.cli.parser import (
+    Commands,
+    Parser,
+    add_command,
+    add_outputs_option,
+    path_argument,
+    positive_number,
+)
 from augean.errors import AugeanError
 
 if TYPE_CHECKING:
@@ -40,9 +47,9 @@ def _add_evaluate(commands: Commands) -> None:
     _add_run_arguments(parser)
     _add_device_option(parser)
     parser.add_argument(
-        "--images", type=Path, help="folder <class>/<image> (default: the run's test set)"
+        "--images", type=path_argument, help="folder <class>/<image> (default: the run's test set)"
     )
-    parser.add_argument("--output", type=Path, help="JSON file for the result")
+    parser.add_argument("--output", type=path_argument, help="JSON file for the result")
     parser.add_argument(
         "--record",
         action="store_true",
@@ -81,7 +88,7 @@ def _add_export(commands: Commands) -> None:
     parser.set_defaults(device="cpu")
     parser.add_argument("--to", choices=("onnx", "safetensors"), required=True, help="format")
     parser.add_argument(
-        "--output", type=Path, help="file (default: <run directory's name>.<format>)"
+        "--output", type=path_argument, help="file (default: <run directory's name>.<format>)"
     )
 
 

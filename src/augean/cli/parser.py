@@ -99,14 +99,26 @@ def add_command(
     return parser
 
 
+def path_argument(text: str) -> Path:
+    """Return the path that a command line names. `~` is the user's home folder, which a shell does
+    not put in after `--outputs=`.
+    """
+    return Path(os.path.expanduser(text))
+
+
 def add_outputs_option(parser: Parser) -> None:
     parser.add_argument(
-        "--outputs", type=Path, default=Path("outputs"), help="output directory (default: outputs)"
+        "--outputs",
+        type=path_argument,
+        default=Path("outputs"),
+        help="output directory (default: outputs)",
     )
 
 
 def add_config_dir_option(parser: Parser) -> None:
-    parser.add_argument("-cd", "--config-dir", type=Path, help="folder of a sweep file of your own")
+    parser.add_argument(
+        "-cd", "--config-dir", type=path_argument, help="folder of a sweep file of your own"
+    )
 
 
 def add_sweep_arguments(parser: Parser, *, sweep_help: str, with_grid: bool = True) -> None:

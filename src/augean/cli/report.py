@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from augean.cli.json_option import add_json_option, messages_on_stderr
-from augean.cli.parser import Commands, add_command, add_outputs_option
+from augean.cli.parser import Commands, add_command, add_outputs_option, path_argument
 
 REPORT_EXAMPLES = """
 augean report --outputs outputs                           outputs/report/index.html
@@ -36,14 +35,14 @@ def add_commands(commands: Commands) -> None:
         " archive that they come from",
     )
     parser.add_argument(
-        "source", type=Path, help="output directory, or an archive that augean pack made"
+        "source", type=path_argument, help="output directory, or an archive that augean pack made"
     )
     parser.add_argument(
-        "--to", type=Path, required=True, help="folder to write, such as results/reduced"
+        "--to", type=path_argument, required=True, help="folder to write, such as results/reduced"
     )
     parser.add_argument(
         "--fill",
-        type=Path,
+        type=path_argument,
         action="append",
         default=[],
         metavar="DOCUMENT",

@@ -13,6 +13,7 @@ from augean.cli.parser import (
     add_command,
     add_outputs_option,
     add_sweep_arguments,
+    path_argument,
     positive_number,
     read_sweep_arguments,
 )
@@ -362,7 +363,7 @@ def _add_promote(commands: Commands) -> None:
     parser.add_argument("study", help="name of the study, such as tune_final")
     add_outputs_option(parser)
     parser.add_argument(
-        "--to", type=Path, help="file to write (default: conf/experiment/tuned.yaml)"
+        "--to", type=path_argument, help="file to write (default: conf/experiment/tuned.yaml)"
     )
 
 

@@ -1,5 +1,6 @@
 """Compose a config with Hydra, on a command line or outside one."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from augean.config.sweeper_schema import PRUNERS, SAMPLER_DEFAULTS, SWEEPERS
 from augean.config.validation import parse_config
 from augean.errors import ConfigError
 
+HYDRA_DIR = "${expanduser:${runtime.outputs}}/.hydra"
+"""The folder that Hydra needs, and makes before Augean sees the config."""
+
 
 def register(sweep: str | None = None) -> None:
     """Register Augean's schema, its Hydra settings and the options of its sweepers with Hydra.
@@ -29,6 +33,7 @@ def register(sweep: str | None = None) -> None:
         sweep: name of one of Augean's own sweep files, which then needs no `-cd`. A file of the
             same name in the folder of `-cd` takes precedence.
     """
+    OmegaConf.register_resolver("expanduser", os.path.expanduser, replace=True)
     # Load Hydra's plugins first: they store their own options, which Augean's options of the same
     # names, such as `hydra/sweeper: optuna`, must replace.
     Plugins.instance()
@@ -60,8 +65,8 @@ def register(sweep: str | None = None) -> None:
             "hydra": {
                 # Hydra writes nothing of its own into a run's directory.
                 "output_subdir": None,
-                "run": {"dir": "${runtime.outputs}/.hydra"},
-                "sweep": {"dir": "${runtime.outputs}/.hydra", "subdir": "."},
+                "run": {"dir": HYDRA_DIR},
+                "sweep": {"dir": HYDRA_DIR, "subdir": "."},
             },
         },
     )
