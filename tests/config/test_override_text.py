@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from augean.config.override_text import override_text
+from augean.config.override_text import override_text, readable
 from augean.errors import ConfigError
 
 SIGNS = "ab1.,:='\"\\${}[]() \n\té~-+_#%@!*|?eE0"
@@ -55,6 +55,19 @@ def test_hydra_reads_the_same_text_whatever_signs_it_has() -> None:
     for _ in range(300):
         text = "".join(generator.choices(SIGNS, k=generator.randrange(7)))
         assert read_back(override_text(text, "key")) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (r"until\ features.3", "until features.3"),
+        (r"a\,b", "a,b"),
+        (r"'a\ b'", r"'a\ b'"),
+        ("[0.9,0.999]", "[0.9,0.999]"),
+    ],
+)
+def test_a_person_reads_no_backslashes(text: str, read: str) -> None:
+    assert readable(text) == read
 
 
 @pytest.mark.parametrize("value", [b"bytes", {"1": "a"}, {"é": 1}, {"true": 1}])

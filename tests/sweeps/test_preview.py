@@ -91,6 +91,11 @@ def test_a_launched_sweep_is_read_from_its_record(tmp_path: Path) -> None:
             "baseline=relu: not among the rows",
         ),
         (
+            "optimizer_lr",
+            ["optimizer=sgd,adam", "optimizer.lr=0.1,0.01", "runtime.table.baseline=sgd"],
+            "not among the rows sgd, 0.1; sgd, 0.01; adam, 0.1; adam, 0.01; choose one of them",
+        ),
+        (
             "table4_optimizer",
             ["optimizer=sgd,adam", "optimizer.momentum=0.5"],
             r"Adam takes .*\n  in adam$",

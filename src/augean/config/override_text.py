@@ -54,6 +54,14 @@ def override_text(value: Any, place: str) -> str:
     )
 
 
+def readable(text: str) -> str:
+    r"""Return the right-hand side of an override as a person reads it: `until\ features.3` without
+    its backslash.
+    """
+    has_quotes = "'" in text or '"' in text
+    return text if has_quotes else re.sub(rf"\\{SPECIAL.pattern}", r"\1", text)
+
+
 def written_value(value: Any, place: str) -> str:
     """Return a value of a sweep file as the right-hand side of an override.
 

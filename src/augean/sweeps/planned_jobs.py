@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from augean.config.labels import value_label
 from augean.config.override_errors import explain_error
+from augean.config.override_text import readable
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.errors import ConfigError
@@ -133,7 +134,7 @@ def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> Pl
         labels = []
         for item in point.overrides:
             if override_key(item) in row_axes and "=" in item:
-                labels.append(item.split("=", 1)[1])
+                labels.append(readable(item.split("=", 1)[1]))
     if point.row is not None:
         # Rows may be multiplied by swept keys, whose values then tell them apart.
         labels.insert(0, point.row)

@@ -361,9 +361,11 @@ def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
     if baseline is not None:
         baseline = find_label(baseline, rows)
         if baseline is None:
+            # The rows of two factors have commas of their own.
+            separator = "; " if any("," in row for row in rows) else ", "
             raise ConfigError(
                 f"runtime.table.baseline={record.baseline}: not among the rows"
-                f" {', '.join(dict.fromkeys(rows))}; choose one of them with"
+                f" {separator.join(dict.fromkeys(rows))}; choose one of them with"
                 " runtime.table.baseline=..., or none with runtime.table.baseline=null"
             )
     # Published numbers may be of rows that this launch leaves out.
