@@ -419,6 +419,13 @@ def test_a_test_set_that_has_changed_is_not_taken_for_the_runs(
         AugeanError, match=r"has changed since run \w+ \(the data of photos has changed\)"
     ):
         read_test_set(load(path, tmp_path / "data"))
+    # The command names the folder by its own option.
+    image_folder.process_contents.clear()
+    done = commands.augean(
+        "evaluate", str(path), "--data", str(tmp_path / "elsewhere"), "--device", "cpu"
+    )
+    assert done.returncode == 1
+    assert "or set --data <the folder that contains photos>" in done.stderr
 
 
 def test_own_loops_and_own_code(

@@ -182,6 +182,14 @@ def test_a_sweep_file_of_ones_own_has_a_preview_and_a_wrong_name_a_hint(tmp_path
     (tmp_path / "smoothing.yaml").write_text(textwrap.dedent(sweep_file))
     done = status(tmp_path / "out", "-cd", str(tmp_path), "smoothing", "seed=0,1")
     assert "4 runs: 4 missing" in done.stdout, done.stderr
+    # As in a launch, the folder adds to Augean's own files and options.
+    done = status(tmp_path / "out", "-cd", str(tmp_path), "stem", "experiment=demo")
+    assert "6 runs: 6 missing" in done.stdout, done.stderr
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 5\n")
+    grid = ["-m", "experiment=mine", "activation=relu,elu", *TINY]
+    done = status(tmp_path / "out", "-cd", str(tmp_path), *grid)
+    assert "2 runs: 2 missing" in done.stdout, done.stderr
     done = status(tmp_path / "out", "tabel3_width")
     assert done.returncode == 1
     assert "did you mean table3_width?" in done.stderr

@@ -1,6 +1,8 @@
 """`augean evaluate`, `predict` and `export`: use the network of a finished run."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from augean.cli.parser import (
     path_argument,
     positive_number,
 )
-from augean.errors import AugeanError
+from augean.errors import AugeanError, DataError
 
 if TYPE_CHECKING:
     from augean.inference.load import TrainedModel
@@ -119,13 +121,23 @@ def _load_run(arguments: argparse.Namespace) -> "TrainedModel":
     from augean.store.find_run import find_run
 
     path = find_run(arguments.run, arguments.outputs)
-    run = load_model(
-        path, data=arguments.data, device=arguments.device, allowed_packages=arguments.allow
-    )
+    with _folder_as_option():
+        run = load_model(
+            path, data=arguments.data, device=arguments.device, allowed_packages=arguments.allow
+        )
     val_accuracy = run.summary.val_accuracy
     score = "" if val_accuracy is None else f" (validation {val_accuracy:.2%})"
     print(f"Run {run.summary.id}: {path}{score}", flush=True)
     return run
+
+
+@contextmanager
+def _folder_as_option() -> Iterator[None]:
+    """Name the folder of the data sets in a message as these commands take it, by --data."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).replace("runtime.data=", "--data ")) from error
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
@@ -146,7 +158,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         images, labels = read_folder(run, arguments.images)
     else:
         place = f"test set of {run.config.dataset.name}"
-        images, labels = read_test_set(run)
+        with _folder_as_option():
+            images, labels = read_test_set(run)
     result = measure(run.score(images), torch.from_numpy(labels), run.classes)
     _print_metrics(place, result)
     if arguments.output:

@@ -85,7 +85,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     if sweep:
         records = [record for record in records if record.was_asked_as(sweep, overrides)]
     elif arguments.multirun:
-        grid = _plan_grid(overrides, outputs)
+        grid = _plan_grid(overrides, outputs, arguments.config_dir)
         records = [record for record in records if record.name == grid.record.name]
     elif overrides:
         words = " ".join(overrides)
@@ -176,10 +176,13 @@ def _check_sweep_name(
     from augean.config.paths import sweeps_dir, yaml_names
     from augean.suggestions import list_choices
 
-    folder = config_dir or sweeps_dir()
-    if not (folder / f"{sweep}.yaml").exists():
-        choices = list_choices(sweep, [*launched_names, *yaml_names(folder)], "")
-        raise AugeanError(f"{sweep}: no sweep in {outputs}, and no sweep file in {folder}{choices}")
+    folders = [sweeps_dir()] if config_dir is None else [config_dir, sweeps_dir()]
+    files = [name for folder in folders for name in yaml_names(folder)]
+    if sweep not in files:
+        choices = list_choices(sweep, [*launched_names, *files], "")
+        raise AugeanError(
+            f"{sweep}: no sweep in {outputs}, and no sweep file in {folders[0]}{choices}"
+        )
 
 
 def _print_preview(
@@ -196,13 +199,13 @@ def _print_preview(
     return 0
 
 
-def _plan_grid(overrides: Sequence[str], outputs: Path) -> "SweepPlan":
+def _plan_grid(overrides: Sequence[str], outputs: Path, config_dir: Path | None) -> "SweepPlan":
     """Plan a sweep that is on the command line alone."""
     from augean.config.override_text import override_text
     from augean.sweeps.plan import plan_file
 
     place = override_text(str(outputs), "runtime.outputs")
-    return plan_file("config", [f"runtime.outputs={place}", *overrides])
+    return plan_file("config", [f"runtime.outputs={place}", *overrides], config_dir)
 
 
 def _print_plan(plan: "SweepPlan") -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augean.cli.parser import Commands, add_command, add_outputs_option
+from augean.cli.parser import Commands, add_command, add_outputs_option, path_argument
 from augean.errors import AugeanError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def page_file(text: str) -> Path:
     Raises:
         argparse.ArgumentTypeError: for a name without .html: it may be that of a sweep.
     """
-    path = Path(text)
+    path = path_argument(text)
     if path.suffix != ".html":
         raise argparse.ArgumentTypeError(
             f"{text}: takes a file such as watch.html; the name of a sweep goes before --page"

@@ -177,7 +177,7 @@ class DatasetConfig:
     split_seed: int = bounded(0, low=0)
     """Seed of the split alone, so that runs of all seeds share it."""
     image_size: int = bounded(32, low=8, high=1024)
-    """Height and width in pixels."""
+    """Height and width in pixels; digits, CIFAR and Fashion-MNIST have one of their own."""
     # The default mean and std are those of ImageNet.
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     """Per colour channel, of values from 0 to 1; subtracted from the images."""
