@@ -165,6 +165,16 @@ def test_unequal_variances_are_compared_by_welchs_tests_at_a_safe_level() -> Non
     assert differences["y"].verdict is Verdict.WORSE
 
 
+def test_a_row_that_has_just_begun_does_not_hide_that_deviations_differ() -> None:
+    # The baseline scatters ten times as widely as row a: pooled, a would look well known.
+    scores = {"base": [88.0, 90.0, 92.0], "a": [91.9 + 0.05 * seed for seed in range(10)]}
+    differences, method = compare(scores, "base", {})
+    assert "Welch" in method
+    late, method = compare(scores | {"late": [90.0, 90.2]}, "base", {})
+    assert "Welch" in method
+    assert late["a"].verdict is differences["a"].verdict is Verdict.UNDECIDED
+
+
 def test_a_small_difference_known_well_is_equivalent() -> None:
     scores = {name: [90 + 0.01 * seed for seed in range(8)] for name in ("base", "same")}
     differences, _ = compare(scores, "base", {}, margin=0.5)

@@ -22,7 +22,7 @@ import numpy
 from scipy import stats
 
 from augean.analysis.comparison import MARGIN, Table
-from augean.analysis.simultaneous import LEVEL, LEVENE_LEVEL, Array
+from augean.analysis.simultaneous import LEVEL, LEVENE_LEVEL, Array, levene_p
 from augean.analysis.verdict import Verdict, verdict_of_interval
 
 Cell = tuple[str, str]
@@ -199,16 +199,12 @@ class _Spread:
 def _spread(scores: Mapping[Cell, list[float]]) -> _Spread:
     """Return one variance for all cells where they look equal, else each cell's own."""
     smallest = min(len(values) for values in scores.values())
-    levene_p = math.nan
-    # Two values lie equally far from their mean, whatever they are: no test can be made of them.
-    if smallest > 2:
-        levene_p = float(stats.levene(*scores.values(), center="mean").pvalue)
     own = {}
     for cell, values in scores.items():
         # Rounding would leave equal scores a tiny variance, and so an interval.
         is_constant = min(values) == max(values)
         own[cell] = 0.0 if is_constant else float(numpy.var(values, ddof=1))
-    if levene_p < LEVENE_LEVEL:
+    if levene_p(scores.values()) < LEVENE_LEVEL:
         return _Spread(variances=own, freedom=smallest - 1, kind="variances of their own")
     freedom = 0
     squares = 0.0

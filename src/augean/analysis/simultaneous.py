@@ -7,7 +7,7 @@ number of rows (Bonferroni). docs/internals/verdicts.md has the references.
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy
@@ -59,45 +59,47 @@ def simultaneous_intervals(
     with warnings.catch_warnings():
         # scipy warns of groups without spread: their p stays NaN.
         warnings.simplefilter("ignore", RuntimeWarning)
-        levene_p = _levene_p(control, groups)
-        reason = _reason_against_dunnett(control, groups, levene_p)
+        p = levene_p([control, *groups])
+        reason = _reason_against_dunnett(control, groups, p)
         intervals = _dunnett(control, groups) if reason is None else _welch(control, groups)
-    return dict(zip(rows, intervals, strict=True)), _method(reason, levene_p)
+    return dict(zip(rows, intervals, strict=True)), _method(reason, p)
 
 
-def _levene_p(control: Array, rows: Sequence[Array]) -> float:
-    """Return the p-value of Levene's test of equal variances; NaN where it cannot be made."""
-    groups = [control, *rows]
-    # Two values always lie equally far from their mean, so with n=2 the test would reject whatever
-    # the data.
-    if min(len(group) for group in groups) < 3:
+def levene_p(groups: Iterable[Sequence[float] | Array]) -> float:
+    """Return the p-value of Levene's test of equal variances; NaN where it cannot be made.
+
+    Groups of two values are left out: these always lie equally far from their mean, so the test
+    would reject whatever the data.
+    """
+    testable = [group for group in groups if len(group) >= 3]
+    if len(testable) < 2:
         return math.nan
     # Around means: with three seeds the form around medians never rejects.
-    return float(stats.levene(*groups, center="mean").pvalue)
+    return float(stats.levene(*testable, center="mean").pvalue)
 
 
-def _reason_against_dunnett(control: Array, rows: Sequence[Array], levene_p: float) -> str | None:
+def _reason_against_dunnett(control: Array, rows: Sequence[Array], p: float) -> str | None:
     """Return why Dunnett's test does not apply; None where it does.
 
     Args:
-        levene_p: p-value of Levene's test, NaN where it cannot be made.
+        p: of Levene's test, NaN where it cannot be made.
     """
     if any(numpy.ptp(group) == 0 for group in [control, *rows]):
         return "a row has no spread"
-    if levene_p < LEVENE_LEVEL:
-        return f"variances do not look equal, Levene's p = {levene_p:.2g}"
+    if p < LEVENE_LEVEL:
+        return f"variances do not look equal, Levene's p = {p:.2g}"
     return None
 
 
-def _method(reason: str | None, levene_p: float) -> str:
+def _method(reason: str | None, p: float) -> str:
     """Return the test that was made, and why that one, in words for the caption."""
     if reason is not None:
         return (
             "Welch's t-tests with Bonferroni's simultaneous 95 % intervals, widened to hold for any"
             f" deviations ({reason})"
         )
-    check = f"Levene's p = {levene_p:.2g}"
-    if math.isnan(levene_p):
+    check = f"Levene's p = {p:.2g}"
+    if math.isnan(p):
         check = "equal variances are assumed"
     return f"Dunnett's test with simultaneous 95 % intervals ({check})"
 
