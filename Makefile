@@ -16,7 +16,7 @@ PARALLEL ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check format test test-integration test-slow test-cuda bench gpu report status \
-	table1 table2 table3 table4 table4-tuned tune final stock stem dropout recipe part2 fashion-mnist \
+	table1 table2 table3 table4 table4-tuned optimizer-lr tune final stock stem dropout recipe part2 fashion-mnist \
 	reproduce results pack unpack clean
 
 help: ## this list
@@ -66,6 +66,9 @@ table4-tuned: setup ## Table 4 with equal tuning budgets: four studies, then the
 	for optimizer in sgd adam adagrad rmsprop; do $(SWEEP) -cn tune_$$optimizer $(ARGS) || exit; done
 	$(SWEEP) -cn table4_tuned $(ARGS)
 
+optimizer-lr: setup ## Table 4 in its fair form: each optimizer at four learning rates
+	$(SWEEP) -cn optimizer_lr $(ARGS)
+
 tune: setup ## tune the final model (then: augean promote tune_final)
 	$(SWEEP) -cn tune_final $(ARGS)
 
@@ -94,7 +97,7 @@ part2: setup ## VGG-A with and without batch norm, and both loss landscapes
 fashion-mnist: setup ## ResNet-18 on Fashion-MNIST beside its published number; CPU: ARGS="width=w16 trainer.precision=fp32"
 	$(SWEEP) -cn fashion_mnist $(ARGS)
 
-reproduce: table1 table2 table3 table4 table4-tuned tune final stock stem dropout recipe part2 report ## all of the course report, then the report
+reproduce: table1 table2 table3 table4 table4-tuned optimizer-lr tune final stock stem dropout recipe part2 report ## all of the course report, then the report
 
 report: setup ## tables, figures and index.html from OUTPUTS=dir
 	$(BIN)/augean report --outputs $(OUTPUTS)

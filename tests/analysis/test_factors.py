@@ -8,11 +8,12 @@ import pandas
 import pytest
 
 from augean.analysis.comparison import summarise
-from augean.analysis.factors import interaction
+from augean.analysis.factors import Factors, interaction
 from augean.analysis.load import scan
 from augean.analysis.verdict import Verdict
 from augean.errors import ConfigError
 from augean.report import ReportResult, make_report
+from augean.report.factor_figures import with_margins
 from augean.sweeps.plan import plan_file
 from fake_runs import write_record, write_run
 
@@ -55,6 +56,15 @@ def test_cells_have_margins_and_the_contrast_a_verdict(tmp_path: Path) -> None:
     assert (result.directory / "figures/two_grid.png").exists()
     text = (result.directory / "index.html").read_text()
     assert "adam beside sgd gains 43.00 points more at 0.01 than at 0.1" in text
+
+
+def test_a_row_or_a_column_named_mean_is_not_the_margin() -> None:
+    rows, columns = ["mean", "max"], ["0.1", "mean"]
+    factors = Factors(rows, columns, numpy.array([[60.0, 70.0], [80.0, 90.0]]), [], "")
+    grid = with_margins(factors)
+    assert list(grid.columns) == ["0.1", "mean", "(mean)"]
+    assert list(grid.loc["mean"]) == [60, 70, 65]
+    assert list(grid.loc["(mean)"]) == [70, 80, 75]
 
 
 def test_equal_effects_are_equivalent_and_missing_ones_not_judged(tmp_path: Path) -> None:

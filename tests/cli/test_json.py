@@ -91,6 +91,25 @@ def test_rows_have_the_numbers_and_verdicts_of_the_table(outputs: Path) -> None:
     assert 100 * differences["elu"]["low"] == pytest.approx(table["elu"].difference.low)
 
 
+def test_a_seed_with_several_runs_counts_once_as_in_the_report(tmp_path: Path) -> None:
+    jobs = []
+    for rate, mean in ((0.1, 0.9), (0.01, 0.5)):
+        for seed in range(3):
+            accuracy = mean + 0.001 * seed
+            jobs.append(
+                write_run(tmp_path, row="sgd", seed=seed, accuracy=accuracy, optimizer__lr=rate)
+            )
+    jobs.append(write_run(tmp_path, row="sgd", seed=3, accuracy=0.903, device="NVIDIA H200"))
+    write_record(tmp_path, "one", jobs)
+    (status,), (report,) = (read(tmp_path, word)["sweeps"] for word in ("status", "report"))
+    (row,) = summarise(scan(tmp_path).sweeps[0]).rows
+    for (entry,) in (status["rows"], report["rows"]):
+        assert entry["n"] == row.accuracy.n == 4
+        assert entry["test_accuracy"] == pytest.approx(row.accuracy.mean / 100)
+        assert entry["sd"] == pytest.approx(row.accuracy.sd / 100)
+    assert any(remark.startswith("Mixed device") for remark in report["remarks"])
+
+
 def test_states_failures_and_progress_are_in_the_document(outputs: Path) -> None:
     document = read(outputs, "status", "states")
     (sweep,) = document["sweeps"]

@@ -82,6 +82,42 @@ def test_tables_without_a_comparison_say_why(tmp_path: Path) -> None:
     assert "there is no baseline" in text_of(tmp_path)
 
 
+def test_a_baseline_without_a_score_is_named(tmp_path: Path) -> None:
+    done = [write_run(tmp_path, row="a", seed=seed, files=False) for seed in (0, 1)]
+    left = write_run(tmp_path, row="base", state="missing", activation__name="base")
+    write_record(tmp_path, "one", [*done, left], baseline="base")
+    line = "nothing is compared, as the baseline base has no score yet; 1 of 3 runs not finished"
+    assert text_of(tmp_path) == line
+
+
+@pytest.mark.parametrize(
+    ("mean", "text"),
+    [
+        (71.0, "a undecided (a as the means lie now, as runs diverged)"),
+        (69.0, "a undecided (about"),
+    ],
+)
+def test_a_row_with_diverged_runs_may_still_prove_worse(
+    tmp_path: Path, mean: float, text: str
+) -> None:
+    jobs = []
+    for row, values in {"base": scores(70, 1.0, 3), "a": scores(mean, 1.0, 3)}.items():
+        for seed, value in enumerate(values):
+            jobs.append(
+                write_run(
+                    tmp_path,
+                    row=row,
+                    seed=seed,
+                    accuracy=value / 100,
+                    activation__name=row,
+                    files=False,
+                )
+            )
+    jobs.append(write_run(tmp_path, row="a", seed=9, activation__name="a", state="diverged"))
+    write_record(tmp_path, "one", jobs, baseline="base")
+    assert text_of(tmp_path).startswith(text)
+
+
 def test_runs_that_are_not_finished_are_counted(tmp_path: Path) -> None:
     done = [write_run(tmp_path, row="a", seed=seed, files=False) for seed in (0, 1)]
     left = write_run(tmp_path, row="b", state="missing", activation__name="b")

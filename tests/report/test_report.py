@@ -27,6 +27,8 @@ from augean.analysis.welch import largest_miss, safe_level
 from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report
 from augean.report.escape import latex, markdown
+from augean.report.figures import of_all_seeds
+from augean.report.plotting import shorten_labels
 from augean.report.tables import interval, number
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir, write_metrics
@@ -719,6 +721,25 @@ def test_the_heading_of_the_rows_names_groups_and_keys(tmp_path: Path) -> None:
     write_record(tmp_path, "one", seeds(tmp_path, [80.0]), row_key=key)
     heading = "optimizer, regularization.weight_decay, activation"
     assert f"| {heading} | n |" in (make_report(tmp_path).directory / "report.md").read_text()
+
+
+def test_means_end_with_the_first_of_a_rows_seeds(tmp_path: Path) -> None:
+    jobs = [write_run(tmp_path, seed=seed, row="a", epochs=4 + seed) for seed in range(3)]
+    write_record(tmp_path, "one", jobs)
+    result = make_report(tmp_path)
+    assert "Where seeds of a row end at different epochs, means end with the first." in page(result)
+    metrics = pandas.DataFrame({"row": list("aaab"), "epoch": [1, 1, 2, 1]})
+    assert of_all_seeds(metrics).index.tolist() == [0, 1, 3]
+
+
+def test_long_labels_that_begin_alike_are_cut_in_the_middle() -> None:
+    beginning = "augmentation=standard, optimizer.lr="
+    labels = [f"{beginning}{rate}" for rate in ("0.1", "0.01", "0.001")]
+    short = shorten_labels([*labels, "a label that is too long for its place"], 26)
+    assert len(set(short.values())) == 4
+    assert all(len(text) <= 26 for text in short.values())
+    assert short[labels[0]] == "augmenta… optimizer.lr=0.1"
+    assert short["a label that is too long for its place"] == "a label that is too long …"
 
 
 def test_a_row_that_diverged_is_drawn_as_far_as_it_came(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from scipy import special
 from augean.analysis.comparison import Row, Table
 from augean.analysis.sequential import follow
 from augean.analysis.simultaneous import LEVEL, Array
-from augean.analysis.verdict import Verdict
+from augean.analysis.verdict import Verdict, is_flattered
 
 MAX_SEEDS = 400
 """Seeds of a row beyond which nobody waits for a verdict."""
@@ -31,7 +31,8 @@ class Outlook:
     single: list[str] = field(default_factory=list)
     """Rows with one seed, or whose baseline has one: nothing is known of their spread."""
     diverged: list[str] = field(default_factory=list)
-    """Rows that stay undecided because runs of theirs or of the baseline diverged."""
+    """Rows that stay undecided, as the means lie now, because runs of theirs or of the baseline
+    diverged."""
 
 
 def outlook(table: Table) -> Outlook:
@@ -45,7 +46,7 @@ def outlook(table: Table) -> Outlook:
         if row.difference.verdict is not Verdict.UNDECIDED:
             continue
         # The reasons that more seeds do not help come first.
-        if row.diverged or baseline.diverged or row.difference.diverged_rows:
+        if _stays_flattered(row, baseline):
             result.diverged.append(label)
         elif row.difference.n < 2:
             result.single.append(label)
@@ -55,6 +56,17 @@ def outlook(table: Table) -> Outlook:
             targets[label] = seeds_needed[label]
     result.num_runs = _further_runs(rows, baseline, targets)
     return result
+
+
+def _stays_flattered(row: Row, baseline: Row) -> bool:
+    """Return whether diverged runs forbid the verdict that more seeds would give the row."""
+    # In a sequential design they end the comparison.
+    if row.difference.diverged_rows:
+        return True
+    likely = Verdict.BETTER if row.difference.value > 0 else Verdict.WORSE
+    return is_flattered(
+        likely, row_diverged=bool(row.diverged), baseline_diverged=bool(baseline.diverged)
+    )
 
 
 def _seeds_needed(table: Table, baseline: Row) -> dict[str, int]:

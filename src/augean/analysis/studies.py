@@ -38,7 +38,7 @@ logarithmic scale."""
 _INTERVAL = re.compile(r"\binterval\((?:start=)?([^,()]+),(?:end=)?([^,()]+)\)")
 _STEPS = re.compile(r"\brange\(([^()]+)\)")
 _NAMES_RANGE = re.compile(r"\b(interval|range)\(")
-_LOGARITHMIC = re.compile(r"^tag\((?:[^()]*,)?log,")
+_LOGARITHMIC = re.compile(r"\btag\((?:[^()]*,)?log,")
 
 
 @dataclass(frozen=True)

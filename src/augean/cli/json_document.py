@@ -97,10 +97,17 @@ def sweep_entry(
         "design": record.design or None,
         "baseline": record.baseline,
         "method": table.method if table is not None and table.method else None,
-        "remarks": [] if table is None else table.remarks,
+        "remarks": [] if table is None else _remarks(table),
         "rows": [_row_entry(row, statistics_of.get(row.label)) for row in status.rows],
         "runs": [_run_entry(run) for run in status.runs],
     }
+
+
+def _remarks(table: "Table") -> list[str]:
+    """Return what the report warns of beside the table."""
+    from augean.report.tables import remarks
+
+    return remarks(table)
 
 
 def table_entry(outputs: Path, table: "Table") -> dict[str, Any]:

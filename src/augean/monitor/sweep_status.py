@@ -52,9 +52,16 @@ class RowStatus:
 
     @property
     def finished(self) -> list[RunSummary]:
-        """The summaries of its finished runs."""
-        summaries = [run.summary for run in self.runs if run.state == RunState.FINISHED]
-        return [summary for summary in summaries if summary is not None]
+        """The summaries of its finished runs with a score, the first of each seed: a seed that
+        counted twice would make intervals too narrow.
+        """
+        first: dict[int, RunSummary] = {}
+        for run in self.runs:
+            if run.state != RunState.FINISHED or run.summary is None:
+                continue
+            if run.summary.test_accuracy is not None:
+                first.setdefault(run.job.seed, run.summary)
+        return list(first.values())
 
     @property
     def scores(self) -> list[float]:

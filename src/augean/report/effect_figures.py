@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from augean.analysis.comparison import MARGIN, Row, Table
 from augean.analysis.verdict import Verdict
-from augean.report.plotting import GREY, MUTED, Picture, save_figure, shorten_label
+from augean.report.plotting import GREY, MUTED, Picture, save_figure, shorten_label, shorten_labels
 from augean.report.tables import amount, distinct_titles
 
 STYLES = {
@@ -107,8 +107,11 @@ def draw_all_effects(tables: Sequence[Table], folder: Path) -> list[Picture]:
     caption = "Differences to the baseline of each table."
     if num_drawn < num_rows:
         caption += _left_out(num_rows - num_drawn)
-    # Only one margin can be drawn; where tables have several, it is the usual one.
-    margin = margins.pop() if len(margins) == 1 else MARGIN
+    margin = MARGIN
+    if len(margins) == 1:
+        margin = margins.pop()
+    elif margins:
+        caption += f" Grey is ±{MARGIN:g} points; other margins are in their tables' own figures."
     picture = save_figure(
         _figure(lines, "test accuracy minus the baseline's, points", margin),
         folder,
@@ -125,7 +128,8 @@ def _compared(table: Table) -> list[Row]:
 
 
 def _row_lines(rows: Sequence[Row]) -> list[_Line]:
-    return [_Line(shorten_label(row.label, LONGEST_LABEL), row) for row in rows]
+    labels = shorten_labels([row.label for row in rows], LONGEST_LABEL)
+    return [_Line(labels[row.label], row) for row in rows]
 
 
 def _most_telling(rows: Sequence[Row], most: int) -> list[Row]:

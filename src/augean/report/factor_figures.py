@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from augean.analysis.comparison import Table
 from augean.analysis.factors import Factors, two_factors
-from augean.report.plotting import Picture, save_figure, shorten_label
+from augean.report.plotting import Picture, save_figure, shorten_labels
 from augean.store.files import write_atomic
 
 MARGINS = "mean"
@@ -50,9 +50,17 @@ def draw_factors(table: Table, folder: Path) -> list[Picture]:
 
 def with_margins(factors: Factors) -> pandas.DataFrame:
     """Return the means of the cells, with those of rows and columns as last column and row."""
-    grid = pandas.DataFrame(factors.means, index=factors.rows, columns=factors.columns)
-    grid[MARGINS] = factors.row_means
-    grid.loc[MARGINS] = [*factors.column_means, factors.means.mean()]
+    label = MARGINS
+    # A row or a column may be named so.
+    while label in factors.rows or label in factors.columns:
+        label = f"({label})"
+    cells = numpy.vstack([factors.means, factors.column_means])
+    margin = numpy.append(factors.row_means, factors.means.mean())
+    grid = pandas.DataFrame(
+        numpy.column_stack([cells, margin]),
+        index=[*factors.rows, label],
+        columns=[*factors.columns, label],
+    )
     return grid.rename_axis("row")
 
 
@@ -65,7 +73,9 @@ def _heat_map(grid: pandas.DataFrame, row_keys: str, column_key: str | None) -> 
     num_rows, num_columns = grid.shape
     figure = Figure(figsize=(2.2 + 0.7 * num_columns, 1.2 + 0.4 * num_rows), layout="tight")
     axes = figure.subplots()
-    short_labels = grid.rename(index=shorten_label, columns=shorten_label)
+    short_labels = grid.rename(
+        index=shorten_labels(grid.index), columns=shorten_labels(grid.columns)
+    )
     seaborn.heatmap(
         short_labels,
         cmap="Blues",

@@ -72,7 +72,10 @@ def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[
     record = table.sweep.record
     labels = set(metrics.row)
     styles, grey_labels = _row_styles(table, labels)
-    remarks = _remarks(table, labels, len(grey_labels))
+    num_lines = len(metrics)
+    metrics = of_all_seeds(metrics)
+    ends_differ = len(metrics) < num_lines
+    remarks = _remarks(table, labels, num_grey=len(grey_labels), ends_differ=ends_differ)
     pictures = []
     for kind, parts in _figures_of_parts(table, metrics).items():
         title = f"{' and '.join(parts)} per epoch"
@@ -99,6 +102,12 @@ def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[
         )
         pictures.append(picture)
     return pictures
+
+
+def of_all_seeds(metrics: pandas.DataFrame) -> pandas.DataFrame:
+    """Leave out epochs that only some seeds of a row have: where one ends, the mean would jump."""
+    num_seeds = metrics.groupby(["row", "epoch"]).epoch.transform("size")
+    return metrics[num_seeds == num_seeds.groupby(metrics.row).transform("max")]
 
 
 def _figures_of_parts(table: Table, metrics: pandas.DataFrame) -> dict[str, list[str]]:
@@ -150,12 +159,13 @@ def _has_values(metrics: pandas.DataFrame, pattern: str) -> bool:
     return bool(metrics.filter(regex=pattern).notna().any(axis=None))
 
 
-def _remarks(table: Table, labels: Set[str], num_grey: int) -> str:
+def _remarks(table: Table, labels: Set[str], *, num_grey: int, ends_differ: bool) -> str:
     """Return what the caption says of the rows that are drawn.
 
     Args:
         labels: of the rows that are drawn.
         num_grey: how many of them are drawn in grey.
+        ends_differ: whether seeds of one row end at different epochs.
     """
     remarks = []
     if max(row.accuracy.n for row in table.rows) == 1:
@@ -164,6 +174,8 @@ def _remarks(table: Table, labels: Set[str], num_grey: int) -> str:
     if broken_off:
         rows = ", ".join(broken_off)
         remarks.append(f"All runs diverged and are drawn up to where they broke off: {rows}.")
+    if ends_differ:
+        remarks.append("Where seeds of a row end at different epochs, means end with the first.")
     if num_grey:
         remarks.append(f"Grey: {num_grey} further rows of lower validation accuracy.")
     return " ".join(remarks)

@@ -69,8 +69,15 @@ def _parts(table: Table) -> Iterator[Part]:
         yield Part(f"{_score(table.rows[0])}, nothing to compare with")
     elif table.baseline is None:
         yield Part("nothing is compared, as there is no baseline (runtime.table.baseline)")
+    elif not _baseline(table).runs:
+        yield Part(f"nothing is compared, as the baseline {table.baseline} has no score yet")
     else:
         yield from _comparisons(table)
+
+
+def _baseline(table: Table) -> Row:
+    """Return the row that a table compares with; it is among its rows."""
+    return next(row for row in table.rows if row.label == table.baseline)
 
 
 def _without_rows(table: Table) -> str:
@@ -137,7 +144,7 @@ def _what_it_takes(table: Table) -> str:
     if needed.single:
         texts.append(f"{FEWEST_SEEDS} seeds a row at least for {_names(needed.single)}")
     if needed.diverged:
-        texts.append(f"{_names(needed.diverged)} for good, as runs diverged")
+        texts.append(f"{_names(needed.diverged)} as the means lie now, as runs diverged")
     if needed.hopeless:
         record = table.sweep.record
         most = design_of(record).most if record.design else MAX_SEEDS

@@ -66,12 +66,15 @@ def write_page(
     """
     text = text_environment()
     latex = latex_environment()
+    titles = tables.distinct_titles(section.table.sweep.record for section in sections)
     for section in sections:
         table = section.table
-        stem = folder / "tables" / table.sweep.record.name
+        name = table.sweep.record.name
+        stem = folder / "tables" / name
         _write(stem, ".csv", tables.csv(table))
         _write(stem, ".md", text.get_template("table.md").render(table=table))
-        _write(stem, ".tex", latex.get_template("table.tex").render(table=table))
+        content = latex.get_template("table.tex").render(table=table, full_title=titles[name])
+        _write(stem, ".tex", content)
     page = _Page(contents, sections, folder)
     names = {
         "contents": contents,

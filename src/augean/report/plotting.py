@@ -8,7 +8,8 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,13 +103,28 @@ def _legend_entries(styles: Styles, dashes: Mapping[str, str]) -> list[Line2D]:
     """Return an entry for each named row, and for each style of lines."""
     entries = []
     if len(styles) > 1:
+        labels = shorten_labels(styles)
         for row, (colour, marker) in styles.items():
-            label = shorten_label(row)
-            entry = Line2D([], [], color=colour, marker=marker, markersize=5, label=label)
+            entry = Line2D([], [], color=colour, marker=marker, markersize=5, label=labels[row])
             entries.append(entry)
     for label, dash in dashes.items():
         entries.append(Line2D([], [], color=MUTED, ls=dash, label=label))
     return entries
+
+
+def shorten_labels(labels: Iterable[str], longest: int = 36) -> dict[str, str]:
+    """Return labels that fit, by their full text.
+
+    Long ones that begin alike are cut in the middle, as they differ at their ends.
+    """
+    short = {label: shorten_label(label, longest) for label in labels}
+    counts = Counter(short.values())
+    start = longest // 3
+    for label, text in short.items():
+        line = " ".join(label.split())
+        if counts[text] > 1 and len(line) > longest:
+            short[label] = shorten_label(f"{line[:start]}…{line[start + 1 - longest :]}", longest)
+    return short
 
 
 def shorten_label(label: str, longest: int = 36) -> str:

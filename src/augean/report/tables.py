@@ -298,6 +298,19 @@ def remarks(table: Table) -> list[str]:
     return mixed + table.remarks + outdated.remarks(table)
 
 
+def selected_epochs(table: Table) -> list[str]:
+    """Return which epochs' weights the runs were tested with, in words, each kind once."""
+    kinds = []
+    for summary in table.summaries:
+        if summary.loop:
+            kinds.append("epoch that the loop chose")
+        elif summary.num_val:
+            kinds.append("epoch with the best validation accuracy")
+        else:
+            kinds.append("last epoch")
+    return list(dict.fromkeys(kinds))
+
+
 def gap(table: Table) -> str:
     """Return what is not finished, such as "1 failed, 2 missing"; "" where nothing is missing."""
     return _counts_text(table.states, NOT_COMPLETED)

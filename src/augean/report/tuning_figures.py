@@ -28,6 +28,7 @@ from augean.report.plotting import (
     finish_figure,
     save_figure,
     shorten_label,
+    shorten_labels,
     style_of,
 )
 from augean.report.tables import distinct_titles
@@ -117,7 +118,8 @@ def _budget_figure(
     axes = figure.subplots()
     styles = {}
     # A legend has no room for the ends of long titles, in which they may differ.
-    labels = {study.name: shorten_label(titles[study.name]) for study, _ in studies}
+    short = shorten_labels([titles[study.name] for study, _ in studies])
+    labels = {study.name: short[titles[study.name]] for study, _ in studies}
     if len(set(labels.values())) < len(labels):
         labels = {name: name for name in labels}
     for index, (study, scores) in enumerate(studies):

@@ -20,6 +20,7 @@ from augean.analysis.run import Run
 from augean.analysis.verdict import Difference, Verdict
 from augean.report.landscape_figures import read_probes
 from augean.report.tables import number
+from augean.reproduction.likeness import same_hardware, same_test_set
 from augean.reproduction.statements import (
     EXPECTATIONS,
     Finding,
@@ -32,8 +33,6 @@ from augean.reproduction.statements import (
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
 """Sweeps of the course report's own tables."""
-RIVALS = {"stock": "stock", "as reported": "final", "tuned": "tune_final"}
-"""Sweep of the stock run and of each final model, by the label that the page shows."""
 # The unit of a difference. "dead units" is missing: that measure is judged without one.
 BASE = "baseline"
 """Key of what the rows are compared with, beside their labels."""
@@ -53,6 +52,10 @@ class Comparison(NamedTuple):
     """The smaller number of values; 0 where one side has none."""
     other: str
     """What the row is compared with, in words."""
+    base: Row | None = None
+    """What the row is compared with; None where it is not there."""
+    obstacle: str = ""
+    """Why the two cannot be compared, in words; empty where they can."""
 
 
 class Swing(NamedTuple):
@@ -65,16 +68,6 @@ class Swing(NamedTuple):
     fall: float
     """Median of the runs' largest falls from one epoch to the next. Unlike the distances above, it
     does not grow where accuracy still rises."""
-
-
-class Rival(NamedTuple):
-    """The stock run, or a final model that is compared with it."""
-
-    label: str
-    row: Row
-    difference: Difference
-    time_share: float
-    """Its time as a fraction of the stock run's; NaN without a stock run."""
 
 
 @dataclass
@@ -100,7 +93,9 @@ class Evidence:
         # 2. Compare it, and give the numbers as evidence.
         comparison = self._compare(statement, table, row)
         finding = _conclude(statement, row, comparison)
-        if math.isnan(comparison.difference.value):
+        if comparison.obstacle:
+            evidence = f"{row.label} and {comparison.other}: {comparison.obstacle}"
+        elif math.isnan(comparison.difference.value):
             states = ", ".join(f"{count} {state}" for state, count in row.states.items())
             evidence = f"{row.label}: {states}; nothing to compare"
         else:
@@ -123,21 +118,29 @@ class Evidence:
             rows = [item for item in table.rows if item is not base]
         if base is None:
             return Comparison(difference=Difference(), n=0, other=other)
+        obstacle = ""
+        if statement.measure == "seconds" and not same_hardware(row, base):
+            obstacle = "on different hardware"
+        if statement.against and not same_test_set(row, base):
+            obstacle = "on different test images"
+        if row.runs and base.runs and obstacle:
+            return Comparison(Difference(), n=0, other=other, base=base, obstacle=obstacle)
         values = {item.label: self.measure(statement.measure, table, item) for item in rows}
         # Not by its label, which is the row's own where it is a row of another table.
         values[BASE] = self.measure(statement.measure, table, base)
         n = min(len(values[BASE]), len(values[row.label]))
         if n == 0:
-            return Comparison(difference=Difference(), n=0, other=other)
-        # The table has made this comparison already.
+            return Comparison(difference=Difference(), n=0, other=other, base=base)
+        # The table has made this comparison already; a settled row has seeds that came later.
         if statement.measure == "points" and not statement.against:
-            return Comparison(difference=row.difference, n=n, other=other)
+            n = row.difference.n
+            return Comparison(difference=row.difference, n=n, other=other, base=base)
         diverged = {item.label: len(item.diverged) for item in rows}
         diverged[BASE] = len(base.diverged)
         # The margin of equivalence is in points of accuracy; other measures have none.
         margin = MARGIN if statement.measure == "points" else 0.0
         differences, _ = compare(values, BASE, diverged, margin)
-        return Comparison(difference=differences[row.label], n=n, other=other)
+        return Comparison(difference=differences[row.label], n=n, other=other, base=base)
 
     def measure(self, measure: Measure, table: Table, row: Row) -> list[float]:
         """Return one number for each finished run of the row; runs without the measure have none.
@@ -253,33 +256,6 @@ class Evidence:
                 complete.append((setting, distance))
         return sorted(complete, key=lambda item: item[1])
 
-    def rivals(self) -> list[Rival]:
-        """Return the stock run, and the final model as reported and as tuned here beside it."""
-        # Each of these sweeps has one row.
-        rows = {}
-        for label, sweep in RIVALS.items():
-            table = self.tables.get(sweep)
-            if table is not None and table.rows and table.rows[0].runs:
-                rows[label] = table.rows[0]
-        # Without the stock run there is nothing to compare with: no difference, no share.
-        differences = {label: Difference() for label in rows}
-        stock_seconds = math.nan
-        if "stock" in rows:
-            scores = {label: row.scores for label, row in rows.items()}
-            diverged = {label: len(row.diverged) for label, row in rows.items()}
-            differences, _ = compare(scores, "stock", diverged)
-            stock_seconds = rows["stock"].seconds
-        rivals = []
-        for label, row in rows.items():
-            rival = Rival(
-                label=label,
-                row=row,
-                difference=differences[label],
-                time_share=row.seconds / stock_seconds,
-            )
-            rivals.append(rival)
-        return rivals
-
 
 def _judge_dead_units(statement: Statement, row: Row) -> Judged:
     """Judge whether dead units may be a cause.
@@ -310,8 +286,16 @@ def _conclude(statement: Statement, row: Row, comparison: Comparison) -> Finding
     verdict = comparison.difference.verdict
     expectation = EXPECTATIONS[statement.expected]
     # Where every seed diverged there is no mean to compare, yet the row does not converge.
-    never_converges = bool(row.diverged) and not row.runs
-    if never_converges and statement.measure == "points" and statement.expected == "less":
+    num_diverged = len(row.diverged)
+    never_converges = num_diverged == row.states.total() >= 2
+    base = comparison.base
+    base_converges = base is not None and base.accuracy.n >= 2 and not base.diverged
+    if (
+        never_converges
+        and base_converges
+        and statement.measure == "points"
+        and statement.expected == "less"
+    ):
         return Finding.HOLDS
     if comparison.n < 2 or verdict is Verdict.NOT_COMPARED:
         return Finding.CANNOT_BE_SAID

@@ -22,8 +22,10 @@ from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, NOTE_BYTES, read_regular
 from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
-from augean.report.tables import number
-from augean.reproduction.claims import RIVALS, TABLES, Evidence
+from augean.report.tables import distinct_titles, number
+from augean.reproduction.claims import TABLES, Evidence
+from augean.reproduction.rates import read_rates
+from augean.reproduction.rivals import RIVALS, read_rivals
 from augean.reproduction.setting import describe_seeds, describe_setting
 from augean.reproduction.statements import Finding, course_report, num_last_epochs
 from augean.store.archive.packing import pack, unpack
@@ -208,10 +210,13 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "pictures": pictures_by_record,
         "chosen": chosen,
         "tables_shown": tables_shown,
+        "titles": distinct_titles(table.sweep.record for table in tables),
         "evidence": evidence,
         "judged": judged,
+        "rates": read_rates(chosen["optimizer_lr"]) if "optimizer_lr" in chosen else None,
         "findings": findings,
         "in_words": {finding: _count_in_words(finding, findings[finding]) for finding in Finding},
+        "rivals": read_rivals(chosen),
         "rival_sweeps": RIVALS,
         "unfinished": _unfinished(contents),
         "missing": missing,
@@ -280,7 +285,7 @@ def _last_line(note: Path) -> str:
 
 def _portable_command(command: str) -> str:
     """Return the command without settings of one machine, such as folders and workers."""
-    # All keys of `runtime` are such settings, except the words of the table.
-    machine_only = re.compile(r"runtime\.(?!dataset_title|table)")
+    # All keys of `runtime` are such settings, except the words of the table and own code.
+    machine_only = re.compile(r"runtime\.(?!dataset_title|table|allowed_packages)")
     parts = [part for part in shlex.split(command) if not machine_only.match(part)]
     return shlex.join(parts)
