@@ -908,6 +908,47 @@ def test_a_selected_report_says_so(tmp_path: Path) -> None:
     assert "Only what matches <code>activation=a</code>" in page(result)
 
 
+@pytest.mark.parametrize("select", [None, "state=finished", "seed=0,1,2"])
+def test_a_selection_does_not_hide_what_diverged_runs_forbid(
+    tmp_path: Path, select: str | None
+) -> None:
+    jobs = [*seeds(tmp_path, [80.0, 80.1, 80.2], "base"), *seeds(tmp_path, [90.0, 90.1, 90.2], "a")]
+    for seed in range(3, 9):
+        jobs.append(write_run(tmp_path, row="a", activation__name="a", seed=seed, state="diverged"))
+    write_record(tmp_path, "one", jobs, baseline="base")
+    (sweep,) = scan(tmp_path, select).sweeps
+    table = summarise(sweep)
+    assert table.rows[1].difference.verdict is Verdict.UNDECIDED
+    hidden = "Row a: 6 diverged runs were not selected; they count against it all the same."
+    assert (hidden in table.remarks) == (select is not None)
+
+
+def test_a_settled_verdict_is_that_of_all_seeds_whatever_is_selected(tmp_path: Path) -> None:
+    jobs = [*seeds(tmp_path, [80.0, 80.1, 80.2], "base"), *seeds(tmp_path, [90.0, 90.1, 90.2], "a")]
+    design = {"margin": 0.5, "least": 3, "most": 20, "alpha": 0.05, "looks": 18, "seeds": {}}
+    write_record(tmp_path, "one", jobs, baseline="base", design=design)
+    verdicts = []
+    for select in (None, "seed=0"):
+        row = summarise(scan(tmp_path, select).sweeps[0]).rows[1]
+        verdicts.append(row.difference.text)
+    assert verdicts == ["better (settled at n=3)"] * 2
+
+
+def test_rows_of_the_same_runs_are_not_compared(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, [80.0, 80.1, 80.2], "base")
+    same = [job | {"row": "same"} for job in jobs]
+    write_record(
+        tmp_path, "one", [*jobs, *same, *seeds(tmp_path, [90.0, 90.1], "a")], baseline="base"
+    )
+    result = make_report(tmp_path)
+    rows = table(result, "one")
+    assert (rows["same"]["difference_verdict"], rows["same"]["difference_low"]) == ("-", "")
+    assert rows["a"]["difference_verdict"] == "better"
+    assert "Rows same and base share runs, so they are not compared." in page(result)
+    (finding,) = result.beginning.findings
+    assert finding.text.endswith("; same not compared")
+
+
 def test_a_select_without_a_match_leaves_the_last_report(tmp_path: Path) -> None:
     write_record(tmp_path, "one", seeds(tmp_path, [80.0]))
     before = page(make_report(tmp_path))

@@ -234,6 +234,9 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         runs = {label: list(group.finished.values()) for label, group in groups.items()}
         differences = with_images(differences, baseline, runs, correct)
         remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
+    if baseline is not None and not sweep.record.design:
+        for label in _rows_of_the_same_runs(groups, baseline):
+            remarks.append(f"Rows {label} and {baseline} share runs, so they are not compared.")
     if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
         remarks += remarks_on_epochs(_schedules(groups))
     remarks += _remarks(sweep, groups)
@@ -252,11 +255,35 @@ def _compare_groups(
     sweep: Sweep, groups: Mapping[str, _RowRuns], baseline: str, margin: float
 ) -> tuple[dict[str, Difference], str]:
     """Compare all rows by the design of the sweep, or as for a fixed number of seeds."""
+    # A sequential design is one of all seeds, in their order.
     if sweep.record.design:
-        return judge(sweep.record, sweep.job_runs)
-    scores = {label: group.scores for label, group in groups.items()}
-    diverged = {label: len(group.diverged) for label, group in groups.items()}
+        return judge(sweep.record, sweep.all_job_runs)
+    shared = _rows_of_the_same_runs(groups, baseline)
+    scores = {}
+    for label, group in groups.items():
+        # The intervals suppose that rows are independent.
+        if label not in shared:
+            scores[label] = group.scores
+    diverged = _diverged_left_out(sweep)
+    for label, group in groups.items():
+        diverged[label] += len(group.diverged)
     return compare(scores, baseline, diverged, margin)
+
+
+def _rows_of_the_same_runs(groups: Mapping[str, _RowRuns], baseline: str) -> list[str]:
+    """Return the rows that share runs with the baseline: what they differ in changes no run."""
+    base_ids = {run.id for run in groups[baseline].finished.values()}
+    shared = []
+    for label, group in groups.items():
+        ids = {run.id for run in group.finished.values()}
+        if label != baseline and ids & base_ids:
+            shared.append(label)
+    return shared
+
+
+def _diverged_left_out(sweep: Sweep) -> Counter[str]:
+    """Return by row how many diverged runs a selection left out: the others flatter the row."""
+    return Counter(job.row for job, run in sweep.left_out if run.state is RunState.DIVERGED)
 
 
 def _row(sweep: Sweep, label: str, group: _RowRuns, difference: Difference) -> Row:
@@ -324,7 +351,13 @@ def _remarks(sweep: Sweep, groups: Mapping[str, _RowRuns]) -> list[str]:
     """Return what a reader must know of the rows."""
     remarks = []
     scores = {}
+    left_out = _diverged_left_out(sweep)
     for label, group in groups.items():
+        if left_out[label]:
+            remarks.append(
+                f"Row {label}: {left_out[label]} diverged runs were not selected; they count"
+                " against it all the same."
+            )
         num_diverged = len(group.diverged)
         if num_diverged:
             remarks.append(

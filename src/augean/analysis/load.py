@@ -9,7 +9,6 @@ What cannot be read becomes a `Problem`, never an exception. In a notebook:
     finished.groupby("optimizer.name").test_accuracy.agg(["mean", "std", "count"])
 """
 
-import difflib
 import hashlib
 import io
 import re
@@ -22,7 +21,7 @@ import pandas
 from tqdm import tqdm
 
 from augean.analysis.freshness import FreshnessCheck
-from augean.analysis.run import Run, matches
+from augean.analysis.run import Run, matches, parse_terms
 from augean.analysis.sequential_design import design_of
 from augean.config.labels import find_label
 from augean.config.run_id import SCHEMA
@@ -55,6 +54,14 @@ class Sweep(NamedTuple):
     job_runs: list[tuple[SweepJob, Run]]
     trial_runs: Sequence[Run] = ()
     """Runs of a study's trials, which are no rows of its table."""
+    left_out: Sequence[tuple[SweepJob, Run]] = ()
+    """Jobs that a selection left out, of rows that it keeps. They are not shown, but what they
+    forbid to conclude holds all the same."""
+
+    @property
+    def all_job_runs(self) -> list[tuple[SweepJob, Run]]:
+        """The jobs of the rows, whether or not a selection left them out."""
+        return [*self.job_runs, *self.left_out]
 
 
 @dataclass
@@ -307,7 +314,7 @@ def _select(contents: Contents) -> None:
     keys = {"table"}
     for run in runs:
         keys.update(run.columns())
-    terms = _parse_terms(contents.select, keys)
+    terms = parse_terms(contents.select, keys)
     tables = terms.pop("table", None)
     sweeps = []
     for sweep in contents.sweeps:
@@ -315,8 +322,13 @@ def _select(contents: Contents) -> None:
             continue
         job_runs = [(job, run) for job, run in sweep.job_runs if run.is_selected(terms)]
         trial_runs = [run for run in sweep.trial_runs if run.is_selected(terms)]
+        rows = {job.row for job, _ in job_runs}
+        left_out = []
+        for job, run in sweep.job_runs:
+            if job.row in rows and not run.is_selected(terms):
+                left_out.append((job, run))
         if job_runs or trial_runs:
-            sweeps.append(sweep._replace(job_runs=job_runs, trial_runs=trial_runs))
+            sweeps.append(Sweep(sweep.record, job_runs, trial_runs, left_out))
     contents.sweeps = sweeps
     ids_in_tables = set(contents.runs)
     if tables is not None:
@@ -329,27 +341,6 @@ def _select(contents: Contents) -> None:
         if id_ in ids_in_tables and run.is_selected(terms):
             selected[id_] = run
     contents.runs = selected
-
-
-def _parse_terms(select: str, keys: Iterable[str]) -> dict[str, list[str]]:
-    """Return the patterns of each key.
-
-    Args:
-        keys: those that a term may have; a group's name stands for its `.name`.
-    """
-    valid = set(keys)
-    terms = {}
-    for term in select.split():
-        key, equals, values = term.partition("=")
-        if key not in valid and f"{key}.name" in valid:
-            key = f"{key}.name"
-        if not equals or key not in valid:
-            close = difflib.get_close_matches(key, sorted(valid), 3) or sorted(valid)[:12]
-            raise AugeanError(
-                f"select {term!r}: not key=value with a key of the runs, such as {', '.join(close)}"
-            )
-        terms[key] = values.split(",")
-    return terms
 
 
 _HEADER = ",".join(METRICS).encode()

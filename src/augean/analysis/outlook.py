@@ -77,7 +77,7 @@ def _seeds_needed(table: Table, baseline: Row) -> dict[str, int]:
     """
     # A sequential design has an estimate of its own.
     if table.sweep.record.design:
-        courses = follow(table.sweep.record, table.sweep.job_runs)
+        courses = follow(table.sweep.record, table.sweep.all_job_runs)
         return {course.row: course.expected for course in courses if course.open}
     num_compared = sum(row.accuracy.n > 1 for row in table.rows if row is not baseline)
     half_widths = _unit_half_widths(max(1, num_compared))

@@ -1,5 +1,6 @@
 """Hold one run as the analysis sees it: its state, its summary, and the columns made of them."""
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -7,6 +8,7 @@ from typing import Any
 
 from augean.analysis.freshness import Freshness
 from augean.config.labels import canonical_label, row_label
+from augean.errors import AugeanError
 from augean.store.summary import RunState, RunSummary
 
 NOT_COLUMNS = frozenset(
@@ -107,3 +109,24 @@ def matches(value: Any, patterns: Iterable[str]) -> bool:
     """Return whether a value, as a row's label, is like one of the patterns with `*` and `?`."""
     label = canonical_label(row_label(value))
     return any(fnmatchcase(label, canonical_label(pattern)) for pattern in patterns)
+
+
+def parse_terms(select: str, keys: Iterable[str]) -> dict[str, list[str]]:
+    """Return the patterns of each key of a selection such as `optimizer.name=sgd,adam seed=0`.
+
+    Args:
+        keys: those that a term may have; a group's name stands for its `.name`.
+    """
+    valid = set(keys)
+    terms = {}
+    for term in select.split():
+        key, equals, values = term.partition("=")
+        if key not in valid and f"{key}.name" in valid:
+            key = f"{key}.name"
+        if not equals or key not in valid:
+            close = difflib.get_close_matches(key, sorted(valid), 3) or sorted(valid)[:12]
+            raise AugeanError(
+                f"select {term!r}: not key=value with a key of the runs, such as {', '.join(close)}"
+            )
+        terms[key] = values.split(",")
+    return terms

@@ -117,7 +117,8 @@ def _comparisons(table: Table) -> Iterator[Part]:
         elif verdict is Verdict.UNDECIDED:
             text = f"{names} undecided{_what_it_takes(table)}"
         else:
-            text = f"{names} not compared: no score"
+            has_scores = any(row.runs for row in rows)
+            text = f"{names} not compared{'' if has_scores else ': no score'}"
         yield Part(text, verdict)
 
 

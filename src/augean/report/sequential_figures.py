@@ -29,7 +29,7 @@ def draw_settling(table: Table, folder: Path) -> list[Picture]:
     if not record.design:
         return []
     courses = []
-    for course in follow(record, table.sweep.job_runs):
+    for course in follow(record, table.sweep.all_job_runs):
         # A row with too few seeds has not been looked at yet.
         if course.looks:
             courses.append(course)
