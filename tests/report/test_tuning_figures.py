@@ -155,5 +155,6 @@ def test_studies_of_one_title_are_told_apart_in_the_legend(tmp_path: Path, title
     words = words_of(folder / "figures" / "both_tuning.svg")
     for name in ("small", "large"):
         (label,) = [word for word in words if name in word]
-        assert label in (name, f"{title} ({name})")
+        assert label.endswith(f"({name})")
+        assert len(label) <= 36
         assert f"{title} ({name}): 2 trials" in (folder / "report.md").read_text()
