@@ -1,6 +1,7 @@
 """The report is honest, complete and unbreakable: properties over folders of invented runs."""
 
 import csv
+import io
 import json
 import math
 import random
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 import numpy
 import pandas
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from augean.analysis.comparison import compare, estimate, summarise
@@ -27,7 +29,7 @@ from augean.analysis.welch import largest_miss, safe_level
 from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report
 from augean.report.escape import latex, markdown
-from augean.report.figures import of_all_seeds
+from augean.report.figures import of_all_seeds, scale_loss
 from augean.report.plotting import shorten_labels
 from augean.report.tables import interval, number
 from augean.store.locks import hold_lock
@@ -618,6 +620,17 @@ def test_a_record_with_numbers_for_names_is_read_as_it_stands(tmp_path: Path) ->
     write_record(tmp_path, "odd", seeds(tmp_path, [80.0, 81.0]), **more)
     result = make_report(tmp_path)
     assert (result.problems, table(result, "odd")["a"]["n"]) == ([], "2")
+
+
+def test_labels_between_powers_of_ten_are_numbers() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_ylim(1.4, 30)
+    scale_loss(axes, pandas.DataFrame({"train_loss": [1.0] * 9 + [30.0], "val_loss": [1.0] * 10}))
+    figure.savefig(io.BytesIO())
+    labels = [label.get_text() for label in axes.get_yticklabels(minor=True)]
+    assert axes.get_title() == "cross-entropy loss, log scale"
+    assert {"2", "3", "20"} <= set(labels)
 
 
 @pytest.mark.parametrize("loss", ["inf", "500.0"])

@@ -12,6 +12,7 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.load import Contents
@@ -234,7 +235,7 @@ def _curves(
         if part == "accuracy":
             axes.set_title("accuracy, %")
         else:
-            _scale_loss(axes, metrics)
+            scale_loss(axes, metrics)
     dashes = {}
     if _has_values(metrics, "^train_"):
         dashes["training"] = "--"
@@ -271,7 +272,7 @@ def _draw_rows(axes: Axes, train: pandas.DataFrame, val: pandas.DataFrame, style
                 axes.fill_between(epochs, lows[row], highs[row], color=colour, alpha=0.13, lw=0)
 
 
-def _scale_loss(axes: Axes, metrics: pandas.DataFrame) -> None:
+def scale_loss(axes: Axes, metrics: pandas.DataFrame) -> None:
     """Set the scale and the title of an axis of losses.
 
     A loss that starts in the hundreds, or ends near 0, hides everything else on a linear scale.
@@ -283,6 +284,8 @@ def _scale_loss(axes: Axes, metrics: pandas.DataFrame) -> None:
         axes.set_title("cross-entropy loss, log scale")
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+        # The usual one writes formulas, which are drawn as they are spelt.
+        axes.yaxis.set_minor_formatter(LogFormatter())
     else:
         axes.set_title("cross-entropy loss")
         axes.set_ylim(bottom=0)
