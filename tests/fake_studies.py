@@ -17,11 +17,7 @@ def open_study(folder: Path, **options: Any) -> Study:
         storage=f"{folder}/mine.journal",
         space=SPACE,
         direction="maximize",
-        base={},
-        num_trials=3,
-        pruner={},
-        max_failures=0,
-        **options,
+        **{"base": {}, "num_trials": 3, "pruner": {}, "max_failures": 0, **options},
     )
     return Study(setup, folder, lambda _: optuna.samplers.RandomSampler())
 

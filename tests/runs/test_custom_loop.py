@@ -28,7 +28,7 @@ from augean.store.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint, save
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state
 from augean.store.summary import Divergence
-from augean.store.sweep_record import read_record
+from augean.store.sweep_record import read_record, read_records
 from conftest import ROOT, KilledError
 from fake_runs import write_record
 from waiting import wait_for
@@ -372,6 +372,10 @@ def test_a_loop_that_logs_no_loss_has_figures_without_one(tmp_path: Path) -> Non
 
 def test_a_run_joins_no_study_and_is_never_hidden(tmp_path: Path) -> None:
     write_record(tmp_path, "tune", [], kind="study")
+    for title in ("Активация", "Оптимизатор"):
+        count(tmp_path / "titles", table=title)
+    records, _ = read_records(tmp_path / "titles")
+    assert sorted(record.title for record in records) == ["Активация", "Оптимизатор"]
     with pytest.raises(ConfigError, match=r"table=tune: .*tune\.json is the record of a study"):
         count(tmp_path, table="tune")
     run, _ = count(tmp_path, config={**CONFIG, "name": ".counter"})

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from augean.analysis.freshness import Freshness, FreshnessCheck
 from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.checkpoints import CHECKPOINT, save_checkpoint
@@ -190,9 +191,21 @@ def test_nothing_goes_without_yes_nor_without_a_kind(tmp_path: Path) -> None:
     assert "3 files, 9.0 kB" in done.stdout
     # The command that it names is for this folder and no other.
     assert f" --outputs {tmp_path} --yes" in done.stdout
+    assert "To remove what holds no result: augean clean weights " in done.stdout
     assert augean("clean", "--yes", "--outputs", str(tmp_path)).returncode == 1
     assert augean("clean", "wieghts", "--yes", "--outputs", str(tmp_path)).returncode == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_results_are_removed_by_those_alone_who_name_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path)
+    monkeypatch.setattr(FreshnessCheck, "check", lambda *_: Freshness("yes", "its code"))
+    done = augean("clean", "--outputs", str(tmp_path))
+    assert "outdated " in done.stdout
+    advice = done.stdout.partition("To remove")[2]
+    assert "outdated" not in advice
 
 
 def test_what_is_locked_stays(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Sweep records: how older ones are read, and which trial wins a study."""
 
 import json
+import re
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from augean.errors import AugeanError
 from augean.store.direction import Direction
 from augean.store.files import content_digest
+from augean.store.record_identity import record_name
 from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_record
 from conftest import ROOT
 from fake_runs import trial_job
@@ -72,6 +74,15 @@ def test_older_records_have_their_row_keys_in_one_text(
 ) -> None:
     record = read_record(write_content(tmp_path, row_keys=None, row_key=text))
     assert record.row_keys == keys
+
+
+def test_names_in_other_alphabets_and_long_ones_do_not_share_a_record() -> None:
+    names = ["активация", "оптимизат", "x" * 120 + "a", "x" * 120 + "b", "a b", "table1"]
+    records = [record_name(name) for name in names]
+    assert len(set(records)) == len(names)
+    # Names as they were stay, so that their records are found.
+    assert records[-2:] == ["a_b", "table1"]
+    assert all(re.fullmatch("[A-Za-z0-9_.+-]{1,128}", name) for name in records)
 
 
 def test_a_record_without_a_direction_is_of_a_study_that_maximized(tmp_path: Path) -> None:

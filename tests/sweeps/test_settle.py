@@ -32,7 +32,7 @@ from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.budget import Budget, Unit, read_budget
-from augean.sweeps.plan import plan_file
+from augean.sweeps.plan import plan_file, with_additions
 from augean.sweeps.settle import Look, Settling
 from conftest import ROOT, TINY
 from fake_runs import write_record, write_run
@@ -323,6 +323,21 @@ def test_only_undecided_rows_and_the_baseline_get_seeds_and_the_budget_is_kept(
     assert asks(ahead) == {"c": 6}
 
 
+def test_a_row_of_a_custom_loop_is_asked_for_no_seeds(tmp_path: Path) -> None:
+    settling = written(tmp_path, {**ORDER, "d": ORDER["c"][::-1]}, **asdict(Design()))
+    record = settling.find_record()
+    assert record is not None
+    jobs = []
+    for job in record.jobs:
+        jobs.append(replace(job, command="python loop.py") if job.row == "d" else job)
+    unfinished = replace(jobs[-1], seed=9, run="nowhere", id="0123456789")
+    replace(record, jobs=[*jobs, unfinished]).write(tmp_path)
+    assert asks(settling) == {"a": 6, "c": 6}
+    joined = settling.find_record()
+    assert joined is not None
+    assert not settling.lacks_runs(joined)
+
+
 def test_at_the_most_seeds_a_row_stays_undecided(tmp_path: Path) -> None:
     settling = written(tmp_path, ORDER, **asdict(Design(most=5)))
     assert asks(settling) == {}
@@ -523,6 +538,19 @@ def test_what_settling_compares_and_what_joined_its_table_stay(
     plain = record.command.split()[2:]
     assert commands.augean("train", *plain, cwd=tmp_path).returncode == 0
     assert [job.row for job in only_record(outputs).jobs].count("own") == 1
+    # What joins while a launch plans is kept, too.
+    overrides = [*plain[plain.index("-cn") + 2 :], f"runtime.outputs={outputs}"]
+    plan = plan_file("rates", overrides, tmp_path / "sweeps")
+    late = own | {"row": "late"}
+    record = only_record(outputs)
+    replace(record, jobs=[*record.jobs, SweepJob(**late)]).write(outputs)
+    assert "late" not in {job.row for job in plan.record.jobs}
+    assert "late" in {job.row for job in with_additions(plan.record, outputs).jobs}
+    # Seeds that the file gets later push none out that were trained.
+    sweep.write_text(sweep.read_text().replace("seed: 0,1", "seed: 0,1,10"))
+    later = plan_file("rates", overrides, tmp_path / "sweeps")
+    assert {job.config.seed for job in later.jobs} == {0, 1, 2, 10}
+    sweep.write_text(sweep.read_text().replace("seed: 0,1,10", "seed: 0,1"))
     # Another baseline would be chosen with the results in view.
     other = commands.augean("train", *plain, 'runtime.table.baseline="relu, 0.04"', cwd=tmp_path)
     assert other.returncode == 1

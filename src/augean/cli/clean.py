@@ -41,7 +41,7 @@ def add_commands(commands: Commands) -> None:
 def run_clean(arguments: argparse.Namespace) -> int:
     """Show what can be removed; with `--yes` remove the kinds that are named."""
     from augean.analysis.freshness import FreshnessCheck
-    from augean.store.cleaning import KINDS, REMOVED, find_removable, remove
+    from augean.store.cleaning import KINDS, REMOVED, RESULTS, find_removable, remove
 
     outputs: Path = arguments.outputs
     _check(arguments, tuple(KINDS))
@@ -62,8 +62,13 @@ def run_clean(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.yes:
         kinds = dict.fromkeys(item.kind for item in chosen)
+        # Results are removed by those alone who name them.
+        if not arguments.kinds:
+            kinds.pop(RESULTS, None)
         words = ["augean", "clean", *kinds, "--outputs", str(outputs), "--yes"]
-        print(f"Nothing was removed. To remove all of this: {shlex.join(words)}")
+        what = "all of this" if arguments.kinds else "what holds no result"
+        advice = f" To remove {what}: {shlex.join(words)}" if kinds else ""
+        print(f"Nothing was removed.{advice}")
         return 0
     result = remove(outputs, chosen)
     print(f"Removed: {_describe(result.removed)}; listed in {outputs / REMOVED}")

@@ -10,12 +10,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from augean.config.code_digest import OwnCode, content_digest, module_code
 from augean.config.schema import TRUSTED_PACKAGES, Config, RuntimeConfig
-from augean.config.validation import class_targets
+from augean.config.validation import class_targets, walk_fields
 from augean.errors import ConfigError
 
 SCHEMA = 1
@@ -95,6 +96,12 @@ def canonical(node: Any) -> dict[str, Any]:
                 value = {name: _ordered(argument) for name, argument in value.items()}
             result[item.name] = plain_value(value, floats="float" in hint or "Any" in hint)
     return result
+
+
+@cache
+def neutral_values() -> dict[str, Any]:
+    """Return the neutral default of every key of the config, by its dotted name."""
+    return {key: _neutral_default(item) for key, item, _ in walk_fields(Config(), "")}
 
 
 def _neutral_default(item: "Field[Any]") -> Any:

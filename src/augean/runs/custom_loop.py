@@ -33,6 +33,7 @@ from augean.runs.address import RunAddress, build_source, fill_open_values, find
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
 from augean.runs.session import claim_run, noting_failure, open_session
+from augean.store.record_identity import plain_name
 from augean.store.run_directory import place_from, runs_dir
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 from augean.terminal import show_messages
@@ -289,7 +290,7 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
 def _add_to_record(description: _Description, table: str, baseline: str | None, row: str) -> None:
     """Add a run to the record of its table, in place of an older one of the same row and seed."""
     address = description.address
-    name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table)
+    name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table) if table.isascii() else plain_name(table)
     command = shlex.join(["python", *map(without_passwords, sys.argv)])
     path = address.outputs / "sweeps" / f"{name}.json"
     # Held from reading to writing: loops that start together must not lose each other's runs.
@@ -316,11 +317,17 @@ def _add_to_record(description: _Description, table: str, baseline: str | None, 
             seed=description.seed,
             command=command,
         )
-        jobs = {(other.row, other.seed): other for other in record.jobs}
-        jobs[job.row, job.seed] = job
+        jobs = list(record.jobs)
+        for index, other in enumerate(jobs):
+            # A sweep's own runs stay, even in a row of that name.
+            if other.command is not None and (other.row, other.seed) == (job.row, job.seed):
+                jobs[index] = job
+                break
+        else:
+            jobs.append(job)
         updated_record = replace(
             record,
-            jobs=[*jobs.values()],
+            jobs=jobs,
             baseline=baseline or record.baseline,
         )
         # A script that is started again changes nothing, and so writes nothing.

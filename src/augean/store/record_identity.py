@@ -1,5 +1,6 @@
 """Say which sweep a launch is: the name of its record, and the overrides that make it another."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +16,18 @@ EXECUTION_KEY = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
 
 def record_name(sweep: str, suffix: str = "") -> str:
     """Return the name of a sweep's record, a file name: other letters become "_"."""
-    return re.sub(r"[^A-Za-z0-9_.+-]", "_", sweep[:120] + suffix)
+    return plain_name(sweep) + re.sub(r"[^A-Za-z0-9_.+-]", "_", suffix)
+
+
+def plain_name(text: str) -> str:
+    """Return a text of any letters as the name of a file, of at most 128 characters.
+
+    Texts in other alphabets, and long ones, end in a digest: without it they would share a name.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", text[:120])
+    if text.isascii() and len(text) <= 120:
+        return name
+    return f"{name}-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:7]}"
 
 
 def identifying_overrides(overrides: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from augean.config.schema import Config
@@ -19,6 +20,7 @@ from augean.store.run_files import FAILURE
 from augean.store.summary import RunState
 from augean.store.sweep_record import hold_record
 from augean.sweeps.job import JobRunner
+from augean.sweeps.plan import with_additions
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
 from augean.sweeps.slurm import submit, train_run
 from augean.sweeps.workers import WORKER, orphaned, supervise
@@ -53,11 +55,13 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
         check_networks(missing.values(), check_classes)
 
     def write_record() -> None:
+        # Read again: loops and `augean settle` may have added to the record since it was planned.
         with hold_record(plan.outputs, record.name):
-            record.write(plan.outputs)
+            with_additions(record, plan.outputs).write(plan.outputs)
         logger.info(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.")
 
     if missing:
+        _set_back_failures(missing.values())
         share_work(
             record.name,
             plan.config,
@@ -69,6 +73,19 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
     else:
         write_record()
     return account_for(record.name, jobs, num_before=num_before)
+
+
+def _set_back_failures(jobs: Iterable[PlannedJob]) -> None:
+    """Date notes of failures back that seem to come from the future, so that they are old ones.
+
+    The clock may have been set back since, or the file server's may be ahead.
+    """
+    now = time.time()
+    for job in jobs:
+        path = job.address.path / FAILURE
+        with suppress(OSError):
+            if path.stat().st_mtime >= now:
+                os.utime(path, (now - 1, now - 1))
 
 
 def _work_by_run(

@@ -114,24 +114,46 @@ def _plan_grid(
     if not jobs:
         raise ConfigError(EMPTY_SWEEP)
     record = draft.make(jobs[0].config, studies=list(studies.values()))
-    joined_jobs: list[SweepJob] = []
     earlier = _read_earlier_record(outputs, record.name)
-    if earlier is not None:
-        record = replace(record, design=earlier.design)
-        # Runs of custom loops stay in the table that they have joined.
-        joined_jobs = [job for job in earlier.jobs if job.command is not None]
+    record = _with_additions(record, earlier)
+    joined_jobs = record.jobs
     labels = [job.row for job in jobs]
     record = with_row_labels(record, labels)
     _refuse_other_comparison(record, labels)
     # An earlier `augean settle` may have noted seeds in the record: their jobs come last.
-    further_points = _further_seeds(points, jobs, record.design.get("seeds", {}))
+    settled_jobs = earlier.jobs if earlier is not None and earlier.design else []
+    further_points = _further_seeds(points, jobs, record.design.get("seeds", {}), settled_jobs)
     jobs += plan_jobs(composition, further_points, draft.axes)
     record = replace(record, jobs=[*(job.as_sweep_job() for job in jobs), *joined_jobs])
     return SweepPlan(record=record, jobs=jobs)
 
 
+def with_additions(record: SweepRecord, outputs: Path) -> SweepRecord:
+    """Return the record of a grid with what others have added to the one that is there by now.
+
+    Raises:
+        AugeanError: when that is damaged, or that of a study, which this one would overwrite.
+    """
+    return _with_additions(record, _read_earlier_record(outputs, record.name))
+
+
+def _with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRecord:
+    """Return the record with the design of `augean settle` and the runs of custom loops.
+
+    These are in the earlier one, and no launch plans them.
+    """
+    if earlier is None:
+        return record
+    own = [job for job in record.jobs if job.command is None]
+    joined = [job for job in earlier.jobs if job.command is not None]
+    return replace(record, design=earlier.design, jobs=[*own, *joined])
+
+
 def _further_seeds(
-    points: Sequence[Point], jobs: Sequence[PlannedJob], num_seeds: Mapping[str, int]
+    points: Sequence[Point],
+    jobs: Sequence[PlannedJob],
+    num_seeds: Mapping[str, int],
+    settled_jobs: Sequence[SweepJob],
 ) -> list[Point]:
     """List the points with the seeds that `augean settle` added to rows of the grid.
 
@@ -139,6 +161,7 @@ def _further_seeds(
         points: of the grid.
         jobs: one for each of them.
         num_seeds: row to the number of seeds that it is to have, those of the grid included.
+        settled_jobs: jobs of the earlier record, whose seeds stay in the table.
     """
     further_points = []
     for row, number in num_seeds.items():
@@ -148,8 +171,11 @@ def _further_seeds(
         point = points[of_row[0]]
         shared = without_seed(point.overrides)
         seeds = {jobs[index].config.seed for index in of_row}
-        first = max(seeds) + 1
-        for seed in range(first, first + number - len(seeds)):
+        earlier = {job.seed for job in settled_jobs if job.row == row and job.command is None}
+        further = sorted(earlier - seeds)
+        first = max(seeds | earlier) + 1
+        further += range(first, first + number - len(seeds | earlier))
+        for seed in further:
             further_points.append(Point(overrides=(*shared, f"seed={seed}"), row=point.row))
     return further_points
 

@@ -166,8 +166,11 @@ class Settling:
                 break
             seeds = {**record.design.get("seeds", {}), **additions}
             record = replace(record, design={**record.design, "seeds": seeds})
-        undecided = [course.row for course in look.courses if course.open]
-        if undecided:
+        joined = _joined_rows(record)
+        for row in joined:
+            logger.info(f"{row} is a row of a custom loop: its own command trains its seeds.")
+        undecided = [item.row for item in look.courses if item.open and item.row not in joined]
+        if undecided and record.baseline not in joined:
             logger.info(
                 f"The budget of {self.budget_text} reaches no further. Undecided:"
                 f" {', '.join(undecided)}; the same command goes on."
@@ -190,12 +193,17 @@ class Settling:
             # A row without any seed is not part of this launch.
             if 0 < len(_seeds(record, row)) < number:
                 return True
-        return not all(run.state.is_completed for _, run in self.read_job_runs(record))
+        # The sweep's own command trains no run of a custom loop.
+        own = [run for job, run in self.read_job_runs(record) if job.command is None]
+        return not all(run.state.is_completed for run in own)
 
     def next_seeds(self, record: SweepRecord, look: Look) -> dict[str, int]:
         """Return how many seeds rows, and the baseline, are to have after the next round."""
         design = design_of(record)
-        undecided = [course for course in look.courses if course.open]
+        joined = _joined_rows(record)
+        if record.baseline in joined:
+            return {}
+        undecided = [item for item in look.courses if item.open and item.row not in joined]
         # Several seeds a row at once keep all workers busy; the last ones may prove unneeded.
         ahead = max(1, self.num_workers // (len(undecided) + 1))
         seeds: dict[str, int] = {}
@@ -268,6 +276,12 @@ def show(record: SweepRecord, look: Look) -> None:
         f"  undecided: {len(undecided)} of {len(look.courses)} rows; if means and deviations stay"
         f" as they are, about {num_runs} more runs, {hours:.2g} h of device time"
     )
+
+
+def _joined_rows(record: SweepRecord) -> list[str]:
+    """Return the rows of custom loops, for which the sweep's own command trains no seeds."""
+    own = {job.row for job in record.jobs if job.command is None}
+    return list(dict.fromkeys(job.row for job in record.jobs if job.row not in own))
 
 
 def _numbers(course: Course) -> str:

@@ -28,7 +28,7 @@ import pytest
 
 from augean.store.sweep_record import read_records
 from augean.sweeps.studies.storage import open_storage
-from augean.sweeps.studies.study import RUN
+from augean.sweeps.studies.trial import RUN
 from conftest import ROOT, TINY
 from waiting import wait_for
 

@@ -31,7 +31,8 @@ from augean.sweeps.plan import plan_file
 from augean.sweeps.points import read_finished_study, refuse_other_choices
 from augean.sweeps.studies.sampler import make_sampler
 from augean.sweeps.studies.storage import open_storage
-from augean.sweeps.studies.study import RUN, Study, StudySetup
+from augean.sweeps.studies.study import Study, StudySetup
+from augean.sweeps.studies.trial import RUN
 from augean.sweeps.workers import command_line
 from commands import augean, train, train_command
 from conftest import ROOT, TINY

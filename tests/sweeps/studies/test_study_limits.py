@@ -7,14 +7,15 @@ from typing import Any
 import optuna
 import pytest
 
+from augean.config.run_id import neutral_values
 from augean.config.sweeper_options import read_options
 from augean.errors import ConfigError
 from augean.store.sweep_record import read_records
 from augean.sweeps.budget import read_seconds
 from augean.sweeps.composition import compose_sweep
 from augean.sweeps.plan import plan_file
-from augean.sweeps.studies.study import DEFAULT, IDENTITY, trained_seconds
-from augean.sweeps.studies.trial import SECONDS
+from augean.sweeps.studies.study import DEFAULT, IDENTITY
+from augean.sweeps.studies.trial import RUN, SECONDS, trained_seconds
 from commands import augean, train
 from conftest import TINY
 from fake_studies import open_study, run_trials
@@ -138,6 +139,30 @@ def test_each_run_counts_once_and_old_trials_by_their_runs_metrics(tmp_path: Pat
         trial("RUNNING", {"augean:run": {**run, "id": "d", "run": "d"}}),
     ]
     assert trained_seconds(trials, tmp_path) == 2.0 + 2.5 + 4.0
+
+
+def test_a_key_that_a_release_lacked_is_what_it_is_by_default(tmp_path: Path) -> None:
+    base = {"optimizer.lr": 0.1}
+    open_study(tmp_path, base=base)
+    neutral = neutral_values()["optimizer.head_lr_factor"]
+    study = open_study(tmp_path, base={**base, "optimizer.head_lr_factor": neutral})
+    assert len(run_trials(study)) == 3
+    with pytest.raises(ConfigError, match=r"optimizer.head_lr_factor: was 1.0, is 2.0"):
+        open_study(tmp_path, base={**base, "optimizer.head_lr_factor": 2.0})
+
+
+def test_a_trial_that_waits_to_be_resumed_is_not_given_up(tmp_path: Path) -> None:
+    run = {"id": "0123456789", "run": "a-0123456789", "seed": 0}
+    study = open_study(tmp_path)
+    with study.working():
+        trial = study.next()
+        assert trial is not None
+        trial.set_user_attr(RUN, run)
+    later = open_study(tmp_path)
+    with later.working():
+        later._requeue_dead()
+        assert [job.state for job in later.jobs()] == ["fail", "waiting"]
+        assert {job.id for job in later.jobs()} == {run["id"]}
 
 
 @pytest.mark.parametrize("options", [{"max_seconds": 5.0}, {"points": [{"x": 0.25}]}])

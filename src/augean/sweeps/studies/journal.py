@@ -7,6 +7,7 @@ opens the file too.
 import json
 import logging
 import os
+import shlex
 import zlib
 from collections.abc import Generator
 from pathlib import Path
@@ -62,9 +63,11 @@ class Journal(JournalFileBackend):
                         raise self._damaged(number) from None
 
     def _damaged(self, number: int) -> StorageError:
+        journal = shlex.quote(str(self.path))
+        good = shlex.quote(f"{self.path}.good")
         return StorageError(
             f"{self.path}: line {number} is damaged. To go on with the trials before it: head -n"
-            f" {number - 1} {self.path} > {self.path}.good && mv {self.path}.good {self.path}"
+            f" {number - 1} {journal} > {good} && mv {good} {journal}"
         )
 
     @staticmethod

@@ -19,14 +19,15 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from augean.config.run_id import neutral_values
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.store.direction import Direction
 from augean.store.locks import hold_lock, is_locked
-from augean.store.run_directory import runs_dir, training_seconds
+from augean.store.run_directory import runs_dir
 from augean.store.sweep_record import SweepJob
 from augean.sweeps.studies.sampler import plain_values
 from augean.sweeps.studies.storage import open_storage, reaching_storage
-from augean.sweeps.studies.trial import ERROR, SECONDS
+from augean.sweeps.studies.trial import ERROR, RUN, trained_seconds
 
 IDENTITY = "augean:identity"
 """Attribute of a study: the setting that it has begun with, see `StudySetup.identity`."""
@@ -34,8 +35,6 @@ CODE = ("code of ", "content of ")
 """Beginnings of the parts of an identity that are digests of the user's own code."""
 OWNER = "augean:owner"
 """Attribute of a trial: the worker that runs it."""
-RUN = "augean:run"
-"""Attribute of a trial: id, directory and seed of its run."""
 REFUSED = "augean:refused"
 """Attribute of a failed trial whose config is refused; it would be at every try."""
 DEFAULT = "augean:default"
@@ -78,7 +77,7 @@ class StudySetup:
         for key, distribution in sorted(self.space.items()):
             identity[f"space of {key}"] = distribution_to_json(distribution)
         for key, value in self.base.items():
-            identity[key] = json.dumps(value, sort_keys=True)
+            identity[key] = _text(value)
         return {**identity, **self.code}
 
 
@@ -132,6 +131,8 @@ class Study:
 
     def _refuse_difference(self, old: Mapping[str, str]) -> None:
         new = self.setup.identity()
+        # A key that a release did not have yet is what it is by default.
+        defaults = {key: _text(value) for key, value in neutral_values().items()}
         lines = []
         keys = {*old, *new}
         # Code is compared where both know it: studies of earlier versions hold none, and a worker
@@ -141,8 +142,8 @@ class Study:
         if Path(self.setup.storage).parent == (self.outputs / "studies").absolute():
             keys.discard("runtime.outputs")
         for key in sorted(keys):
-            before = old.get(key, "absent")
-            now = new.get(key, "absent")
+            before = old.get(key, defaults.get(key, "absent"))
+            now = new.get(key, defaults.get(key, "absent"))
             if before != now:
                 lines.append(f"  {key}: was {before}, is {now}")
         if lines:
@@ -188,8 +189,11 @@ class Study:
                 # A worker that died while it asked for the trial has not noted all of its values.
                 queued_values = trial.system_attrs.get("fixed_params", {})
                 attributes: dict[str, Any] = {AGAIN: trial.number}
-                if DEFAULT in trial.user_attrs:
-                    attributes[DEFAULT] = True
+                # With its run, as that has a checkpoint to go on from: the record shows that it
+                # waits, and is not given up.
+                for name in (DEFAULT, RUN):
+                    if name in trial.user_attrs:
+                        attributes[name] = trial.user_attrs[name]
                 self.study.enqueue_trial({**queued_values, **trial.params}, user_attrs=attributes)
             self.study.tell(trial.number, state=TrialState.FAIL)
 
@@ -361,6 +365,11 @@ class Study:
         return jobs
 
 
+def _text(value: Any) -> str:
+    """Return a value of the base config as an identity holds it."""
+    return json.dumps(value, sort_keys=True)
+
+
 def _count_done(trials: Sequence[FrozenTrial]) -> int:
     return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
 
@@ -369,30 +378,6 @@ def _has_requeued_trials(trials: Sequence[FrozenTrial]) -> bool:
     """Return whether trials of dead workers wait, which the study runs whatever else ends it."""
     waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
     return any(AGAIN in trial.user_attrs for trial in waiting)
-
-
-def trained_seconds(trials: Sequence[FrozenTrial], runs: Path) -> float:
-    """Return the seconds of the training steps of the trials' runs, each run counted once.
-
-    Whoever has trained them: studies with equal budgets are to stay comparable, although one of
-    them asks for runs that were there before.
-
-    Args:
-        runs: the folder of the runs' directories.
-    """
-    seconds: dict[str, float] = {}
-    for trial in trials:
-        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
-            continue
-        run = trial.user_attrs.get(RUN, {})
-        key = run.get("id", f"trial {trial.number}")
-        spent = trial.user_attrs.get(SECONDS)
-        # Neither earlier versions nor dead workers noted any. The time between begin and end of a
-        # trial says nothing: its run may have been there before, or its worker long dead.
-        if spent is None and run:
-            spent = training_seconds(runs / run["run"])
-        seconds[key] = max(seconds.get(key, 0.0), spent or 0.0)
-    return sum(seconds.values())
 
 
 def _worker_lock(owner: str | None) -> str:

@@ -2,23 +2,27 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean.config.instantiate import find_class
 from augean.errors import ConfigError
 from augean.store.direction import Direction, worst_score
+from augean.store.run_directory import training_seconds
 from augean.sweeps.job import TRIAL
 from augean.sweeps.studies.storage import open_storage, reaching_storage
 
 ERROR = "augean:error"
 """Attribute of a failed trial: the message of the exception that ended it."""
+RUN = "augean:run"
+"""Attribute of a trial: id, directory and seed of its run."""
 SECONDS = "augean:seconds"
 """Attribute of a trial that has ended: seconds of its run's training steps."""
 
@@ -106,3 +110,27 @@ class TrialReporter:
             if error is not None:
                 self.trial.set_user_attr(ERROR, error)
             self.study.tell(self.trial, score, state=state, skip_if_finished=True)
+
+
+def trained_seconds(trials: Sequence[FrozenTrial], runs: Path) -> float:
+    """Return the seconds of the training steps of the trials' runs, each run counted once.
+
+    Whoever has trained them: studies with equal budgets are to stay comparable, although one of
+    them asks for runs that were there before.
+
+    Args:
+        runs: the folder of the runs' directories.
+    """
+    seconds: dict[str, float] = {}
+    for trial in trials:
+        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
+            continue
+        run = trial.user_attrs.get(RUN, {})
+        key = run.get("id", f"trial {trial.number}")
+        spent = trial.user_attrs.get(SECONDS)
+        # Neither earlier versions nor dead workers noted any. The time between begin and end of a
+        # trial says nothing: its run may have been there before, or its worker long dead.
+        if spent is None and run:
+            spent = training_seconds(runs / run["run"])
+        seconds[key] = max(seconds.get(key, 0.0), spent or 0.0)
+    return sum(seconds.values())
