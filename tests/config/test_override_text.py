@@ -1,13 +1,15 @@
 """Values as the text of overrides, which Hydra reads as the same values."""
 
 import random
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from augean.config.override_text import override_text, readable
+from augean.config.override_text import command_in, override_text, readable
 from augean.errors import ConfigError
 
 SIGNS = "ab1.,:='\"\\${}[]() \n\té~-+_#%@!*|?eE0"
@@ -68,6 +70,29 @@ def test_hydra_reads_the_same_text_whatever_signs_it_has() -> None:
 )
 def test_a_person_reads_no_backslashes(text: str, read: str) -> None:
     assert readable(text) == read
+
+
+@pytest.mark.parametrize(
+    ("command", "folder", "is_there"),
+    [
+        ("augean train -m seed=0,1", "outputs", True),
+        ("augean train -m seed=0,1", "unpacked", False),
+        ("python train.py -cn a runtime.outputs=there", "my runs", False),
+        ("augean train -cn a 'runtime.outputs=\"my runs\"'", "my runs", True),
+        ("python loop.py", "unpacked", True),
+    ],
+)
+def test_a_command_goes_on_in_the_folder_of_its_record(
+    command: str, folder: str, is_there: bool
+) -> None:
+    result = command_in(command, Path(folder))
+    if is_there:
+        assert result == command
+    else:
+        *words, last = shlex.split(result)
+        assert words == shlex.split(command)
+        override = OverridesParser.create().parse_override(last)
+        assert (override.get_key_element(), override.value()) == ("runtime.outputs", folder)
 
 
 @pytest.mark.parametrize("value", [b"bytes", {"1": "a"}, {"é": 1}, {"true": 1}])

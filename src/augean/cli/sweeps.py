@@ -222,6 +222,7 @@ def _print_plan(plan: "SweepPlan") -> int:
 
 def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, str]) -> None:
     """Print the progress of one sweep, and the command that goes on with it."""
+    from augean.config.override_text import command_in
     from augean.monitor.view import describe_progress
     from augean.store.summary import RunState
     from augean.sweeps.slurm import describe_queue
@@ -245,7 +246,7 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
     if not is_complete:
         if waiting := describe_queue(record, slurm_jobs):
             print(f"  in SLURM's queue: {waiting}")
-        print(f"  to go on: {record.command}")
+        print(f"  to go on: {command_in(record.command, outputs)}")
 
 
 def _print_running(record: "SweepRecord", outputs: Path) -> None:

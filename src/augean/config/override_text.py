@@ -1,6 +1,7 @@
 """Write values as the text of overrides, as Hydra reads it."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,27 @@ def text_override(key: str, text: str) -> str:
     """
     is_quoted = len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
     return f"{key}={text}" if is_quoted else f"{key}={_text(text)}"
+
+
+def command_in(command: str, outputs: Path) -> str:
+    """Return the command of a launch such that it goes on with the records of a folder.
+
+    The folder may have been moved or unpacked since, or the command given elsewhere.
+
+    Args:
+        outputs: as seen from the current folder.
+    """
+    words = shlex.split(command)
+    place = "outputs"
+    for word in words:
+        if word.startswith("runtime.outputs="):
+            place = word.partition("=")[2].strip("\"'")
+    is_here = Path(place).expanduser().absolute() == outputs.absolute()
+    # A loop of one's own takes no overrides, and only Hydra can resolve an interpolation.
+    takes_overrides = "train" in words or any(word.endswith("train.py") for word in words)
+    if is_here or not takes_overrides or "${" in place:
+        return command
+    return f"{command} {shlex.quote(f'runtime.outputs={_text(str(outputs))}')}"
 
 
 def place_overrides(runtime: RuntimeConfig) -> list[str]:

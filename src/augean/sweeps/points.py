@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 
 from augean.config.labels import find_label, row_label, value_label
-from augean.config.override_text import runtime_text_keys, text_override
+from augean.config.override_text import command_in, runtime_text_keys, text_override
 from augean.config.schema import Config, TableConfig
 from augean.config.sweep_rows import STUDY_PREFIX
 from augean.config.validation import flatten_config
@@ -178,9 +178,8 @@ def read_finished_study(
     if record is None:
         raise ConfigError(f"hydra.sweeper.rows: {item} has no record {path}; run that study first")
     if not record.winner:
-        raise ConfigError(
-            f"hydra.sweeper.rows: {item} has no winner yet; to go on: {record.command}"
-        )
+        command = command_in(record.command, outputs)
+        raise ConfigError(f"hydra.sweeper.rows: {item} has no winner yet; to go on: {command}")
     return record
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from augean.config.override_text import command_in
 from augean.errors import AugeanError
 from augean.override_key import override_key
 from augean.store.files import write_atomic
@@ -28,7 +29,8 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
     studies = [record for record in records if record.kind == "study"]
     record = _choose_study(studies, name, outputs)
     if not record.winner:
-        raise AugeanError(f"{record.name}: has no winner yet; to go on: {record.command}")
+        command = command_in(record.command, outputs)
+        raise AugeanError(f"{record.name}: has no winner yet; to go on: {command}")
     if target.exists():
         raise AugeanError(f"{target}: exists; remove it, or name another file with --to")
     content = _header(record) + _body(record, groups)
