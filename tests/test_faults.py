@@ -416,9 +416,8 @@ def test_a_damaged_record_is_named_by_status_with_the_remedy(
     record.write_text(record.read_text().replace('"seed": 0', '"seed": 1'))
     done = status(tmp_path / "outputs")
     assert done.returncode == 2
-    assert (
-        f"{record}: was altered or damaged; the sweep's own command writes it again" in done.stderr
-    )
+    remedy = "move it away, and the sweep's own command writes it anew"
+    assert f"{record}: was altered or damaged; {remedy}" in done.stderr
     assert "finished" not in done.stdout
 
 

@@ -19,6 +19,7 @@ from augean.inference.load import load_model, read_test_set
 from augean.models.pretrained import find_head, load_pretrained, load_state
 from augean.runs.address import RunOutcome, find_address
 from augean.runs.execute import execute
+from augean.runs.weights import find_weights
 from augean.store.summary import read_summary
 from augean.training.build import build_model, build_optimizer
 from augean.training.data import Batch, Split
@@ -103,6 +104,13 @@ def test_the_address_has_the_weights_by_their_content(
     plain = find_address(tiny()).id
     by_run = find_address(tiny(f"model.weights=run:{pretrained.address.id}")).id
     assert by_run == find_address(tiny(f"model.weights={copy}")).id != plain
+    # One id, so the same classes however the run's file is named: the last layer depends on them.
+    files = []
+    for name in (f"run:{pretrained.address.id}", f"{pretrained.address.path}/best.pt"):
+        files.append(find_weights(tiny(f"model.weights={name}")))
+    assert files[0] is not None
+    assert files[1] is not None
+    assert files[0].classes == files[1].classes != ()
     copy.write_bytes(copy.read_bytes() + b"more")
     assert find_address(tiny(f"model.weights={copy}")).id not in (by_run, plain)
 

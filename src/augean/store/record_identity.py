@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 # An override begins with +, ++ or ~ where it adds or deletes a key. `runtime` and `launcher` say
 # where runs are executed. Below `hydra` only `sweeper.params`, `.rows` and `.ablate` identify it.
 NOT_IDENTIFYING = re.compile(
-    r"[+~]*(runtime\.|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))"
+    r"[+~]*(runtime[.=]|launcher=|hydra/|hydra\.(?!sweeper\.(params|rows|ablate)))"
 )
 """Overrides that change neither a run nor the set of rows: with them a sweep stays the same."""
 EXECUTION_KEY = re.compile(r"[+~]*(runtime|hydra|launcher)\b")

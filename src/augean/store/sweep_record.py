@@ -327,7 +327,8 @@ def _parse_record(text: bytes, place: str) -> SweepRecord:
         digest = content.pop("sha256", None)
         if digest not in (None, content_digest(content)):
             raise AugeanError(
-                f"{place}: was altered or damaged; the sweep's own command writes it again"
+                f"{place}: was altered or damaged; move it away, and the sweep's own command"
+                " writes it anew"
             )
         if "row_key" in content:
             # Records from before `row_keys` hold one text with commas, or null.

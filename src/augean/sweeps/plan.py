@@ -189,10 +189,7 @@ def _read_earlier_record(outputs: Path, name: str) -> SweepRecord | None:
     path = outputs / "sweeps" / f"{name}.json"
     if not path.exists():
         return None
-    try:
-        record = read_record(path)
-    except AugeanError as error:
-        raise AugeanError(f"{error}; move it away to have it written anew") from error
+    record = read_record(path)
     if record.kind == "study":
         raise AugeanError(
             f"{path}: is the record of a study, which this grid would overwrite; give the sweep"
