@@ -228,6 +228,23 @@ def test_arrays_of_a_new_source_are_checked(images: Any, labels: Any) -> None:
         Images(*good, images, labels, classes=("a", "b"))
 
 
+class Inverted(Synthetic):
+    """Images with a digest that does not tell its argument, like that of a file."""
+
+    def __init__(self, *, invert: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.invert = invert
+
+
+def test_sources_with_other_arguments_share_no_images(tmp_path: Path) -> None:
+    plain, inverted = (source(Inverted, tmp_path, invert=value) for value in (False, True))
+    assert plain.digest() == inverted.digest()
+    assert plain != inverted
+    # The same data in another folder, or in another process.
+    others = [source(Inverted, tmp_path / "b", invert=True), pickle.loads(pickle.dumps(inverted))]
+    assert {inverted, *others} == {inverted}
+
+
 # --- digits
 
 
@@ -721,6 +738,8 @@ def test_another_name_of_train_is_not_taken_for_a_class(name: str, tmp_path: Pat
     folder = write_pets(tmp_path)
     (folder / "train").rename(folder / name)
     (folder / "test").rename(folder / "Test")
+    # A file of such a name hides no folder.
+    (folder / "Dev").write_text("a note")
     with pytest.raises(DataError, match="not taken for a class; rename it to train or test"):
         source(ImageFolder, tmp_path).digest()
 

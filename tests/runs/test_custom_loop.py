@@ -29,7 +29,7 @@ from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state
 from augean.store.summary import Divergence
 from augean.store.sweep_record import read_record, read_records
-from conftest import ROOT, KilledError
+from conftest import ROOT, KilledError, composed
 from fake_runs import write_record
 from waiting import wait_for
 
@@ -312,6 +312,49 @@ def test_a_wrong_call_is_refused(
 def test_a_config_without_plain_finite_values_is_refused(config: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="plain finite values"):
         augean.run(config, outputs=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "message"),
+    [
+        ({"grace_seconds": "x"}, r"augean\.run: runtime\.grace_seconds: Value 'x'"),
+        ({"threads": -3}, r"augean\.run: runtime\.threads=-3: must be at least 1"),
+        ({"progress": "loud"}, r"augean\.run: runtime\.progress=loud: must be one of auto, bar"),
+        ({"outputs": ""}, r"augean\.run: runtime\.outputs=: must name a folder"),
+        ({"output": "x"}, r"augean\.run: runtime\.output: "),
+    ],
+)
+def test_keywords_are_checked_as_those_of_a_config(runtime: dict[str, Any], message: str) -> None:
+    for config in (CONFIG, composed("dataset=synthetic")):
+        with pytest.raises(ConfigError, match=message):
+            augean.run(config, **runtime)
+
+
+def test_the_home_folder_may_be_written_as_in_a_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with augean.run(CONFIG, outputs="~/results") as run:
+        run.finish(test_accuracy=0.5)
+    assert run.address.path.parent == tmp_path / "results" / "runs"
+
+
+def test_a_script_that_its_own_processes_run_again_is_refused(tmp_path: Path) -> None:
+    code = """
+        import augean
+        from augean.datasets.image_decoding import Geometry, decode_all
+
+        with augean.run({}) as run:
+            decode_all(["no.png"], Geometry(8), "pets", in_processes=True)
+    """
+    script = tmp_path / "loop.py"
+    script.write_text(textwrap.dedent(code))
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    guard = 'below `if __name__ == "__main__":`'
+    assert f"imports it and begins the run again; put the script's work {guard}" in done.stderr
+    assert "DataError: dataset.name=pets: a process that decodes the images" in done.stderr
 
 
 def test_the_code_of_a_prompt_has_no_address(tmp_path: Path) -> None:

@@ -506,6 +506,12 @@ def test_without_a_validation_split_the_last_epoch_is_taken(tiny: Make) -> None:
             "trainer.batch_size=53",
             "trainer.batch_size=53: 160 training images leave a last batch of one",
         ),
+        ("regularization.mixup=0.001", "regularization.mixup=0.001: must be 0, which is off, or"),
+        (
+            "trainer.precision=fp16"
+            " ++optimizer.arguments={nesterov:false,dampening:0.5,fused:true}",
+            "optimizer.arguments.dampening=0.5: cannot be used with trainer.precision=fp16",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_built_is_refused_and_leaves_no_directory(
@@ -537,6 +543,26 @@ class Sharpness(torch.optim.SGD):
         return super().step(closure)
 
 
+OWN_ARGUMENTS = ("optimizer.momentum=null", "~optimizer.arguments.nesterov")
+"""Leave out what an own optimizer does not take."""
+
+
+class WarmUp(torch.optim.SGD):
+    """An own optimizer that counts its steps in its groups, as schedule-free ones do."""
+
+    def __init__(self, params: Any, lr: float, weight_decay: float = 0.0) -> None:
+        super().__init__(params, lr=lr, weight_decay=weight_decay)
+        for group in self.param_groups:
+            group["num_steps"] = 0
+
+    def step(self, closure: Any = None) -> Any:
+        """Make a step, of the first 20 each larger than the one before."""
+        for group in self.param_groups:
+            group["num_steps"] += 1
+            group["lr"] *= min(1, group["num_steps"] / 20)
+        return super().step(closure)
+
+
 class NoRate(torch.optim.Optimizer):
     """An own optimizer without a learning rate."""
 
@@ -547,8 +573,22 @@ class NoRate(torch.optim.Optimizer):
         """Do nothing."""
 
 
+def test_what_an_own_optimizer_keeps_in_its_groups_is_resumed(
+    tiny: Make, tmp_path: Path, train_until: Callable[[Config, int], None]
+) -> None:
+    configs = [
+        tiny(*OWN_ARGUMENTS, f"runtime.outputs={tmp_path}/{name}") for name in ("whole", "killed")
+    ]
+    for config in configs:
+        config.optimizer._target_ = f"{__name__}.WarmUp"
+    train_until(configs[1], 2)
+    whole, resumed = (execute(config) for config in configs)
+    assert resumed.summary.num_resumes == 1
+    assert same_result(whole.address.path, resumed.address.path)
+
+
 def test_an_own_optimizer_without_a_learning_rate_is_refused_with_its_key(tiny: Make) -> None:
-    config = tiny("optimizer.momentum=null", "~optimizer.arguments.nesterov")
+    config = tiny(*OWN_ARGUMENTS)
     config.optimizer._target_ = f"{__name__}.NoRate"
     with pytest.raises(ConfigError, match=r"^optimizer\.lr: NoRate takes no such argument"):
         execute(config)

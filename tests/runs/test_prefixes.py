@@ -165,6 +165,36 @@ def test_no_longer_and_no_diverged_run_is_continued(tiny: Make) -> None:
     assert long.summary.continued is None
 
 
+def test_only_a_training_from_the_same_weights_is_continued(tiny: Make) -> None:
+    weights = f"model.weights=run:{execute(tiny('trainer.epochs=1', 'seed=5')).address.id}"
+    execute(tiny("trainer.epochs=2", KEEP))
+    assert continued(tiny("trainer.epochs=3", weights)).continued is None
+    short = execute(tiny("trainer.epochs=2", KEEP, weights))
+    long = continued(tiny("trainer.epochs=4", weights))
+    assert long.continued is not None
+    assert long.continued.run == short.address.id
+    assert long.continued.epoch == 2
+
+
+def test_a_state_may_be_larger_than_a_table(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = execute(tiny("trainer.epochs=1", KEEP))
+    size = (short.address.path / STATE).stat().st_size
+    monkeypatch.setattr("augean.store.run_directory.DATA_BYTES", size - 1)
+    assert continued(tiny("trainer.epochs=2")).continued is not None
+
+
+def test_a_state_that_cannot_be_read_is_named_with_its_reason(
+    tiny: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = execute(tiny("trainer.epochs=1", KEEP))
+    state = short.address.path / STATE
+    state.unlink()
+    state.mkdir()
+    with caplog.at_level("INFO"):
+        assert continued(tiny("trainer.epochs=2")).continued is None
+    assert f"the state of run {short.address.id} cannot be used (cannot read {state}" in caplog.text
+
+
 @pytest.mark.parametrize("damage", [b"", b"rubbish"])
 def test_a_damaged_state_is_passed_over(tiny: Make, tmp_path: Path, damage: bytes) -> None:
     whole = from_the_start(tiny, tmp_path, "trainer.epochs=3")
@@ -186,6 +216,15 @@ def test_a_continued_run_that_is_killed_resumes_and_still_says_where_it_began(
     assert long.summary.continued is not None
     assert long.summary.continued.epoch == 2
     assert metrics(whole) == metrics(long.address.path)
+
+
+def test_resumes_of_the_shorter_run_are_not_counted(tiny: Make, train_until: Kill) -> None:
+    short = tiny("trainer.epochs=4")
+    train_until(short, 2)
+    train_until(short, 3)
+    long = execute(tiny("trainer.epochs=5"))
+    assert long.summary.continued is not None
+    assert long.summary.num_resumes == 0
 
 
 def test_a_pruner_judges_the_epochs_that_were_trained_before(tiny: Make) -> None:

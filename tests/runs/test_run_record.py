@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -23,6 +24,7 @@ from augean.store.run_files import DIGESTED_FILES
 from augean.store.run_progress import read_progress
 from augean.store.summary import read_summary, write_summary
 from augean.training.checkpoint import decode_checkpoint, encode_checkpoint
+from augean.training.device import exact_fp32, torch_settings
 
 Make = Callable[..., Config]
 TrainUntil = Callable[[Config, int], None]
@@ -140,6 +142,34 @@ def test_fp32_is_fp32_whatever_the_process_has_set(tiny: Make, tmp_path: Path) -
     assert files_of(path) == expected
 
 
+def test_fp32_is_fp32_under_torchs_newer_settings_too(tiny: Make, tmp_path: Path) -> None:
+    expected = files_of(execute(tiny()).address.path)
+    backends: Any = torch.backends
+    cudnn = backends.cudnn.allow_tf32
+    try:
+        backends.fp32_precision = "tf32"
+        # Set by an earlier run of this process, it would not follow the whole.
+        backends.cuda.matmul.fp32_precision = "tf32"
+        outcome = execute(tiny(f"runtime.outputs={tmp_path}/other"))
+        assert backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        backends.fp32_precision = "none"
+        backends.cuda.matmul.fp32_precision = "none"
+        backends.cudnn.allow_tf32 = cudnn
+    assert outcome.summary.torch_settings == {}
+    assert files_of(outcome.address.path) == expected
+
+
+def test_a_newer_setting_that_own_code_makes_is_named() -> None:
+    convolution: Any = torch.backends.mkldnn.conv
+    before = convolution.fp32_precision
+    with exact_fp32():
+        convolution.fp32_precision = "bf16"
+        settings = torch_settings(torch.device("cpu"))
+    assert settings == {"mkldnn.conv.fp32_precision": "bf16"}
+    assert convolution.fp32_precision == before
+
+
 def alter_environment(path: Path, identity: str, **values: str | None) -> None:
     """Let the newest checkpoint come from another environment; None removes a value."""
     content, _ = load_checkpoint(path)
@@ -251,6 +281,16 @@ def test_a_loop_of_ones_own_says_how_far_it_is(
     assert read_correct(run.address.path, 2).tolist() == [True, False]
     assert run.summary.code_digests is not None
     assert Path(__file__).name in run.summary.code_digests
+
+
+def test_an_epoch_without_validation_is_not_the_best_of_a_loop(tmp_path: Path) -> None:
+    with augean.run({"name": "blind"}, outputs=str(tmp_path)) as run:
+        for epoch in run.epochs(3):
+            run.log(train_loss=1 / epoch)
+        assert run.best_epoch == 0
+        run.finish(test_accuracy=0.5, selected_epoch=run.best_epoch)
+    assert run.summary is not None
+    assert run.summary.selected_epoch == 3
 
 
 def test_a_composed_config_in_a_loop_of_ones_own_names_its_data(tiny: Make) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from augean.training.dead_units import can_be_zero, count_dead_units
+from augean.training.dead_units import DeadUnits, can_be_zero, count_dead_units
 
 
 def make_network(activation: type[nn.Module]) -> nn.Sequential:
@@ -59,7 +59,26 @@ def test_nothing_is_watched_afterwards_and_outputs_are_the_same() -> None:
         (nn.GELU(), False),
         (nn.SiLU(), False),
         (nn.PReLU(4), False),
+        (nn.Softmax2d(), False),  # takes only images
     ],
 )
 def test_only_activations_with_zeros_can_die(activation: nn.Module, expected: bool) -> None:
     assert can_be_zero(activation) is expected
+
+
+class WithoutFloat64(Tensor):
+    """Stands for a tensor on Apple's device."""
+
+    def double(self) -> Tensor:  # type: ignore[override]
+        """Refuse, as that device does."""
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self) -> Tensor:  # type: ignore[override]
+        """Return a tensor on the CPU."""
+        return self.as_subclass(Tensor)
+
+
+def test_shares_are_counted_on_a_device_without_float64() -> None:
+    dead_units = DeadUnits()
+    dead_units.alive["1"] = torch.tensor([True, False]).as_subclass(WithoutFloat64)
+    assert dead_units.shares() == {"1": 0.5}

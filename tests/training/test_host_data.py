@@ -4,7 +4,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -12,8 +14,10 @@ import torch
 from PIL import Image
 
 from augean.config.schema import Config
-from augean.datasets.base import ImageArray
+from augean.datasets.base import ImageArray, Images
 from augean.datasets.image_folder import ImageFolder
+from augean.datasets.synthetic import Synthetic
+from augean.errors import DataError
 from augean.runs.address import RunOutcome, build_source, find_address
 from augean.runs.execute import execute
 from augean.training import data
@@ -165,6 +169,40 @@ def test_auto_takes_the_host_for_what_leaves_no_room_on_the_device(
     monkeypatch.setattr(data, "MAX_MEMORY_SHARE", 0.0)
     assert load_data(source, 40, None, 0, CPU, "auto").is_on_host
     load_data.cache_clear()
+
+
+class Wrong(Synthetic):
+    """Images and labels of an own class with a mistake."""
+
+    def __init__(self, *, mistake: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.mistake = mistake
+
+    def load(self) -> Images:
+        images = super().load()
+        changes: dict[str, Any] = {
+            "size": {"train_images": images.train_images[:, ::2, ::2]},
+            "width": {"test_images": images.test_images[:, :, 4:]},
+            "label": {"test_labels": images.test_labels - 1},
+        }
+        return replace(images, **changes[self.mistake])
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("size", "image_size=16: the training .* Wrong .* 8x8; .*, or set dataset.image_size=8"),
+        ("width", "image_size=16: the test images .* 16x12; resize them to 16x16 there$"),
+        ("label", "name=mine: the test labels .* from -1 to 8; its 10 classes .* from 0 to 9"),
+    ],
+)
+@pytest.mark.parametrize("place", ["device", "host"])
+def test_images_and_labels_that_do_not_fit_the_config_are_refused(
+    place: str, mistake: str, message: str, tmp_path: Path
+) -> None:
+    source = Wrong(name="mine", root=tmp_path, cache=tmp_path, image_size=16, mistake=mistake)
+    with pytest.raises(DataError, match=message):
+        load_data(source, 40, None, 0, CPU, place)
 
 
 def test_where_the_data_is_does_not_count_for_the_address(tiny: Callable[..., Config]) -> None:

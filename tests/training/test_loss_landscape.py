@@ -57,6 +57,13 @@ def test_on_a_quadratic_the_smoothness_is_the_curvature_along_the_gradient() -> 
     assert torch.equal(bowl.weights(), weights)
 
 
+def test_a_parameter_that_the_loss_does_not_use_has_a_gradient_of_zero() -> None:
+    bowl = Bowl(torch.eye(8, dtype=torch.float64))
+    bowl.register_parameter("spare", nn.Parameter(torch.ones(2, dtype=torch.float64)))
+    rows = probe(bowl, bowl.loss, [0.1], CPU)
+    assert rows[1]["smoothness"] == pytest.approx(1)
+
+
 def small_network() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),

@@ -56,16 +56,32 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
         # Twice the size is eight times the work.
         seconds_of_next = 8 * seconds
         if size == largest or seconds_of_next > MAX_SECONDS:
-            return best_rate
+            break
         size *= 2
+    del first, second
+    _free_memory(device)
+    return best_rate
 
 
 def copy_rate(device: torch.device) -> float:
     """Return the bytes per second of a large copy on the device, read and written ones added."""
-    source = torch.zeros(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
+    num_bytes = COPY_BYTES[device.type]
+    if device.type == "cuda":
+        # A copy has two ends, and other processes may take memory meanwhile.
+        num_bytes = min(num_bytes, torch.cuda.mem_get_info(device)[0] // 4)
+    source = torch.zeros(num_bytes, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     # Every byte is read once and written once.
-    return 2 * len(source) / least_seconds(lambda: target.copy_(source), device)
+    rate = 2 * num_bytes / least_seconds(partial(target.copy_, source), device)
+    del source, target
+    _free_memory(device)
+    return rate
+
+
+def _free_memory(device: torch.device) -> None:
+    """Give the memory of freed tensors back: the loops are measured in other processes."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def count_flops(config: Config, device: torch.device) -> int:

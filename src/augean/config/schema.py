@@ -117,7 +117,7 @@ class RegularizationConfig:
     cutout: int = bounded(0, low=0)
     """Side in pixels of the square that is erased (DeVries and Taylor 2017)."""
     mixup: float = bounded(0.0, low=0)
-    """Alpha of the Beta distribution (Zhang et al. 2018)."""
+    """Alpha of the Beta distribution (Zhang et al. 2018), at least 0.05; 0 is off."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from mmap import mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from augean.errors import ConfigError, DataError
 
 MADV_DONTNEED = getattr(mmap_module, "MADV_DONTNEED", 4)
 """Not there on every system."""
+PLACE_ARGUMENTS = ("name", "root", "cache")
+"""Arguments of a `Source` that say where its data lies, and not what it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +149,18 @@ class Source(ABC):
         ConfigError: when the class has an `only_size` and `image_size` is another one.
     """
 
+    _constructor_arguments: str
+    """All but the folders, see `__new__`."""
     only_size: int | None = None
     """The one valid `image_size` of a data set whose images are not resized; None: any is valid."""
+
+    def __new__(cls, *values: Any, **options: Any) -> Self:
+        source = super().__new__(cls)
+        # Noted here, as `Source.__init__` is not given the arguments of a subclass. Not the
+        # folders: the same data in two places is the same data. As text, as lists have no hash.
+        arguments = {key: options[key] for key in options if key not in PLACE_ARGUMENTS}
+        source._constructor_arguments = repr((values, sorted(arguments.items())))
+        return source
 
     def __init__(self, *, name: str, root: Path, cache: Path, image_size: int) -> None:
         if self.only_size not in (None, image_size):
@@ -175,8 +187,8 @@ class Source(ABC):
         return hash(self._identity())
 
     def _identity(self) -> tuple[object, ...]:
-        # Not the folders: the same data in two places is the same data.
-        return type(self), self.image_size, self.digest()
+        # With the arguments, which may change images that a digest of a file does not tell apart.
+        return type(self), self.image_size, self._constructor_arguments, self.digest()
 
     @abstractmethod
     def digest(self) -> str:

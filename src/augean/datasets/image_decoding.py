@@ -26,6 +26,8 @@ MAX_PROCESSES = 16
 """Most processes that decode at once."""
 MAX_NAMED = 20
 """Files that one message names."""
+MAIN_GUARD = '`if __name__ == "__main__":`'
+"""A process that decodes imports the script that started it, which must then do nothing."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,11 @@ def decode_in_chunks(
         uint8 [B, size, size, 3], in the order of the files.
 
     Raises:
-        DataError: at the end, with the paths of the files that cannot be read.
+        DataError: at the end, with the paths of the files that cannot be read; at once where a
+            process that decodes has ended.
     """
+    from concurrent.futures.process import BrokenProcessPool
+
     starts = range(0, len(files), CHUNK)
     chunks = [files[start : start + CHUNK] for start in starts]
     decode_chunk = partial(decode_files, geometry=geometry)
@@ -129,9 +134,15 @@ def decode_in_chunks(
             results = pool.map(decode_chunk, chunks)
         # Both kinds of `map` give the results in the order of the chunks.
         results = show_progress(results, "Decoding", name, len(chunks))
-        for chunk in results:
-            yield chunk.images
-            problems += chunk.problems
+        try:
+            for chunk in results:
+                yield chunk.images
+                problems += chunk.problems
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"dataset.name={name}: a process that decodes the images has ended; is there memory"
+                f" left, and is the script's work below {MAIN_GUARD}?"
+            ) from error
     if problems:
         raise DataError(_describe_problems(problems))
 

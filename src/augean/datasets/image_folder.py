@@ -92,9 +92,6 @@ class ImageFolder(Source):
         self._layout = ImageLayout(folder=self.folder, name=name)
         self.geometry = Geometry(image_size, resize, interpolation)
 
-    def _identity(self) -> tuple[object, ...]:
-        return *super()._identity(), self.geometry
-
     def digest(self) -> str:
         return self._content().digest
 

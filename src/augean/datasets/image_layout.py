@@ -113,12 +113,10 @@ class ImageLayout:
         except OSError:
             return  # a folder that cannot be read is named when its classes are listed
         if parts == [""]:
-            misnamed = [name for name in names if name.lower() in PART_NAMES]
-            if misnamed and (self.folder / misnamed[0]).is_dir():
-                raise self.error(
-                    f"{self.folder / misnamed[0]} is not taken for a class; rename it to train or"
-                    " test"
-                )
+            for name in names:
+                path = self.folder / name
+                if name.lower() in PART_NAMES and path.is_dir():
+                    raise self.error(f"{path} is not taken for a class; rename it to train or test")
             return
         if "train" not in names:
             return  # the message that it is missing comes when its classes are listed

@@ -34,6 +34,40 @@ def find_head(network: nn.Module) -> str:
     return head
 
 
+def check_head(network: nn.Module, classes: Sequence[str]) -> None:
+    """Refuse a network whose last layer is not its head.
+
+    Raises:
+        ValueError: when that layer gives another number of outputs than there are classes.
+    """
+    head = find_head(network)
+    layer = network.get_submodule(head)
+    num_outputs = layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
+    if num_outputs != len(classes):
+        raise ValueError(
+            f"{head}, the last layer of the network, has {num_outputs} outputs for {len(classes)}"
+            " classes; assign the layer that gives the outputs last in the network's __init__"
+        )
+
+
+def parameters_to_train(network: nn.Module, lr: float, head_lr_factor: float) -> list[Any]:
+    """Return the parameters to train, or groups of them where the head has a rate of its own."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if head_lr_factor == 1:
+        return trained
+    # The schedule sets the rate anew at each step, and `augean.training.step` multiplies it by the
+    # group's `lr_factor`.
+    head = list(network.get_submodule(find_head(network)).parameters())
+    in_head = {id(parameter) for parameter in head}
+    others = [parameter for parameter in trained if id(parameter) not in in_head]
+    groups: list[dict[str, Any]] = [
+        {"params": head, "lr": lr * head_lr_factor, "lr_factor": head_lr_factor}
+    ]
+    if others:
+        groups.insert(0, {"params": others})
+    return groups
+
+
 def load_state(
     network: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True
 ) -> tuple[list[str], list[str]]:
@@ -94,7 +128,7 @@ def load_pretrained(
         The name of the head that was left as it is; None where all weights were loaded.
 
     Raises:
-        ValueError: names weights that do not fit.
+        ValueError: names weights that do not fit, or a head that cannot be left as it is.
     """
     own = network.state_dict()
     adapted = _adapt(weights, own)
@@ -109,6 +143,7 @@ def load_pretrained(
     keeps_head = has_other_classes or has_other_outputs
     not_needed: set[str] = set()
     if keeps_head:
+        check_head(network, classes)
         not_needed = head_names
         for name in head_names:
             adapted.pop(name, None)

@@ -12,6 +12,7 @@ edit, are never taken for those of this one.
 """  # noqa: E501
 
 import logging
+import multiprocessing
 import re
 import shlex
 import sys
@@ -26,7 +27,8 @@ from augean.config.code_digest import OwnCode, file_code
 from augean.config.labels import given_label
 from augean.config.run_id import SCHEMA, code_digests, plain_value, short_hash
 from augean.config.schema import Config, RuntimeConfig
-from augean.config.validation import flatten_config
+from augean.config.validation import flatten_config, parse_config
+from augean.datasets.image_decoding import MAIN_GUARD
 from augean.errors import AugeanError, ConfigError
 from augean.passwords import without_passwords
 from augean.runs.address import RunAddress, build_source, fill_open_values, find_address
@@ -43,6 +45,15 @@ logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 64
 """Most characters of the first part of a directory's name."""
+OTHER_NODES: Mapping[str, Any] = {
+    "model": {"name": "loop", "_target_": "torch.nn.Module"},
+    "activation": {"name": "loop", "_target_": "torch.nn.Module"},
+    "optimizer": {"name": "loop", "_target_": "torch.optim.Optimizer", "lr": 1.0},
+    "width": {"channels": 1},
+    "schedule": {"name": "constant"},
+    "dataset": {"name": "loop", "_target_": "augean.data.Source"},
+}
+"""Valid values for the keys without a default: `runtime` is checked as a part of a whole config."""
 
 
 @dataclass(frozen=True)
@@ -110,22 +121,21 @@ def run(
         SystemExit: 128 + signal number, on leaving the block after a stop signal.
     """
     show_messages()
+    _refuse_import_by_child()
     # The frame above this one runs the file that calls `augean.run`.
     loop = _read_loop(sys._getframe(1))
     if isinstance(config, Config):
-        try:
-            # The keywords replace what the composed config says of `runtime`.
-            config = replace(config, runtime=replace(config.runtime, **runtime))
-        except TypeError as error:  # a keyword that is not a key
-            raise _unusable(error) from error
+        # The keywords replace what the composed config says of `runtime`.
+        config = replace(config, runtime=_check_runtime(config.runtime, runtime))
         # Outside the block: it reads the data, whose errors are no mistake in the config.
         description = _describe_config(config, loop.code.digest)
     else:
+        checked_runtime = _check_runtime(RuntimeConfig(), runtime)
         try:
             values = _plain(dict(config) if isinstance(config, Mapping) else asdict(config))
             name = str(name or values.get("name") or loop.file.stem)
-            description = _describe_values(values, name, loop.code.digest, RuntimeConfig(**runtime))
-        # A value that has no JSON form, such as NaN or a tensor, or a keyword that is not a key.
+            description = _describe_values(values, name, loop.code.digest, checked_runtime)
+        # A value that has no JSON form, such as NaN or a tensor.
         except (TypeError, ValueError) as error:
             raise _unusable(error) from error
     # The table names the run before it is trained, so that a report can count what is missing.
@@ -135,6 +145,32 @@ def run(
         row_label = label or description.name
         _add_to_record(description, table, baseline, row_label)
     return _running(_make_run(loop, description), _config_text(loop, description), wait)
+
+
+def _refuse_import_by_child() -> None:
+    """Refuse a script that a process which it has started imports, as spawned processes do.
+
+    The child would wait for the run that its parent trains, and the parent for the child.
+    """
+    # Set while a child prepares itself; Python's own check of the same mistake reads it.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigError(
+            "augean.run: a process that the script has started imports it and begins the run again;"
+            f" put the script's work below {MAIN_GUARD}"
+        )
+
+
+def _check_runtime(runtime: RuntimeConfig, keywords: Mapping[str, Any]) -> RuntimeConfig:
+    """Return `runtime` with other values, checked as those of a composed config.
+
+    Raises:
+        ConfigError: for unknown keys and values that they cannot have.
+    """
+    values = {**OTHER_NODES, "runtime": {**asdict(runtime), **keywords}}
+    try:
+        return parse_config(values).runtime
+    except ConfigError as error:
+        raise ConfigError(f"augean.run: {error}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -149,8 +185,8 @@ def _plain(value: Any) -> Any:
 
 
 def _unusable(error: Exception) -> ConfigError:
-    """Return the error for a config or a keyword that cannot be used."""
-    return ConfigError(f"augean.run: plain finite values and keys of `runtime` only: {error}")
+    """Return the error for a config that cannot be used."""
+    return ConfigError(f"augean.run: plain finite values only: {error}")
 
 
 def _read_loop(caller: FrameType) -> _Loop:

@@ -97,8 +97,11 @@ class CustomRun:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch of highest validation accuracy, the earliest on ties; 0 before the first."""
-        scores = {row["epoch"]: row["val_accuracy"] or 0.0 for row in self.rows}
+        """The epoch of highest validation accuracy, the earliest on ties; 0 where none has one."""
+        scores = {}
+        for row in self.rows:
+            if row["val_accuracy"] is not None:
+                scores[row["epoch"]] = row["val_accuracy"]
         return max(scores, key=lambda epoch: scores[epoch], default=0)
 
     def epochs(self, count: int) -> Iterator[int]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from augean.config.run_id import run_id
 from augean.config.schema import Config
 from augean.runs.address import RunAddress, build_source
+from augean.runs.weights import find_weights
 from augean.store.run_prefix import RunPrefix
 
 LENGTH_FREE_SCHEDULES = ("constant", "plateau")
@@ -30,10 +31,13 @@ def find_prefixes(config: Config, address: RunAddress) -> list[RunPrefix]:
     if not names:
         return []
     data_digest = build_source(config).digest()
+    # A training from other weights is another one, however alike the configs are.
+    weights = find_weights(config)
+    weights_digest = weights.digest if weights else None
     prefixes = []
     for epochs in range(config.trainer.epochs - 1, 0, -1):
         shorter = replace(config, trainer=replace(config.trainer, epochs=epochs))
-        shorter_id = run_id(shorter, data_digest)
+        shorter_id = run_id(shorter, data_digest, weights=weights_digest)
         name = f"{readable_part}{shorter_id}"
         if name in names:
             prefixes.append(RunPrefix(id=shorter_id, path=folder / name, epochs=epochs))

@@ -15,11 +15,16 @@ import torch
 from torch import nn
 
 from augean.config.instantiate import check_arguments, find_class
-from augean.config.schema import Config, OptimizerConfig
+from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.models.freezing import freeze_part, frozen_norms
 from augean.models.native import Native
-from augean.models.pretrained import find_head, load_pretrained, read_state
+from augean.models.pretrained import (
+    check_head,
+    load_pretrained,
+    parameters_to_train,
+    read_state,
+)
 from augean.store.weights_file import WeightsFile, check_content
 from augean.training.data import AnySplit, Data
 from augean.training.device import choose_layout, seed_all
@@ -90,6 +95,11 @@ def build_context(
     # Layers draw their weights in a fixed order on the CPU, so that every device begins alike.
     seed_all(config.seed, 0)
     network = build_model(config, len(data.classes))
+    # Each of these keys does something else with the head than with all other layers.
+    if config.trainer.freeze != "none":
+        _construct("trainer.freeze", check_head, network=network, classes=data.classes)
+    if config.optimizer.head_lr_factor != 1:
+        _construct("optimizer.head_lr_factor", check_head, network=network, classes=data.classes)
     remark = ""
     if weights is not None:
         remark = _load_pretrained(network, weights, data.classes)
@@ -222,7 +232,7 @@ def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, A
     if node.momentum is not None:
         check_arguments("optimizer", cls, ["momentum"], fix="set optimizer.momentum=null")
         arguments["momentum"] = node.momentum
-    if "weight_decay" in parameters:
+    if "weight_decay" in parameters or _hands_on_weight_decay(cls, arguments):
         # Passed even when it is 0, because AdamW's own default is 0.01.
         arguments["weight_decay"] = weight_decay
     elif weight_decay:
@@ -232,6 +242,15 @@ def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, A
     check_arguments("optimizer", cls, ["lr"], fix="the schedule sets it, so choose another class")
     check_arguments("optimizer.arguments", cls, node.arguments)
     return cls, arguments
+
+
+def _hands_on_weight_decay(cls: type[torch.optim.Optimizer], arguments: Mapping[str, Any]) -> bool:
+    """Return whether a class takes weight decay by `**kwargs`, for its parent."""
+    arguments = {**_without_device_arguments(arguments), "weight_decay": 0.5}
+    # `fork_rng`: see `_step_problem`.
+    with torch.random.fork_rng(devices=[]):
+        optimizer = _try_to_make(cls, [nn.Parameter(torch.ones(2, 2))], arguments)
+    return optimizer is not None and "weight_decay" in optimizer.param_groups[0]
 
 
 def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
@@ -252,25 +271,9 @@ def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer
         arguments = _without_device_arguments(arguments)
     else:
         _check_step(config, cls, arguments, device)
-    parameters = _parameters(network, config.optimizer)
+    node = config.optimizer
+    parameters = parameters_to_train(network, node.lr, node.head_lr_factor)
     return _construct("optimizer", partial(cls, parameters), **arguments)
-
-
-def _parameters(network: nn.Module, node: OptimizerConfig) -> list[Any]:
-    """Return the parameters to train, or groups of them where the head has a rate of its own."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    factor = node.head_lr_factor
-    if factor == 1:
-        return trained
-    # The schedule sets the rate anew at each step, and `augean.training.step` multiplies it by the
-    # group's `lr_factor`.
-    head = list(network.get_submodule(find_head(network)).parameters())
-    in_head = {id(parameter) for parameter in head}
-    others = [parameter for parameter in trained if id(parameter) not in in_head]
-    groups: list[dict[str, Any]] = [{"params": head, "lr": node.lr * factor, "lr_factor": factor}]
-    if others:
-        groups.insert(0, {"params": others})
-    return groups
 
 
 def _without_device_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

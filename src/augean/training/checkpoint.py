@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from augean.errors import AugeanError
 from augean.store.checkpoints import (
     foreign_checkpoint_error,
     load_checkpoint,
@@ -23,13 +24,17 @@ from augean.store.checkpoints import (
 from augean.store.run_directory import METRICS
 from augean.store.run_prefix import RunPrefix
 from augean.training.artifacts import serialize, train_log
-from augean.training.build import TrainingContext
+from augean.training.build import DEVICE_ARGUMENTS, TrainingContext
 from augean.training.device import device_title, instruction_set
 from augean.training.loss_landscape import ProbeRow
 from augean.training.provenance import History, timestamp
 from augean.training.results import EpochResult
 
 logger = logging.getLogger(__name__)
+
+SET_ANEW = {"params", "lr", "lr_factor", *DEVICE_ARGUMENTS}
+"""Entries of an optimizer's group that are not restored: which weights it has, its learning rate,
+which the schedule sets at each step, and what depends on the device."""
 
 
 @dataclass
@@ -95,14 +100,29 @@ def restore_training(context: TrainingContext, state: Mapping[str, Any]) -> Prog
     Raises whatever torch raises when the state is of something else.
     """
     context.network.load_state_dict(state["network"])
-    # Of the optimizer only the state is restored. Its settings come from the config: those of the
-    # checkpoint, such as `fused`, may belong to another device.
-    groups = context.optimizer.state_dict()["param_groups"]
-    optimizer_state = {"state": state["optimizer"]["state"], "param_groups": groups}
-    context.optimizer.load_state_dict(optimizer_state)
+    _restore_optimizer(context.optimizer, state["optimizer"])
     context.schedule.restore(state["schedule"])
     context.scaler.load_state_dict(state["scaler"])
     return Progress(**state["progress"])
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Restore the state of each weight, and what the optimizer keeps in its groups.
+
+    Schedule-free optimizers and Prodigy, for instance, count their steps in a group.
+    """
+    device = optimizer.param_groups[0]["params"][0].device
+    groups = []
+    # What `optimizer` was built with is that of this device: `fused`, for one, may not be that of
+    # the checkpoint.
+    new_groups = optimizer.state_dict()["param_groups"]
+    for new_group, saved_group in zip(new_groups, saved["param_groups"], strict=True):
+        group = dict(new_group)
+        for name, value in saved_group.items():
+            if name not in SET_ANEW:
+                group[name] = value.to(device) if isinstance(value, Tensor) else value
+        groups.append(group)
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
 
 
 def encode_checkpoint(run_id: str, state: Mapping[str, Any]) -> bytes:
@@ -243,11 +263,16 @@ class ResumableRun:
             "seconds": self.progress.seconds,
         }
         self.progress.started = timestamp()
+        self.progress.num_resumes = 0
         self._say(f"begins after epoch {num_epochs} of run {longest['run']}")
 
     def _read_prefix(self, prefix: RunPrefix) -> dict[str, Any]:
         """Return the state of a shorter training; empty where it cannot be used."""
-        content = prefix.read_state()
+        try:
+            content = prefix.read_state()
+        except AugeanError as error:
+            self._say(f"the state of run {prefix.id} cannot be used ({error})")
+            return {}
         if content is None:
             return {}
         try:

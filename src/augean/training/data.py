@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augean.datasets.base import ImageArray, Source
+from augean.datasets.base import ImageArray, LazyImages, Source
 from augean.datasets.split import stratified_split
+from augean.errors import DataError
 
 MAX_MEMORY_SHARE = 0.4
 """Share of the free memory that a data set may take with `runtime.data_on=auto`. The network, its
@@ -191,8 +192,13 @@ def load_data(
         device: where training takes place, and the labels are.
         data_on: "device"; "host"; or "auto", the device where they take at most `MAX_MEMORY_SHARE`
             of what is free there.
+
+    Raises:
+        DataError: when the images have another size than `dataset.image_size`, or a label has no
+            class; and as `Source.load`.
     """
     data_set = source.load_lazily()
+    _check_data_set(source, data_set)
     train_index, val_index = stratified_split(
         data_set.train_labels, num_val=num_val, num_train=num_train, seed=split_seed
     )
@@ -218,6 +224,34 @@ def load_data(
         test=make_split(data_set.test_images, data_set.test_labels),
         classes=tuple(data_set.classes),
     )
+
+
+def _check_data_set(source: Source, data_set: LazyImages) -> None:
+    """Refuse what a user's own class must not load: the training would take it without a word."""
+    size = source.image_size
+    cls = type(source).__qualname__
+    num_classes = len(data_set.classes)
+    splits = {
+        "training": (data_set.train_images, data_set.train_labels),
+        "test": (data_set.test_images, data_set.test_labels),
+    }
+    for name, (images, labels) in splits.items():
+        height, width = images.shape[1:3]
+        if (height, width) != (size, size):
+            fix = f"resize them to {size}x{size} there"
+            if height == width:
+                fix += f", or set dataset.image_size={height}"
+            raise DataError(
+                f"dataset.image_size={size}: the {name} images that {cls} loads are"
+                f" {height}x{width}; {fix}"
+            )
+        # An empty test set has no smallest label.
+        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise DataError(
+                f"dataset.name={source.name}: the {name} labels that {cls} loads are from"
+                f" {labels.min()} to {labels.max()}; its {num_classes} classes need labels from 0"
+                f" to {num_classes - 1}"
+            )
 
 
 def _fits(num_bytes: int, device: torch.device) -> bool:

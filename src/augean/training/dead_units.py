@@ -35,7 +35,11 @@ class DeadUnits:
 
     def shares(self) -> dict[str, float]:
         """Return the share of dead channels of each layer, in order of execution, 0 to 1."""
-        return {name: 1 - alive.double().mean().item() for name, alive in self.alive.items()}
+        shares = {}
+        for name, alive in self.alive.items():
+            # On the CPU, as Apple's device has no float64.
+            shares[name] = 1 - alive.cpu().double().mean().item()
+        return shares
 
 
 @contextmanager
@@ -69,9 +73,15 @@ def can_be_zero(module: nn.Module) -> bool:
     """Return whether an activation maps a negative input to exactly 0.
 
     A module with weights of its own, such as PReLU, counts as one that does not: its weights belong
-    to channels, which the inputs tried here do not have.
+    to channels, which the inputs tried here do not have. So does one that takes only images, such
+    as Softmax2d.
     """
     if next(module.parameters(), None) is not None:
         return False
-    outputs = module(torch.tensor(NEGATIVE_INPUTS))
-    return bool((outputs == 0).any())
+    buffer = next(module.buffers(), None)
+    device = None if buffer is None else buffer.device
+    try:
+        outputs = module(torch.tensor(NEGATIVE_INPUTS, device=device))
+        return bool((outputs == 0).any())
+    except Exception:  # a user's own class may raise anything
+        return False

@@ -17,6 +17,17 @@ from augean.errors import DeviceError
 # By the names that `trainer.precision` has for them.
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
+FP32_OPERATIONS = {
+    "cuda.matmul": "cudnn",
+    "cudnn.conv": "cudnn",
+    "cudnn.rnn": "cudnn",
+    "mkldnn.matmul": "mkldnn",
+    "mkldnn.conv": "mkldnn",
+    "mkldnn.rnn": "mkldnn",
+}
+"""Parts of `torch.backends` with an `fp32_precision` for one kind of operation, and the part whose
+`fp32_precision` holds where that is none."""
+
 
 def seed_all(seed: int, epoch: int) -> None:
     """Seed every default generator (CPU, CUDA, MPS) from (seed, epoch).
@@ -140,17 +151,61 @@ def _cpu_multiplies_bf16() -> bool:
 def exact_fp32() -> Iterator[None]:
     """Let fp32 be fp32, whatever was set before: the default type of tensors, without TF32."""
     dtype_before = torch.get_default_dtype()
-    matmul_before = torch.get_float32_matmul_precision()
-    cudnn_before = torch.backends.cudnn.allow_tf32
+    matmul_before = _matmul_precision()
+    cudnn_before = _cudnn_allows_tf32()
+    precisions_before = _fp32_precisions()
     torch.set_default_dtype(torch.float32)
+    # Both interfaces are set: where they differ, torch refuses to read the older one.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
+    for operation in FP32_OPERATIONS:
+        _part_of_backends(operation).fp32_precision = "ieee"
     try:
         yield
     finally:
         torch.set_default_dtype(dtype_before)
-        torch.set_float32_matmul_precision(matmul_before)
-        torch.backends.cudnn.allow_tf32 = cudnn_before
+        if matmul_before is not None:
+            torch.set_float32_matmul_precision(matmul_before)
+        if cudnn_before is not None:
+            torch.backends.cudnn.allow_tf32 = cudnn_before
+        for operation, precision in precisions_before.items():
+            _part_of_backends(operation).fp32_precision = precision
+
+
+def _matmul_precision() -> str | None:
+    """Return the older setting of matrix products; None where the newer ones differ from it."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # "mix of the legacy and new APIs"
+        return None
+
+
+def _cudnn_allows_tf32() -> bool | None:
+    """Return the older setting of convolutions; None where the newer ones differ from it."""
+    try:
+        return torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        return None
+
+
+def _fp32_precisions() -> dict[str, str]:
+    """Return the newer settings of fp32, by operation: "none" where that of the backend holds."""
+    precisions = {}
+    for operation, backend in FP32_OPERATIONS.items():
+        # torch tells what holds for an operation, not whether it follows its backend. Where both
+        # are the same it is taken to follow.
+        precision: str = _part_of_backends(operation).fp32_precision
+        follows = precision == _part_of_backends(backend).fp32_precision
+        precisions[operation] = "none" if follows else precision
+    return precisions
+
+
+def _part_of_backends(name: str) -> Any:
+    """Return a part of `torch.backends` by its dotted name."""
+    part: Any = torch.backends
+    for attribute in name.split("."):
+        part = getattr(part, attribute)
+    return part
 
 
 @contextmanager
@@ -192,18 +247,25 @@ def torch_settings(device: torch.device) -> dict[str, Any]:
     # Name to the present value and torch's default.
     values: dict[str, tuple[Any, Any]] = {
         "default_dtype": (str(torch.get_default_dtype()).removeprefix("torch."), "float32"),
-        "float32_matmul_precision": (torch.get_float32_matmul_precision(), "highest"),
+        "float32_matmul_precision": (_matmul_precision() or "highest", "highest"),
         "deterministic_algorithms": (torch.are_deterministic_algorithms_enabled(), False),
     }
     if device.type == "cuda":
         cudnn = torch.backends.cudnn
-        values["cudnn.allow_tf32"] = (cudnn.allow_tf32, True)
+        # Inside `exact_fp32` it is False, unless own code has changed it there.
+        values["cudnn.allow_tf32"] = (_cudnn_allows_tf32(), True)
         values["cudnn.benchmark"] = (cudnn.benchmark, False)
     if device.type == "cpu":
         # The two variables limit the instructions of oneDNN, under its new and its old name.
         values["mkldnn.enabled"] = (torch.backends.mkldnn.enabled, True)
         for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
             values[name] = (os.environ.get(name), None)
+    # What own code has set with torch's newer interface, past `exact_fp32`.
+    backend_of_device = {"cpu": "mkldnn", "cuda": "cudnn"}.get(device.type)
+    for operation, backend in FP32_OPERATIONS.items():
+        precision = _part_of_backends(operation).fp32_precision
+        if backend == backend_of_device and precision in ("tf32", "bf16"):
+            values[f"{operation}.fp32_precision"] = (precision, None)
     settings = {}
     for name, (value, default) in values.items():
         if value != default:

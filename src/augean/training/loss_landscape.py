@@ -77,7 +77,8 @@ def probe(
                     buffer.copy_(value)
             _set_random_state(streams, device)
             loss = loss_of_batch()
-            gradient = list(torch.autograd.grad(loss, parameters))
+            # The gradient of a parameter that the network does not use is zero.
+            gradient = list(torch.autograd.grad(loss, parameters, materialize_grads=True))
             first_gradient = first_gradient or gradient
             rows.append(_compare(step_size, loss, gradient, first_gradient))
     return rows
