@@ -434,3 +434,18 @@ def test_errors_of_the_data_are_no_mistake_in_the_config(
     monkeypatch.setattr("augean.runs.custom_loop.find_address", fail)
     with pytest.raises(ValueError, match="the data set is broken"):
         count(tmp_path, config=compose(["dataset=synthetic"]))
+
+
+def test_the_command_of_a_loop_that_was_started_as_a_module_starts_it_again(tmp_path: Path) -> None:
+    script = """
+        import augean
+        with augean.run({"seed": 0}, table="Mine", row="a") as run:
+            for epoch in run.epochs(1):
+                run.log(train_loss=1.0, val_accuracy=0.5)
+            run.finish(test_accuracy=0.5)
+    """
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "loop.py").write_text(textwrap.dedent(script))
+    subprocess.run([sys.executable, "-m", "mine.loop"], cwd=tmp_path, check=True)
+    record = read_record(tmp_path / "outputs" / "sweeps" / "Mine.json")
+    assert record.command == record.jobs[0].command == "python -m mine.loop"

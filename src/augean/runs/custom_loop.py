@@ -323,11 +323,20 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
                 logger.info(f"Run {address.id} finished: {address.path}")
 
 
+def _command_of_loop() -> str:
+    """Return the command that started this script, as a person would type it again."""
+    script, *arguments = map(without_passwords, sys.argv)
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    # `python -m mine.loop`: as a file, it would not find the modules beside it.
+    started = [script] if spec is None else ["-m", spec.name.removesuffix(".__main__")]
+    return shlex.join(["python", *started, *arguments])
+
+
 def _add_to_record(description: _Description, table: str, baseline: str | None, row: str) -> None:
     """Add a run to the record of its table, in place of an older one of the same row and seed."""
     address = description.address
     name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table) if table.isascii() else plain_name(table)
-    command = shlex.join(["python", *map(without_passwords, sys.argv)])
+    command = _command_of_loop()
     path = address.outputs / "sweeps" / f"{name}.json"
     # Held from reading to writing: loops that start together must not lose each other's runs.
     with hold_record(address.outputs, name):
