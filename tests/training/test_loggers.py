@@ -48,7 +48,7 @@ class Broken:
     "where", ["start", "log", "close", "hang in start", "hang in log", "hang in close"]
 )
 def test_a_failing_or_hanging_logger_never_fails_a_run_nor_another_logger(
-    where: str, tiny: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    where: str, tiny: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken, sound = Broken(where), Broken("nowhere")
     monkeypatch.setattr(
@@ -64,7 +64,7 @@ def test_a_failing_or_hanging_logger_never_fails_a_run_nor_another_logger(
         if "hang" in where
         else f"wandb: failed (RuntimeError: no {where}"
     )
-    assert message in capsys.readouterr().err
+    assert message in caplog.text
 
 
 def test_a_missing_package_is_told_with_its_install_line_before_any_work(
