@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy
 from PIL import Image
 
+from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.archive.packing import unpack
 
@@ -34,8 +35,9 @@ def take(archive: Path, table: str, target: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         unpack(archive, folder / "outputs")
-        report = make_report(folder / "outputs", f"table={table}*")
-        if not report.sections:
+        try:
+            report = make_report(folder / "outputs", f"table={table}*")
+        except AugeanError:
             sys.exit(f"{archive}: has no table whose name begins with {table}")
         page, shot = folder / "table.html", folder / "table.png"
         text = (report.directory / "index.html").read_text()
