@@ -581,15 +581,17 @@ def test_a_line_of_optunas_own_is_accepted_in_a_journal(tmp_path: Path) -> None:
 
 
 def test_a_damaged_journal_is_one_message_of_the_command_with_a_way_on(tmp_path: Path) -> None:
+    # The command that repairs is pasted into a shell, so the folder has a blank.
+    outputs = tmp_path / "my outputs"
     arguments = [
         "-m",
         "optimizer.lr=tag(log,interval(1e-3,1))",
         *[item for item in TINY if "optimizer.lr" not in item],
     ]
-    arguments += ["trainer.epochs=1", "hydra.sweeper.n_trials=1", f"runtime.outputs={tmp_path}"]
+    arguments += ["trainer.epochs=1", "hydra.sweeper.n_trials=1", f"runtime.outputs='{outputs}'"]
     arguments.remove("trainer.epochs=3")
     assert train(*arguments).returncode == 0
-    (path,) = tmp_path.glob("studies/*.journal")
+    (path,) = outputs.glob("studies/*.journal")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], lines[3][:20] + b"x" + lines[3][21:], *lines[4:]]))
     done = train(*arguments)

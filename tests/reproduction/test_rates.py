@@ -11,7 +11,7 @@ from augean.analysis.verdict import Verdict
 from augean.reproduction.rates import Rates, read_rates
 from augean.reproduction.results import build_results
 from augean.store.run_directory import runs_dir
-from augean.store.summary import read_summary, write_summary
+from augean.store.summary import Divergence, RunState, read_summary, write_summary
 from fake_runs import write_record, write_run
 
 NOISE = (-0.002, 0.0, 0.002)
@@ -81,6 +81,21 @@ def test_an_optimizer_without_a_finished_run_is_left_out(tmp_path: Path) -> None
     assert [line.optimizer for line in rates.optimizers] == ["sgd"]
     write_rates(tmp_path / "none", CELLS, adam="missing", sgd="failed")
     assert rates_of(tmp_path / "none") is None
+
+
+def test_a_rate_at_which_a_run_diverged_is_passed_over_for_a_steady_one(tmp_path: Path) -> None:
+    write_rates(tmp_path, CELLS)
+    # At the rate of the best validation accuracy one seed in three of each optimizer is lost.
+    for path in runs_dir(tmp_path).glob("*-s0-*"):
+        summary = read_summary(path)
+        assert summary is not None
+        if summary.config["optimizer.lr"] == 0.01:
+            lost = Divergence(epoch=5, step=120, last_loss=2.3)
+            diverged = replace(summary, status=RunState.DIVERGED, diverged=lost, test_accuracy=None)
+            write_summary(path, diverged)
+    rates = rates_of(tmp_path)
+    assert rates is not None
+    assert [line.rate for line in rates.optimizers] == ["0.1", "0.1"]
 
 
 def test_the_page_of_results_shows_them(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -200,7 +201,22 @@ def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -
     assert only_record(tmp_path).states(tmp_path) == Counter(finished=1, diverged=1, failed=2)
 
 
-def test_a_name_that_is_wrong_in_one_row_is_refused_before_the_first_is_trained(
+def test_a_failure_dated_in_the_future_is_an_old_one(tmp_path: Path) -> None:
+    arguments = ["-m", "seed=0", *GRID, f"runtime.outputs={tmp_path}"]
+    assert train(*arguments).returncode == 0
+    (path,) = tmp_path.glob("runs/*")
+    path.joinpath("summary.json").unlink()
+    failure = path / "failure.txt"
+    failure.write_text("the clock was an hour fast\n")
+    in_an_hour = time.time() + 3600
+    os.utime(failure, (in_an_hour, in_an_hour))
+    again = train(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "1 finished" in again.stdout
+    assert not failure.exists()
+
+
+def test_what_is_wrong_in_one_row_is_refused_before_the_first_is_trained(
     tmp_path: Path,
 ) -> None:
     done = train(
@@ -209,6 +225,9 @@ def test_a_name_that_is_wrong_in_one_row_is_refused_before_the_first_is_trained(
     assert done.returncode == 1
     assert "optimizer.momentum: Adam takes no such argument" in done.stderr
     assert "in adam" in done.stderr
+    mixup = train("-m", "regularization.mixup=0,0.01", *GRID, f"runtime.outputs={tmp_path}")
+    assert mixup.returncode == 1
+    assert "regularization.mixup=0.01: must be 0, which is off, or at least 0.05" in mixup.stderr
     assert not list(tmp_path.iterdir())
 
 

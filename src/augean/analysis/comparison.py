@@ -229,14 +229,16 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
     differences: dict[str, Difference] = {}
     method = ""
     if baseline is not None:
-        differences, method = _compare_groups(sweep, groups, baseline, margin)
+        shared = _rows_of_the_same_runs(groups, baseline)
+        # The intervals suppose that rows are independent.
+        compared = {label: group for label, group in groups.items() if label not in shared}
+        differences, method = _compare_groups(sweep, compared, baseline, margin)
+        for label in shared:
+            remarks.append(f"Rows {label} and {baseline} share runs, so they are not compared.")
     if baseline is not None and correct is not None:
         runs = {label: list(group.finished.values()) for label, group in groups.items()}
         differences = with_images(differences, baseline, runs, correct)
         remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
-    if baseline is not None and not sweep.record.design:
-        for label in _rows_of_the_same_runs(groups, baseline):
-            remarks.append(f"Rows {label} and {baseline} share runs, so they are not compared.")
     if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
         remarks += remarks_on_epochs(_schedules(groups))
     remarks += _remarks(sweep, groups)
@@ -254,16 +256,12 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
 def _compare_groups(
     sweep: Sweep, groups: Mapping[str, _RowRuns], baseline: str, margin: float
 ) -> tuple[dict[str, Difference], str]:
-    """Compare all rows by the design of the sweep, or as for a fixed number of seeds."""
+    """Compare rows by the design of the sweep, or as for a fixed number of seeds."""
     # A sequential design is one of all seeds, in their order.
     if sweep.record.design:
-        return judge(sweep.record, sweep.all_job_runs)
-    shared = _rows_of_the_same_runs(groups, baseline)
-    scores = {}
-    for label, group in groups.items():
-        # The intervals suppose that rows are independent.
-        if label not in shared:
-            scores[label] = group.scores
+        differences, method = judge(sweep.record, sweep.all_job_runs)
+        return {label: differences[label] for label in differences if label in groups}, method
+    scores = {label: group.scores for label, group in groups.items()}
     diverged = _diverged_left_out(sweep)
     for label, group in groups.items():
         diverged[label] += len(group.diverged)

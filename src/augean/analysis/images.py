@@ -22,7 +22,6 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from scipy import special
@@ -145,13 +144,9 @@ class CorrectImages:
         return packed
 
 
-def _test_set(run: Run) -> tuple[Any, int]:
+def _test_set(run: Run) -> tuple[str | None, int]:
     """Return what identifies a run's test set, its number of images last."""
-    if run.summary is None:
-        return None, 0
-    # A custom loop need not say which data it read.
-    name = run.summary.data_digest or run.summary.dataset_title
-    return name, run.summary.num_test or 0
+    return (None, 0) if run.summary is None else run.summary.test_set
 
 
 def with_images(

@@ -73,12 +73,17 @@ def _plain(value: Any) -> Any:
 
 
 def sweep_entry(
-    status: SweepStatus, table: "Table | None" = None, queue: str = ""
+    status: SweepStatus,
+    table: "Table | None" = None,
+    *,
+    remarks: Sequence[str] = (),
+    queue: str = "",
 ) -> dict[str, Any]:
     """Return what the document says of a sweep.
 
     Args:
         table: its statistics, where they were computed: then rows have intervals and verdicts.
+        remarks: what the report warns of beside the table.
         queue: how much of it is in SLURM's queue.
     """
     record = status.record
@@ -97,26 +102,22 @@ def sweep_entry(
         "design": record.design or None,
         "baseline": record.baseline,
         "method": table.method if table is not None and table.method else None,
-        "remarks": [] if table is None else _remarks(table),
+        "remarks": remarks,
         "rows": [_row_entry(row, statistics_of.get(row.label)) for row in status.rows],
         "runs": [_run_entry(run) for run in status.runs],
     }
 
 
-def _remarks(table: "Table") -> list[str]:
-    """Return what the report warns of beside the table."""
-    from augean.report.tables import remarks
-
-    return remarks(table)
-
-
 def table_entry(outputs: Path, table: "Table") -> dict[str, Any]:
     """Return what the document says of a sweep whose statistics were computed."""
+    from augean.report.tables import remarks
+
     # Only the runs of the table, which may be a selection of the sweep's. Trials are added: they
     # belong to the sweep, but are not rows of its table.
     jobs = [job for job, _ in table.sweep.job_runs]
     record = replace(table.sweep.record, jobs=[*jobs, *table.sweep.record.trials])
-    return sweep_entry(StatusReader(outputs, is_locked_run(outputs)).read(record), table)
+    status = StatusReader(outputs, is_locked_run(outputs)).read(record)
+    return sweep_entry(status, table, remarks=remarks(table))
 
 
 def _study_entry(status: SweepStatus) -> dict[str, Any] | None:

@@ -136,15 +136,20 @@ def command_in(command: str, outputs: Path) -> str:
     Args:
         outputs: as seen from the current folder.
     """
-    words = shlex.split(command)
+    # A loop of one's own takes no overrides.
+    if not command.startswith(("augean train ", "python train.py ")):
+        return command
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a record may come from a stranger
+        return command
     place = "outputs"
     for word in words:
         if word.startswith("runtime.outputs="):
             place = word.partition("=")[2].strip("\"'")
     is_here = Path(place).expanduser().absolute() == outputs.absolute()
-    # A loop of one's own takes no overrides, and only Hydra can resolve an interpolation.
-    takes_overrides = "train" in words or any(word.endswith("train.py") for word in words)
-    if is_here or not takes_overrides or "${" in place:
+    # Only Hydra can resolve an interpolation.
+    if is_here or "${" in place:
         return command
     return f"{command} {shlex.quote(f'runtime.outputs={_text(str(outputs))}')}"
 

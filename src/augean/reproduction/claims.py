@@ -286,16 +286,8 @@ def _conclude(statement: Statement, row: Row, comparison: Comparison) -> Finding
     verdict = comparison.difference.verdict
     expectation = EXPECTATIONS[statement.expected]
     # Where every seed diverged there is no mean to compare, yet the row does not converge.
-    num_diverged = len(row.diverged)
-    never_converges = num_diverged == row.states.total() >= 2
-    base = comparison.base
-    base_converges = base is not None and base.accuracy.n >= 2 and not base.diverged
-    if (
-        never_converges
-        and base_converges
-        and statement.measure == "points"
-        and statement.expected == "less"
-    ):
+    says_less_accurate = statement.measure == "points" and statement.expected == "less"
+    if says_less_accurate and _never_converges(row) and _always_converges(comparison.base):
         return Finding.HOLDS
     if comparison.n < 2 or verdict is Verdict.NOT_COMPARED:
         return Finding.CANNOT_BE_SAID
@@ -307,6 +299,16 @@ def _conclude(statement: Statement, row: Row, comparison: Comparison) -> Finding
     if not expectation.holds:
         return Finding.CANNOT_BE_SAID
     return Finding.WITHIN_NOISE
+
+
+def _never_converges(row: Row) -> bool:
+    """Return whether all runs of a row, at least two, have diverged."""
+    return len(row.diverged) == row.states.total() >= 2
+
+
+def _always_converges(row: Row | None) -> bool:
+    """Return whether a row has at least two finished runs, and none that diverged."""
+    return row is not None and row.accuracy.n >= 2 and not row.diverged
 
 
 def _describe_absence(statement: Statement, table: Table | None) -> str:

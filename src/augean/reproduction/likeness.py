@@ -14,13 +14,10 @@ def same_hardware(first: Row, second: Row) -> bool:
 
 
 def _test_sets(row: Row) -> set[tuple[object, ...]]:
-    test_sets: set[tuple[object, ...]] = set()
-    for summary in row.summaries:
-        # A custom loop need not say which data it read, nor how large its images are.
-        name = summary.data_digest or summary.dataset_title
-        size = summary.config.get("dataset.image_size")
-        test_sets.add((name, summary.num_test, size))
-    return test_sets
+    # A custom loop need not say how large its images are.
+    sizes = [summary.config.get("dataset.image_size") for summary in row.summaries]
+    test_sets = [summary.test_set for summary in row.summaries]
+    return set(zip(test_sets, sizes, strict=True))
 
 
 def _hardware(row: Row) -> set[tuple[object, ...]]:

@@ -37,7 +37,6 @@ def read_rivals(tables: Mapping[str, Table]) -> list[Rival]:
         if table is not None and table.rows and table.rows[0].runs:
             rows[label] = table.rows[0]
     stock = rows.get(STOCK)
-    obstacles = {label: _find_obstacle(row, stock) for label, row in rows.items()}
     # Without the stock run, or with other test images, there is nothing to compare.
     alike = {}
     for label, row in rows.items():
@@ -58,7 +57,7 @@ def read_rivals(tables: Mapping[str, Table]) -> list[Rival]:
             row=row,
             difference=differences.get(label, Difference()),
             time_share=time_share,
-            obstacle=obstacles[label],
+            obstacle=_find_obstacle(row, stock),
         )
         rivals.append(rival)
     return rivals

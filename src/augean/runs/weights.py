@@ -9,12 +9,11 @@ from pathlib import Path
 from augean.config.instantiate import find_class
 from augean.config.schema import Config
 from augean.errors import AugeanError, ConfigError
-from augean.store.run_files import WEIGHTS
 from augean.store.weights_file import (
     RUN,
     WeightsFile,
-    read_class_names,
     weights_of_file,
+    weights_of_path,
     weights_of_run,
 )
 
@@ -34,10 +33,7 @@ def find_weights(config: Config) -> WeightsFile | None:
         return weights_of_run(name, Path(config.runtime.outputs))
     if is_published(name):
         return _published(config, name)
-    path = Path(name).expanduser()
-    # A run's own file, named by its path, is that run's as by run:<id>: with the same classes.
-    classes = read_class_names(path.parent) if path.name == WEIGHTS else ()
-    return weights_of_file(name, path, classes)
+    return weights_of_path(name, Path(name).expanduser())
 
 
 def is_published(name: str) -> bool:

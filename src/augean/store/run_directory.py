@@ -49,7 +49,7 @@ def place_at(outputs: Path, place: str) -> Path:
     return Path(os.path.normpath(os.path.join(os.path.abspath(outputs), place)))
 
 
-def read_verified(path: Path, name: str) -> bytes:
+def read_verified(path: Path, name: str, max_bytes: int = DATA_BYTES) -> bytes:
     """Return the content of a run's file and check it against its digest in the summary.
 
     A run without a summary is not completed: its files have no digests yet and are not checked.
@@ -57,12 +57,13 @@ def read_verified(path: Path, name: str) -> bytes:
     Args:
         path: the run's directory.
         name: of the file in it.
+        max_bytes: largest size of the file.
 
     Raises:
         OSError: when the file is missing, cannot be read or is too large.
         AugeanError: when the file was altered after the run, or the summary is damaged.
     """
-    content = read_regular(path / name, DATA_BYTES)
+    content = read_regular(path / name, max_bytes)
     summary = read_summary(path)
     if summary is None:
         return content

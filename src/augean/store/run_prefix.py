@@ -1,12 +1,12 @@
 """Shorter trainings of the same config, whose state a longer one can begin with."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from augean.errors import AugeanError
-from augean.regular_files import WEIGHTS_BYTES, read_regular
+from augean.regular_files import WEIGHTS_BYTES
 from augean.store.checkpoints import load_checkpoint
+from augean.store.run_directory import read_verified
 from augean.store.run_files import STATE
 from augean.store.summary import RunState, read_summary
 
@@ -37,14 +37,9 @@ class RunPrefix:
             return load_checkpoint(self.path)[0]
         if summary.status != RunState.FINISHED:
             return None
-        file = self.path / STATE
         try:
-            # Not `read_verified`, which takes no file as large as the state of a large network.
-            content = read_regular(file, WEIGHTS_BYTES)
+            return read_verified(self.path, STATE, WEIGHTS_BYTES)
         except FileNotFoundError:  # not kept, or removed since
             return None
         except OSError as error:
-            raise AugeanError(f"cannot read {file}: {error.strerror}") from error
-        if hashlib.sha256(content).hexdigest() != summary.files.get(STATE):
-            raise AugeanError(f"{file} was truncated or altered after the run")
-        return content
+            raise AugeanError(f"cannot read {self.path / STATE}: {error.strerror}") from error

@@ -183,6 +183,12 @@ class RunSummary:
         return self.facts | entries
 
     @property
+    def test_set(self) -> tuple[str | None, int]:
+        """What identifies the test set: digest of the data, or its title, and number of images."""
+        # A custom loop need not say which data it read.
+        return self.data_digest or self.dataset_title, self.num_test or 0
+
+    @property
     def own_seconds(self) -> float | None:
         """The wall time that this run cost beyond the one that it continues."""
         if self.seconds is None or self.continued is None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -54,6 +54,21 @@ def weights_of_run(name: str, outputs: Path) -> WeightsFile:
         raise ConfigError(f"{key}: {path} has no weights; name a run that has a best.pt")
     digest = summary.files[WEIGHTS][:DIGITS]
     return WeightsFile(name=name, path=path / WEIGHTS, digest=digest, classes=classes)
+
+
+def weights_of_path(name: str, path: Path) -> WeightsFile:
+    """Return the weights in a file of the user's; a run's own as `weights_of_run` does.
+
+    Raises:
+        ConfigError: when there is no such file, it cannot be read, or it is of a damaged run.
+    """
+    weights = weights_of_file(name, path)
+    if path.name != WEIGHTS:
+        return weights
+    try:
+        return replace(weights, classes=read_class_names(path.parent))
+    except (AugeanError, OSError) as error:
+        raise ConfigError(f"model.weights={name}: {error}") from error
 
 
 def weights_of_file(name: str, path: Path, classes: tuple[str, ...] = ()) -> WeightsFile:

@@ -115,8 +115,8 @@ def _plan_grid(
         raise ConfigError(EMPTY_SWEEP)
     record = draft.make(jobs[0].config, studies=list(studies.values()))
     earlier = _read_earlier_record(outputs, record.name)
-    record = _with_additions(record, earlier)
-    joined_jobs = record.jobs
+    if earlier is not None:
+        record = replace(record, design=earlier.design)
     labels = [job.row for job in jobs]
     record = with_row_labels(record, labels)
     _refuse_other_comparison(record, labels)
@@ -124,8 +124,8 @@ def _plan_grid(
     settled_jobs = earlier.jobs if earlier is not None and earlier.design else []
     further_points = _further_seeds(points, jobs, record.design.get("seeds", {}), settled_jobs)
     jobs += plan_jobs(composition, further_points, draft.axes)
-    record = replace(record, jobs=[*(job.as_sweep_job() for job in jobs), *joined_jobs])
-    return SweepPlan(record=record, jobs=jobs)
+    record = replace(record, jobs=[job.as_sweep_job() for job in jobs])
+    return SweepPlan(record=_with_additions(record, earlier), jobs=jobs)
 
 
 def with_additions(record: SweepRecord, outputs: Path) -> SweepRecord:
@@ -146,7 +146,8 @@ def _with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRe
         return record
     own = [job for job in record.jobs if job.command is None]
     joined = [job for job in earlier.jobs if job.command is not None]
-    return replace(record, design=earlier.design, jobs=[*own, *joined])
+    record = replace(record, design=earlier.design, jobs=[*own, *joined])
+    return with_row_labels(record, [job.row for job in own])
 
 
 def _further_seeds(

@@ -25,7 +25,7 @@ from augean.sweeps.grid import check_networks
 from augean.sweeps.plan import plan_file
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
 from augean.terminal import readable_seconds
-from augean.training.build import NUM_CLASSES, build_model, build_optimizer
+from augean.training.build import NUM_CLASSES, build_model, build_optimizer, check_classes
 from augean.training.device import device_title, find_device
 from augean.training.model_summary import describe_model
 
@@ -135,11 +135,12 @@ def _config_text(flat: Mapping[str, Any]) -> str:
 
 
 def check_network(config: Config) -> None:
-    """Build network and optimizer, without memory for them.
+    """Check what a launch does, and build network and optimizer, without memory for them.
 
     Raises:
-        ConfigError: when they cannot be built.
+        ConfigError: when a launch would refuse them, or they cannot be built.
     """
+    check_classes(config)
     describe_model(config, NUM_CLASSES)
     with torch.device("meta"):
         build_optimizer(config, build_model(config, NUM_CLASSES))

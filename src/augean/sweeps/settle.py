@@ -155,6 +155,8 @@ class Settling:
         """Train seeds round by round, until nothing is undecided or the budget is spent."""
         while True:
             with hold_record(self.outputs, record.name):
+                # Read again: a custom loop may have joined meanwhile.
+                record = replace(self.find_record() or record, design=record.design)
                 record.write(self.outputs)
             if self.lacks_runs(record):
                 self.launch()
@@ -193,7 +195,6 @@ class Settling:
             # A row without any seed is not part of this launch.
             if 0 < len(_seeds(record, row)) < number:
                 return True
-        # The sweep's own command trains no run of a custom loop.
         own = [run for job, run in self.read_job_runs(record) if job.command is None]
         return not all(run.state.is_completed for run in own)
 

@@ -19,13 +19,9 @@ from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.models.freezing import freeze_part, frozen_norms
 from augean.models.native import Native
-from augean.models.pretrained import (
-    check_head,
-    load_pretrained,
-    parameters_to_train,
-    read_state,
-)
+from augean.models.pretrained import check_head, load_pretrained, parameters_to_train, read_state
 from augean.store.weights_file import WeightsFile, check_content
+from augean.training.augmentation import check_mixup
 from augean.training.data import AnySplit, Data
 from augean.training.device import choose_layout, seed_all
 from augean.training.lr_schedule import LRSchedule
@@ -378,6 +374,7 @@ def check_classes(config: Config) -> None:
     key = repr(parts)
     if key in _checked:
         return
+    check_mixup(config.regularization.mixup)
     build_activation(config)
     _model(config)
     _check_fit(config)

@@ -25,8 +25,8 @@ FP32_OPERATIONS = {
     "mkldnn.conv": "mkldnn",
     "mkldnn.rnn": "mkldnn",
 }
-"""Parts of `torch.backends` with an `fp32_precision` for one kind of operation, and the part whose
-`fp32_precision` holds where that is none."""
+"""Kinds of operations with a setting `fp32_precision` in `torch.backends`, and the backend whose
+own setting holds for a kind that is set to "none"."""
 
 
 def seed_all(seed: int, epoch: int) -> None:

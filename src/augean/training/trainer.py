@@ -52,10 +52,6 @@ from augean.training.results import DivergedError, EpochResult, Score
 
 logger = logging.getLogger(__name__)
 
-SMALLEST_MIXUP = 0.05
-"""Least `regularization.mixup` other than 0. Below it both gamma variates of a weight are often too
-small for fp32, which makes the weight 1/2 where it should be near 0 or 1: at 0.01 with probability
-17 %, at 0.05 with 0.02 %."""
 ShouldStop = Callable[[int, float | None], bool]
 """Asked after each epoch, with its number and validation accuracy, whether to prune the run."""
 
@@ -100,7 +96,6 @@ class Trainer:
             source, node.num_val, node.num_train, node.split_seed, self.device, data_on
         )
         _check_last_batch(config, len(self.data.train))
-        _check_mixup(config)
         self.description = describe_model(config, len(self.data.classes))
         self.weights = weights
         self.context = build_context(config, self.data, self.device, weights)
@@ -339,16 +334,6 @@ def _check_last_batch(config: Config, num_images: int) -> None:
             f"trainer.batch_size={batch_size}: {num_images} training images leave a last batch of"
             " one image, which batch norm cannot use; choose another size, or leave one image out"
             f" with dataset.num_train={num_images - 1}"
-        )
-
-
-def _check_mixup(config: Config) -> None:
-    """Refuse an alpha at which the weights of the images cannot be drawn."""
-    alpha = config.regularization.mixup
-    if 0 < alpha < SMALLEST_MIXUP:
-        raise ConfigError(
-            f"regularization.mixup={alpha}: must be 0, which is off, or at least {SMALLEST_MIXUP};"
-            " at smaller values the Beta distribution cannot be drawn from in fp32"
         )
 
 
