@@ -21,7 +21,9 @@ NOISE = (-0.002, 0.0, 0.001, 0.001)
 MEANS = {("sgd", "0.1"): 0.9, ("sgd", "0.01"): 0.85, ("adam", "0.1"): 0.5, ("adam", "0.01"): 0.88}
 
 
-def report(outputs: Path, means: dict[tuple[str, str], float], **states: str) -> ReportResult:
+def report(
+    outputs: Path, means: dict[tuple[str, str], float], select: str | None = None, **states: str
+) -> ReportResult:
     jobs = []
     for (row, column), mean in means.items():
         for seed, noise in enumerate(NOISE):
@@ -43,7 +45,7 @@ def report(outputs: Path, means: dict[tuple[str, str], float], **states: str) ->
         column="optimizer.lr",
         baseline="sgd, 0.1",
     )
-    return make_report(outputs)
+    return make_report(outputs, select)
 
 
 def test_cells_have_margins_and_the_contrast_a_verdict(tmp_path: Path) -> None:
@@ -71,9 +73,11 @@ def test_equal_effects_are_equivalent_and_missing_ones_not_judged(tmp_path: Path
     same = MEANS | {("adam", "0.1"): 0.93}
     text = (report(tmp_path / "same", same).directory / "report.md").read_text()
     assert "The effect of the row is the same in all columns" in text
-    diverged = report(tmp_path / "diverged", MEANS, adam="diverged")
-    text = (diverged.directory / "report.md").read_text()
-    assert "is not judged: runs of adam, 0.1 diverged" in text
+    # A selection of the finished runs does not make the diverged ones undone.
+    for select in (None, "state=finished"):
+        diverged = report(tmp_path / "diverged", MEANS, select, adam="diverged")
+        text = (diverged.directory / "report.md").read_text()
+        assert "is not judged: runs of adam, 0.1 diverged" in text
 
 
 def test_a_cell_whose_seeds_agree_takes_part_and_four_such_cells_decide_nothing() -> None:

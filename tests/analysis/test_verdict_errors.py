@@ -55,9 +55,9 @@ def test_remarks_give_the_measured_figures() -> None:
         worst = fixed[(fixed.n == "2") & (fixed.rows == num_rows)].false.max()
         assert share == pytest.approx(worst, abs=0.006)
     # A table of other sizes gets the nearest entry.
-    assert nearest_share(SKEWED_SHARES, 2, 1) == SKEWED_SHARES[3][1]
-    assert nearest_share(SKEWED_SHARES, 50, 100) == SKEWED_SHARES[20][20]
-    assert nearest_share(SKEWED_SHARES, 7, 5) == SKEWED_SHARES[5][6]
+    assert nearest_share(SKEWED_SHARES, 2, 1) == (3, SKEWED_SHARES[3][1])
+    assert nearest_share(SKEWED_SHARES, 50, 100) == (20, SKEWED_SHARES[20][20])
+    assert nearest_share(SKEWED_SHARES, 7, 5) == (5, SKEWED_SHARES[5][6])
     assert two_seeds_share(2) == TWO_SEEDS_SHARES[3]
 
 
@@ -80,7 +80,9 @@ STEADY = [60.0, 60.5, 61.0]
 @pytest.mark.parametrize(
     ("scores", "least", "figure"),
     [
-        ({"base": STEADY, "a": COLLAPSED, "b": STEADY}, None, "(n=3, 2 rows or about as many) 70%"),
+        ({"base": STEADY, "a": COLLAPSED, "b": STEADY}, None, "(n=3, 2 rows or about as many) 70"),
+        # No tables of two seeds were simulated.
+        ({"base": STEADY, "a": COLLAPSED, "b": STEADY[:2]}, None, "(n=3, 2 rows or about as many)"),
         ({"base": STEADY, "a": COLLAPSED, "b": STEADY}, 10, "(first look at 10 seeds, 2 rows"),
         # A row that has collapsed is undecided, and no other row is there to deceive.
         ({"base": STEADY, "a": COLLAPSED}, None, None),
@@ -91,7 +93,7 @@ STEADY = [60.0, 60.5, 61.0]
 def test_a_collapse_in_one_row_casts_doubt_on_rows_without_any(
     scores: dict[str, list[float]], least: int | None, figure: str | None
 ) -> None:
-    text = " ".join(remarks_on_scores(scores, least=least))
+    text = " ".join(remarks_on_scores(scores, least=least, assumes_equal=False))
     assert ("have not yet look better" in text) == (figure is not None)
     assert figure is None or figure in text
 
@@ -230,7 +232,11 @@ def test_crowded_rows_and_two_seeds_carry_a_remark_with_figures(tmp_path: Path) 
     near = [99.9, 99.8, 99.99, 99.95, 99.9]
     text = remarks(tmp_path / "near", {"a": even, "b": near})
     assert "crowd below 100 %: b;" in text
-    assert f"{SKEWED_SHARES[5][1]:.0%} had a false verdict" in text
+    assert f"{100 * SKEWED_SHARES[5][1]:.0f} % had a false verdict" in text
     assert "crowd" not in remarks(tmp_path / "even", {"a": even, "b": even})
     text = remarks(tmp_path / "two", {"a": even[:2], "b": even[:2]})
-    assert f"up to {TWO_SEEDS_SHARES[1]:.0%} of simulated tables" in text
+    assert f"up to {100 * TWO_SEEDS_SHARES[1]:.0f} % of simulated tables" in text
+    # With other rows of more seeds deviations are tested, and these are found to differ.
+    wide = [80.0, 90.0, 85.0]
+    text = remarks(tmp_path / "tested", {"a": even[:3], "b": wide, "c": even[:2]})
+    assert "taken as equal" not in text

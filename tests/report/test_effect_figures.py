@@ -9,7 +9,7 @@ import pytest
 
 from augean.report import ReportResult, make_report
 from augean.report.page_svg import DARK
-from fake_runs import write_examples, write_scores
+from fake_runs import write_examples, write_record, write_run, write_scores
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,18 @@ def test_a_table_of_many_rows_says_how_many_it_leaves_out(tmp_path: Path) -> Non
     rows = {f"row {number}": [80.0 + number / 9, 80.1] for number in range(30)}
     write_scores(tmp_path, {"base": [80.0, 80.2]} | rows, baseline="base")
     assert "20 rows left out" in page(make_report(tmp_path))
+
+
+def test_a_long_title_leaves_the_baseline_readable(tmp_path: Path) -> None:
+    jobs = []
+    for row in ("sgd, 0, never", "adam, 0, never"):
+        for seed in (0, 1):
+            jobs.append(write_run(tmp_path, row=row, optimizer__name=row, seed=seed, files=False))
+    for name in ("one", "two"):
+        write_record(tmp_path, name, jobs, baseline="sgd, 0, never", title="long " * 20)
+    titles = [text for text in texts(make_report(tmp_path), "effects") if "long" in text]
+    assert len(titles) == 2
+    assert all(text.endswith("… (to sgd, 0, never)") for text in titles)
 
 
 def test_figures_are_numbered_once_through_and_the_networks_are_one(example: ReportResult) -> None:

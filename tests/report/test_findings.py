@@ -73,7 +73,7 @@ def test_rows_of_one_seed_are_asked_for_more_seeds(tmp_path: Path) -> None:
 def test_many_rows_stay_one_short_line(tmp_path: Path) -> None:
     rows = {f"row {index}, x": scores(60 + index, 0.1, 4) for index in range(20)}
     write_scores(tmp_path, {"base": scores(50, 0.1, 4), **rows})
-    assert text_of(tmp_path).startswith("20 rows better than base, most row 19, x by 29.00 ± 0.")
+    assert text_of(tmp_path).startswith("20 rows better than base, most “row 19, x” by 29.00 ± 0.")
     assert len(text_of(tmp_path)) < 90
 
 
@@ -122,6 +122,10 @@ def test_runs_that_are_not_finished_are_counted(tmp_path: Path) -> None:
     done = [write_run(tmp_path, row="a", seed=seed, files=False) for seed in (0, 1)]
     left = write_run(tmp_path, row="b", state="missing", activation__name="b")
     write_record(tmp_path, "one", [*done, left], baseline="a")
+    assert text_of(tmp_path) == "b not compared: no score; 1 of 3 runs not finished"
+    # A settled table says the same of a row without any score.
+    design = {"margin": 0.5, "least": 3, "most": 20, "alpha": 0.05, "looks": 18, "seeds": {}}
+    write_record(tmp_path, "one", [*done, left], baseline="a", design=design)
     assert text_of(tmp_path) == "b not compared: no score; 1 of 3 runs not finished"
 
 

@@ -769,7 +769,7 @@ def test_a_row_that_diverged_is_drawn_as_far_as_it_came(tmp_path: Path) -> None:
     result = make_report(tmp_path)
     assert result.problems == []
     assert "All runs diverged and are drawn up to where they broke off: lost." in page(result)
-    assert "Row lost: 2 of 2 runs diverged and are not in the mean." in page(result)
+    assert "Row lost: 2 of 2 runs diverged, so there is no mean." in page(result)
     legend = re.findall("<!-- (.*) -->", (result.directory / "figures/one_curves.svg").read_text())
     assert {"good", "lost"} <= set(legend)
     assert "early" not in legend
@@ -932,7 +932,7 @@ def test_a_selection_does_not_hide_what_diverged_runs_forbid(
     (sweep,) = scan(tmp_path, select).sweeps
     table = summarise(sweep)
     assert table.rows[1].difference.verdict is Verdict.UNDECIDED
-    hidden = "Row a: 6 diverged runs were not selected; they count against it all the same."
+    hidden = "Row a: diverged runs that were not selected (6) count against it all the same."
     assert (hidden in table.remarks) == (select is not None)
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from augean.report import ReportResult, make_report
 from augean.store.archive.packing import pack
 from conftest import ROOT
-from fake_runs import write_examples, write_many, write_record, write_run
+from fake_runs import write_examples, write_many, write_record, write_run, write_scores
 from page_data import page_commands, page_data
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("page")]
@@ -347,11 +347,14 @@ def test_every_table_compiles_with_pdflatex_and_stands_in_the_text(
 ) -> None:
     tables = sorted((report.directory / "tables").glob("*.tex"))
     assert len(tables) == 6
+    # A float of so many rows would lose its end.
+    write_scores(tmp_path, {f"row {number}": [80.0, 81.0] for number in range(60)}, baseline=None)
+    tables.append(make_report(tmp_path).directory / "tables" / "one.tex")
     inputs = "\n".join(
         f"Table~\\ref{{tab:table-{path.stem.replace('_', '-')}}}.\n{path.read_text()}"
         for path in tables
     )
-    head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
+    head = r"\documentclass{article}\usepackage{booktabs,longtable}\begin{document}"
     (tmp_path / "tables.tex").write_text(f"{head}\n{inputs}\n\\end{{document}}\n")
     assert PDFLATEX is not None
     command = [
@@ -368,6 +371,7 @@ def test_every_table_compiles_with_pdflatex_and_stands_in_the_text(
     assert "undefined references" not in log
     assert "Missing character" not in log
     assert "Overfull" not in log
+    assert "Float too large" not in log
 
 
 @needs_chromium

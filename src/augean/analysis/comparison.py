@@ -18,7 +18,7 @@ from augean.analysis.remarks import remarks_on_epochs, remarks_on_published, rem
 from augean.analysis.run import Run
 from augean.analysis.sequential import judge
 from augean.analysis.sequential_design import design_of
-from augean.analysis.simultaneous import LEVEL, Interval, simultaneous_intervals
+from augean.analysis.simultaneous import LEVEL, Interval, pools_untested, simultaneous_intervals
 from augean.analysis.studies import remarks_on_ends
 from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
 from augean.store.summary import RunState, RunSummary
@@ -50,6 +50,8 @@ class Row:
     scores: list[float]
     """The test accuracies of `runs` in percent."""
     diverged: list[Run]
+    num_diverged: int
+    """Diverged runs, with those that a selection left out."""
     accuracy: Estimate
     """Test accuracy in percent."""
     val_accuracy: float
@@ -199,7 +201,14 @@ class _RowRuns:
     finished: dict[int, Run] = field(default_factory=dict)
     """By seed, those with a score; of several runs of one seed the first."""
     diverged: list[Run] = field(default_factory=list)
+    num_left_out: int = 0
+    """Diverged runs that a selection left out."""
     states: Counter[RunState] = field(default_factory=Counter)
+
+    @property
+    def num_diverged(self) -> int:
+        """All diverged runs: the others flatter the row."""
+        return len(self.diverged) + self.num_left_out
 
     @property
     def scores(self) -> list[float]:
@@ -241,7 +250,7 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
     if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
         remarks += remarks_on_epochs(_schedules(groups))
-    remarks += _remarks(sweep, groups)
+    remarks += _remarks(sweep, groups, is_compared=baseline is not None)
     if sweep.record.kind == "study":
         remarks += remarks_on_ends(sweep.record)
 
@@ -262,9 +271,7 @@ def _compare_groups(
         differences, method = judge(sweep.record, sweep.all_job_runs)
         return {label: differences[label] for label in differences if label in groups}, method
     scores = {label: group.scores for label, group in groups.items()}
-    diverged = _diverged_left_out(sweep)
-    for label, group in groups.items():
-        diverged[label] += len(group.diverged)
+    diverged = {label: group.num_diverged for label, group in groups.items()}
     return compare(scores, baseline, diverged, margin)
 
 
@@ -279,11 +286,6 @@ def _rows_of_the_same_runs(groups: Mapping[str, _RowRuns], baseline: str) -> lis
     return shared
 
 
-def _diverged_left_out(sweep: Sweep) -> Counter[str]:
-    """Return by row how many diverged runs a selection left out: the others flatter the row."""
-    return Counter(job.row for job, run in sweep.left_out if run.state is RunState.DIVERGED)
-
-
 def _row(sweep: Sweep, label: str, group: _RowRuns, difference: Difference) -> Row:
     """Return a row with its statistics."""
     runs = list(group.finished.values())
@@ -296,6 +298,7 @@ def _row(sweep: Sweep, label: str, group: _RowRuns, difference: Difference) -> R
         summaries=summaries,
         scores=group.scores,
         diverged=group.diverged,
+        num_diverged=group.num_diverged,
         accuracy=estimate(group.scores, level),
         val_accuracy=_mean_val_accuracy(summaries),
         seconds=_median_seconds(summaries),
@@ -342,30 +345,31 @@ def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
                 remarks.append(
                     f"Row {job.row}, seed {job.seed}: several runs; only {first_run.id} counts."
                 )
+    for job, run in sweep.left_out:
+        if job.row in groups and run.state is RunState.DIVERGED:
+            groups[job.row].num_left_out += 1
     return groups, remarks
 
 
-def _remarks(sweep: Sweep, groups: Mapping[str, _RowRuns]) -> list[str]:
+def _remarks(sweep: Sweep, groups: Mapping[str, _RowRuns], *, is_compared: bool) -> list[str]:
     """Return what a reader must know of the rows."""
     remarks = []
     scores = {}
-    left_out = _diverged_left_out(sweep)
     for label, group in groups.items():
-        if left_out[label]:
+        if group.num_left_out:
             remarks.append(
-                f"Row {label}: {left_out[label]} diverged runs were not selected; they count"
+                f"Row {label}: diverged runs that were not selected ({group.num_left_out}) count"
                 " against it all the same."
             )
-        num_diverged = len(group.diverged)
-        if num_diverged:
-            remarks.append(
-                f"Row {label}: {num_diverged} of {group.states.total()} runs diverged and are not"
-                " in the mean."
-            )
+        if group.diverged:
+            end = "; the mean is that of the others" if group.finished else ", so there is no mean"
+            share = f"{len(group.diverged)} of {group.states.total()} runs"
+            remarks.append(f"Row {label}: {share} diverged{end}.")
         if len(group.scores) > 1:
             scores[label] = group.scores
     least = design_of(sweep.record).least if sweep.record.design else None
-    return remarks + remarks_on_scores(scores, least=least)
+    assumes_equal = is_compared and pools_untested(list(scores.values()))
+    return remarks + remarks_on_scores(scores, least=least, assumes_equal=assumes_equal)
 
 
 def _schedules(groups: Mapping[str, _RowRuns]) -> set[str | None]:

@@ -120,7 +120,7 @@ def two_factors(table: Table) -> Factors | None:
         row, column = cells[line.label]
         scores[row, column] = line.scores
         means[rows.index(row), columns.index(column)] = line.accuracy.mean
-        if line.diverged:
+        if line.num_diverged:
             diverged.append(line.label)
     obstacle = _find_obstacle(scores, diverged, len(rows) * len(columns))
     contrasts: list[Contrast] = []
@@ -182,7 +182,8 @@ def interaction(
                 row=row, column=column, value=value, low=value - half, high=value + half
             )
             contrasts.append(contrast)
-    method = f"{num_contrasts} contrasts, by Student's t with {spread.kind} at Bonferroni's level"
+    contrasts_text = "1 contrast" if num_contrasts == 1 else f"{num_contrasts} contrasts"
+    method = f"{contrasts_text}, by Student's t with {spread.kind} at Bonferroni's level"
     return contrasts, method
 
 

@@ -65,7 +65,7 @@ def _stays_flattered(row: Row, baseline: Row) -> bool:
         return True
     likely = Verdict.BETTER if row.difference.value > 0 else Verdict.WORSE
     return is_flattered(
-        likely, row_diverged=bool(row.diverged), baseline_diverged=bool(baseline.diverged)
+        likely, row_diverged=row.num_diverged > 0, baseline_diverged=baseline.num_diverged > 0
     )
 
 

@@ -54,14 +54,16 @@ EQUAL_BEGINNINGS = frozenset({"constant", "plateau"})
 that no two lengths begin alike."""
 
 
-def nearest_share(table: Mapping[int, Mapping[int, float]], n: int, num_rows: int) -> float:
-    """Return the measured share for tables of about so many seeds and rows.
+def nearest_share(
+    table: Mapping[int, Mapping[int, float]], n: int, num_rows: int
+) -> tuple[int, float]:
+    """Return the measured number of seeds next to n, and the share for about so many rows.
 
     Between two measured numbers it is that of the fewer seeds and the more rows.
     """
     measured = [candidate for candidate in table if candidate <= n]
     nearest = max(measured, default=min(table))
-    return _nearest_above(table[nearest], num_rows)
+    return nearest, _nearest_above(table[nearest], num_rows)
 
 
 def two_seeds_share(num_rows: int) -> float:
@@ -75,12 +77,15 @@ def _nearest_above(table: Mapping[int, float], key: int) -> float:
     return table[min(measured, default=max(table))]
 
 
-def remarks_on_scores(scores: Mapping[str, Sequence[float]], *, least: int | None) -> list[str]:
+def remarks_on_scores(
+    scores: Mapping[str, Sequence[float]], *, least: int | None, assumes_equal: bool
+) -> list[str]:
     """Return what is odd about the scores, and how often a table like this one is wrong.
 
     Args:
         scores: of each row with several seeds, in percent.
         least: seeds at the first look of a sequential design; None where their number was fixed.
+        assumes_equal: the comparison takes deviations as equal without a test of it.
     """
     is_settled = least is not None
     remarks = _remarks_on_spread(scores)
@@ -88,7 +93,7 @@ def remarks_on_scores(scores: Mapping[str, Sequence[float]], *, least: int | Non
     remarks += _remarks_on_crowding(scores, is_settled=is_settled)
     # A sequential design has its own promise for few seeds.
     if not is_settled:
-        remarks += _remarks_on_few_seeds(scores)
+        remarks += _remarks_on_few_seeds(scores, assumes_equal=assumes_equal)
     return remarks
 
 
@@ -133,16 +138,16 @@ def _remarks_on_collapse(scores: Mapping[str, Sequence[float]], least: int | Non
     if num_rows < 2 or not 0 < num_scattered < len(scores):
         return []
     if least is None:
-        n = _fewest_seeds(scores)
-        share = nearest_share(COLLAPSE_SHARES, n, num_rows)
+        n, share = nearest_share(COLLAPSE_SHARES, _fewest_seeds(scores), num_rows)
         seeds = f"n={n}"
     else:
-        share = nearest_share(SETTLED_COLLAPSE_SHARES, least, num_rows)
-        seeds = f"first look at {least} seeds"
+        n, share = nearest_share(SETTLED_COLLAPSE_SHARES, least, num_rows)
+        seeds = f"first look at {n} seeds"
     return [
         "If seeds can collapse in every row, those that have not yet look better than they are: of"
         " simulated tables in which a third of each row's seeds collapses and the baseline is"
-        f" steady ({seeds}, {num_rows} rows or about as many) {share:.0%} had a false verdict."
+        f" steady ({seeds}, {num_rows} rows or about as many) {100 * share:.0f} % had a false"
+        " verdict."
     ]
 
 
@@ -164,27 +169,28 @@ def _remarks_on_crowding(scores: Mapping[str, Sequence[float]], *, is_settled: b
         return [
             f"{text} So such a row can only be worse, and to such a baseline only better.",
         ]
-    n = _fewest_seeds(scores)
     num_rows = _num_compared(scores)
-    share = nearest_share(SKEWED_SHARES, n, num_rows)
+    n, share = nearest_share(SKEWED_SHARES, _fewest_seeds(scores), num_rows)
     return [
         f"{text} Of simulated tables with rows like Beta(20, 0.4) beside a steady baseline (n={n},"
-        f" {num_rows} rows or about as many) {share:.0%} had a false verdict."
+        f" {num_rows} rows or about as many) {100 * share:.0f} % had a false verdict."
     ]
 
 
-def _remarks_on_few_seeds(scores: Mapping[str, Sequence[float]]) -> list[str]:
+def _remarks_on_few_seeds(
+    scores: Mapping[str, Sequence[float]], *, assumes_equal: bool
+) -> list[str]:
     """Return how often tables with so few seeds are wrong; nothing where they are enough."""
     n = _fewest_seeds(scores)
     remarks = []
     if n < FEW_SEEDS:
         remarks.append(f"n={n} is few. {FEW_TEXT}")
-    if n == 2:
+    if n == 2 and assumes_equal:
         share = two_seeds_share(_num_compared(scores))
         remarks.append(
             "Two seeds cannot show that deviations differ, so they are taken as equal: where one is"
-            f" up to ten times another, up to {share:.0%} of simulated tables with about as many"
-            " rows had a false verdict."
+            f" up to ten times another, up to {100 * share:.0f} % of simulated tables with about as"
+            " many rows had a false verdict."
         )
     return remarks
 

@@ -124,13 +124,16 @@ def judge(record: SweepRecord, job_runs: JobRuns) -> tuple[dict[str, Difference]
     design = design_of(record)
     method = (
         f"a sequential design ({design.least} to {design.most} seeds, a look after each; Welch's t"
-        f" with repeated confidence intervals that spend {design.alpha:.0%} over all looks and"
-        " rows): seeds were added only to rows that were undecided, and the intervals of all looks"
-        f" hold together with {1 - design.alpha:.0%}"
+        f" with repeated confidence intervals that spend {100 * design.alpha:g} % over all looks"
+        " and rows): seeds were added only to rows that were undecided, and the intervals of all"
+        f" looks hold together with {100 * (1 - design.alpha):g} %; each difference is over the"
+        " first seeds of both rows, as many as its verdict took, and no seed after a missing one"
+        " counts"
     )
     differences = {str(record.baseline): Difference(verdict=Verdict.BASELINE)}
     for course in follow(record, job_runs):
-        differences[course.row] = course.difference
+        # Without a score there is nothing to compare yet.
+        differences[course.row] = course.difference if course.n else Difference()
     return differences, method
 
 

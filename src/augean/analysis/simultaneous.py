@@ -60,7 +60,7 @@ def simultaneous_intervals(
         # scipy warns of groups without spread: their p stays NaN.
         warnings.simplefilter("ignore", RuntimeWarning)
         p = levene_p([control, *groups])
-        reason = _reason_against_dunnett(control, groups, p)
+        reason = _reason_against_pooling([control, *groups], p)
         intervals = _dunnett(control, groups) if reason is None else _welch(control, groups)
     return dict(zip(rows, intervals, strict=True)), _method(reason, p)
 
@@ -78,16 +78,22 @@ def levene_p(groups: Iterable[Sequence[float] | Array]) -> float:
     return float(stats.levene(*testable, center="mean").pvalue)
 
 
-def _reason_against_dunnett(control: Array, rows: Sequence[Array], p: float) -> str | None:
-    """Return why Dunnett's test does not apply; None where it does.
+def pools_untested(groups: Sequence[Sequence[float]]) -> bool:
+    """Return whether variances are pooled untested, as too few rows have three seeds for it."""
+    p = levene_p(groups)
+    return math.isnan(p) and _reason_against_pooling(groups, p) is None
+
+
+def _reason_against_pooling(groups: Sequence[Sequence[float] | Array], p: float) -> str | None:
+    """Return why variances are not pooled, so that Dunnett's test does not apply; None if it does.
 
     Args:
         p: of Levene's test, NaN where it cannot be made.
     """
-    if any(numpy.ptp(group) == 0 for group in [control, *rows]):
+    if any(numpy.ptp(group) == 0 for group in groups):
         return "a row has no spread"
     if p < LEVENE_LEVEL:
-        return f"variances do not look equal, Levene's p = {p:.2g}"
+        return f"not pooled, as Levene's p = {p:.2g} is below {LEVENE_LEVEL:g}"
     return None
 
 

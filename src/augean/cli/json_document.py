@@ -173,7 +173,7 @@ def _difference_entry(row: "Row") -> dict[str, Any] | None:
         "verdict": str(difference.verdict),
         "margin": difference.margin / 100,
         "n": difference.n,
-        "num_diverged": len(row.diverged),
+        "num_diverged": row.num_diverged,
         "progress": None if difference.progress is None else str(difference.progress),
     }
 

@@ -53,6 +53,7 @@ def add_commands(commands: Commands) -> None:
 def run_report(arguments: argparse.Namespace) -> int:
     """Write the report; print what it found, a line a table, and where it is."""
     from augean.report import make_report
+    from augean.report.tables import runs_text
 
     # With --json the document is the only text on standard output.
     with messages_on_stderr(arguments.json):
@@ -70,7 +71,8 @@ def run_report(arguments: argparse.Namespace) -> int:
         sweeps = [table_entry(arguments.outputs, section.table) for section in result.sections]
         print(document("report", arguments.outputs, sweeps, problems, page))
         return result.exit_code
-    print(f"Report on {result.num_runs} runs, {len(result.sections)} tables: {page}")
+    tables = "1 table" if len(result.sections) == 1 else f"{len(result.sections)} tables"
+    print(f"Report on {runs_text(result.num_runs)}, {tables}: {page}")
     return result.exit_code
 
 

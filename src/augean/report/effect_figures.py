@@ -30,6 +30,7 @@ MAX_DRAWN = 10
 MAX_TOGETHER = 36
 """Rows that the figure of all tables shows."""
 LONGEST_LABEL = 26
+LONGEST_TITLE = 60
 # All lengths are in inches; the figure is narrow, so that its text is readable on a telephone.
 WIDTH = 4.3
 LINE = 0.25
@@ -42,6 +43,9 @@ REACH = 1.5
 """How far an interval is drawn beyond the lowest and the highest difference before it is cut. The
 unit is the range of the differences, or the median half-width where that is larger. A row with few
 seeds would otherwise set a scale on which the other rows cannot be read."""
+
+LARGEST = 100.0
+"""Difference of two accuracies beyond which none can lie, in percentage points."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,10 @@ def draw_all_effects(tables: Sequence[Table], folder: Path) -> list[Picture]:
     for table, rows in compared[:MAX_TOGETHER]:
         drawn = _most_telling(rows, rows_a_table)
         num_drawn += len(drawn)
-        title = titles[table.sweep.record.name]
-        lines.append(_Line(f"{title} (to {table.baseline})"))
+        # The baseline stays whole as far as possible: without it a difference says nothing.
+        baseline = shorten_label(f"(to {table.baseline})", LONGEST_TITLE // 2)
+        title = shorten_label(titles[table.sweep.record.name], LONGEST_TITLE - len(baseline) - 1)
+        lines.append(_Line(f"{title} {baseline}"))
         lines += _row_lines(drawn)
         margins.add(drawn[0].difference.margin)
     caption = "Differences to the baseline of each table."
@@ -217,8 +223,8 @@ def _limits(rows: Sequence[Row], margin: float) -> tuple[float, float]:
     unit = max(values) - min(values)
     if halves:
         unit = max(unit, median(halves))
-    low = max(min(ends), min(values) - REACH * unit)
-    high = min(max(ends), max(values) + REACH * unit)
+    low = max(min(ends), min(values) - REACH * unit, -LARGEST)
+    high = min(max(ends), max(values) + REACH * unit, LARGEST)
     room = 0.04 * (high - low)
     return low - room, high + room
 
@@ -233,16 +239,16 @@ def _write_lines(axes: Axes, lines: Sequence[_Line]) -> None:
         if line.row is None:
             _write_title(axes, place, line.text)
         else:
-            axes.text(-0.03, place, line.text, transform=beside, ha="right", va="center", size=8.5)
+            axes.text(-0.05, place, line.text, transform=beside, ha="right", va="center", size=8.5)
             difference = line.row.difference
             numbers = amount(difference.value, difference.half_width, signed=True)
-            axes.text(1.03, place, numbers, transform=beside, va="center", size=8.5)
+            axes.text(1.05, place, numbers, transform=beside, va="center", size=8.5)
 
 
 def _write_title(axes: Axes, place: int, title: str) -> None:
     """Write the title of a table from the left edge of the figure, over what lies behind it."""
     axes.annotate(
-        shorten_label(title, 60),
+        title,
         (0, place),
         xycoords=("figure fraction", "data"),
         xytext=(7, 0),

@@ -70,7 +70,8 @@ def _parts(table: Table) -> Iterator[Part]:
     elif table.baseline is None:
         yield Part("nothing is compared, as there is no baseline (runtime.table.baseline)")
     elif not _baseline(table).runs:
-        yield Part(f"nothing is compared, as the baseline {table.baseline} has no score yet")
+        baseline = quote_label(table.baseline)
+        yield Part(f"nothing is compared, as the baseline {baseline} has no score yet")
     else:
         yield from _comparisons(table)
 
@@ -97,7 +98,7 @@ def _score(row: Row) -> str:
 
 def _comparisons(table: Table) -> Iterator[Part]:
     """Yield a part for each verdict that rows have: decided ones first."""
-    baseline = str(table.baseline)
+    baseline = quote_label(str(table.baseline))
     for verdict in (
         Verdict.BETTER,
         Verdict.WORSE,
@@ -127,7 +128,7 @@ def _decided(rows: Sequence[Row], baseline: str, verdict: Verdict) -> str:
     if len(rows) > MAX_NAMED:
         largest = max(rows, key=lambda row: abs(row.difference.value))
         text = f"{len(rows)} rows {verdict} than {baseline}"
-        return f"{text}, most {largest.label} by {_size(largest)} points"
+        return f"{text}, most {quote_label(largest.label)} by {_size(largest)} points"
     names = _names([row.label for row in rows])
     amounts = _join([_size(row) for row in rows])
     return f"{names} {verdict} than {baseline} by {amounts} points"

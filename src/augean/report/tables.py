@@ -33,6 +33,8 @@ WITHOUT_SCORE = tuple(state for state in RunState if state is not RunState.FINIS
 NOT_COMPLETED = tuple(state for state in RunState if not state.is_completed)
 NEW_IMAGES = "with new images"
 """Heading of the interval for new seeds and new test images."""
+LONGEST_FLOAT = 30
+"""Rows up to which a LaTeX table and its caption surely fit on a page."""
 OURS = "ours\u00a0− published"
 
 

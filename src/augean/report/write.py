@@ -43,6 +43,7 @@ class ReportResult(NamedTuple):
 
     directory: Path
     num_runs: int
+    """Of tables and beside them, those that are missing too."""
     sections: list[Section]
     beginning: Beginning
     problems: list[Problem]
@@ -110,9 +111,10 @@ def make_report(
     beginning = Beginning(findings=make_findings(tables), overview=overview)
     write_page(contents, beginning, sections, models, metrics, folder)
     _tidy(folder, sections, [*overview, *models])
+    in_tables = {job.id for table in tables for job, _ in table.sweep.job_runs}
     return ReportResult(
         directory=folder,
-        num_runs=len(contents.runs),
+        num_runs=len(in_tables | contents.runs.keys()),
         sections=sections,
         beginning=beginning,
         problems=contents.problems,

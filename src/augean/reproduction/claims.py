@@ -135,8 +135,8 @@ class Evidence:
         if statement.measure == "points" and not statement.against:
             n = row.difference.n
             return Comparison(difference=row.difference, n=n, other=other, base=base)
-        diverged = {item.label: len(item.diverged) for item in rows}
-        diverged[BASE] = len(base.diverged)
+        diverged = {item.label: item.num_diverged for item in rows}
+        diverged[BASE] = base.num_diverged
         # The margin of equivalence is in points of accuracy; other measures have none.
         margin = MARGIN if statement.measure == "points" else 0.0
         differences, _ = compare(values, BASE, diverged, margin)
@@ -308,7 +308,7 @@ def _never_converges(row: Row) -> bool:
 
 def _always_converges(row: Row | None) -> bool:
     """Return whether a row has at least two finished runs, and none that diverged."""
-    return row is not None and row.accuracy.n >= 2 and not row.diverged
+    return row is not None and row.accuracy.n >= 2 and not row.num_diverged
 
 
 def _describe_absence(statement: Statement, table: Table | None) -> str:

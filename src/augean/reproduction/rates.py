@@ -48,7 +48,7 @@ def read_rates(table: Table) -> Rates | None:
             if row is not None and not math.isnan(row.val_accuracy):
                 candidates.append((rate, row))
         # The mean of a rate at which runs diverged is that of its survivors.
-        steady = [candidate for candidate in candidates if not candidate[1].diverged]
+        steady = [candidate for candidate in candidates if not candidate[1].num_diverged]
         if candidates:
             # Of equal accuracies `max` returns the first.
             chosen[optimizer] = max(
@@ -57,7 +57,7 @@ def read_rates(table: Table) -> Rates | None:
     if not chosen:
         return None
     scores = {optimizer: row.scores for optimizer, (_, row) in chosen.items()}
-    diverged = {optimizer: len(row.diverged) for optimizer, (_, row) in chosen.items()}
+    diverged = {optimizer: row.num_diverged for optimizer, (_, row) in chosen.items()}
     differences, method = compare(scores, next(iter(scores)), diverged)
     optimizers = []
     for optimizer, (rate, row) in chosen.items():

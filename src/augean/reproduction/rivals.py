@@ -45,7 +45,7 @@ def read_rivals(tables: Mapping[str, Table]) -> list[Rival]:
     differences: dict[str, Difference] = {}
     if STOCK in alike:
         scores = {label: row.scores for label, row in alike.items()}
-        diverged = {label: len(row.diverged) for label, row in alike.items()}
+        diverged = {label: row.num_diverged for label, row in alike.items()}
         differences, _ = compare(scores, STOCK, diverged)
     rivals = []
     for label, row in rows.items():
@@ -69,7 +69,7 @@ def _find_obstacle(row: Row, stock: Row | None) -> str:
         return "the stock run is not finished"
     if not same_test_set(row, stock):
         return "it was tested on other images than the stock run"
-    if row.diverged or stock.diverged:
+    if row.num_diverged or stock.num_diverged:
         return "runs diverged, and the means are those of the others"
     if row.accuracy.n < 2 or stock.accuracy.n < 2:
         return "one seed is too few"
