@@ -18,6 +18,7 @@ from augean.config.labels import row_label
 from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.errors import AugeanError
+from augean.runs.address import find_address
 from augean.store.sweep_record import SweepRecord, read_records
 from augean.sweeps.composition import Composition, without_hydra
 from augean.sweeps.plan import plan_file
@@ -202,17 +203,15 @@ def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -
 
 
 def test_a_failure_dated_in_the_future_is_an_old_one(tmp_path: Path) -> None:
-    arguments = ["-m", "seed=0", *GRID, f"runtime.outputs={tmp_path}"]
-    assert train(*arguments).returncode == 0
-    (path,) = tmp_path.glob("runs/*")
-    path.joinpath("summary.json").unlink()
-    failure = path / "failure.txt"
+    arguments = ["seed=0", *GRID, f"runtime.outputs={tmp_path}"]
+    failure = find_address(compose(arguments)).path / "failure.txt"
+    failure.parent.mkdir(parents=True)
     failure.write_text("the clock was an hour fast\n")
     in_an_hour = time.time() + 3600
     os.utime(failure, (in_an_hour, in_an_hour))
-    again = train(*arguments)
-    assert again.returncode == 0, again.stderr
-    assert "1 finished" in again.stdout
+    done = train("-m", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "1 finished" in done.stdout
     assert not failure.exists()
 
 
