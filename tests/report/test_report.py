@@ -369,7 +369,9 @@ def test_every_promised_file_is_there_and_no_other_figure(example: ReportResult)
             (example.directory / "tables" / f"{record}.{kind}").stat().st_size
             for kind in ("csv", "md", "tex")
         )
-    assert len(pandas.read_csv(example.directory / "runs.csv")) == example.num_runs == 33
+    # Three runs are missing: they are counted, and have no line of their own.
+    assert len(pandas.read_csv(example.directory / "runs.csv")) == 33
+    assert example.num_runs == 36
 
 
 class Page(HTMLParser):
