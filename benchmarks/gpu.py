@@ -1,12 +1,14 @@
 """Test and measure the core on a GPU, in ten minutes at most: `make gpu`.
 
-    python benchmarks/gpu.py                    # every part
-    python benchmarks/gpu.py tests profile_64   # some
-    python benchmarks/gpu.py --tiny             # every part, at a size that a CPU can try
+    python benchmarks/gpu.py                           # every part, until the time is over
+    python benchmarks/gpu.py at_once_16_mps bench_32   # these, in this order
+    python benchmarks/gpu.py --tiny                    # every part, at a size that a CPU can try
 
 Each part is a process with a time limit of its own, and its failure does not keep the others from
-running. The folder of `--output` gets a log of each part, what it measured, and `gpu.json`, all of
-it together; that file is written anew after each part.
+running. The folder of `--output` gets two files, written anew after each part: `gpu.json` with all
+outcomes and measurements, and `logs.tar.gz` with the whole log of each part.
+
+NOTES.md beside this file has the command for a machine without a network.
 """
 
 import argparse
@@ -16,18 +18,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TextIO
 
 FOLDER = Path(__file__).parent
 TESTS = FOLDER.parent / "tests" / "training" / "test_cuda.py"
 MPS_CONTROL = "nvidia-cuda-mps-control"
 """The program that starts and ends NVIDIA's Multi-Process Service."""
+DRIVER_PROGRAMS = "/usr/local/nvidia/bin"
+"""Where container runtimes put the driver's programs; not always in PATH."""
 TINY = ("model=vgg_a", "dataset.image_size=32", "trainer.batch_size=8", "trainer.precision=fp32")
 """Overrides of `--tiny`."""
 
@@ -54,7 +59,7 @@ def bench(
     *options: str,
     tiny: bool,
     limit: float,
-    images: int = 12_800,
+    images: int = 25_600,
     with_mps: bool = False,
 ) -> Part:
     command = [sys.executable, "-m", "augean", "bench", *(TINY if tiny else ())]
@@ -75,7 +80,8 @@ def profile(name: str, channels: int, *overrides: str, tiny: bool, limit: float)
 def list_parts(tiny: bool) -> list[Part]:
     """Return the parts in order of worth; for the last ones ten minutes may be too short.
 
-    Each loop is a part of its own, so that a slow one does not take the others along.
+    What decides the default of `runtime.fused_norm`, and what has never run on a GPU, comes before
+    what repeats a measurement.
     """
     pytest = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-W", "default", "-n", "4"]
     parts = [
@@ -83,48 +89,53 @@ def list_parts(tiny: bool) -> list[Part]:
         Part("tests", [*pytest, str(TESTS)], limit=180, has_result=False),
         profile("profile_64", 64, tiny=tiny, limit=40),
         profile("profile_64_fused", 64, "runtime.fused_norm=true", tiny=tiny, limit=70),
-        profile("profile_64_compiled", 64, "runtime.compile=true", tiny=tiny, limit=80),
         profile("profile_16", 16, tiny=tiny, limit=30),
         profile("profile_16_fused", 16, "runtime.fused_norm=true", tiny=tiny, limit=70),
+        bench_loops(64, tiny),
+        bench_loops(16, tiny),
+        # Without the service, kernels of several processes hardly overlap: less is to be learnt.
+        bench_at_once(16, tiny, with_mps=True),
+        bench_at_once(16, tiny),
+        bench_loops(32, tiny),
+        profile("profile_64_compiled", 64, "runtime.compile=true", tiny=tiny, limit=80),
+        bench("host_16", 16, "--loops", "core", "core+host", tiny=tiny, limit=60),
     ]
-    loops = ["core", "core+fused", "expert", "ordinary", "core+compile", "core+host"]
-    parts += [bench_loop(64, loop, tiny) for loop in loops]
-    for channels in (16, 32):
-        parts += [bench_loop(channels, loop, tiny) for loop in loops[:2]]
-        parts += bench_at_once(channels, tiny)
-    for channels in (16, 32):
-        parts += [bench_loop(channels, loop, tiny) for loop in loops[2:]]
+    if tiny:
+        # A CPU with other work compiles for minutes.
+        parts = [replace(part, limit=5 * part.limit) for part in parts]
     return parts
 
 
-def bench_loop(channels: int, loop: str, tiny: bool) -> Part:
-    name = f"bench_{channels}_{loop.replace('+', '_')}"
-    # The ordinary loop decodes its images one by one on the host.
-    images = 12_800 if loop == "ordinary" else 25_600
-    return bench(name, channels, "--loops", loop, tiny=tiny, limit=70, images=images)
+def bench_loops(channels: int, tiny: bool) -> Part:
+    """Return the part that measures all loops at one width, so that ratios are of one run.
+
+    The loops of a part share the compiler's caches: the core comes before the expert's loop, so
+    that it finds them cold.
+    """
+    loops = ["core", "core+fused", "core+compile", "expert", "ordinary"]
+    return bench(f"bench_{channels}", channels, "--loops", *loops, tiny=tiny, limit=180)
 
 
-def bench_at_once(channels: int, tiny: bool) -> list[Part]:
-    """Return the parts that measure several processes on one device, with MPS and without."""
-    parts = []
-    for with_mps in (False, True):
-        for number in (2, 4, 8):
-            name = f"at_once_{channels}_{number}" + ("_mps" if with_mps else "")
-            options = ["--loops", "core", "--at-once", str(2 if tiny else number)]
-            part = bench(name, channels, *options, tiny=tiny, limit=80, with_mps=with_mps)
-            parts.append(part)
-    return parts
+def bench_at_once(channels: int, tiny: bool, with_mps: bool = False) -> Part:
+    """Return the part that measures one, four and eight processes on one device."""
+    name = f"at_once_{channels}" + ("_mps" if with_mps else "")
+    numbers = ["1", "2"] if tiny else ["1", "4", "8"]
+    options = ["--loops", "core", "--at-once", *numbers]
+    return bench(name, channels, *options, tiny=tiny, limit=120, images=12_800, with_mps=with_mps)
 
 
-def run_part(part: Part, output: Path, seconds_left: float) -> dict[str, Any]:
-    """Run one part and return its outcome, the time it took and what it measured."""
-    result_file = output / f"{part.name}.json"
-    result_file.unlink(missing_ok=True)
+def run_part(part: Part, folder: Path, seconds_left: float) -> dict[str, Any]:
+    """Run one part and return its outcome, the time it took and what it measured.
+
+    Args:
+        folder: gets its log and its result.
+    """
+    result_file = folder / f"{part.name}.json"
+    log_file = folder / f"{part.name}.log"
     command = list(part.command)
     if part.has_result:
         command += ["--output", str(result_file)]
     start = time.perf_counter()
-    log_file = output / f"{part.name}.log"
     limit = min(part.limit, seconds_left)
     with log_file.open("w") as log, TemporaryDirectory(ignore_cleanup_errors=True) as caches:
         # Caches of its own, so that no part finds what another has compiled.
@@ -132,14 +143,10 @@ def run_part(part: Part, output: Path, seconds_left: float) -> dict[str, Any]:
             "TORCHINDUCTOR_CACHE_DIR": f"{caches}/inductor",
             "TRITON_CACHE_DIR": f"{caches}/triton",
         }
-        if not part.with_mps:
-            outcome = run_limited(command, log, limit, variables)
+        if part.with_mps:
+            outcome = run_with_mps(command, log, limit, variables)
         else:
-            with multi_process_service(log) as mps_variables:
-                if mps_variables is None:
-                    outcome = f"not run: {MPS_CONTROL} is not there or does not start"
-                else:
-                    outcome = run_limited(command, log, limit, variables | mps_variables)
+            outcome = run_limited(command, log, limit, variables)
     result = None
     # A part that is stopped may leave half a file.
     with suppress(OSError, ValueError):
@@ -155,7 +162,7 @@ def run_part(part: Part, output: Path, seconds_left: float) -> dict[str, Any]:
 
 
 def run_limited(
-    command: Sequence[str], log: Any, limit: float, variables: Mapping[str, str]
+    command: Sequence[str], log: TextIO, limit: float, variables: Mapping[str, str]
 ) -> str:
     """Run a command, stop it with all its children after `limit` seconds, and say how it ended.
 
@@ -183,35 +190,53 @@ def run_limited(
     return "done" if code == 0 else f"failed with exit code {code}"
 
 
-@contextmanager
-def multi_process_service(log: Any) -> Iterator[dict[str, str] | None]:
-    """Run NVIDIA's Multi-Process Service.
+def run_with_mps(
+    command: Sequence[str], log: TextIO, limit: float, variables: Mapping[str, str]
+) -> str:
+    """Run a command as `run_limited` does, with NVIDIA's Multi-Process Service beside it.
 
-    Yields:
-        The variables with which a process finds it; None where it cannot be started.
+    Where that fails, the service's own logs go to `log` too.
     """
-    if shutil.which(MPS_CONTROL) is None:
-        yield None
-        return
+    if find_mps_control() is None:
+        return f"not run: {MPS_CONTROL} is not there"
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         # Folders of its own: it is found by this part alone, and nobody else's is ended.
-        variables = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
-        if not control_mps(log, variables, "-d"):
-            yield None
-            return
-        try:
-            yield variables
-        finally:
-            control_mps(log, variables, request="quit -t 5\n")
+        mps_variables = {
+            "CUDA_MPS_PIPE_DIRECTORY": folder,
+            "CUDA_MPS_LOG_DIRECTORY": folder,
+            "PATH": path_with_driver(),
+        }
+        if control_mps(log, mps_variables, "-d"):
+            try:
+                outcome = run_limited(command, log, limit, {**variables, **mps_variables})
+            finally:
+                control_mps(log, mps_variables, request="quit -t 5\n")
+        else:
+            outcome = f"not run: {MPS_CONTROL} does not start"
+        if outcome != "done":
+            append_mps_logs(log, Path(folder))
+    return outcome
+
+
+def path_with_driver() -> str:
+    """Return PATH with the folder of the driver's programs."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), DRIVER_PROGRAMS])
+
+
+def find_mps_control() -> str | None:
+    """Return the service's control program; None where it is not installed."""
+    return shutil.which(MPS_CONTROL, path=path_with_driver())
 
 
 def control_mps(
-    log: Any, variables: Mapping[str, str], *arguments: str, request: str | None = None
+    log: TextIO, variables: Mapping[str, str], *arguments: str, request: str | None = None
 ) -> bool:
     """Call the service's control program; return whether it ended well within 20 seconds."""
+    program = find_mps_control()
+    assert program is not None  # as the caller has seen
     try:
         process = subprocess.run(
-            [MPS_CONTROL, *arguments],
+            [program, *arguments],
             input=request,
             text=True,
             stdout=log,
@@ -219,16 +244,34 @@ def control_mps(
             env={**os.environ, **variables},
             timeout=20,
         )
-    except subprocess.TimeoutExpired:
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(f"{program}: {error}", file=log, flush=True)
         return False
     return process.returncode == 0
+
+
+def append_mps_logs(log: TextIO, folder: Path) -> None:
+    """Append what the service wrote in its folder to a part's log."""
+    for name in ("control.log", "server.log"):
+        text = "it was not written"
+        with suppress(OSError):
+            text = (folder / name).read_text(errors="replace")
+        print(f"-- {name} of the Multi-Process Service:\n{text}", file=log, flush=True)
+
+
+def write_outcomes(outcomes: Mapping[str, Any], folder: Path, output: Path) -> None:
+    """Write the two files of `--output` from all outcomes so far and the folder of the logs."""
+    (output / "gpu.json").write_text(json.dumps(outcomes, indent=1) + "\n")
+    with tarfile.open(output / "logs.tar.gz", "w:gz") as archive:
+        for log_file in sorted(folder.glob("*.log")):
+            archive.add(log_file, arcname=log_file.name)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", help="names of parts (default: all)")
+    parser.add_argument("parts", nargs="*", help="names of parts, in order (default: all)")
     parser.add_argument("--output", type=Path, default=Path("gpu"))
     parser.add_argument("--seconds", type=float, default=570, help="for all parts together")
     parser.add_argument("--tiny", action="store_true", help="sizes that a CPU can try")
@@ -238,16 +281,18 @@ def main() -> None:
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: the parts are {[part.name for part in parts]}")
     if arguments.parts:
-        parts = [part for part in parts if part.name in arguments.parts]
+        by_name = {part.name: part for part in parts}
+        parts = [by_name[name] for name in arguments.parts]
     arguments.output.mkdir(parents=True, exist_ok=True)
     end = time.perf_counter() + arguments.seconds
     outcomes: dict[str, Any] = {}
-    for part in parts:
-        outcome = run_part(part, arguments.output, end - time.perf_counter())
-        outcomes[part.name] = outcome
-        print(f"== {part.name}: {outcome['outcome']}, {outcome['seconds']} s", flush=True)
-        print("\n".join(outcome["end_of_log"][-16:]), flush=True)
-        (arguments.output / "gpu.json").write_text(json.dumps(outcomes, indent=1) + "\n")
+    with TemporaryDirectory() as folder:
+        for part in parts:
+            outcome = run_part(part, Path(folder), end - time.perf_counter())
+            outcomes[part.name] = outcome
+            print(f"== {part.name}: {outcome['outcome']}, {outcome['seconds']} s", flush=True)
+            print("\n".join(outcome["end_of_log"][-16:]), flush=True)
+            write_outcomes(outcomes, Path(folder), arguments.output)
     print()
     for name, outcome in outcomes.items():
         print(f"{name:<22}{outcome['seconds']:>7.1f} s  {outcome['outcome']}")

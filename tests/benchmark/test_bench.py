@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from augean.benchmark import ceilings
+from augean.benchmark import ceilings, measure
 from augean.benchmark.ceilings import matrix_rate
 from augean.benchmark.entry import LoopResult
 from augean.benchmark.measurement import summarize
 from augean.benchmark.processes import run_loop
+from augean.errors import AugeanError
 from commands import augean
 
 
@@ -38,6 +39,29 @@ def test_the_core_is_measured_and_its_numbers_fit_together(
     monkeypatch.setitem(ceilings.MATRIX_SIZES, "cpu", 256)
     monkeypatch.setitem(ceilings.COPY_BYTES, "cpu", 2**20)
     check(run_bench(tmp_path / "bench.json", "core"), ["core"])
+
+
+def test_a_loop_that_fails_leaves_what_was_measured_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ceilings.MATRIX_SIZES, "cpu", 256)
+    monkeypatch.setitem(ceilings.COPY_BYTES, "cpu", 2**20)
+
+    def fail_in_expert(loop: str, *_: Any) -> LoopResult:
+        if loop == "expert":
+            raise AugeanError("out of memory")
+        return LoopResult(
+            first_step_seconds=1.0, epoch_seconds=[1.0, 0.5], wall_seconds=2.5, peak_memory_mb=1.0
+        )
+
+    monkeypatch.setattr(measure, "run_loop", fail_in_expert)
+    output = tmp_path / "bench.json"
+    small = ["trainer.precision=fp32", "trainer.batch_size=32", "--channels", "4"]
+    small += ["--images", "64", "--epochs", "2", "--repeats", "1"]
+    done = augean("bench", *small, "--output", str(output), "--loops", "core", "expert")
+    assert done.returncode == 1
+    (entry,) = json.loads(output.read_text())["measurements"]
+    assert [line["loop"] for line in entry["loops"]] == ["core"]
 
 
 @pytest.mark.slow

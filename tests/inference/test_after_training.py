@@ -340,7 +340,7 @@ def test_a_run_that_has_no_good_weights_is_refused(
     with pytest.raises(AugeanError, match=r"best\.pt: was altered or damaged after the run"):
         load(path)
     (path / "best.pt").unlink()
-    with pytest.raises(AugeanError, match=r"best\.pt: is not here; did the run come without"):
+    with pytest.raises(AugeanError, match=r"best\.pt: is not here; was it removed by augean clean"):
         load(path)
     (path / "summary.json").unlink()
     with pytest.raises(
@@ -364,7 +364,7 @@ def test_a_run_that_came_without_weights_is_trained_once_more_beside_its_result(
     path = runs_dir(tmp_path / "outputs") / finished.address.path.name
     before = (path / "summary.json").read_bytes()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(AugeanError, match=r"is not here; did the run come without weights") as no:
+    with pytest.raises(AugeanError, match=r"is not here; was it removed by augean clean") as no:
         load(path, tmp_path)
     command = str(no.value).splitlines()[-1].strip()
     words = [word.replace("$PWD", str(tmp_path)) for word in shlex.split(command)]

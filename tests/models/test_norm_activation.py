@@ -9,20 +9,33 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
+from packaging.version import Version
 from torch import nn
 
 from augean.models.norm_activation import fused_norms, norm_activation, run_layers
 
-pytest.importorskip("triton")
+triton = pytest.importorskip("triton")
+TESTS = Path(__file__).parents[1]
 INTERPRET = Path(__file__).with_name("interpret_fused_norm.py")
 COMPILE = Path(__file__).with_name("compile_norm_kernels.py")
 
 
+@pytest.mark.skipif(
+    Version(triton.__version__) < Version("3.7") and Version(numpy.__version__) >= Version("2.4"),
+    reason="Triton's interpreter before 3.7 cannot run a loop with NumPy 2.4 (triton issue 9171)",
+)
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu"])
 def test_fused_pass_gives_outputs_gradients_and_statistics_of_the_modules(activation: str) -> None:
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    # The script shares its reference with the test on a CUDA device.
+    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "TRITON_INTERPRET": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+    }
     command = [sys.executable, "-W", "ignore", str(INTERPRET), activation]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-2000:]

@@ -80,6 +80,8 @@ def test_many_rows_stay_one_short_line(tmp_path: Path) -> None:
 def test_tables_without_a_comparison_say_why(tmp_path: Path) -> None:
     write_scores(tmp_path, {"a": [70.0, 71.0], "b": [72.0, 73.0]}, baseline=None)
     assert "there is no baseline" in text_of(tmp_path)
+    write_scores(tmp_path, {"a": [70.0, 71.0], "b": [72.0, 73.0]}, baseline="c")
+    assert text_of(tmp_path) == "nothing is compared, as the baseline c is not among the rows"
 
 
 def test_a_baseline_without_a_score_is_named(tmp_path: Path) -> None:

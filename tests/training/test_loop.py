@@ -303,7 +303,9 @@ def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
     fails_again: bool,
 ) -> None:
     @contextmanager
-    def recording(_: object, **_options: str) -> Iterator[None]:
+    def recording(_: object, *, stream: str, **_options: str) -> Iterator[None]:
+        # It stays the current one, as with torch where the end of a capture fails.
+        streams.append(stream)
         try:
             yield
         finally:
@@ -317,6 +319,7 @@ def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
     step = Step(make_context(config, train))
     step.uses_graph = True
     step.num_warmup_left = 0
+    streams = stand_in_streams(monkeypatch)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", StandInGraph)
     monkeypatch.setattr(torch.cuda, "graph", recording)
     monkeypatch.setattr(step, "backward", fail)
@@ -327,6 +330,63 @@ def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
         else None,
     ):
         step(Batch(torch.arange(32)))
+    assert streams == ["current", "side", "current"]
+
+
+class StandInStream(str):
+    """Names a stream, on a machine that has none."""
+
+    def wait_stream(self, _: str) -> None:
+        """Do nothing: nothing runs ahead of the host."""
+
+
+def stand_in_streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let a step believe that there are streams; return the list to which those it sets go."""
+    streams = ["current"]
+
+    @contextmanager
+    def set_inside(stream: str) -> Iterator[None]:
+        streams.append(stream)
+        yield
+        streams.append("current")
+
+    monkeypatch.setattr("augean.training.step.side_stream", lambda _: StandInStream("side"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: StandInStream(streams[-1]))
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
+    monkeypatch.setattr(torch.cuda, "stream", set_inside)
+    return streams
+
+
+@pytest.mark.parametrize("optimizer_in_graph", [True, False])
+@pytest.mark.parametrize("fails_in", ["backward", "update"])
+def test_a_step_that_waits_is_refused_in_the_last_one_before_its_capture(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, fails_in: str, optimizer_in_graph: bool
+) -> None:
+    modes: list[int | str] = [0]
+    stand_in_streams(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: modes[-1])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    step = Step(make_context(tiny(), make_split(64)))
+    step.uses_graph = True
+    step.optimizer_in_graph = optimizer_in_graph
+    does = getattr(step, fails_in)
+
+    def wait(*arguments: Tensor) -> object:
+        if modes[-1] == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return does(*arguments)
+
+    monkeypatch.setattr(step, fails_in, wait)
+    batch = Batch(torch.arange(32))
+    for _ in range(WARMUP_STEPS - 1):
+        step(batch)
+    assert modes == [0]
+    if fails_in == "update" and not optimizer_in_graph:
+        step(batch)  # outside the graph an update may wait
+    else:
+        with pytest.raises(ConfigError, match=r"runtime\.cuda_graph=false\ncalled a sync"):
+            step(batch)
+    assert modes == [0, "error", 0]
 
 
 class StandInGraph:
@@ -343,6 +403,9 @@ class StandInGraph:
     def replay(self) -> None:
         self.num_replays += 1
         self.play()
+
+    def reset(self) -> None:
+        self.play = lambda: None
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,8 @@ def two_factors(table: Table) -> Factors | None:
         if line.num_diverged:
             diverged.append(line.label)
     obstacle = _find_obstacle(scores, diverged, len(rows) * len(columns))
+    if table.sweep.record.design:
+        obstacle = "the scores decided how many seeds each cell has"
     contrasts: list[Contrast] = []
     method = ""
     if not obstacle:

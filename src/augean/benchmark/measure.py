@@ -8,7 +8,7 @@ train the same network on the same number of random images.
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -108,8 +108,10 @@ def measure_ceiling(config: Config) -> Setting:
     )
 
 
-def measure_loops(setting: Setting, overrides: Sequence[str], plan: BenchPlan) -> list[Measurement]:
-    """Measure each loop in processes of its own.
+def measure_loops(
+    setting: Setting, overrides: Sequence[str], plan: BenchPlan
+) -> Iterator[list[Measurement]]:
+    """Measure each loop in processes of its own; yield all measurements so far after each process.
 
     Args:
         setting: what the overrides stand for.
@@ -118,30 +120,33 @@ def measure_loops(setting: Setting, overrides: Sequence[str], plan: BenchPlan) -
     Raises:
         AugeanError: for a loop that does not exist, and when a process failed.
     """
-    measurements = []
-    for (loop, at_once), results in _run_in_turns(overrides, plan).items():
-        measurement = summarize(
-            loop,
-            overrides,
-            results,
-            images=plan.images,
-            flops_per_image=setting.gflop_per_step * 1e9 / setting.batch_size,
-            matrix_rate=setting.matrix_tflops * 1e12,
-            at_once=at_once,
-        )
-        measurements.append(measurement)
-    return measurements
+    for results_by_loop in _run_in_turns(overrides, plan):
+        measurements = []
+        for (loop, at_once), results in results_by_loop.items():
+            if not results:
+                continue
+            measurement = summarize(
+                loop,
+                overrides,
+                results,
+                images=plan.images,
+                flops_per_image=setting.gflop_per_step * 1e9 / setting.batch_size,
+                matrix_rate=setting.matrix_tflops * 1e12,
+                at_once=at_once,
+            )
+            measurements.append(measurement)
+        yield measurements
 
 
 def _run_in_turns(
     overrides: Sequence[str], plan: BenchPlan
-) -> dict[tuple[str, int], list[LoopResult]]:
+) -> Iterator[dict[tuple[str, int], list[LoopResult]]]:
     """Run all processes of one configuration.
 
     The loops take turns, so that other work on the machine slows all of them alike.
 
-    Returns:
-        The results by (loop, number at once).
+    Yields:
+        After each process the results so far, by (loop, number at once).
     """
     results: dict[tuple[str, int], list[LoopResult]] = {}
     for loop in plan.loops:
@@ -161,4 +166,4 @@ def _run_in_turns(
                 settings.append(f"runtime.threads={threads}")
             result = run_loop(name, settings, plan.images, plan.epochs, at_once)
             results[loop, at_once].append(result)
-    return results
+            yield results

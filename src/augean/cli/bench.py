@@ -4,10 +4,12 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from augean.cli.parser import Commands, add_command, path_argument, positive_number
 from augean.errors import AugeanError
+from augean.store.files import write_atomic
 
 if TYPE_CHECKING:  # they import torch, which other commands need not wait for
     from augean.benchmark.measure import Setting
@@ -94,20 +96,26 @@ def run_bench(arguments: argparse.Namespace) -> int:
         f"Large copy: {machine.copy_gb_per_second:,.0f} GB/s. {plan.epochs} epochs of"
         f" {plan.images:,} images, {plan.repeats} processes a line."
     )
-    entries = []
+    entries: list[dict[str, Any]] = []
     for config, overrides in zip(configs, overrides_by_width, strict=True):
         setting = measure_ceiling(config)
         _print_setting(setting)
-        measurements = measure_loops(setting, overrides, plan)
+        entries.append({})
+        for measurements in measure_loops(setting, overrides, plan):
+            loops = [asdict(measurement) for measurement in measurements]
+            entries[-1] = {**asdict(setting), "loops": loops}
+            # After each process, as the next one may fail or be stopped.
+            if arguments.output is not None:
+                _write(arguments.output, {**asdict(machine), "measurements": entries})
         _print_measurements(measurements)
-        loops = [asdict(measurement) for measurement in measurements]
-        entries.append({**asdict(setting), "loops": loops})
     if arguments.output is not None:
-        content = {**asdict(machine), "measurements": entries}
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(content, indent=1) + "\n")
         print(f"Written: {arguments.output}")
     return 0
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
 def _add_widths(overrides: list[str], channels: list[int] | None) -> list[list[str]]:

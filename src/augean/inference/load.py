@@ -152,7 +152,10 @@ def _check_files(path: Path, summary: RunSummary) -> None:
             continue
         problem = "was altered or damaged after the run."
         if digest is None:
-            problem = "is not here; did the run come without weights, as archives do?"
+            problem = (
+                "is not here; was it removed by augean clean, or did the run come without it, as"
+                " from archives?"
+            )
         raise AugeanError(f"{file}: {problem} {_recovery_advice(path, summary, name)}")
 
 

@@ -35,7 +35,7 @@ def norm_activation(
         x: [N, C, H, W].
         residual: of the shape of `x`; None adds nothing.
     """
-    if _fuses.get() and can_fuse(norm, activation, x, residual):
+    if may_fuse() and can_fuse(norm, activation, x, residual):
         # Triton comes with torch for CUDA and is not there on other machines.
         from augean.models.fused_norm import fused_norm_activation
 
@@ -50,7 +50,7 @@ def norm_activation(
 
 def run_layers(layers: nn.Sequential, x: Tensor) -> Tensor:
     """Return `layers(x)`, with fused passes where a batch norm is followed by an activation."""
-    if not _fuses.get():
+    if not may_fuse():
         y: Tensor = layers(x)
         return y
     modules = list(layers)
@@ -64,6 +64,13 @@ def run_layers(layers: nn.Sequential, x: Tensor) -> Tensor:
             x = modules[index](x)
             index += 1
     return x
+
+
+def may_fuse() -> bool:
+    """Tell whether `fused_norms` allows a fused pass here."""
+    # The compiler fuses by itself. It is asked first: torch 2.11 cannot trace a context variable,
+    # and would break the network into one graph for each layer.
+    return not torch.compiler.is_compiling() and _fuses.get()
 
 
 def can_fuse(norm: nn.Module, activation: nn.Module, x: Tensor, residual: Tensor | None) -> bool:
@@ -96,8 +103,7 @@ def can_fuse(norm: nn.Module, activation: nn.Module, x: Tensor, residual: Tensor
         and is_known_activation(activation)
         and has_fitting_input
         and has_fitting_residual
-        # The compiler fuses by itself; hooks must see the modules' own inputs and outputs.
-        and not torch.compiler.is_compiling()
+        # Hooks must see the modules' own inputs and outputs.
         and not has_hooks(norm)
         and not has_hooks(activation)
     )

@@ -67,6 +67,10 @@ def _parts(table: Table) -> Iterator[Part]:
         yield Part("no run has a score yet")
     elif len(table.rows) == 1:
         yield Part(f"{_score(table.rows[0])}, nothing to compare with")
+    elif table.baseline is None and table.sweep.record.baseline is not None:
+        # A selection or a launch without that row has left it out.
+        baseline = quote_label(table.sweep.record.baseline)
+        yield Part(f"nothing is compared, as the baseline {baseline} is not among the rows")
     elif table.baseline is None:
         yield Part("nothing is compared, as there is no baseline (runtime.table.baseline)")
     elif not _baseline(table).runs:
@@ -93,7 +97,8 @@ def _score(row: Row) -> str:
     text = f"{row.label} {number(row.accuracy.mean)} %"
     if not math.isnan(row.accuracy.half_width):
         text += f" ({interval(row.accuracy)})"
-    return f"{text} at n={row.accuracy.n}"
+    diverged = f", {row.num_diverged} diverged" if row.num_diverged else ""
+    return f"{text} at n={row.accuracy.n}{diverged}"
 
 
 def _comparisons(table: Table) -> Iterator[Part]:
@@ -148,9 +153,12 @@ def _what_it_takes(table: Table) -> str:
     if needed.diverged:
         texts.append(f"{_names(needed.diverged)} as the means lie now, as runs diverged")
     if needed.hopeless:
+        names = _names(needed.hopeless)
         record = table.sweep.record
-        most = design_of(record).most if record.design else MAX_SEEDS
-        texts.append(f"{_names(needed.hopeless)} probably even at n={most}")
+        if record.design:
+            texts.append(f"{names} even at n={design_of(record).most}, the most")
+        else:
+            texts.append(f"{names} probably even at n={MAX_SEEDS}")
     if not texts:
         return ""
     return f" ({'; '.join(texts)})"

@@ -233,11 +233,12 @@ class SweepRecord:
             return ""
         sign = sign_of(self.direction)
         flattery = 100 * (sign * best.score - sign * best.confirmed_score)
+        comparative = "better" if flattery > 0 else "worse"
         num_confirmed = sum(job.confirmed_score is not None for job in self.trials)
         return (
             f"Trial {best.trial} was chosen among the {num_confirmed} best by its mean validation"
             f" accuracy over {self.confirm.get('seeds')} new seeds, {best.confirmed_score:.2%}; its"
-            f" own seed's {best.score:.2%} flattered it by {flattery:.2f} points."
+            f" own seed's {best.score:.2%} was {abs(flattery):.2f} points {comparative}."
         )
 
     def states(self, outputs: Path) -> "Counter[RunState]":

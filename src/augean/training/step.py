@@ -1,7 +1,11 @@
 """One training step: batch, loss, gradient and update; on CUDA captured as a graph and replayed."""
 
 import gc
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -22,6 +26,9 @@ WARMUP_STEPS = 3
 makes its state, neither of which a graph can hold."""
 RECOMPILE_LIMIT = 2**16
 """Variants of a network's code that torch.compile keeps: more than any sweep has."""
+_failed_graphs: list[torch.cuda.CUDAGraph] = []
+"""Graphs whose capture failed. torch's allocator may go on asking them whether new memory is theirs
+(seen in 2.11 and 2.14), so they must not be freed."""
 
 
 def compile_network(network: nn.Module, device: torch.device) -> nn.Module:
@@ -134,6 +141,39 @@ def begin_momentum(optimizer: torch.optim.Optimizer) -> None:
                 )
 
 
+@lru_cache
+def side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of all warm-up steps and captures on a device.
+
+    One for all runs: cuBLAS keeps a workspace for each stream for ever, 32 MiB on an H100, and the
+    memory of one stream's tensors is not used for those of another.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def refusing_waits() -> Iterator[None]:
+    """Raise a RuntimeError where the host would wait for the device inside the block."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        # torch warns that the mode does not see every wait. A capture finds the others.
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+def explain_capture(cause: BaseException) -> ConfigError:
+    """Return the error of a step that cannot be captured."""
+    return ConfigError(
+        "runtime.cuda_graph=true: a step of this model or optimizer cannot be captured, for example"
+        " because it reads a number from the device; set runtime.cuda_graph=false"
+        f"\n{cause}"
+    )
+
+
 class Step:
     """One training step: batch, loss, gradient, update.
 
@@ -150,6 +190,7 @@ class Step:
         config = context.config
         device = context.device
         self.config = config
+        self.device = device
         self.network = context.network
         self.optimizer = context.optimizer
         self.scaler = context.scaler
@@ -272,13 +313,39 @@ class Step:
         return self.graph_result
 
     def _warm_up(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Make a step on a stream of its own, which a capture needs to have seen before."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        current = torch.cuda.current_stream()
+        """Make a step on the stream of captures, which a capture needs to have seen before."""
+        stream = side_stream(self.device)
+        current = torch.cuda.current_stream(self.device)
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            result = self.eager(*self.augmented(batch))
+            if self.num_warmup_left:
+                result = self.eager(*self.augmented(batch))
+            else:
+                result = self._rehearse(batch)
         current.wait_stream(stream)
+        return result
+
+    def _rehearse(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Make the last step before the capture, and refuse to wait for the device in it.
+
+        Most steps that cannot be captured wait. A capture that fails would leave the process unable
+        to train on: torch 2.11 goes on taking the random numbers for captured ones. In earlier
+        steps a wait may be right, where something is made for the first time.
+
+        Raises:
+            ConfigError: when the part of the step that is to be captured waits.
+        """
+        try:
+            with refusing_waits():
+                result = self.backward(*self.augmented(batch))
+                if self.optimizer_in_graph:
+                    self.update()
+        except torch.OutOfMemoryError:
+            raise  # a smaller batch helps; that is said elsewhere
+        except RuntimeError as error:
+            raise explain_capture(error) from error
+        if not self.optimizer_in_graph:
+            self.update()
         return result
 
     def _capture(self, batch: Batch) -> None:
@@ -290,27 +357,32 @@ class Step:
         pixels = None if batch.pixels is None else batch.pixels.clone()
         self.graph_input = Batch(batch.index.clone(), pixels)
         graph = torch.cuda.CUDAGraph()
+        stream = side_stream(self.device)
+        current = torch.cuda.current_stream(self.device)
         # A graph of an earlier run that the collector frees during a capture makes it invalid.
         gc.collect()
         try:
             # "thread_local": the thread that reads images ahead allocates pinned memory meanwhile,
             # which the default mode forbids in every thread.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self.graph_result = self.backward(*self.augmented(self.graph_input))
                 if self.optimizer_in_graph:
                     self.update()
         except RuntimeError as error:
+            # It lets go of what it holds, as it would when freed. An error here hides no cause.
+            with suppress(RuntimeError):
+                graph.reset()
+            _failed_graphs.append(graph)
             if isinstance(error, torch.OutOfMemoryError):
                 raise  # a smaller batch helps; that is said elsewhere
             # When a step fails, the end of its capture may fail as well, and hides the cause.
             cause = error.__context__ or error
             if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, RuntimeError):
                 raise cause from None
-            raise ConfigError(
-                "runtime.cuda_graph=true: a step of this model or optimizer cannot be captured,"
-                " for example because it reads a number from the device; set"
-                f" runtime.cuda_graph=false\n{cause}"
-            ) from error
+            raise explain_capture(cause) from error
+        finally:
+            # Where the end of a capture fails, torch leaves its stream as the current one.
+            torch.cuda.set_stream(current)
         # The tensors into which each replay writes.
         self.graph_gradients = [parameter.grad for parameter in self.parameters]
         self.graph = graph

@@ -77,7 +77,7 @@ def test_what_the_choice_flattered_stands_in_captions_and_in_status(tmp_path: Pa
     caption = describe_budget(record)
     assert "Trial 1 was chosen among the 2 best" in caption
     assert "over 5 new seeds, 70.00%" in caption
-    assert "flattered it by 10.00 points" in caption
+    assert "was 10.00 points better" in caption
     status = augean("status", "--outputs", str(tmp_path))
     assert "best 70.00% over 5 new seeds by trial 1, 80.00% with its own" in status.stdout
 
@@ -87,7 +87,7 @@ def test_a_low_score_flatters_where_the_lowest_is_looked_for() -> None:
         name="tune", title="Tune", command="augean train", created="now", kind="study",
         jobs=[trial_job(0, 0.3, confirmed_score=0.4)], direction="minimize", confirm={"top": 1},
     )  # fmt: skip
-    assert "flattered it by 10.00 points" in record.describe_confirmation()
+    assert "was 10.00 points better" in record.describe_confirmation()
 
 
 def test_a_diverged_trial_does_not_win_where_the_lowest_score_is_looked_for(
