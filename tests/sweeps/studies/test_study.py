@@ -492,6 +492,8 @@ def test_the_trial_of_a_dead_worker_is_queued_again_and_resumed(
     assert trial_states(tmp_path)["RUNNING"] == 1
     done = train(*arguments)
     assert done.returncode == 0, done.stderr
+    # The stopped trial has not failed: its point was tried again.
+    assert "1 queued again, 2 complete" in done.stdout
     states = trial_states(tmp_path)
     assert states["RUNNING"] == states["WAITING"] == 0
     assert states["COMPLETE"] == 2

@@ -335,7 +335,12 @@ class Study:
 
     def count(self) -> str:
         """Return the number of trials in each state, as text for people."""
-        states = Counter(trial.state.name.lower() for trial in self.trials())
+        trials = self.trials()
+        queued = {trial.user_attrs.get(AGAIN) for trial in trials}
+        states: Counter[str] = Counter()
+        for trial in trials:
+            # Optuna calls a trial failed whose worker was stopped; its point has a trial anew.
+            states["queued again" if trial.number in queued else trial.state.name.lower()] += 1
         return ", ".join(f"{count} {state}" for state, count in states.items())
 
     def default_job(self) -> SweepJob | None:
