@@ -1,5 +1,6 @@
 """Tables of two factors: rows by columns, and whether the effect of one depends on the other."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from augean.analysis.verdict import Verdict
 from augean.errors import ConfigError
 from augean.report import ReportResult, make_report
 from augean.report.factor_figures import with_margins
+from augean.store.sweep_record import read_records
 from augean.sweeps.plan import plan_file
 from fake_runs import write_record, write_run
 
@@ -78,6 +80,15 @@ def test_equal_effects_are_equivalent_and_missing_ones_not_judged(tmp_path: Path
         diverged = report(tmp_path / "diverged", MEANS, select, adam="diverged")
         text = (diverged.directory / "report.md").read_text()
         assert "is not judged: runs of adam, 0.1 diverged" in text
+
+
+def test_a_settled_table_does_not_judge_the_interaction(tmp_path: Path) -> None:
+    report(tmp_path, MEANS)
+    (record,) = read_records(tmp_path)[0]
+    design = {"margin": 0.5, "least": 3, "most": 20, "alpha": 0.05, "looks": 18, "seeds": {}}
+    replace(record, design=design).write(tmp_path)
+    text = (make_report(tmp_path).directory / "report.md").read_text()
+    assert "is not judged: the scores decided how many seeds each cell has" in text
 
 
 def test_a_cell_whose_seeds_agree_takes_part_and_four_such_cells_decide_nothing() -> None:

@@ -250,7 +250,7 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
     if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
         remarks += remarks_on_epochs(_schedules(groups))
-    remarks += _remarks(sweep, groups, is_compared=baseline is not None)
+    remarks += _remarks(sweep, groups, is_compared=bool(method))
     if sweep.record.kind == "study":
         remarks += remarks_on_ends(sweep.record)
 

@@ -122,9 +122,10 @@ def two_factors(table: Table) -> Factors | None:
         means[rows.index(row), columns.index(column)] = line.accuracy.mean
         if line.num_diverged:
             diverged.append(line.label)
-    obstacle = _find_obstacle(scores, diverged, len(rows) * len(columns))
     if table.sweep.record.design:
         obstacle = "the scores decided how many seeds each cell has"
+    else:
+        obstacle = _find_obstacle(scores, diverged, len(rows) * len(columns))
     contrasts: list[Contrast] = []
     method = ""
     if not obstacle:

@@ -36,7 +36,7 @@ KINDS: dict[Kind, str] = {
     "leftovers": "what killed processes left: temporary files, checkpoints of finished runs",
 }
 RESULTS: Kind = "outdated"
-"""The kind that removes whole results. It is advised to those alone who have named it."""
+"""The kind that removes whole results. It is advised only to those who have named it."""
 WEIGHTS_OF_RUN = re.compile(r"\brun:(?:[^\s\"',]*-)?([0-9a-f]{1,10})\b")
 """A value of `model.weights` that names a run, by the beginning of its id or its directory."""
 WEIGHTS_FILE = re.compile(r"([^/\s\"',]+)/best\.pt\b")
