@@ -15,6 +15,8 @@ if sys.version_info < (3, 11):
     )
 try:
     from augean.hydra_main import main
+except KeyboardInterrupt:
+    sys.exit(130)
 except ModuleNotFoundError as error:
     sys.exit(
         str(error)

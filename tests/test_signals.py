@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from augean.signals import STOP_SIGNALS, ChildProcesses, Interrupted, StopSignals
+from augean.signals import (
+    STOP_SIGNALS,
+    ChildProcesses,
+    Interrupted,
+    StopSignals,
+    exit_after_interrupt,
+)
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -65,6 +71,34 @@ def test_a_disarmed_run_only_notes_signals() -> None:
         send(signal.SIGINT)
         time.sleep(0.05)
     assert stop.signal == signal.SIGINT
+
+
+def test_ctrl_c_in_a_library_s_clean_up_ends_the_command_with_130() -> None:
+    def half_done() -> None:
+        try:
+            send(signal.SIGINT)
+        finally:
+            raise AttributeError("what the interrupted work had not set yet")
+
+    before = handlers()
+    with pytest.raises(SystemExit) as ended, exit_after_interrupt():
+        half_done()
+    assert ended.value.code == 130
+    assert handlers() == before
+
+
+def test_an_error_without_ctrl_c_is_raised_as_it_is() -> None:
+    with pytest.raises(AttributeError), exit_after_interrupt():
+        raise AttributeError
+
+
+def test_ctrl_c_stays_ignored_where_the_shell_has_it_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with exit_after_interrupt():
+            send(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_thread_has_no_signals_to_handle() -> None:

@@ -22,6 +22,7 @@ from augean.errors import AugeanError, ConfigError, UsageError
 from augean.passwords import hide_passwords
 from augean.runs.code_snapshot import use_snapshot
 from augean.runs.execute import execute, log_outcome
+from augean.signals import exit_after_interrupt
 from augean.terminal import guarded_streams, show_messages
 
 TRUSTED = ("hydra.*", "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
@@ -66,7 +67,7 @@ def main() -> None:
     use_snapshot()
     # Hydra then raises exceptions instead of printing them and ending the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with guarded_streams():
+    with guarded_streams(), exit_after_interrupt():
         _main()
 
 
@@ -80,8 +81,6 @@ def _main() -> None:
 
             register_sweeper()
         hydra.main(str(config_dir()), "config", execution_whitelist=TRUSTED)(task)()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
     except UsageError as error:
         print(hide_passwords(str(error), sys.argv[1:]), file=sys.stderr)
         raise SystemExit(2) from None

@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -50,6 +51,35 @@ def _restore(handlers: Mapping[int, Any]) -> None:
 def ignore_signal(number: int) -> None:
     """Let a signal do nothing from here on."""
     signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def exit_after_interrupt() -> Iterator[None]:
+    """End a command with status 130 after Ctrl-C, whatever exception it ends in.
+
+    A KeyboardInterrupt that arrives inside a library's clean-up can come out as another exception.
+
+    Raises:
+        SystemExit: 130, silently, in place of any exception after Ctrl-C.
+    """
+    arrived = False
+
+    def note_and_raise(number: int, frame: FrameType | None) -> None:
+        nonlocal arrived
+        arrived = True
+        signal.default_int_handler(number, frame)
+
+    # A shell starts the commands of a script in the background with Ctrl-C ignored: so it stays.
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    replaced = handle_signals({signal.SIGINT: note_and_raise}) if is_default else {}
+    try:
+        yield
+    except BaseException as error:
+        if arrived or isinstance(error, KeyboardInterrupt):
+            raise SystemExit(128 + signal.SIGINT) from None
+        raise
+    finally:
+        _restore(replaced)
 
 
 class StopSignals:

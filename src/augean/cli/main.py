@@ -12,6 +12,7 @@ from pathlib import Path
 from augean.cli import archive, bench, clean, diff, inference, report, sweeps, train, watch, workers
 from augean.cli.parser import Parser
 from augean.errors import AugeanError, UsageError
+from augean.signals import exit_after_interrupt
 from augean.terminal import exit_if_output_was_lost, guarded_streams
 from augean.version import version
 
@@ -38,7 +39,7 @@ def main() -> None:
     except FileNotFoundError:
         sys.exit("the current folder was removed: change to another one")
     # A closed pipe or a full disk behind standard output must not end a run.
-    with guarded_streams():
+    with guarded_streams(), exit_after_interrupt():
         _main()
 
 
@@ -63,8 +64,6 @@ def _main() -> None:
 
         # The words after the command may be overrides, which the explanation then names.
         sys.exit(explain_error(error, sys.argv[2:]) or str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def build_parser() -> Parser:
