@@ -106,7 +106,7 @@ def source_digest(file: Path) -> str:
     return _digest(_code_text(_parse(file)))
 
 
-def content_digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
     """Return the digest of a file of any kind, as a run records it for its `code_files`."""
     return hashlib.sha256(read_regular(file, DATA_BYTES)).hexdigest()[:DIGITS]
 

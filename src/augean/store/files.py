@@ -49,7 +49,7 @@ def _open_privately(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def content_digest(content: Mapping[str, Any]) -> str:
+def json_digest(content: Mapping[str, Any]) -> str:
     """Return the sha256 that a JSON file holds of its own content, under the key `sha256`.
 
     That key itself is left out, and the order of the keys does not count.

@@ -17,7 +17,7 @@ from augean.errors import AugeanError
 from augean.passwords import command_without_passwords
 from augean.regular_files import DATA_BYTES, parse_json, read_regular
 from augean.store.direction import Direction, sign_of
-from augean.store.files import content_digest, write_atomic
+from augean.store.files import json_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.record_identity import (
     EXECUTION_KEY,
@@ -149,7 +149,7 @@ class SweepRecord:
         try:
             _check_types(self)
             content = asdict(self)
-            content["sha256"] = content_digest(content)
+            content["sha256"] = json_digest(content)
             text = json.dumps(content, indent=1) + "\n"
             _parse_record(text.encode(), f"sweep record {self.name}")
         except (TypeError, ValueError) as error:
@@ -326,7 +326,7 @@ def _parse_record(text: bytes, place: str) -> SweepRecord:
             )
         # Early records have no digest. It is not a field, so it is taken out either way.
         digest = content.pop("sha256", None)
-        if digest not in (None, content_digest(content)):
+        if digest not in (None, json_digest(content)):
             raise AugeanError(
                 f"{place}: was altered or damaged; move it away, and the sweep's own command"
                 " writes it anew"
