@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ def write_atomic(
                 os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        # What made the writing fail, such as a name that is too long, fails here too.
+        with suppress(OSError):
+            temporary.unlink()
         raise AugeanError(
             f"cannot write {path}: {error.strerror}; nothing that was there before is lost"
         ) from error
