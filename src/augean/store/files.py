@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from augean.errors import AugeanError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
+"""Name of a file that `write_atomic` has not given its own name yet."""
 
 
 def write_atomic(
@@ -50,6 +54,18 @@ def write_atomic(
 
 def _open_privately(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    """Return what `write_atomic` is writing in a folder, or left there when it was killed.
+
+    Other hidden files are the user's, and so are links.
+    """
+    files = []
+    for path in sorted(folder.glob(".*.tmp")):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            files.append(path)
+    return files
 
 
 def json_digest(content: Mapping[str, Any]) -> str:
