@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augean.cli.parser import Commands, add_command, add_outputs_option
+from augean.cli.parser import Commands, add_command, add_outputs_option, check_outputs
 from augean.errors import AugeanError
 
 if TYPE_CHECKING:
@@ -85,10 +85,7 @@ def _check(arguments: argparse.Namespace, kinds: Sequence[str]) -> None:
     """
     from augean.suggestions import list_choices
 
-    if not arguments.outputs.is_dir():
-        raise AugeanError(
-            f"--outputs {arguments.outputs}: no such folder; name the runs' own runtime.outputs"
-        )
+    check_outputs(arguments.outputs)
     for kind in arguments.kinds:
         if kind not in kinds:
             raise AugeanError(f"{kind}: is not a kind{list_choices(kind, kinds, '')}")

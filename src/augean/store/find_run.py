@@ -8,6 +8,7 @@ from augean.store.run_directory import runs_dir
 from augean.store.run_files import CONFIG, id_in_name
 from augean.store.summary import RunState, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
+from augean.suggestions import choose_by_name
 
 BEST = "best:"
 """`best:<sweep>` stands for the best run of a sweep."""
@@ -107,13 +108,6 @@ def _validation_score(path: Path) -> float | None:
 def _find_sweep(name: str, outputs: Path) -> SweepRecord:
     """Read the record with that name, or else the only one whose name begins with it."""
     records, problems = read_records(outputs)
-    matches = [record for record in records if record.name == name]
-    if not matches:
-        matches = [record for record in records if record.name.startswith(name)]
-    if len(matches) != 1:
-        names = ", ".join(record.name for record in matches or records) or "none"
-        damaged = "".join(f"\n{problem}" for problem in problems)
-        raise AugeanError(
-            f"{BEST}{name}: names no single sweep; those in {outputs}: {names}{damaged}"
-        )
-    return matches[0]
+    by_name = {record.name: record for record in records}
+    things = f"sweeps in {outputs}"
+    return by_name[choose_by_name(name, list(by_name), things, prefix=BEST, remarks=problems)]
