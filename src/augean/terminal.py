@@ -43,7 +43,7 @@ def readable_seconds(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as `1 run` or `1,200 runs`."""
+    """Return a number with a noun of a regular plural, such as `1 run` or `1,200 runs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from augean.cli.parser import Commands, add_command, add_outputs_option, positive_number
+from augean.terminal import counted
 
 WORKERS_EXAMPLES = """
 augean workers                                 the running sweeps that have several workers
@@ -36,7 +37,7 @@ def run_workers(arguments: argparse.Namespace) -> int:
     if arguments.number is None:
         matches = [name for name in names if name.startswith(arguments.sweep)]
         for name in matches:
-            print(f"{name}: {read_crew(outputs, name)} workers")
+            print(f"{name}: {counted(read_crew(outputs, name), 'worker')}")
         if not matches:
             print(f"No sweep in {outputs} has several workers.")
         return 0
@@ -44,7 +45,7 @@ def run_workers(arguments: argparse.Namespace) -> int:
     name = choose_by_name(arguments.sweep, names, things, remarks=[ONE_PROCESS])
     before = read_crew(outputs, name)
     request_crew(outputs, name, arguments.number)
-    print(f"{name}: {arguments.number} workers from now on, {before} before")
+    print(f"{name}: {counted(arguments.number, 'worker')} from now on, {before} before")
     if arguments.number < before:
         print("Those that leave end at their next checkpoint; others go on with their runs.")
     return 0

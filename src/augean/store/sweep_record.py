@@ -28,6 +28,7 @@ from augean.store.record_identity import (
 from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_value
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
+from augean.terminal import counted
 
 RECORD_SCHEMA = 1
 """Number of the file format. A record with another number is refused."""
@@ -211,8 +212,9 @@ class SweepRecord:
             return None
         if best.confirmed_score is None:
             return f"{best.score:.2%} by trial {best.trial}"
+        seeds = counted(self.confirm.get("seeds", 0), "new seed")
         return (
-            f"{best.confirmed_score:.2%} over {self.confirm.get('seeds')} new seeds by trial"
+            f"{best.confirmed_score:.2%} over {seeds} by trial"
             f" {best.trial}, {best.score:.2%} with its own"
         )
 
@@ -221,24 +223,22 @@ class SweepRecord:
         # The number may have been lowered since.
         num_trials = max(self.num_trials or 0, self.num_trials_done)
         if self.winner and self.timeout and self.num_trials_done < num_trials:
-            return f"{self.num_trials_done} trials in {self.timeout} of training"
-        return f"{num_trials} trials"
+            return f"{counted(self.num_trials_done, 'trial')} in {self.timeout} of training"
+        return counted(num_trials, "trial")
 
     def describe_confirmation(self) -> str:
-        """Return how the winner was confirmed, and how much its own score flattered it; empty where
-        it was not.
-        """
+        """Return how the winner was confirmed, and how its own score flattered it; may be empty."""
         best = self.best_trial()
         if best is None or best.score is None or best.confirmed_score is None:
             return ""
-        sign = sign_of(self.direction)
-        flattery = 100 * (sign * best.score - sign * best.confirmed_score)
+        flattery = 100 * sign_of(self.direction) * (best.score - best.confirmed_score)
         comparative = "better" if flattery > 0 else "worse"
         num_confirmed = sum(job.confirmed_score is not None for job in self.trials)
+        seeds = counted(self.confirm.get("seeds", 0), "new seed")
         return (
             f"Trial {best.trial} was chosen among the {num_confirmed} best by its mean validation"
-            f" accuracy over {self.confirm.get('seeds')} new seeds, {best.confirmed_score:.2%}; its"
-            f" own seed's {best.score:.2%} was {abs(flattery):.2f} points {comparative}."
+            f" accuracy over {seeds}, {best.confirmed_score:.2%}; its own seed's {best.score:.2%}"
+            f" was {abs(flattery):.2f} points {comparative}."
         )
 
     def states(self, outputs: Path) -> "Counter[RunState]":
