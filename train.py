@@ -4,7 +4,7 @@ The same as `augean train`.
 """
 
 # Any Python can read this file, so that an old one can say what is wrong. Hydra's tab completion
-# serves only files that contain "@hydra.main", which stands for the one in augean.train.
+# serves only files that contain "@hydra.main", which stands for the one in augean.hydra_main.
 import sys
 
 if sys.version_info < (3, 11):

@@ -23,7 +23,7 @@ import numpy
 
 from augean.datasets.digits import Digits
 from augean.regular_files import digest_regular
-from augean.store.files import content_digest, write_atomic
+from augean.store.files import json_digest, write_atomic
 from augean.store.run_directory import runs_dir, write_metrics
 from augean.store.summary import (
     Divergence,
@@ -455,7 +455,7 @@ def forge(path: Path, **changes: Any) -> None:
     for name in content["files"]:
         if (path / name).exists():
             content["files"][name] = digest_regular(path / name)
-    content["sha256"] = content_digest(content)
+    content["sha256"] = json_digest(content)
     (path / "summary.json").write_text(json.dumps(content))
 
 

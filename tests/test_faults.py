@@ -519,6 +519,13 @@ def test_writers_on_several_machines_share_no_temporary_file(
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
+@pytest.mark.parametrize("name", ["file/record.json", f"{'n' * 300}.json"])
+def test_a_file_that_cannot_be_written_is_a_message(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(AugeanError, match=r"cannot write .*: (Not a directory|File name too long)"):
+        write_atomic(tmp_path / name, "content")
+
+
 def new_journal(path: Path) -> bytes:
     study = optuna.create_study(
         storage=open_storage(str(path)), study_name="s", direction="maximize"

@@ -1,10 +1,17 @@
 """Passwords in what a user types never come back."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
-from augean.passwords import find_passwords, hide_passwords, without_passwords
+from augean.config.schema import CLASS_NODES
+from augean.passwords import (
+    command_without_passwords,
+    find_passwords,
+    hide_passwords,
+    without_passwords,
+)
 from augean.store.sweep_record import SweepRecord, read_record
 
 STORAGE = "hydra.sweeper.storage="
@@ -36,6 +43,34 @@ def test_a_word_is_shown_without_its_passwords(word: str, shown: str) -> None:
     assert without_passwords(STORAGE + word) == STORAGE + shown
     for password in find_passwords(word):
         assert password not in shown.replace("***", "")
+
+
+@pytest.mark.parametrize("node", CLASS_NODES)
+@pytest.mark.parametrize(
+    "word",
+    [
+        "{}.arguments.cls_token=true,false",
+        "+{}.arguments.head.api_key=choice(1,2)",
+        "hydra.sweeper.params.{}.arguments.cls_token='true,false'",
+        "hydra.sweeper.ablate={{{}.arguments.cls_token:[true,false]}}",
+        "{}.arguments={{depth:2,cls_token:true}}",
+    ],
+)
+def test_arguments_of_classes_are_no_passwords(node: str, word: str) -> None:
+    word = word.format(node)
+    assert without_passwords(word) == word
+    assert hide_passwords(f"{word}: true is not 1", [word]) == f"{word}: true is not 1"
+    # The recorded command can be given again; the password of another word is hidden all the same.
+    storage = f"{STORAGE}postgresql://h/d?password="
+    command = shlex.join(["augean", "train", "-m", word])
+    assert command_without_passwords(command) == command
+    shown = command_without_passwords(f"{command} '{storage}x'")
+    assert shlex.split(shown)[3:] == [word, f"{storage}***"]
+
+
+def test_a_url_in_an_argument_of_a_class_is_shown_without_its_password() -> None:
+    word = "dataset.arguments.url=postgresql://me:secret@host/db?password="
+    assert without_passwords(word + "x") == word.replace("secret", "***") + "***"
 
 
 def test_a_message_that_quotes_a_password_is_shown_without_it() -> None:

@@ -11,9 +11,11 @@ HIDDEN = "***"
 _PATTERNS = (
     # scheme://user:password@host, up to the last @
     re.compile(r"://[^\s:/@?]*:(?P<password>.+)@", re.DOTALL),
-    # ?user=me&password=..., env_set.PGPASSWORD=..., env_set={PGPASSWORD:...}
+    # ?user=me&password=..., env_set.PGPASSWORD=..., env_set={PGPASSWORD:...}. Arguments of classes,
+    # such as cls_token, hold no password, as the run's config repeats them; they match without one.
     re.compile(
-        r"(?i)(?:password|passwd|pwd|secret|token|api_?key)[\"']?[=:]\s*"
+        r"(?i)\b(?:model|activation|optimizer|dataset)\.arguments(?:\.[^\s=:]+|=\{[^{}]*\})"
+        r"|(?:password|passwd|pwd|secret|token|api_?key)[\"']?[=:]\s*"
         r"(?P<password>[^&]+?)(?=[\"'}]*$|&)"
     ),
 )
@@ -27,7 +29,7 @@ def find_passwords(word: str) -> list[str]:
     for pattern in _PATTERNS:
         for match in pattern.finditer(word):
             password = match["password"]
-            if not _INTERPOLATION.fullmatch(password):
+            if password is not None and not _INTERPOLATION.fullmatch(password):
                 passwords.append(password)
     return passwords
 
@@ -41,7 +43,7 @@ def without_passwords(word: str) -> str:
 
 def _hide(match: re.Match[str]) -> str:
     """Return the text of a match with `***` in place of its group `password`."""
-    if _INTERPOLATION.fullmatch(match["password"]):
+    if match["password"] is None or _INTERPOLATION.fullmatch(match["password"]):
         return match[0]
     # Positions within the match, not within the word.
     start = match.start("password") - match.start()

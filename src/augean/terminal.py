@@ -1,4 +1,4 @@
-"""Write for people: messages, colours of run states, readable durations.
+"""Write for people: messages, colours of run states, readable durations and counts.
 
 No training fails because of its output: where a terminal is closed, the disk behind stdout is full
 or a locale lacks a letter, only text is lost.
@@ -40,6 +40,11 @@ def readable_seconds(seconds: float) -> str:
     if hours == 0:
         return f"{minutes} min {rest_seconds:02d} s"
     return f"{hours} h {minutes:02d} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun of a regular plural, such as `1 run` or `1,200 runs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 class GuardedStream:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from augean.analysis.freshness import DATASETS, Freshness, FreshnessCheck
-from augean.config.code_digest import content_digest, file_code
+from augean.config.code_digest import file_code, file_digest
 from augean.config.run_id import CORE
 from augean.datasets import image_folder
 from augean.datasets.digits import Digits
@@ -52,7 +52,7 @@ def code(tmp_path: Path) -> RunSummary:
     (package / "slope.py").write_text("SLOPE = 0.1\n")
     (tmp_path / "settings.json").write_text("{}")
     files = dict(file_code(package / "act.py", tmp_path).files)
-    files["settings.json"] = content_digest(tmp_path / "settings.json")
+    files["settings.json"] = file_digest(tmp_path / "settings.json")
     config = {**DIGITS, "activation._target_": "mine.act.Act", "code_files": ["settings.json"]}
     return summary(config, code_digests=files)
 

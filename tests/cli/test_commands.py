@@ -140,3 +140,28 @@ def test_status_shows_how_far_a_run_in_training_is(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stdout.splitlines() if "epoch" in line)
     assert line == "  elu, seed 0: epoch 4 of 12, validation 71.23%, about 3 min 20 s left"
+
+
+def test_unpack_says_what_was_done_with_how_many_runs(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / "outputs", seed=seed)
+    write_run(tmp_path / "there", seed=0)
+    write_run(tmp_path / "there", seed=1, state="interrupted")
+    archive = str(tmp_path / "runs.tar.xz")
+    assert augean("pack", "--outputs", str(tmp_path / "outputs"), "--to", archive).returncode == 0
+    unpack = ["unpack", archive, "--outputs", str(tmp_path / "there")]
+    assert (
+        augean(*unpack).stdout == f"{tmp_path}/there: 1 run added, 1 completed, 1 kept as it was\n"
+    )
+    assert augean(*unpack).stdout == f"{tmp_path}/there: 3 runs kept as they were\n"
+
+
+@pytest.mark.parametrize("name", ["runs.zip", "runs.tar.gz", "runs"])
+def test_pack_refuses_a_name_that_says_another_format(name: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "outputs")
+    done = augean("pack", "--to", str(tmp_path / name), cwd=tmp_path)
+    assert done.returncode == 2
+    assert (
+        f"{tmp_path / name}: an archive is a .tar.xz; name it {tmp_path}/runs.tar.xz" in done.stderr
+    )
+    assert not (tmp_path / name).exists()

@@ -34,7 +34,7 @@ from augean.config.schema import Config
 from augean.config.validation import flatten_config, parse_config
 from augean.errors import AugeanError
 from augean.report import make_report
-from augean.store.files import content_digest
+from augean.store.files import json_digest
 from augean.store.run_directory import runs_dir
 from augean.training.build import build_model, build_optimizer
 from conftest import ROOT
@@ -465,7 +465,7 @@ def mutate_json(file: Path, generator: random.Random, value: Any, *, remove: boo
         node[key] = value
     if isinstance(content, dict) and "sha256" in content:
         with contextlib.suppress(TypeError):
-            content["sha256"] = content_digest(content)
+            content["sha256"] = json_digest(content)
     file.write_text(json.dumps(content))
 
 

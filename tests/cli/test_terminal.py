@@ -15,6 +15,7 @@ import pytest
 
 from augean.hydra_main import main
 from augean.store.sweep_record import SweepJob, SweepRecord
+from augean.terminal import counted
 from conftest import TINY
 
 TIMEOUT_SECONDS = 240
@@ -171,3 +172,8 @@ def write_record_of_one_job(outputs: Path, title: str) -> None:
     SweepRecord(
         name="one", title=title, command="augean train -cn one", created="2026-01-01", jobs=[job]
     ).write(outputs)
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 runs"), (1, "1 run"), (1200, "1,200 runs")])
+def test_a_number_of_things_is_written_with_the_noun_that_fits(number: int, text: str) -> None:
+    assert counted(number, "run") == text

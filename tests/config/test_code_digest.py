@@ -317,6 +317,17 @@ def test_code_of_a_package_on_the_way_to_an_imported_module_is_part_of_the_run(
     assert set(after.files) - set(before.files) == {"nets/parts/__init__.py"}
 
 
+def test_of_installed_code_the_files_own_package_counts_alone(tmp_path: Path) -> None:
+    root = tmp_path / "site-packages"
+    (root / "nets").mkdir(parents=True)
+    (root / "nets/net.py").write_text("import other, nets.parts\n")
+    (root / "nets/parts.py").write_text("SLOPE = 0.1\n")
+    (root / "other.py").write_text("A = 1\n")
+    (root / "one_file.py").write_text("import other\n")
+    assert list(file_code(root / "nets/net.py", root).files) == ["nets/net.py", "nets/parts.py"]
+    assert list(file_code(root / "one_file.py", root).files) == ["one_file.py"]
+
+
 def test_a_listed_file_is_part_of_the_run(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -666,7 +666,7 @@ def test_images_outside_of_the_classes_are_refused_with_their_number_and_place(
     folder = write_pets(tmp_path)
     for number in (1, 2):
         shutil.copy(folder / "train/cat/0.png", folder / f"train/{number}.png")
-    with pytest.raises(DataError, match=r"2 images lie in .*/pets/train .* such as 1.png"):
+    with pytest.raises(DataError, match=r"2 images in .*/pets/train .* such as 1.png"):
         source(ImageFolder, tmp_path).digest()
 
 

@@ -152,10 +152,10 @@ def test_a_folder_of_images_is_evaluated_and_predicted_as_the_same_arrays(
     scan = tmp_path / "photos" / run.classes[0] / "scan.gif"
     scan.write_bytes(b"whatever")
     message = command(monkeypatch, *arguments)
-    assert "1 images would be left out, such as class_0/scan.gif" in str(message)
+    assert "1 image would be left out, such as class_0/scan.gif" in str(message)
     scan.rename(tmp_path / "photos" / "scan.gif")
     message = command(monkeypatch, *arguments)
-    assert "1 images lie beside the folders of the classes, such as scan.gif" in str(message)
+    assert "1 image beside the folders of the classes, such as scan.gif" in str(message)
     (tmp_path / "photos" / "scan.gif").unlink()
     message = command(
         monkeypatch,
@@ -275,7 +275,7 @@ def test_best_is_by_validation_accuracy_and_never_by_test(tmp_path: Path) -> Non
             "cc: no run has an id that begins with it, nor is it a path; those in {0}:\n  x-aaaa",
         ),
         ("", "no run has an id"),
-        ("best:mone", "best:mone: names no single sweep; those in {0}: mine"),
+        ("best:mone", "best:mone: names none of the sweeps in {0}; did you mean best:mine?"),
     ],
 )
 def test_what_names_no_single_run_is_told_what_there_is(

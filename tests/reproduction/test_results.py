@@ -589,7 +589,7 @@ def test_a_real_pass_goes_from_the_command_line_to_another_machine_and_into_a_fo
         augean("pack", "--outputs", tmp_path / "outputs", "--to", tmp_path / "runs.tar.xz")[0] == 0
     )
     assert augean("unpack", tmp_path / "runs.tar.xz", "--outputs", tmp_path / "there") == (
-        0, f"{tmp_path}/there: 2 runs new\n"
+        0, f"{tmp_path}/there: 2 runs added\n"
     )  # fmt: skip
     assert augean("results", tmp_path / "there", "--to", tmp_path / "results" / "tiny")[0] == 0
     text = (tmp_path / "results" / "tiny" / "README.md").read_text()

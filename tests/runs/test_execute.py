@@ -504,7 +504,7 @@ def test_without_a_validation_split_the_last_epoch_is_taken(tiny: Make) -> None:
         ("dataset.num_train=500", "dataset.num_train=500"),
         (
             "trainer.batch_size=53",
-            "trainer.batch_size=53: 160 training images leave a last batch of one",
+            "trainer.batch_size=53: the last batch of 160 training images has one",
         ),
         ("regularization.mixup=0.001", "regularization.mixup=0.001: must be 0, which is off, or"),
         (

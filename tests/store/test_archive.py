@@ -17,6 +17,7 @@ from augean.report import load_runs, make_report
 from augean.runs.address import find_address, find_outcome
 from augean.runs.execute import execute
 from augean.store.archive.members import RUN_FILES, Limits
+from augean.store.archive.merge import MergedRun
 from augean.store.archive.packing import pack, unpack
 from augean.store.checkpoints import save_checkpoint
 from augean.store.locks import hold_lock
@@ -60,7 +61,7 @@ def test_a_packed_run_is_finished_elsewhere_and_an_unfinished_one_is_trained_the
     train_until(broken, 2)
     assert pack(tmp_path / "outputs", tmp_path / "runs.tar.xz") == []
     elsewhere = [f"runtime.outputs={tmp_path}/elsewhere"]
-    assert unpack(tmp_path / "runs.tar.xz", tmp_path / "elsewhere").runs == {"new": 2}
+    assert unpack(tmp_path / "runs.tar.xz", tmp_path / "elsewhere").runs == {MergedRun.ADDED: 2}
     names = [path.name for path in (tmp_path / "elsewhere").rglob("*.pt*")]
     assert names == []
     again = execute(tiny(*elsewhere))
@@ -264,7 +265,7 @@ def test_a_finished_run_is_never_overwritten(packed: Path, tmp_path: Path) -> No
     path = run_in(tmp_path / "target")
     sign(path, test_accuracy=0.123)
     before = contents(tmp_path / "target")
-    assert unpack(packed, tmp_path / "target").runs == {"there already": 1}
+    assert unpack(packed, tmp_path / "target").runs == {MergedRun.KEPT: 1}
     assert contents(tmp_path / "target") == before
 
 
@@ -283,9 +284,9 @@ def test_an_unfinished_run_gives_way_to_a_finished_one_and_never_the_other_way(
     (path / "correct.npy").write_bytes(b"other answers")
     (path / "state.pt").write_bytes(b"other state")
     merged = unpack(tmp_path / "unfinished.tar.xz", tmp_path / "outputs")
-    assert merged.runs == {"there already": 1}
+    assert merged.runs == {MergedRun.KEPT: 1}
     assert read_summary(run_in(tmp_path / "outputs"))
-    assert unpack(packed, target).runs == {"instead of an unfinished one": 1}
+    assert unpack(packed, target).runs == {MergedRun.COMPLETED: 1}
     assert contents(path) == contents(run_in(tmp_path / "outputs"))
     assert make_report(target).problems == []
 
@@ -307,7 +308,7 @@ def test_grids_of_one_name_become_one(tmp_path: Path) -> None:
         write_record(tmp_path / name, "sweep", jobs, title=name)
     pack(tmp_path / "b", tmp_path / "b.tar.xz")
     merged = unpack(tmp_path / "b.tar.xz", tmp_path / "a")
-    assert merged.runs == {"new": 1, "there already": 1}
+    assert merged.runs == {MergedRun.ADDED: 1, MergedRun.KEPT: 1}
     record = read_record(tmp_path / "a/sweeps/sweep.json")
     assert (record.title, [job.seed for job in record.jobs]) == ("a", [0, 1, 2])
     assert record.states(tmp_path / "a") == {"finished": 3}

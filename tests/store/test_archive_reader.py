@@ -19,6 +19,7 @@ from augean.errors import AugeanError
 from augean.report import load_runs
 from augean.store.archive.manifest import MANIFEST, MANIFEST_FORMAT
 from augean.store.archive.members import Limits
+from augean.store.archive.merge import MergedRun
 from augean.store.archive.packing import pack, unpack
 from conftest import ROOT
 from fake_archives import flip_bit, read_archive, read_members, write_archive, write_tar
@@ -88,7 +89,7 @@ def test_an_archive_without_a_manifest_is_read_whole(tmp_path: Path) -> None:
     target = tmp_path / "target"
     num_runs = sum(name.endswith("/config.yaml") for name in members)
     assert num_runs > 100
-    assert unpack(archive, target).runs == {"new": num_runs}
+    assert unpack(archive, target).runs == {MergedRun.ADDED: num_runs}
     assert len(list(target.glob("sweeps/*.json"))) == sum(
         bool(re.fullmatch("sweeps/[^/]+[.]json", name)) for name in members
     )
@@ -133,7 +134,7 @@ def test_a_tar_file_that_is_cut_is_refused(packed: Path, tmp_path: Path) -> None
         archive = write_tar(tmp_path / "cut.tar.xz", tar.ljust(size, b"\0")[:size])
         refuse(archive, "no archive of runs that can be read")
     archive = write_tar(tmp_path / "whole.tar.xz", tar.ljust(end + 1024, b"\0"))
-    assert unpack(archive, tmp_path / "there").runs == {"new": 1}
+    assert unpack(archive, tmp_path / "there").runs == {MergedRun.ADDED: 1}
 
 
 @settings(max_examples=60, deadline=None)
@@ -308,7 +309,7 @@ def test_headers_that_pack_does_not_write_are_refused(
 def test_a_run_with_a_long_name_comes_through(tmp_path: Path) -> None:
     long = f"runs/{'long-' * 40}0123456789/metrics.csv"
     write_archive(tmp_path / "a.tar.xz", {long: b"epoch\n"})
-    assert unpack(tmp_path / "a.tar.xz", tmp_path / "there").runs == {"new": 1}
+    assert unpack(tmp_path / "a.tar.xz", tmp_path / "there").runs == {MergedRun.ADDED: 1}
     assert (tmp_path / "there" / long).read_bytes() == b"epoch\n"
     pack(tmp_path / "there", tmp_path / "b.tar.xz")
     assert read_archive(tmp_path / "b.tar.xz") == {long: b"epoch\n"}

@@ -10,7 +10,7 @@ import pytest
 from augean.analysis.freshness import Freshness, FreshnessCheck
 from augean.errors import AugeanError
 from augean.report import make_report
-from augean.store.checkpoints import CHECKPOINT, save_checkpoint
+from augean.store.checkpoints import CHECKPOINT, NEW_CHECKPOINT, save_checkpoint
 from augean.store.cleaning import find_removable, read_removals, remove
 from augean.store.find_run import find_run
 from augean.store.locks import hold_lock
@@ -82,6 +82,12 @@ def test_a_diverged_run_is_not_the_best_however_good_it_was(tmp_path: Path) -> N
     assert find_run("best:table1", tmp_path).name == jobs[1]["run"]
 
 
+def test_where_the_best_run_may_be_a_damaged_one_all_weights_are_kept(tmp_path: Path) -> None:
+    jobs = write_table(tmp_path)
+    (directory(tmp_path, jobs[1]) / "summary.json").write_text("{")
+    assert "weights" not in found(tmp_path)
+
+
 def test_what_is_best_in_one_of_two_tables_is_kept(tmp_path: Path) -> None:
     jobs = write_table(tmp_path)
     write_record(tmp_path, "smaller", jobs[2:])
@@ -111,6 +117,19 @@ def test_a_run_that_a_sweep_names_as_its_beginning_keeps_its_weights(tmp_path: P
     override = f"model.weights=null,run:{jobs[2]['id']}"
     write_record(tmp_path, "transfer", [], overrides=[override])
     assert found(tmp_path)["weights"] == [f"runs/{jobs[0]['run']}/best.pt"]
+
+
+@pytest.mark.parametrize("name", ["id", "best"])
+def test_an_outdated_run_that_another_begins_from_is_kept(tmp_path: Path, name: str) -> None:
+    jobs = write_table(tmp_path)
+    weights = f"run:{jobs[1]['id']}" if name == "id" else "run:best:table"
+    config = directory(tmp_path, write_run(tmp_path, seed=7)) / "config.yaml"
+    config.write_text(f"{config.read_text()}\nweights: {weights}\n")
+    items = find_removable(tmp_path, lambda _summary: True)
+    outdated = {item.run for item in items if item.kind == "outdated"}
+    assert jobs[0]["id"] in outdated
+    assert jobs[1]["id"] not in outdated
+    assert directory(tmp_path, jobs[1]) / "best.pt" not in [item.path for item in items]
 
 
 def test_a_run_of_no_sweep_keeps_its_weights(tmp_path: Path) -> None:
@@ -152,20 +171,47 @@ def test_checkpoints_of_pruned_and_failed_trials_alone_can_go(tmp_path: Path) ->
     assert owners == {jobs["fail3"]["run"]}
 
 
+def write_leftover(folder: Path, name: str) -> None:
+    """Write a file that a process left two hours ago."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("x")
+    os.utime(folder / name, (0, time.time() - 7200))
+
+
 def test_only_old_temporary_files_are_leftovers(tmp_path: Path) -> None:
     job = write_run(tmp_path)
     path = directory(tmp_path, job)
     for folder in (path, tmp_path / "sweeps"):
-        folder.mkdir(exist_ok=True)
-        for name in ("old", "new"):
-            (folder / f".{name}.tmp").write_text("x")
-        os.utime(folder / ".old.tmp", (0, time.time() - 7200))
+        write_leftover(folder, ".a.json.0123456789ab.tmp")
+        (folder / ".b.json.0123456789ab.tmp").write_text("x")
     (path / CHECKPOINT).write_bytes(b"c")
     assert sorted(found(tmp_path)["leftovers"]) == [
-        f"runs/{job['run']}/.old.tmp",
+        f"runs/{job['run']}/.a.json.0123456789ab.tmp",
         f"runs/{job['run']}/{CHECKPOINT}",
-        "sweeps/.old.tmp",
+        "sweeps/.a.json.0123456789ab.tmp",
     ]
+
+
+def test_leftovers_of_other_programs_and_folders_stay(tmp_path: Path) -> None:
+    job = write_run(tmp_path)
+    for folder in (directory(tmp_path, job), tmp_path / "sweeps", tmp_path):
+        write_leftover(folder, ".editor-backup.tmp")
+    write_leftover(tmp_path / "mine", ".a.json.0123456789ab.tmp")
+    assert "leftovers" not in found(tmp_path)
+
+
+@pytest.mark.parametrize("state", ["finished", "interrupted"])
+def test_a_leftover_is_listed_once(tmp_path: Path, state: str) -> None:
+    job = write_run(tmp_path, state=state)
+    write_leftover(directory(tmp_path, job), NEW_CHECKPOINT)
+    assert found(tmp_path)["leftovers"] == [f"runs/{job['run']}/{NEW_CHECKPOINT}"]
+
+
+def test_what_goes_with_an_outdated_run_is_not_listed_again(tmp_path: Path) -> None:
+    job = write_run(tmp_path)
+    write_leftover(directory(tmp_path, job), ".a.json.0123456789ab.tmp")
+    items = find_removable(tmp_path, lambda _summary: True)
+    assert [item.path for item in items] == [directory(tmp_path, job)]
 
 
 def test_an_outdated_run_goes_as_a_whole_and_is_listed(tmp_path: Path) -> None:
@@ -237,12 +283,18 @@ def test_a_damaged_record_stops_all_and_a_damaged_summary_its_run(tmp_path: Path
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
+    outputs = tmp_path / "outputs"
     jobs = write_table(outside)
-    (tmp_path / "outputs").mkdir()
-    runs_dir(tmp_path / "outputs").mkdir()
-    link = runs_dir(tmp_path / "outputs") / str(jobs[0]["run"])
-    link.symlink_to(directory(outside, jobs[0]))
-    assert found(tmp_path / "outputs") == {}
+    target = directory(outside, jobs[0])
+    leftover = ".a.json.0123456789ab.tmp"
+    write_leftover(target, leftover)
+    runs_dir(outputs).mkdir(parents=True)
+    (runs_dir(outputs) / target.name).symlink_to(target)
+    for name in ("studies", "report"):
+        (outputs / name).symlink_to(target)
+    write_leftover(target / "tables", leftover)
+    (outputs / leftover).symlink_to(target / leftover)
+    assert found(outputs) == {}
 
 
 def test_results_stay_and_the_table_says_that_weights_are_gone(tmp_path: Path) -> None:

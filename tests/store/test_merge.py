@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from augean.errors import AugeanError
+from augean.store.archive.merge import MergedRun
 from augean.store.archive.packing import pack, unpack
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
@@ -178,7 +179,7 @@ def test_a_run_that_was_completed_elsewhere_is_no_longer_in_progress(tmp_path: P
     path = next(runs_dir(outputs).iterdir())
     progress = RunProgress(epoch=1, epochs=1, fraction=0.5, seconds_left=None)
     progress.write(path)
-    assert unpack(archive, outputs).runs == {"instead of an unfinished one": 1}
+    assert unpack(archive, outputs).runs == {MergedRun.COMPLETED: 1}
     assert contents(path) == contents(next(runs_dir(tmp_path / "theirs").iterdir()))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from augean.errors import AugeanError
 from augean.store.direction import Direction
-from augean.store.files import content_digest
+from augean.store.files import json_digest
 from augean.store.record_identity import record_name
 from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_record
 from conftest import ROOT
@@ -35,7 +35,7 @@ def write_content(folder: Path, **changes: Any) -> Path:
     content.update(changes)
     content = {key: value for key, value in content.items() if value is not None}
     del content["sha256"]
-    content["sha256"] = content_digest(content)
+    content["sha256"] = json_digest(content)
     path.write_text(json.dumps(content))
     return path
 

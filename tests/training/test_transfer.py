@@ -146,6 +146,18 @@ def test_weights_that_are_not_there_are_refused(
         find_address(tiny(f"model.weights={weights}"))
 
 
+@pytest.mark.parametrize("kind", ["run", "file"])
+def test_weights_of_a_run_whose_class_names_cannot_be_read_are_refused(
+    tiny: Callable[..., Config], pretrained: RunOutcome, kind: str
+) -> None:
+    path = pretrained.address.path
+    weights = f"run:{pretrained.address.id}" if kind == "run" else f"{path}/best.pt"
+    (path / "confusion.csv").unlink()
+    (path / "confusion.csv").mkdir()
+    with pytest.raises(ConfigError, match=r"confusion.csv: cannot be read \(not a regular file\)"):
+        find_address(tiny(f"model.weights={weights}"))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -16,6 +16,7 @@ from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.run_directory import read_verified
 from augean.store.run_files import CONFIG, METRICS_FILE
 from augean.store.summary import RunSummary, read_summary
+from augean.terminal import counted
 
 DATA = ("dataset_title", "data_digest", "num_train", "num_val", "num_test")
 CODE = ("schema", "core", "git_commit", "loop", "loop_digest")
@@ -198,7 +199,9 @@ def _compare_curves(first: Path, second: Path) -> str:
     for epoch, (loss, other) in enumerate(zip(losses, others, strict=False), start=1):
         if loss != other:
             return f"the training losses differ from epoch {epoch} on"
-    return f"the training losses of the first {num_common} epochs are the same, bit by bit"
+    return (
+        f"the training losses of the first {counted(num_common, 'epoch')} are the same, bit by bit"
+    )
 
 
 def _training_losses(path: Path) -> list[str]:
@@ -222,7 +225,7 @@ def _compare_answers(
     only_first = int((correct & ~others).sum())
     only_second = int((others & ~correct).sum())
     return (
-        f"of {num_test:,} test images {only_first:,} are right in the first run alone,"
+        f"of {counted(num_test, 'test image')} {only_first:,} are right in the first run alone,"
         f" {only_second:,} in the second alone"
     )
 

@@ -24,6 +24,7 @@ from scipy import stats
 from augean.analysis.comparison import MARGIN, Table
 from augean.analysis.simultaneous import LEVEL, LEVENE_LEVEL, Array, levene_p
 from augean.analysis.verdict import Verdict, verdict_of_interval
+from augean.terminal import counted
 
 Cell = tuple[str, str]
 """Labels of a row and a column."""
@@ -185,7 +186,7 @@ def interaction(
                 row=row, column=column, value=value, low=value - half, high=value + half
             )
             contrasts.append(contrast)
-    contrasts_text = "1 contrast" if num_contrasts == 1 else f"{num_contrasts} contrasts"
+    contrasts_text = counted(num_contrasts, "contrast")
     method = f"{contrasts_text}, by Student's t with {spread.kind} at Bonferroni's level"
     return contrasts, method
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from augean.config.code_digest import content_digest, package_files, source_digest
+from augean.config.code_digest import file_digest, package_files, source_digest
 from augean.config.instantiate import find_class
 from augean.config.run_id import CORE
 from augean.config.schema import CLASS_NODES, TRUSTED_PACKAGES
@@ -291,7 +291,7 @@ class _CodeFiles:
     def _digest(self, file: Path, *, is_content: bool) -> str:
         key = (file, is_content)
         if key not in self._digests:
-            self._digests[key] = content_digest(file) if is_content else source_digest(file)
+            self._digests[key] = file_digest(file) if is_content else source_digest(file)
         return self._digests[key]
 
     def _find(self, path: str, roots: Iterable[Path]) -> Path | None:

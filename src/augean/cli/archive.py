@@ -2,9 +2,15 @@
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from augean.cli.parser import Commands, add_command, add_outputs_option, path_argument
+from augean.terminal import counted
+
+if TYPE_CHECKING:
+    from augean.store.archive.merge import MergedRun
 
 
 def add_commands(commands: Commands) -> None:
@@ -17,7 +23,7 @@ def add_commands(commands: Commands) -> None:
     add_outputs_option(parser)
     parser.add_argument(
         "--to",
-        type=path_argument,
+        type=archive_file,
         default=Path("runs.tar.xz"),
         help="archive (default: runs.tar.xz)",
     )
@@ -29,6 +35,21 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("archive", type=path_argument, help="an archive that augean pack made")
     add_outputs_option(parser)
+
+
+def archive_file(text: str) -> Path:
+    """Read the name of the archive to write, as the `type` of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: for another ending than that of what is written.
+    """
+    path = path_argument(text)
+    if not path.name.endswith((".tar.xz", ".txz")):
+        stem = path.name.partition(".")[0] or "runs"
+        raise argparse.ArgumentTypeError(
+            f"{text}: an archive is a .tar.xz; name it {path.with_name(f'{stem}.tar.xz')}"
+        )
+    return path
 
 
 def run_pack(arguments: argparse.Namespace) -> int:
@@ -49,7 +70,23 @@ def run_unpack(arguments: argparse.Namespace) -> int:
     merged = unpack(arguments.archive, arguments.outputs)
     for remark in merged.remarks:
         print(remark, file=sys.stderr)
-    # Outcomes such as "new" or "instead of an unfinished one".
-    counts = [f"{number} runs {outcome}" for outcome, number in merged.runs.items()]
-    print(f"{arguments.outputs}: {', '.join(counts) or 'no runs'}")
+    print(f"{arguments.outputs}: {describe_runs(merged.runs)}")
     return 0
+
+
+def describe_runs(counts: "Counter[MergedRun]") -> str:
+    """Return what was done with the runs of an archive, such as `1 run added, 2 completed`."""
+    from augean.store.archive.merge import MergedRun
+
+    texts: list[str] = []
+    for outcome in MergedRun:
+        number = counts[outcome]
+        if number == 0:
+            continue
+        # The first number has the noun.
+        text = f"{number:,}" if texts else counted(number, "run")
+        words = str(outcome)
+        if outcome == MergedRun.KEPT:
+            words = "kept as it was" if number == 1 else "kept as they were"
+        texts.append(f"{text} {words}")
+    return ", ".join(texts) or "no runs"

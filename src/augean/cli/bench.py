@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from augean.cli.parser import Commands, add_command, path_argument, positive_number
 from augean.errors import AugeanError
 from augean.store.files import write_atomic
+from augean.terminal import counted
 
 if TYPE_CHECKING:  # they import torch, which other commands need not wait for
     from augean.benchmark.measure import Setting
@@ -91,10 +92,11 @@ def run_bench(arguments: argparse.Namespace) -> int:
     overrides_by_width = _add_widths(arguments.overrides, arguments.channels)
     configs = [compose(overrides) for overrides in overrides_by_width]
     machine = prepare_machine(configs[0])
-    print(f"{machine.device}, {machine.threads} threads, torch {machine.versions['torch']}")
+    threads = counted(machine.threads, "thread")
+    print(f"{machine.device}, {threads}, torch {machine.versions['torch']}")
     print(
-        f"Large copy: {machine.copy_gb_per_second:,.0f} GB/s. {plan.epochs} epochs of"
-        f" {plan.images:,} images, {plan.repeats} processes a line."
+        f"Large copy: {machine.copy_gb_per_second:,.0f} GB/s. {counted(plan.epochs, 'epoch')} of"
+        f" {counted(plan.images, 'image')}; processes a line: {plan.repeats}."
     )
     entries: list[dict[str, Any]] = []
     for config, overrides in zip(configs, overrides_by_width, strict=True):

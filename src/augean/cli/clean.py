@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augean.cli.parser import Commands, add_command, add_outputs_option
+from augean.cli.parser import Commands, add_command, add_outputs_option, check_outputs
 from augean.errors import AugeanError
+from augean.terminal import counted
 
 if TYPE_CHECKING:
     from augean.store.cleaning import Removable
@@ -40,6 +41,8 @@ def add_commands(commands: Commands) -> None:
 
 def run_clean(arguments: argparse.Namespace) -> int:
     """Show what can be removed; with `--yes` remove the kinds that are named."""
+    from rich.filesize import decimal
+
     from augean.analysis.freshness import FreshnessCheck
     from augean.store.cleaning import KINDS, REMOVED, RESULTS, find_removable, remove
 
@@ -56,7 +59,7 @@ def run_clean(arguments: argparse.Namespace) -> int:
             print(f"{kind:11}  {_describe(items):>22}  {description}")
     if arguments.list:
         for item in chosen:
-            print(f"  {item.path}  {readable_size(item.num_bytes)}")
+            print(f"  {item.path}  {decimal(item.num_bytes)}")
     if not chosen:
         print("There is nothing to remove.")
         return 0
@@ -85,10 +88,7 @@ def _check(arguments: argparse.Namespace, kinds: Sequence[str]) -> None:
     """
     from augean.suggestions import list_choices
 
-    if not arguments.outputs.is_dir():
-        raise AugeanError(
-            f"--outputs {arguments.outputs}: no such folder; name the runs' own runtime.outputs"
-        )
+    check_outputs(arguments.outputs)
     for kind in arguments.kinds:
         if kind not in kinds:
             raise AugeanError(f"{kind}: is not a kind{list_choices(kind, kinds, '')}")
@@ -98,22 +98,15 @@ def _check(arguments: argparse.Namespace, kinds: Sequence[str]) -> None:
 
 def _describe(items: "Sequence[Removable]") -> str:
     """Return the number of whole runs and of files, with their size."""
+    from rich.filesize import decimal
+
     num_bytes = sum(item.num_bytes for item in items)
     # By their kind: of what was removed nothing says any more that it was a folder.
     num_runs = sum(item.kind == "outdated" for item in items)
     num_files = len(items) - num_runs
     counts = []
     if num_runs:
-        counts.append(f"{num_runs:,} {'run' if num_runs == 1 else 'runs'}")
+        counts.append(counted(num_runs, "run"))
     if num_files or not num_runs:
-        counts.append(f"{num_files:,} {'file' if num_files == 1 else 'files'}")
-    return f"{' and '.join(counts)}, {readable_size(num_bytes)}"
-
-
-def readable_size(num_bytes: float) -> str:
-    """Return a size such as `12.3 MB`, in powers of 1,000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.1f} {unit}" if unit != "B" else f"{num_bytes:.0f} B"
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} TB"
+        counts.append(counted(num_files, "file"))
+    return f"{' and '.join(counts)}, {decimal(num_bytes)}"

@@ -15,6 +15,7 @@ from augean.cli.parser import (
     positive_number,
 )
 from augean.errors import AugeanError, DataError
+from augean.terminal import counted
 
 if TYPE_CHECKING:
     from augean.inference.load import TrainedModel
@@ -180,7 +181,7 @@ def _print_dead_units(shares: dict[str, float]) -> None:
     # No shares at all: no activation of this network can be zero, so there is nothing to say.
     dead = {layer: share for layer, share in shares.items() if share}
     if shares and not dead:
-        print(f"no dead units in {len(shares)} layers")
+        print(f"no dead units in {counted(len(shares), 'layer')}")
     for layer, share in dead.items():
         print(f"  dead units of {layer:<24} {share:>6.1%}")
 
@@ -190,7 +191,7 @@ def _print_metrics(place: str, result: dict[str, Any]) -> None:
     from augean.inference.metrics import NUM_BINS
 
     print(
-        f"{place}, {result['num_images']} images: accuracy {result['accuracy']:.2%},"
+        f"{place}, {counted(result['num_images'], 'image')}: accuracy {result['accuracy']:.2%},"
         f" loss {result['loss']:.4f}"
     )
     print(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from augean.cli.completion import complete_overrides
+from augean.errors import AugeanError
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 """Type of the object to which each module adds its commands."""
@@ -113,6 +114,18 @@ def add_outputs_option(parser: Parser) -> None:
         default=Path("outputs"),
         help="output directory (default: outputs)",
     )
+
+
+def check_outputs(outputs: Path) -> None:
+    """Refuse an output directory that does not exist.
+
+    Raises:
+        AugeanError: when there is no such folder.
+    """
+    if not outputs.is_dir():
+        raise AugeanError(
+            f"--outputs {outputs}: no such folder; name the runs' own runtime.outputs"
+        )
 
 
 def add_config_dir_option(parser: Parser) -> None:

@@ -5,6 +5,7 @@ import sys
 
 from augean.cli.json_option import add_json_option, messages_on_stderr
 from augean.cli.parser import Commands, add_command, add_outputs_option, path_argument
+from augean.terminal import counted
 
 REPORT_EXAMPLES = """
 augean report --outputs outputs                           outputs/report/index.html
@@ -53,7 +54,6 @@ def add_commands(commands: Commands) -> None:
 def run_report(arguments: argparse.Namespace) -> int:
     """Write the report; print what it found, a line a table, and where it is."""
     from augean.report import make_report
-    from augean.report.tables import runs_text
 
     # With --json the document is the only text on standard output.
     with messages_on_stderr(arguments.json):
@@ -71,8 +71,8 @@ def run_report(arguments: argparse.Namespace) -> int:
         sweeps = [table_entry(arguments.outputs, section.table) for section in result.sections]
         print(document("report", arguments.outputs, sweeps, problems, page))
         return result.exit_code
-    tables = "1 table" if len(result.sections) == 1 else f"{len(result.sections)} tables"
-    print(f"Report on {runs_text(result.num_runs)}, {tables}: {page}")
+    runs = counted(result.num_runs, "run")
+    print(f"Report on {runs}, {counted(len(result.sections), 'table')}: {page}")
     return result.exit_code
 
 

@@ -13,6 +13,7 @@ from augean.cli.parser import (
     add_command,
     add_outputs_option,
     add_sweep_arguments,
+    check_outputs,
     path_argument,
     positive_number,
     read_sweep_arguments,
@@ -75,10 +76,8 @@ def run_status(arguments: argparse.Namespace) -> int:
     # The words are those of the launch, which names its folder as an override.
     outputs = _outputs_of(overrides) or arguments.outputs
     # The default folder may be missing before the first launch; any other is probably a typo.
-    if not sweep and not overrides and not outputs.is_dir() and outputs != Path("outputs"):
-        raise AugeanError(
-            f"--outputs {outputs}: no such folder; name the runs' own runtime.outputs"
-        )
+    if not sweep and not overrides and outputs != Path("outputs"):
+        check_outputs(outputs)
     # Choose the records that the words are about: of one sweep, of one grid, or all.
     all_records, problems = read_records(outputs)
     records = all_records

@@ -8,8 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augean.cli.parser import Commands, add_command, add_outputs_option, path_argument
-from augean.errors import AugeanError
+from augean.cli.parser import (
+    Commands,
+    add_command,
+    add_outputs_option,
+    check_outputs,
+    path_argument,
+)
 
 if TYPE_CHECKING:
     from augean.monitor.sweep_status import StatusReader
@@ -86,10 +91,7 @@ def run_watch(arguments: argparse.Namespace) -> int:
     from augean.monitor.sweep_status import StatusReader
 
     outputs: Path = arguments.outputs
-    if not outputs.is_dir():
-        raise AugeanError(
-            f"--outputs {outputs}: no such folder; name the runs' own runtime.outputs"
-        )
+    check_outputs(outputs)
     watch = Watch(StatusReader(outputs), arguments.sweep, arguments.every, arguments.page)
     is_terminal = sys.stdout.isatty()
     if arguments.once or not (is_terminal or arguments.page):

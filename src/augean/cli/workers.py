@@ -4,12 +4,14 @@ import argparse
 from pathlib import Path
 
 from augean.cli.parser import Commands, add_command, add_outputs_option, positive_number
-from augean.errors import AugeanError
+from augean.terminal import counted
 
 WORKERS_EXAMPLES = """
 augean workers                                 the running sweeps that have several workers
 augean workers table1_activation 2             two from now on: others leave at their checkpoint
 """
+ONE_PROCESS = "A sweep of one process gets help by its own command in another terminal."
+"""What to do about a sweep that has no workers."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -28,33 +30,22 @@ def add_commands(commands: Commands) -> None:
 def run_workers(arguments: argparse.Namespace) -> int:
     """Print each sweep's number of workers, or change that of one sweep."""
     from augean.store.crew_size import read_crew, request_crew, supervised_sweeps
+    from augean.suggestions import choose_by_name
 
     outputs: Path = arguments.outputs
     names = supervised_sweeps(outputs)
-    matches = [name for name in names if name.startswith(arguments.sweep)]
     if arguments.number is None:
+        matches = [name for name in names if name.startswith(arguments.sweep)]
         for name in matches:
-            print(f"{name}: {read_crew(outputs, name)} workers")
+            print(f"{name}: {counted(read_crew(outputs, name), 'worker')}")
         if not matches:
             print(f"No sweep in {outputs} has several workers.")
         return 0
-    # A complete name counts more than the beginning of several.
-    if arguments.sweep in names:
-        matches = [arguments.sweep]
-    if len(matches) != 1:
-        raise AugeanError(_refusal(arguments.sweep, matches or names, outputs))
-    before = read_crew(outputs, matches[0])
-    request_crew(outputs, matches[0], arguments.number)
-    print(f"{matches[0]}: {arguments.number} workers from now on, {before} before")
+    things = f"sweeps with several workers in {outputs}"
+    name = choose_by_name(arguments.sweep, names, things, remarks=[ONE_PROCESS])
+    before = read_crew(outputs, name)
+    request_crew(outputs, name, arguments.number)
+    print(f"{name}: {counted(arguments.number, 'worker')} from now on, {before} before")
     if arguments.number < before:
         print("Those that leave end at their next checkpoint; others go on with their runs.")
     return 0
-
-
-def _refusal(sweep: str, names: list[str], outputs: Path) -> str:
-    """Return the message for a name that fits no sweep, or several."""
-    return (
-        f"{sweep}: names no single sweep with several workers in {outputs}; there are"
-        f" {', '.join(names) or 'none'}\n"
-        "A sweep of one process gets help by its own command in another terminal."
-    )

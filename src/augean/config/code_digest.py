@@ -67,8 +67,7 @@ def file_code(path: Path, root: Path) -> OwnCode:
     Raises:
         ConfigError: when a file is not valid Python.
     """
-    package = path.relative_to(root).parts[0]
-    is_installed = root.name in ("site-packages", "dist-packages")
+    package = _top(path, root)
     # Follow imports from file to file; `dumps` has the syntax tree of each file as text.
     dumps: dict[Path, str] = {}
     pending = [path]
@@ -78,8 +77,8 @@ def file_code(path: Path, root: Path) -> OwnCode:
             continue
         # Trusted packages are identified by their version or by CORE. Installed dependencies of
         # the file's package do not count either.
-        top = file.relative_to(root).parts[0].removesuffix(".py")
-        if top in TRUSTED_PACKAGES or (is_installed and top != package):
+        top = _top(file, root)
+        if top in TRUSTED_PACKAGES or (is_installed(root) and top != package):
             continue
         tree = _parse(file)
         pending += _imported_files(file, tree, root)
@@ -97,6 +96,16 @@ def file_code(path: Path, root: Path) -> OwnCode:
     return OwnCode(digest=_digest(text), files=files)
 
 
+def is_installed(folder: Path) -> bool:
+    """Return whether a folder on Python's path holds installed packages, which nobody edits."""
+    return folder.name in ("site-packages", "dist-packages")
+
+
+def _top(file: Path, root: Path) -> str:
+    """Return the name of a file's package; that of the module for a file outside of packages."""
+    return file.relative_to(root).parts[0].removesuffix(".py")
+
+
 def source_digest(file: Path) -> str:
     """Return the digest of one Python file, as `OwnCode.files` has it.
 
@@ -106,7 +115,7 @@ def source_digest(file: Path) -> str:
     return _digest(_code_text(_parse(file)))
 
 
-def content_digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
     """Return the digest of a file of any kind, as a run records it for its `code_files`."""
     return hashlib.sha256(read_regular(file, DATA_BYTES)).hexdigest()[:DIGITS]
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from augean.config.code_digest import OwnCode, content_digest, module_code
+from augean.config.code_digest import OwnCode, file_digest, module_code
 from augean.config.schema import TRUSTED_PACKAGES, Config, RuntimeConfig
 from augean.config.validation import class_targets, walk_fields
 from augean.errors import ConfigError
@@ -165,7 +165,7 @@ def _listed_files(config: Config) -> dict[str, str]:
     digests = {}
     for path in config.code_files:
         try:
-            digests[path] = content_digest(Path(path))
+            digests[path] = file_digest(Path(path))
         except OSError as error:
             raise ConfigError(
                 f"code_files: cannot read {path} ({error.strerror}); give its path from the folder"

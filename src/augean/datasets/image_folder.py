@@ -201,7 +201,7 @@ class ImageFolder(Source):
         """
         if not 0 < len(test) < len(listing.paths):
             raise self._layout.error(
-                f"{len(listing.paths)} images are too few to set a fifth aside for the test"
+                f"too few images to set a fifth aside for the test: there are {len(listing.paths)}"
             )
         for label, name in enumerate(listing.classes):
             members = set(np.flatnonzero(listing.labels == label).tolist())

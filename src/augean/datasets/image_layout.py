@@ -21,6 +21,7 @@ from augean.datasets.image_listing import (
     list_images,
 )
 from augean.errors import DataError
+from augean.terminal import counted
 
 PART_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 """Names of folders, in lower or upper case, that hold classes and are not classes themselves."""
@@ -127,8 +128,9 @@ class ImageLayout:
             count = count_images(path) if path.is_dir() else int(is_image(name))
             if count:
                 raise DataError(
-                    f"{path}: {count} images beside the folder {parts[0]} would be left out; move"
-                    " them below train (validation images are taken from there) or test, or away"
+                    f"{path}: {counted(count, 'image')} beside the folder {parts[0]} would be left"
+                    " out; only train (validation images are taken from there) and test are read:"
+                    " move what you need into them"
                 )
 
     def _find_classes(self, parts: Sequence[str]) -> tuple[str, ...]:
@@ -168,7 +170,7 @@ class ImageLayout:
             raise self._unreadable(folder, error) from error
         if strays:
             raise self.error(
-                f"{len(strays)} images lie in {folder} itself and not in the folder of a class,"
+                f"{counted(len(strays), 'image')} in {folder} itself, not in the folder of a class,"
                 f" such as {min(strays)}"
             )
         for name in names:
@@ -199,7 +201,7 @@ def describe_unread(folder: Path, names: Sequence[str]) -> str:
         names: of the files, relative to the folder.
     """
     return (
-        f"{folder}: {len(names)} images would be left out, such as {names[0]}: only"
-        f" {', '.join(IMAGE_SUFFIXES)} are read; convert them, for instance to PNG, or move them"
-        " away"
+        f"{folder}: {counted(len(names), 'image')} would be left out, such as {names[0]}: only"
+        f" {', '.join(IMAGE_SUFFIXES)} are read; convert such images, for instance to PNG, or move"
+        " them away"
     )

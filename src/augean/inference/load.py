@@ -31,6 +31,7 @@ from augean.store.run_directory import run_state
 from augean.store.run_files import CONFIG, WEIGHTS
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.weights_file import read_class_names
+from augean.terminal import counted
 from augean.training.build import build_model
 from augean.training.device import autocast, exact_fp32, find_device
 from augean.training.loop import evaluation_batch
@@ -326,6 +327,6 @@ def _refuse_images_beside(folder: Path) -> None:
     images = sorted(name for name in files if is_image(name))
     if images:
         raise DataError(
-            f"--images {folder}: {len(images)} images lie beside the folders of the classes, such"
-            f" as {images[0]}; move them into <class>/ or away"
+            f"--images {folder}: {counted(len(images), 'image')} beside the folders of the classes,"
+            f" such as {images[0]}; move each into its <class>/ or away"
         )

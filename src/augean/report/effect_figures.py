@@ -17,6 +17,7 @@ from augean.analysis.comparison import MARGIN, Row, Table
 from augean.analysis.verdict import Verdict
 from augean.report.plotting import GREY, MUTED, Picture, save_figure, shorten_label, shorten_labels
 from augean.report.tables import amount, distinct_titles
+from augean.terminal import counted
 
 STYLES = {
     Verdict.BETTER: ("#0072B2", "^"),
@@ -153,8 +154,7 @@ def _most_telling(rows: Sequence[Row], most: int) -> list[Row]:
 
 
 def _left_out(count: int) -> str:
-    rows = "1 row" if count == 1 else f"{count} rows"
-    return f" {rows} left out; decided rows and large differences are drawn first."
+    return f" {counted(count, 'row')} left out; decided rows and large differences are drawn first."
 
 
 def _figure(lines: Sequence[_Line], title: str, margin: float) -> Figure:

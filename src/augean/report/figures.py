@@ -31,6 +31,7 @@ from augean.report.plotting import (
     style_of,
 )
 from augean.store.run_directory import read_verified, runs_dir
+from augean.terminal import counted
 
 NO_SHARE = (COLOURS[0], 0.0)
 FULL_SHARE = (COLOURS[0], 0.7)
@@ -178,7 +179,7 @@ def _remarks(table: Table, labels: Set[str], *, num_grey: int, ends_differ: bool
     if ends_differ:
         remarks.append("Where seeds of a row end at different epochs, means end with the first.")
     if num_grey:
-        remarks.append(f"Grey: {num_grey} further rows of lower validation accuracy.")
+        remarks.append(f"Grey: {counted(num_grey, 'further row')} of lower validation accuracy.")
     return " ".join(remarks)
 
 

@@ -10,6 +10,7 @@ from augean.analysis.remarks import quote_label
 from augean.analysis.sequential_design import design_of
 from augean.analysis.verdict import Verdict
 from augean.report.tables import amount, distinct_titles, interval, number, runs_text
+from augean.terminal import counted
 
 MAX_NAMED = 3
 """Rows that a part of the line names."""
@@ -88,7 +89,7 @@ def _baseline(table: Table) -> Row:
 def _without_rows(table: Table) -> str:
     num_trials = len(table.sweep.record.trials)
     if num_trials:
-        return f"a study of {num_trials} trials"
+        return f"a study of {counted(num_trials, 'trial')}"
     return "no runs were asked for"
 
 
@@ -144,10 +145,8 @@ def _what_it_takes(table: Table) -> str:
     needed = outlook(table)
     # Rows differ in what would decide them, so there may be several texts.
     texts = []
-    if needed.num_runs == 1:
-        texts.append("about 1 more run")
-    elif needed.num_runs:
-        texts.append(f"about {needed.num_runs:,} more runs")
+    if needed.num_runs:
+        texts.append(f"about {counted(needed.num_runs, 'more run')}")
     if needed.single:
         texts.append(f"{FEWEST_SEEDS} seeds a row at least for {_names(needed.single)}")
     if needed.diverged:

@@ -263,7 +263,7 @@ def _run_facts(summary: RunSummary) -> dict[str, str]:
     versions = [f"{name} {text}" for name, text in summary.versions.items()]
     return {
         "dataset": _dataset_fact(summary),
-        "trainer.epochs": f"{epochs} epochs",
+        "trainer.epochs": "1 epoch" if epochs == 1 else f"{epochs} epochs",
         "trainer.batch_size": f"batch size {batch_size}" if batch_size else "",
         "device": device,
         "trainer.precision": summary.precision or "",

@@ -34,6 +34,7 @@ from augean.report.plotting import (
 from augean.report.tables import distinct_titles
 from augean.store.direction import Direction, sign_of
 from augean.store.sweep_record import COMPLETE, SweepJob, SweepRecord
+from augean.terminal import counted
 
 TRIAL_COLOUR = "#8C959F"
 """The colour of trials as a background."""
@@ -159,7 +160,7 @@ def _study_text(study: SweepRecord) -> str:
     text = study.describe_trials()
     # A study that was asked for fewer trials later keeps those that it has.
     if study.num_trials_done > (study.num_trials or 0):
-        text = f"{study.num_trials_done} trials"
+        text = counted(study.num_trials_done, "trial")
     num_pruned = sum(trial.state == "pruned" for trial in study.trials)
     if num_pruned:
         text += f", {num_pruned} of them pruned"
@@ -222,7 +223,8 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
         )
     shown = keys[:MAX_PANELS]
     if len(keys) > len(shown):
-        caption += f" {len(keys) - len(shown)} further parameters are not drawn."
+        num_others = len(keys) - len(shown)
+        caption += f" Not drawn: {counted(num_others, 'further parameter')}."
     picture = save_figure(
         _slices(study, shown, shares),
         folder,

@@ -10,14 +10,13 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from augean.config.code_digest import module_code
+from augean.config.code_digest import is_installed, module_code
 from augean.config.schema import TRUSTED_PACKAGES, Config
 from augean.config.validation import class_targets
 from augean.errors import AugeanError
 
 CODE = "AUGEAN_CODE"
 """Environment variable: the folder of the copy that a process and its children import from."""
-_INSTALLED = ("site-packages", "dist-packages")
 
 
 def snapshot_code(configs: Iterable[Config], folder: Path) -> str | None:
@@ -85,7 +84,7 @@ def _place(module: str) -> Path | None:
     places = list(spec.submodule_search_locations or ())
     if not places and spec.origin is not None:
         places = [spec.origin]
-    if not places or Path(places[0]).parent.name in _INSTALLED:
+    if not places or is_installed(Path(places[0]).parent):
         return None
     return Path(places[0])
 

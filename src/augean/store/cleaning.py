@@ -1,7 +1,7 @@
 """Find what an outputs folder can do without, remove it, and record what was removed.
 
-What cannot be judged is kept: directories that are not of a run, runs with a damaged summary, and
-weights of runs that belong to no sweep.
+What cannot be judged is kept: directories that are not of a run, runs with a damaged summary and
+the weights of their sweeps, weights of runs that belong to no sweep, and what lies behind links.
 """
 
 import json
@@ -19,7 +19,8 @@ from augean.errors import AugeanError, RunLocked
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.archive.packing import STAGING
 from augean.store.checkpoints import CHECKPOINT_FILES, NEW_CHECKPOINT
-from augean.store.find_run import validation_score
+from augean.store.files import temporary_files
+from augean.store.find_run import best_by_validation
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.run_files import STATE, SUMMARY, WEIGHTS, id_in_name
@@ -39,12 +40,25 @@ RESULTS: Kind = "outdated"
 """The kind that removes whole results. It is advised only to those who have named it."""
 WEIGHTS_OF_RUN = re.compile(r"\brun:(?:[^\s\"',]*-)?([0-9a-f]{1,10})\b")
 """A value of `model.weights` that names a run, by the beginning of its id or its directory."""
+BEST_OF_SWEEP = re.compile(r"\brun:best:([^\s\"',]+)")
+"""A value of `model.weights` that names a sweep's best run, by the beginning of its name."""
 WEIGHTS_FILE = re.compile(r"([^/\s\"',]+)/best\.pt\b")
 """A value of `model.weights` that names a run's file, by its directory."""
 REMOVED = "removed.jsonl"
 """Lists in the outputs folder, a line each, what was removed."""
 LEFTOVER_SECONDS = 3600.0
 """Age from which on a temporary file belongs to no living process."""
+_FOLDERS = (
+    "",
+    "sweeps",
+    "studies",
+    "workers",
+    "slurm",
+    "report",
+    "report/tables",
+    "report/figures",
+)
+"""Folders in which Augean writes files, beside those of runs."""
 _GIVEN_UP = ("pruned", "fail")
 """States of trials whose runs are not gone on with."""
 
@@ -87,8 +101,8 @@ def find_removable(outputs: Path, is_outdated: IsOutdated) -> list[Removable]:
     if problems:
         raise AugeanError(f"{problems[0]}\nnothing is removed while it is not known what it needs")
     needs = _Needs.of(records, outputs)
-    beginnings = _named_beginnings(records, outputs)
     removables = list(_temporary_files(outputs))
+    # `runs` itself may be a link, to a larger disk; a link in it may be to anything.
     for path in sorted(runs_dir(outputs).glob("*")):
         if path.is_symlink() or not path.is_dir():
             continue
@@ -99,21 +113,22 @@ def find_removable(outputs: Path, is_outdated: IsOutdated) -> list[Removable]:
         run_id = id_in_name(path.name)
         if run_id is None or _is_in_training(path):
             continue
-        for item in _of_run(path, run_id, needs, is_outdated):
-            is_named = any(run_id.startswith(beginning) for beginning in beginnings)
-            if item.kind != "weights" or not is_named:
-                removables.append(item)
+        removables += _of_run(path, run_id, needs, is_outdated)
     return removables
 
 
 @dataclass(frozen=True)
 class _Needs:
-    """What the sweeps need of their runs, by id."""
+    """What sweeps and other runs need of a run, by its id."""
 
     listed: frozenset[str]
+    """Runs of sweeps."""
     best: frozenset[str]
+    """Runs of sweeps whose weights are kept."""
     given_up: frozenset[str]
     """Runs of pruned and failed trials that nobody else asked for."""
+    named: tuple[str, ...]
+    """Beginnings of the ids of runs that others begin from."""
 
     @classmethod
     def of(cls, records: Sequence[SweepRecord], outputs: Path) -> "_Needs":
@@ -133,27 +148,17 @@ class _Needs:
             listed=frozenset(listed),
             best=frozenset(best),
             given_up=frozenset(given_up - wanted),
+            named=tuple(_named_beginnings(records, outputs)),
         )
 
 
-def _best_runs(record: SweepRecord, outputs: Path) -> Iterator[str]:
-    """Yield the ids of a sweep's best runs: that of its rows, and the winner of a study."""
-    winner = record.best_trial()
-    if winner is not None:
-        yield winner.id
-    scores: dict[str, float] = {}
-    for job in record.jobs:
-        if job.trial is not None:
-            continue
-        try:
-            score = validation_score(runs_dir(outputs) / job.run)
-        except AugeanError:
-            continue
-        if score is not None:
-            scores[job.id] = score
-    if scores:
-        # Of equal scores `max` returns the first, as `best:<sweep>` does.
-        yield max(scores, key=lambda run_id: scores[run_id])
+def _best_runs(record: SweepRecord, outputs: Path) -> list[str]:
+    """Return the id of a sweep's best run; those of all its runs where that is not known."""
+    try:
+        best = best_by_validation(record, outputs)
+    except AugeanError:  # a damaged summary, which may be the best run's
+        return [job.id for job in record.jobs]
+    return [] if best is None else [best.id]
 
 
 def _named_beginnings(records: Sequence[SweepRecord], outputs: Path) -> set[str]:
@@ -171,6 +176,10 @@ def _named_beginnings(records: Sequence[SweepRecord], outputs: Path) -> set[str]
     for text in texts:
         names.update(WEIGHTS_OF_RUN.findall(text))
         names.update(id_in_name(directory) or directory for directory in WEIGHTS_FILE.findall(text))
+        for sweep in BEST_OF_SWEEP.findall(text):
+            for record in records:
+                if record.name.startswith(sweep):
+                    names.update(_best_runs(record, outputs))
     return names
 
 
@@ -179,14 +188,21 @@ def _of_run(path: Path, run_id: str, needs: _Needs, is_outdated: IsOutdated) -> 
         summary = read_summary(path, run_id)
     except AugeanError:
         return
+    is_named = run_id.startswith(needs.named)
+    if summary is not None and is_outdated(summary) and not is_named:
+        yield _removable("outdated", path, run_id)  # with all that is in the directory
+        return
+    for file in temporary_files(path):
+        if _is_old(file):
+            yield _removable("leftovers", file, run_id)
     if summary is None:
         if run_id in needs.given_up:
             yield from _files("checkpoints", path, run_id, CHECKPOINT_FILES)
+        elif _is_old(path / NEW_CHECKPOINT):
+            yield from _files("leftovers", path, run_id, [NEW_CHECKPOINT])
         return
-    if is_outdated(summary):
-        yield _removable("outdated", path, run_id)
-        return
-    if summary.status == RunState.FINISHED and run_id in needs.listed - needs.best:
+    is_kept = is_named or run_id in needs.best
+    if summary.status == RunState.FINISHED and run_id in needs.listed and not is_kept:
         yield from _files("weights", path, run_id, [WEIGHTS])
     yield from _files("states", path, run_id, [STATE])
     yield from _files("leftovers", path, run_id, CHECKPOINT_FILES)
@@ -199,13 +215,15 @@ def _files(kind: Kind, path: Path, run_id: str, names: Iterable[str]) -> Iterato
 
 
 def _temporary_files(outputs: Path) -> Iterator[Removable]:
-    """Yield what killed processes left of files that they were writing."""
-    for pattern in (".*.tmp", "*/.*.tmp", "runs/*/.*.tmp", f"runs/*/{NEW_CHECKPOINT}"):
-        for file in sorted(outputs.glob(pattern)):
-            if file.is_file() and _is_old(file):
-                # None for what lies outside of runs.
-                run = id_in_name(file.parent.name)
-                yield _removable("leftovers", file, run)
+    """Yield what killed processes left of files outside of runs that they were writing."""
+    root = outputs.resolve()
+    for name in _FOLDERS:
+        # Behind a link lies a folder of something else.
+        if (root / name).resolve() != root / name:
+            continue
+        for file in temporary_files(outputs / name):
+            if _is_old(file):
+                yield _removable("leftovers", file, None)
 
 
 def _removable(kind: Kind, path: Path, run: str | None) -> Removable:

@@ -5,12 +5,17 @@ import hashlib
 import io
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from augean.errors import AugeanError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
+"""Name of a file that `write_atomic` has not given its own name yet."""
 
 
 def write_atomic(
@@ -39,7 +44,9 @@ def write_atomic(
                 os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        # What made the writing fail, such as a name that is too long, fails here too.
+        with suppress(OSError):
+            temporary.unlink()
         raise AugeanError(
             f"cannot write {path}: {error.strerror}; nothing that was there before is lost"
         ) from error
@@ -49,7 +56,19 @@ def _open_privately(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def content_digest(content: Mapping[str, Any]) -> str:
+def temporary_files(folder: Path) -> list[Path]:
+    """Return what `write_atomic` is writing in a folder, or left there when it was killed.
+
+    Other hidden files are the user's, and so are links.
+    """
+    files = []
+    for path in sorted(folder.glob(".*.tmp")):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            files.append(path)
+    return files
+
+
+def json_digest(content: Mapping[str, Any]) -> str:
     """Return the sha256 that a JSON file holds of its own content, under the key `sha256`.
 
     That key itself is left out, and the order of the keys does not count.

@@ -1,12 +1,14 @@
 """Find the directory of a run by its path, its id or the sweep whose best run it is."""
 
+import math
 from pathlib import Path
 
 from augean.errors import AugeanError
 from augean.store.run_directory import runs_dir
 from augean.store.run_files import CONFIG, id_in_name
 from augean.store.summary import RunState, read_summary
-from augean.store.sweep_record import SweepRecord, read_records
+from augean.store.sweep_record import SweepJob, SweepRecord, read_records
+from augean.suggestions import choose_by_name
 
 BEST = "best:"
 """`best:<sweep>` stands for the best run of a sweep."""
@@ -52,40 +54,49 @@ def _is_called(name: str, path: Path) -> bool:
 
 
 def _best_run(sweep: str, outputs: Path) -> Path:
-    """Return the directory of a sweep's best run, by validation accuracy.
+    """Return the directory of a sweep's best run.
 
     Raises:
         AugeanError: when none of its runs is finished with a validation accuracy.
     """
-    record = _find_sweep(sweep, outputs)
+    best = best_by_validation(_find_sweep(sweep, outputs), outputs)
+    if best is None:
+        raise AugeanError(
+            f"{BEST}{sweep}: none of its runs is finished with a validation accuracy; name a run"
+            " instead"
+        )
+    return runs_dir(outputs) / best.run
+
+
+def best_by_validation(record: SweepRecord, outputs: Path) -> SweepJob | None:
+    """Return the best run of a sweep: a study's winner, else the highest validation accuracy.
+
+    Returns:
+        The first of several; None where none is finished with a validation accuracy.
+
+    Raises:
+        AugeanError: when the summary of a run is damaged.
+    """
     jobs = record.jobs
     if record.kind == "study":
         # Only the winner, as the study's direction decides and may be `minimize`.
         winner = record.best_trial()
         jobs = [] if winner is None else [winner]
-    scores: dict[Path, float] = {}
+    best = None
+    best_score = -math.inf
     for job in jobs:
-        path = runs_dir(outputs) / job.run
-        score = validation_score(path)
-        if score is not None:
-            scores[path] = score
-    if not scores:
-        raise AugeanError(
-            f"{BEST}{sweep}: none of its runs is finished with a validation accuracy; name a run"
-            " instead"
-        )
-    # Of equal scores `max` returns the first.
-    return max(scores, key=lambda path: scores[path])
+        score = _validation_score(runs_dir(outputs) / job.run)
+        if score is not None and score > best_score:
+            best = job
+            best_score = score
+    return best
 
 
-def validation_score(path: Path) -> float | None:
+def _validation_score(path: Path) -> float | None:
     """Return the validation accuracy of a run; None where it is not finished or has none.
 
     Args:
         path: of the run's directory.
-
-    Raises:
-        AugeanError: when the run's summary is damaged.
     """
     summary = read_summary(path)
     # A diverged run has the accuracy of its best epoch, and no weights.
@@ -97,13 +108,6 @@ def validation_score(path: Path) -> float | None:
 def _find_sweep(name: str, outputs: Path) -> SweepRecord:
     """Read the record with that name, or else the only one whose name begins with it."""
     records, problems = read_records(outputs)
-    matches = [record for record in records if record.name == name]
-    if not matches:
-        matches = [record for record in records if record.name.startswith(name)]
-    if len(matches) != 1:
-        names = ", ".join(record.name for record in matches or records) or "none"
-        damaged = "".join(f"\n{problem}" for problem in problems)
-        raise AugeanError(
-            f"{BEST}{name}: names no single sweep; those in {outputs}: {names}{damaged}"
-        )
-    return matches[0]
+    by_name = {record.name: record for record in records}
+    things = f"sweeps in {outputs}"
+    return by_name[choose_by_name(name, list(by_name), things, prefix=BEST, remarks=problems)]

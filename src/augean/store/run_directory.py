@@ -9,7 +9,7 @@ from typing import Any
 
 from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
-from augean.store.files import write_csv
+from augean.store.files import temporary_files, write_csv
 from augean.store.locks import is_locked
 from augean.store.run_files import FAILURE, METRICS_FILE
 from augean.store.run_progress import PROGRESS_FILE
@@ -131,6 +131,5 @@ def clear_leftovers(path: Path) -> None:
 
     That is the note of its failure, its progress file and the temporary files of a killed process.
     """
-    temporary_files = path.glob(".*.tmp")
-    for leftover in (path / FAILURE, path / PROGRESS_FILE, *temporary_files):
+    for leftover in (path / FAILURE, path / PROGRESS_FILE, *temporary_files(path)):
         leftover.unlink(missing_ok=True)

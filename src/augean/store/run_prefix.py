@@ -10,8 +10,6 @@ from augean.store.run_directory import read_verified
 from augean.store.run_files import STATE
 from augean.store.summary import RunState, read_summary
 
-"""The checkpoint of a finished run's last epoch, which `runtime.keep_state` keeps."""
-
 
 @dataclass(frozen=True)
 class RunPrefix:

@@ -14,7 +14,7 @@ from typing import Any
 
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, digest_regular, parse_json, read_regular
-from augean.store.files import content_digest, write_atomic
+from augean.store.files import json_digest, write_atomic
 from augean.store.run_files import DIGESTED_FILES, SUMMARY
 from augean.store.values import (
     WrongValueError,
@@ -222,7 +222,7 @@ def write_summary(path: Path, summary: RunSummary) -> RunSummary:
     # The same checks as on reading, so that no summary is written that cannot be read.
     complete = parse_entries(replace(summary, files=digests).entries(), str(file))
     content = complete.entries()
-    content["sha256"] = content_digest(content)
+    content["sha256"] = json_digest(content)
     write_atomic(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return complete
 
@@ -251,7 +251,7 @@ def read_summary(path: Path, run_id: str | None = None) -> RunSummary | None:
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
             raise AugeanError(f"{file}: not the summary of a run")
         digest = content.pop("sha256", None)
-        if digest != content_digest(content):
+        if digest != json_digest(content):
             raise AugeanError(f"{file}: was altered or damaged after it was written")
         summary = parse_entries(content, str(file))
     except ValueError as error:

@@ -17,7 +17,7 @@ from augean.errors import AugeanError
 from augean.passwords import command_without_passwords
 from augean.regular_files import DATA_BYTES, parse_json, read_regular
 from augean.store.direction import Direction, sign_of
-from augean.store.files import content_digest, write_atomic
+from augean.store.files import json_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.record_identity import (
     EXECUTION_KEY,
@@ -28,6 +28,7 @@ from augean.store.record_identity import (
 from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_value
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
+from augean.terminal import counted
 
 RECORD_SCHEMA = 1
 """Number of the file format. A record with another number is refused."""
@@ -149,7 +150,7 @@ class SweepRecord:
         try:
             _check_types(self)
             content = asdict(self)
-            content["sha256"] = content_digest(content)
+            content["sha256"] = json_digest(content)
             text = json.dumps(content, indent=1) + "\n"
             _parse_record(text.encode(), f"sweep record {self.name}")
         except (TypeError, ValueError) as error:
@@ -211,8 +212,9 @@ class SweepRecord:
             return None
         if best.confirmed_score is None:
             return f"{best.score:.2%} by trial {best.trial}"
+        seeds = counted(self.confirm.get("seeds", 0), "new seed")
         return (
-            f"{best.confirmed_score:.2%} over {self.confirm.get('seeds')} new seeds by trial"
+            f"{best.confirmed_score:.2%} over {seeds} by trial"
             f" {best.trial}, {best.score:.2%} with its own"
         )
 
@@ -221,24 +223,22 @@ class SweepRecord:
         # The number may have been lowered since.
         num_trials = max(self.num_trials or 0, self.num_trials_done)
         if self.winner and self.timeout and self.num_trials_done < num_trials:
-            return f"{self.num_trials_done} trials in {self.timeout} of training"
-        return f"{num_trials} trials"
+            return f"{counted(self.num_trials_done, 'trial')} in {self.timeout} of training"
+        return counted(num_trials, "trial")
 
     def describe_confirmation(self) -> str:
-        """Return how the winner was confirmed, and how much its own score flattered it; empty where
-        it was not.
-        """
+        """Return how the winner was confirmed, and how its own score flattered it; may be empty."""
         best = self.best_trial()
         if best is None or best.score is None or best.confirmed_score is None:
             return ""
-        sign = sign_of(self.direction)
-        flattery = 100 * (sign * best.score - sign * best.confirmed_score)
+        flattery = 100 * sign_of(self.direction) * (best.score - best.confirmed_score)
         comparative = "better" if flattery > 0 else "worse"
         num_confirmed = sum(job.confirmed_score is not None for job in self.trials)
+        seeds = counted(self.confirm.get("seeds", 0), "new seed")
         return (
             f"Trial {best.trial} was chosen among the {num_confirmed} best by its mean validation"
-            f" accuracy over {self.confirm.get('seeds')} new seeds, {best.confirmed_score:.2%}; its"
-            f" own seed's {best.score:.2%} was {abs(flattery):.2f} points {comparative}."
+            f" accuracy over {seeds}, {best.confirmed_score:.2%}; its own seed's {best.score:.2%}"
+            f" was {abs(flattery):.2f} points {comparative}."
         )
 
     def states(self, outputs: Path) -> "Counter[RunState]":
@@ -326,7 +326,7 @@ def _parse_record(text: bytes, place: str) -> SweepRecord:
             )
         # Early records have no digest. It is not a field, so it is taken out either way.
         digest = content.pop("sha256", None)
-        if digest not in (None, content_digest(content)):
+        if digest not in (None, json_digest(content)):
             raise AugeanError(
                 f"{place}: was altered or damaged; move it away, and the sweep's own command"
                 " writes it anew"

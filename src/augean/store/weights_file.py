@@ -39,7 +39,7 @@ def weights_of_run(name: str, outputs: Path) -> WeightsFile:
         name: `run:` and what `find_run` takes, such as the beginning of an id.
 
     Raises:
-        ConfigError: when there is no such run, or it has no weights.
+        ConfigError: when there is no such run, it is damaged, or it has no weights.
     """
     key = f"model.weights={name}"
     try:
@@ -67,7 +67,7 @@ def weights_of_path(name: str, path: Path) -> WeightsFile:
         return weights
     try:
         return replace(weights, classes=read_class_names(path.parent))
-    except (AugeanError, OSError) as error:
+    except AugeanError as error:
         raise ConfigError(f"model.weights={name}: {error}") from error
 
 
@@ -123,12 +123,18 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         An empty tuple where there is no such file, as a custom loop need not write it.
 
     Raises:
-        AugeanError: when the file was altered after the run.
+        AugeanError: when the file cannot be read or was altered after the run.
     """
+    file = "confusion.csv"
     try:
-        text = read_verified(path, "confusion.csv").decode(errors="replace")
+        text = read_verified(path, file).decode(errors="replace")
     except FileNotFoundError:
         return ()
+    except OSError as error:
+        raise AugeanError(
+            f"{path / file}: cannot be read ({error.strerror}); bring the file from where the run"
+            " was trained, or train it once more into another runtime.outputs"
+        ) from error
     # Not `splitlines`, which would split a name at letters such as U+2028.
     header: list[str] = next(csv.reader(io.StringIO(text, newline="")), [])
     return tuple(header[1:])  # the first column holds the true class

@@ -24,7 +24,7 @@ from augean.sweeps.budget import read_seconds
 from augean.sweeps.grid import check_networks
 from augean.sweeps.plan import plan_file
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
-from augean.terminal import readable_seconds
+from augean.terminal import counted, readable_seconds
 from augean.training.build import NUM_CLASSES, build_model, build_optimizer, check_classes
 from augean.training.device import device_title, find_device
 from augean.training.model_summary import describe_model
@@ -72,13 +72,13 @@ def describe_plan(plan: SweepPlan) -> list[str]:
     else:
         states = record.states(plan.outputs)
         counts = [f"{states[state]} {state}" for state in RunState if states[state]]
-        request = f"{states.total()} runs: {', '.join(counts)}"
+        request = f"{counted(states.total(), 'run')}: {', '.join(counts)}"
     lines = [
         f"{record.name} ({record.title}): not launched yet",
         f"  {request}",
         (
-            f"  in order: {len(plan.jobs)} configs composed and checked, {num_networks} different"
-            " networks built"
+            f"  in order: {counted(len(plan.jobs), 'config')} composed and checked,"
+            f" {counted(num_networks, 'different network')} built"
         ),
         f"  {estimate(plan)}",
         *(f"  {line}" for line in describe_outdated(plan)),
@@ -90,11 +90,12 @@ def describe_study(plan: SweepPlan) -> str:
     """Say what a study asks for: its trials, and the seeds after them."""
     record = plan.record
     limit = f" in {record.timeout} of training" if record.timeout else ""
-    text = f"{record.num_trials} trials{limit} over {', '.join(record.space)}"
+    text = f"{counted(record.num_trials or 0, 'trial')}{limit} over {', '.join(record.space)}"
     if record.confirm:
-        text += f"; then the best {record.confirm['top']} on {record.confirm['seeds']} seeds each"
+        seeds = counted(record.confirm["seeds"], "seed")
+        text += f"; then the best {record.confirm['top']} on {seeds} each"
     if plan.num_final_seeds:
-        text += f"; then the winner on {plan.num_final_seeds} seeds"
+        text += f"; then the winner on {counted(plan.num_final_seeds, 'seed')}"
     return text
 
 
@@ -183,7 +184,7 @@ def estimate(plan: SweepPlan) -> str:
         time = readable_seconds(seconds)
         return f"at most about {time} of training on {device}, less what is pruned"
     time = readable_seconds(sum(estimates))
-    text = f"about {time} of training for {len(estimates)} runs on {device}"
+    text = f"about {time} of training for {counted(len(estimates), 'run')} on {device}"
     num_unknown = len(todo) - len(estimates)
     if num_unknown:
         text += f"; nothing to go by for {num_unknown} more"

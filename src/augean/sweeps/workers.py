@@ -20,6 +20,7 @@ from augean.runs.code_snapshot import use_snapshot
 from augean.signals import ChildProcesses
 from augean.store.crew_size import announce_crew
 from augean.store.files import write_atomic
+from augean.terminal import counted
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def supervise(name: str, num_workers: int, runtime: RuntimeConfig, *, since: flo
             newest = read_size()
             if newest.request != size.request and children.signal is None:
                 size = newest
-                logger.info(f"{size.workers} workers from now on")
+                logger.info(f"{counted(size.workers, 'worker')} from now on")
                 crew.resize(size.workers)
     if children.signal is not None:
         raise SystemExit(128 + children.signal)

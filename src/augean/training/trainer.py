@@ -21,6 +21,7 @@ from augean.store.run_directory import write_metrics
 from augean.store.run_prefix import RunPrefix
 from augean.store.summary import Continuation, Divergence, RunState, RunSummary
 from augean.store.weights_file import WeightsFile
+from augean.terminal import counted
 from augean.training.artifacts import (
     logging_to,
     train_log,
@@ -330,10 +331,11 @@ def _check_last_batch(config: Config, num_images: int) -> None:
     """Refuse a last batch of one image: batch norm needs the variance of several."""
     batch_size = config.trainer.batch_size
     if num_images % batch_size == 1:
+        images = counted(num_images, "training image")
         raise ConfigError(
-            f"trainer.batch_size={batch_size}: {num_images} training images leave a last batch of"
-            " one image, which batch norm cannot use; choose another size, or leave one image out"
-            f" with dataset.num_train={num_images - 1}"
+            f"trainer.batch_size={batch_size}: the last batch of {images} has one, which batch norm"
+            " cannot use; choose another size, or leave one image out with"
+            f" dataset.num_train={num_images - 1}"
         )
 
 
@@ -355,7 +357,8 @@ def _check_probes(config: Config, num_steps: int) -> None:
     """Refuse an interval in which the run would have no probe but that of its first step."""
     probe_every = config.record.probe_every
     if probe_every > num_steps:
+        steps = counted(num_steps, "step")
         raise ConfigError(
-            f"record.probe_every={probe_every}: the run has only {num_steps} steps; probe more"
-            f" often, for example record.probe_every={max(1, num_steps // 50)}"
+            f"record.probe_every={probe_every}: the run has only {steps}; probe more often, for"
+            f" example record.probe_every={max(1, num_steps // 50)}"
         )

@@ -197,10 +197,10 @@ def test_a_spent_budget_ends_a_study_with_a_winner(tmp_path: Path) -> None:
         (record,), _ = read_records(tmp_path)
         assert len(record.trials) == 1
         assert record.winner
-        assert record.describe_trials() == "1 trials in 0.001s of training"
+        assert record.describe_trials() == "1 trial in 0.001s of training"
     status = augean("status", "--outputs", str(tmp_path)).stdout
     assert "to go on" not in status
-    assert "1 trials in 0.001s of training done, its time is spent" in status
+    assert "1 trial in 0.001s of training done, its time is spent" in status
     # The default configuration comes first: no sampler had a part in it.
     assert record.trials[0].values == {"optimizer.lr": 0.1}
 

@@ -7,6 +7,7 @@ its other writers hold.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,23 @@ from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 
 
+class MergedRun(StrEnum):
+    """What was done with a run of the archive."""
+
+    ADDED = "added"
+    """It was not here."""
+    COMPLETED = "completed"
+    """It took the place of an unfinished one."""
+    KEPT = "kept"
+    """The one that was here stayed as it was."""
+
+
 @dataclass
 class Merged:
     """Counts and remarks of what `unpack` did."""
 
-    runs: Counter[str] = field(default_factory=Counter)
-    """Number of runs by what was done with them: "new", "instead of an unfinished one" or "there
-    already"."""
+    runs: Counter[MergedRun] = field(default_factory=Counter)
+    """Number of runs by what was done with them."""
     remarks: list[str] = field(default_factory=list)
     """A line for each run, record or journal in the folder that was left as it is, with the
     reason."""
@@ -58,8 +69,8 @@ def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
     # Runs first and records last, so that a record never names a run that is not there yet.
     for name, is_completed in completed.items():
         try:
-            change = _merge_run(staged / "runs" / name, outputs, is_completed)
-            merged.runs[change] += 1
+            outcome = _merge_run(staged / "runs" / name, outputs, is_completed)
+            merged.runs[outcome] += 1
         except RunLocked:
             merged.remarks.append(f"{name}: is being trained here and was left alone")
     for folder in ("studies", "sweeps"):
@@ -72,11 +83,8 @@ def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
     return merged
 
 
-def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> str:
+def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> MergedRun:
     """Merge one run.
-
-    Returns:
-        What was done, as a key of `Merged.runs`.
 
     Raises:
         RunLocked: when a process is training the run in `outputs`.
@@ -87,9 +95,9 @@ def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> str:
     with hold_lock(outputs, run_id, wait=False):
         if not target.exists():
             staged.rename(target)
-            return "new"
+            return MergedRun.ADDED
         if not is_completed or run_state(outputs, target, run_id).is_completed:
-            return "there already"
+            return MergedRun.KEPT
         clear_leftovers(target)
         _remove_other_results(target, staged)
         # In the order of RUN_FILES: the summary, which completes the run, is moved last.
@@ -98,7 +106,7 @@ def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> str:
                 (staged / name).replace(target / name)
         remove_checkpoints(target)
         remove_progress(target)
-        return "instead of an unfinished one"
+        return MergedRun.COMPLETED
 
 
 def _remove_other_results(target: Path, staged: Path) -> None:

@@ -1,6 +1,5 @@
 """Write a study's winner as an experiment file, from which the next sweep can start."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.errors import HydraException
@@ -11,7 +10,7 @@ from augean.errors import AugeanError
 from augean.override_key import override_key
 from augean.store.files import write_atomic
 from augean.store.sweep_record import SweepRecord, read_records
-from augean.suggestions import list_choices
+from augean.suggestions import choose_by_name
 from augean.sweeps.composition import read_values
 
 
@@ -25,9 +24,10 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
     Raises:
         AugeanError: when there is no such study, it still goes on, or `target` exists.
     """
-    records, _ = read_records(outputs)
-    studies = [record for record in records if record.kind == "study"]
-    record = _choose_study(studies, name, outputs)
+    records, problems = read_records(outputs)
+    studies = {record.name: record for record in records if record.kind == "study"}
+    things = f"studies in {outputs}"
+    record = studies[choose_by_name(name, list(studies), things, remarks=problems)]
     if not record.winner:
         command = command_in(record.command, outputs)
         raise AugeanError(f"{record.name}: has no winner yet; to go on: {command}")
@@ -38,18 +38,6 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
     # The name of a record's file may hold bytes that are not UTF-8.
     write_atomic(target, content.encode(errors="replace"))
     return target
-
-
-def _choose_study(studies: Sequence[SweepRecord], name: str, outputs: Path) -> SweepRecord:
-    # A complete name counts more than the beginning of several.
-    similar = [record for record in studies if record.name.startswith(name)]
-    exact = [record for record in similar if record.name == name]
-    matches = exact or similar
-    if len(matches) != 1:
-        number = "several studies" if similar else "no study"
-        names = [record.name for record in similar or studies]
-        raise AugeanError(f"{name}: names {number} in {outputs}{list_choices(name, names, '')}")
-    return matches[0]
 
 
 def _header(record: SweepRecord) -> str:

@@ -28,6 +28,7 @@ from augean.store.sweep_record import SweepJob
 from augean.sweeps.studies.sampler import plain_values
 from augean.sweeps.studies.storage import open_storage, reaching_storage
 from augean.sweeps.studies.trial import ERROR, RUN, trained_seconds
+from augean.terminal import counted
 
 IDENTITY = "augean:identity"
 """Attribute of a study: the setting that it has begun with, see `StudySetup.identity`."""
@@ -299,7 +300,7 @@ class Study:
                 errors.append(trial.user_attrs[ERROR])
         if len(errors) > self.setup.max_failures:
             raise AugeanError(
-                f"study {self.setup.name}: {len(errors)} trials failed, more than"
+                f"study {self.setup.name}: {counted(len(errors), 'trial')} failed, more than"
                 f" hydra.sweeper.max_failures={self.setup.max_failures}; the last: {errors[-1]}"
             )
 
