@@ -194,8 +194,8 @@ def load_data(
             of what is free there.
 
     Raises:
-        DataError: when the images have another size than `dataset.image_size`, or a label has no
-            class; and as `Source.load`.
+        DataError: when there is no training or no test image, the images have another size than
+            `dataset.image_size`, or a label has no class; and as `Source.load`.
     """
     data_set = source.load_lazily()
     _check_data_set(source, data_set)
@@ -236,6 +236,11 @@ def _check_data_set(source: Source, data_set: LazyImages) -> None:
         "test": (data_set.test_images, data_set.test_labels),
     }
     for name, (images, labels) in splits.items():
+        if not len(labels):
+            raise DataError(
+                f"dataset.name={source.name}: {cls} loads no {name} images; return at least one"
+                " from its load"
+            )
         height, width = images.shape[1:3]
         if (height, width) != (size, size):
             fix = f"resize them to {size}x{size} there"
@@ -245,8 +250,7 @@ def _check_data_set(source: Source, data_set: LazyImages) -> None:
                 f"dataset.image_size={size}: the {name} images that {cls} loads are"
                 f" {height}x{width}; {fix}"
             )
-        # An empty test set has no smallest label.
-        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        if not 0 <= labels.min() <= labels.max() < num_classes:
             raise DataError(
                 f"dataset.name={source.name}: the {name} labels that {cls} loads are from"
                 f" {labels.min()} to {labels.max()}; its {num_classes} classes need labels from 0"
