@@ -14,7 +14,7 @@ from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.models.pretrained import load_pretrained
 from augean.runs.execute import execute
-from augean.training.build import build_optimizer
+from augean.training.build import build_optimizer, check_classes
 from augean.training.model_summary import describe_model
 from conftest import composed
 
@@ -86,6 +86,21 @@ class Shared(nn.Module):
         return logits if self.gives == "logits" else {"logits": logits}
 
 
+class HeadOfOneMatrix(nn.Module):
+    """A head that is one matrix, behind a convolution."""
+
+    def __init__(
+        self, num_classes: int, activation: Callable[[], nn.Module], channels: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, channels, 3), activation(), nn.Dropout(dropout))
+        self.head = nn.Linear(channels, num_classes, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(images).mean((2, 3)))
+        return logits
+
+
 def with_parts(kind: str, *overrides: str) -> Config:
     return composed(
         "model._target_=test_build.Shared", "model.stem=null", "~model.arguments.blocks",
@@ -111,6 +126,17 @@ def test_weight_decay_that_a_class_with_kwargs_loses_is_refused() -> None:
     build_optimizer(with_optimizer("Swallows", 0.0), nn.Linear(2, 2))
     with pytest.raises(ConfigError, match="Swallows takes no weight_decay"):
         build_optimizer(with_optimizer("Swallows", 0.001), nn.Linear(2, 2))
+
+
+def test_an_optimizer_that_fits_the_head_alone_is_refused_for_the_whole_network() -> None:
+    overrides = [
+        "model._target_=test_build.HeadOfOneMatrix", "model.stem=null", "~model.arguments.blocks",
+        "runtime.allowed_packages=[test_build]", "width.channels=8",
+        "optimizer._target_=torch.optim.Muon",
+    ]  # fmt: skip
+    check_classes(composed(*overrides, "trainer.freeze=backbone"))
+    with pytest.raises(ConfigError, match="optimizer: Muon only supports 2D parameters"):
+        check_classes(composed(*overrides, "trainer.freeze=none"))
 
 
 @pytest.mark.parametrize("override", ["trainer.freeze=backbone", "optimizer.head_lr_factor=4"])

@@ -369,6 +369,7 @@ def check_classes(config: Config) -> None:
         config.optimizer,
         config.regularization,
         config.width,
+        config.trainer.freeze,  # decides which weights the optimizer gets
     )
     # The runs of a sweep share few networks, so each is checked once in a process.
     key = repr(parts)
