@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from augean.errors import AugeanError
 from augean.inference.load import TrainedModel
+from augean.models.pretrained import load_state
 from augean.runs.address import build_source
 from augean.system_errors import require_packages
 from augean.training.augmentation import normalize
@@ -159,7 +160,7 @@ def _write_safetensors(
     weights = {name: value.contiguous() for name, value in network.network.state_dict().items()}
     path.write_bytes(safetensors.save(weights, metadata))
     # The weights are read back from the file, so that the comparison covers writing and reading.
-    network.network.load_state_dict(safetensors.load_file(path))
+    load_state(network.network, safetensors.load_file(path))
     with torch.inference_mode():
         logits: Tensor = network(images)
     return logits
