@@ -33,9 +33,8 @@ from augean.store.run_files import CONFIG, WEIGHTS
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.weights_file import read_class_names
 from augean.training.build import build_model
-from augean.training.device import autocast, exact_fp32, find_device
-from augean.training.loop import evaluation_batch
-from augean.training.step import Inputs
+from augean.training.device import exact_fp32, find_device
+from augean.training.loop import evaluation_batch, logits_of
 
 RETRAIN_FOLDER = "retrained"
 """Folder beside the outputs for runs that are trained once more, to get lost weights back."""
@@ -63,18 +62,14 @@ class TrainedModel:
         Args:
             images: uint8 [N, H, W, 3].
         """
-        # Normalises images as in training.
-        make_inputs = Inputs(self.network, self.config, self.device)
-        batches = []
+        size = evaluation_batch(images.shape[1])
+        starts = range(0, len(images), size)
+        batches = (
+            torch.from_numpy(images[start : start + size]).to(self.device) for start in starts
+        )
         with torch.inference_mode(), exact_fp32():
-            size = evaluation_batch(images.shape[1])
-            for start in range(0, len(images), size):
-                batch = torch.from_numpy(images[start : start + size]).to(self.device)
-                with autocast(self.config, self.device):
-                    # [B, H, W, 3] -> [B, 3, H, W] -> [B, classes]
-                    logits = self.network(make_inputs(batch.permute(0, 3, 1, 2)))
-                batches.append(logits.float().cpu())
-        return torch.cat(batches)
+            logits = logits_of(self.network, batches, self.config, self.device)
+            return torch.cat([batch.cpu() for batch in logits])
 
 
 def load_model(

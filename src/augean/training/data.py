@@ -59,11 +59,9 @@ class Split:
         for index in torch.split(order, batch_size):
             yield Batch(index)
 
-    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all images, uint8 [B, H, W, 3], and labels, [B], as they lie."""
-        yield from zip(
-            torch.split(self.images, batch_size), torch.split(self.labels, batch_size), strict=True
-        )
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield all images as they lie, uint8 [B, H, W, 3]."""
+        yield from torch.split(self.images, batch_size)
 
 
 @dataclass(frozen=True)
@@ -97,11 +95,9 @@ class HostSplit:
             for index, images in zip(indices, pixels, strict=True):
                 yield Batch(index, images)
 
-    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all images, uint8 [B, H, W, 3], and labels, [B], as they lie."""
-        indices = torch.split(torch.arange(len(self)), batch_size)
-        with closing(self._pixels(indices)) as pixels:
-            yield from zip(pixels, torch.split(self.labels, batch_size), strict=True)
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield all images as they lie, uint8 [B, H, W, 3], on the device."""
+        yield from self._pixels(torch.split(torch.arange(len(self)), batch_size))
 
     def _pixels(self, indices: Sequence[Tensor]) -> Generator[Tensor, None, None]:
         """Yield the images of each index, on the device; later ones are read ahead."""
