@@ -21,10 +21,11 @@ from torch.profiler import ProfilerActivity, profile
 from augean.benchmark.ceilings import count_flops, matrix_rate
 from augean.benchmark.core_loop import random_images
 from augean.benchmark.entry import Entry, synchronize
-from augean.training.build import TrainingContext, build_optimizer
+from augean.training.build import TrainingContext
 from augean.training.data import Batch
 from augean.training.device import DTYPES, algorithms, choose_layout, device_title
 from augean.training.lr_schedule import LRSchedule
+from augean.training.optimizer import build_optimizer
 from augean.training.step import WARMUP_STEPS, Step
 
 KINDS = {

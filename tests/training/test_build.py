@@ -14,8 +14,9 @@ from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.models.pretrained import load_pretrained
 from augean.runs.execute import execute
-from augean.training.build import build_optimizer, check_classes
+from augean.training.build import check_classes
 from augean.training.model_summary import describe_model
+from augean.training.optimizer import build_optimizer
 from conftest import composed
 
 

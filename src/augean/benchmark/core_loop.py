@@ -11,11 +11,12 @@ import torch
 
 from augean.benchmark.entry import NUM_CLASSES, Entry
 from augean.datasets.base import ImageArray
-from augean.training.build import TrainingContext, build_optimizer
+from augean.training.build import TrainingContext
 from augean.training.data import AnySplit, HostSplit, Split
 from augean.training.device import algorithms, choose_layout
 from augean.training.loop import fit
 from augean.training.lr_schedule import LRSchedule
+from augean.training.optimizer import build_optimizer
 
 
 def main() -> None:

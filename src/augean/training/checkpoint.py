@@ -24,9 +24,10 @@ from augean.store.checkpoints import (
 from augean.store.run_directory import METRICS
 from augean.store.run_prefix import RunPrefix
 from augean.training.artifacts import serialize, train_log
-from augean.training.build import DEVICE_ARGUMENTS, TrainingContext
+from augean.training.build import TrainingContext
 from augean.training.device import device_title, instruction_set
 from augean.training.loss_landscape import ProbeRow
+from augean.training.optimizer import DEVICE_ARGUMENTS
 from augean.training.provenance import History, timestamp
 from augean.training.results import EpochResult
 

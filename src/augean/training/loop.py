@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from augean.config.instantiate import find_class
 from augean.config.schema import Config
+from augean.models.dead_units import count_dead_units
 from augean.training.build import TrainingContext
 from augean.training.data import AnySplit
-from augean.training.dead_units import count_dead_units
 from augean.training.device import autocast, seed_all
 from augean.training.loss_landscape import ProbeRow
 from augean.training.results import DivergedError, EpochResult, Score

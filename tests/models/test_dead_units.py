@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from augean.training.dead_units import DeadUnits, can_be_zero, count_dead_units
+from augean.models.dead_units import DeadUnits, can_be_zero, count_dead_units
 
 
 def make_network(activation: type[nn.Module]) -> nn.Sequential:
