@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+from numpy.typing import NDArray
 from scipy import stats
 
 from augean.analysis.images import image_half_width, image_variance, row_images
@@ -31,7 +32,6 @@ ARCHIVE = Path(__file__).parents[1] / "results" / "cifar32" / "runs.tar.xz"
 TABLE = "table1_activation"
 NUM_IMAGES = 10_000
 """Of that copy's test set."""
-Array = numpy.ndarray[Any, Any]
 
 
 def main() -> None:
@@ -143,8 +143,8 @@ def halves(num_tables: int) -> Iterator[dict[str, Any]]:
 
 def compare_halves(
     generator: numpy.random.Generator,
-    first: Array,
-    second: Array,
+    first: NDArray[numpy.bool_],
+    second: NDArray[numpy.bool_],
     num_seeds: int,
     num_images: int,
     num_tables: int,
@@ -194,7 +194,7 @@ def limit(variances: list[float], freedoms: list[int]) -> float:
     return float(stats.t.ppf(0.975, total**2 / parts) * numpy.sqrt(total))
 
 
-def read_pool() -> Mapping[str, Array]:
+def read_pool() -> Mapping[str, NDArray[numpy.bool_]]:
     """Return by row which images each seed's run has right: bool [seeds, images]."""
     with tarfile.open(ARCHIVE) as archive:
         files = {}
@@ -203,7 +203,7 @@ def read_pool() -> Mapping[str, Array]:
                 file = archive.extractfile(member)
                 files[member.name] = b"" if file is None else file.read()
     record = next(name for name in files if name.startswith(f"sweeps/{TABLE}"))
-    rows: dict[str, list[Array]] = {}
+    rows: dict[str, list[NDArray[numpy.uint8]]] = {}
     for job in json.loads(files[record])["jobs"]:
         content = files.get(f"runs/{job['run']}/correct.npy")
         if content is not None:

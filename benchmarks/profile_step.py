@@ -19,12 +19,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from augean.benchmark.ceilings import count_flops, matrix_rate
-from augean.benchmark.core_loop import random_images
+from augean.benchmark.core_loop import random_context
 from augean.benchmark.entry import Entry, synchronize
-from augean.training.build import TrainingContext, build_optimizer
 from augean.training.data import Batch
-from augean.training.device import DTYPES, algorithms, choose_layout, device_title
-from augean.training.lr_schedule import LRSchedule
+from augean.training.device import DTYPES, algorithms, device_title
 from augean.training.step import WARMUP_STEPS, Step
 
 KINDS = {
@@ -56,24 +54,6 @@ def kind_of(name: str) -> str:
         if any(part in name.lower() for part in parts):
             return kind
     return "other"
-
-
-def build_step(entry: Entry) -> Step:
-    """Return the training step of a run, on random images."""
-    config = entry.config
-    network = entry.build_network()
-    network = network.to(memory_format=choose_layout(network, entry.device))
-    context = TrainingContext(
-        config=config,
-        network=network,
-        optimizer=build_optimizer(config, network),
-        schedule=LRSchedule(config.schedule, config.optimizer.lr, 1000),
-        scaler=torch.amp.GradScaler(entry.device.type, enabled=config.trainer.precision == "fp16"),
-        train=random_images(entry),
-        val=None,
-    )
-    network.train()
-    return Step(context)
 
 
 def step_seconds(step: Step, batch: Batch, steps: int, device: torch.device) -> float:
@@ -119,7 +99,9 @@ def measure(entry: Entry, steps: int) -> dict[str, Any]:
     config, device = entry.config, entry.device
     batch_size = config.trainer.batch_size
     with algorithms(config.trainer.deterministic):
-        step = build_step(entry)
+        context = random_context(entry)
+        context.train_mode()
+        step = Step(context)
         batch = Batch(torch.arange(batch_size, device=device) % entry.images)
         step.set_lr(1e-3)
         start = time.perf_counter()

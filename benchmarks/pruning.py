@@ -1,10 +1,11 @@
 """Does pruning pay? Replays studies on a table of real learning curves, with Augean's own study,
 sampler and pruners.
 
-OMP_NUM_THREADS=1 python benchmarks/pruning.py table /tmp/curves    trains the table: 162 runs on
-digits python benchmarks/pruning.py replay                                 20 studies each way;
-writes results/pruning.csv python benchmarks/pruning.py samplers        the plugin's options of TPE
-beside Optuna's own, by 1 and 4 workers
+    python benchmarks/pruning.py table /tmp/curves   # trains the table: 162 runs on digits
+    python benchmarks/pruning.py replay              # 20 studies each way: results/pruning.csv
+    python benchmarks/pruning.py samplers            # TPE's options, the plugin's and Optuna's own
+
+Set OMP_NUM_THREADS=1 where the table is trained.
 
 In a replay nothing is trained: a trial reports the epochs of its configuration's curve, through the
 reporter that a job has, until the pruner stops it. As in Augean, epochs that the study has paid for

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy
 import pandas
+from numpy.typing import NDArray
 from scipy import special
 
 from augean.analysis.sequential_design import Design, compare_looks, intervals, verdicts
@@ -27,19 +28,21 @@ SCORES = {str(name): 100 * group.test_accuracy.to_numpy() for name, group in POO
 STEADY = sorted(name for name, scores in SCORES.items() if scores.min() >= scores.max() / 2)
 COLLAPSING = sorted(SCORES.keys() - set(STEADY))
 DESIGN = Design()
-Array = numpy.ndarray[Any, Any]
+Scores = NDArray[numpy.float64]
+Integers = NDArray[numpy.int64]
+"""Codes of verdicts, or numbers of seeds."""
 
 
 def draw(
-    generator: numpy.random.Generator, scores: Array, repeats: int, n: int, *, replace: bool
-) -> Array:
+    generator: numpy.random.Generator, scores: Scores, repeats: int, n: int, *, replace: bool
+) -> Scores:
     """Scores of n seeds in the order in which they come, shape (repeats, n)."""
     if replace:
         return scores[generator.integers(0, len(scores), (repeats, n))]
     return generator.permuted(numpy.tile(scores, (repeats, 1)), axis=1)[:, :n]
 
 
-def settle(tables: Array, design: Design = DESIGN) -> tuple[Array, Array]:
+def settle(tables: Scores, design: Design = DESIGN) -> tuple[Integers, Integers]:
     """Verdict and number of seeds of each row, as `augean settle` would leave them; both (repeats,
     rows).
 
@@ -53,13 +56,13 @@ def settle(tables: Array, design: Design = DESIGN) -> tuple[Array, Array]:
     return numpy.take_along_axis(found, last[..., None], -1)[..., 0], design.least + last
 
 
-def runs(seeds: Array) -> Array:
+def runs(seeds: Integers) -> Integers:
     """All runs of a table: the baseline has as many seeds as its longest row."""
-    total: Array = seeds.sum(1) + seeds.max(1)
+    total: Integers = seeds.sum(1) + seeds.max(1)
     return total
 
 
-def fixed(tables: Array, n: int, margin: float = DESIGN.margin) -> Array:
+def fixed(tables: Scores, n: int, margin: float = DESIGN.margin) -> Integers:
     """Verdicts after exactly n seeds a row, once: Welch's t-intervals, Bonferroni over the rows."""
     mean, square = tables[..., :n].mean(-1), tables[..., :n].var(-1, ddof=1) / n
     a, b = square[:, 1:], square[:, :1]
@@ -68,18 +71,18 @@ def fixed(tables: Array, n: int, margin: float = DESIGN.margin) -> Array:
     return verdicts(mean[:, 1:] - mean[:, :1], half, margin)
 
 
-def false(found: Array, truth: float, margin: float) -> Array:
+def false(found: Integers, truth: float, margin: float) -> NDArray[numpy.bool_]:
     """Tables with a verdict that the true difference of all their rows contradicts."""
     wrong = (
         ((found == 1) & (truth <= 0))
         | ((found == -1) & (truth >= 0))
         | ((found == 2) & (abs(truth) >= margin))
     )
-    result: Array = wrong.any(1)
+    result: NDArray[numpy.bool_] = wrong.any(1)
     return result
 
 
-def centred(name: str, sd: float | None = None) -> Array:
+def centred(name: str, sd: float | None = None) -> Scores:
     """A configuration's scores around 0, with another standard deviation where one is given."""
     scores = SCORES[name] - SCORES[name].mean()
     return scores if sd is None else scores * sd / scores.std()

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy
 import pandas
-from scipy import special
+from numpy.typing import NDArray
+from scipy import special, stats
 
 from augean.analysis.dunnett import LargestStatistic
 from augean.analysis.sequential_design import Design, compare_looks
@@ -27,10 +28,12 @@ OUTPUT = Path(__file__).parent / "results" / "verdict_errors.csv"
 ROWS = (1, 3, 6, 12, 20)
 RATIOS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 SCORES_A_CHUNK = 2_000_000
-Array = numpy.ndarray[Any, Any]
 Wide = Literal["one row", "rows", "baseline"]
-Draw = Callable[[numpy.random.Generator, int, int, int], Array]
+Scores = NDArray[numpy.float64]
+Draw = Callable[[numpy.random.Generator, int, int, int], Scores]
 """Makes tables of scores, shape (tables, 1 + rows, n), the baseline first."""
+Judge = Callable[[Scores], NDArray[numpy.bool_]]
+"""Tells which tables have a false verdict."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,7 @@ def dunnett_bound(rows: int, n: int) -> float:
     return LargestStatistic(correlations, (rows + 1) * (n - 1)).critical_value(LEVEL)
 
 
-def levene_p(tables: Array) -> Array:
-    """Return the p-value of Levene's test, around means, of each table."""
-    num_groups, n = tables.shape[1:]
-    distances = abs(tables - tables.mean(-1, keepdims=True))
-    means = distances.mean(-1)
-    between = n * means.var(-1, ddof=1)
-    within = distances.var(-1, ddof=1).mean(-1)
-    p: Array = special.fdtrc(num_groups - 1, num_groups * (n - 1), between / within)
-    return p
-
-
-def fixed_false(tables: Array) -> Array:
+def fixed_false(tables: Scores) -> NDArray[numpy.bool_]:
     """Tell which tables get a *better* or *worse* by the report's comparison."""
     rows, n = tables.shape[1] - 1, tables.shape[2]
     difference = tables[:, 1:].mean(-1) - tables[:, :1].mean(-1)
@@ -79,12 +71,14 @@ def fixed_false(tables: Array) -> Array:
         freedom = degrees_of_freedom(own, baseline, n, n)
         level = safe_level((1 - LEVEL) / rows, n, n)
         welch = -special.stdtrit(freedom, level / 2) * numpy.sqrt(own + baseline)
-        half = numpy.where((levene_p(tables) < LEVENE_LEVEL)[:, None], welch, half)
-    found: Array = (abs(difference) > half).any(-1)
+        groups = numpy.moveaxis(tables, 1, 0)  # shape (1 + rows, tables, n)
+        p = stats.levene(*groups, center="mean", axis=-1).pvalue
+        half = numpy.where((p < LEVENE_LEVEL)[:, None], welch, half)
+    found: NDArray[numpy.bool_] = (abs(difference) > half).any(-1)
     return found
 
 
-def settled_false(tables: Array, design: Design) -> Array:
+def settled_false(tables: Scores, design: Design) -> NDArray[numpy.bool_]:
     """Tell which tables get a *better* or *worse* at any look."""
     rows = tables[:, 1:]
     baseline = numpy.broadcast_to(tables[:, :1], rows.shape)
@@ -92,13 +86,11 @@ def settled_false(tables: Array, design: Design) -> Array:
     decided = looks.code != 0
     deciding = decided.argmax(-1)[..., None]
     codes = numpy.take_along_axis(looks.code, deciding, -1)[..., 0]
-    found: Array = (abs(codes) == 1).any(-1)
+    found: NDArray[numpy.bool_] = (abs(codes) == 1).any(-1)
     return found
 
 
-def share(
-    draw: Draw, judge: Callable[[Array], Array], rows: int, n: int, tables: int, seed: int
-) -> float:
+def share(draw: Draw, judge: Judge, rows: int, n: int, tables: int, seed: int) -> float:
     """Return the share of false verdicts among so many tables."""
     generator = numpy.random.default_rng(seed)
     chunk = max(1, SCORES_A_CHUNK // ((rows + 1) * n))
@@ -112,7 +104,7 @@ def share(
 def normal_scores(ratio: float, wide: Wide) -> Draw:
     """Return a source of normal scores around 50 %, of which some scatter more widely."""
 
-    def draw(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+    def draw(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Scores:
         scores = generator.normal(size=(tables, rows + 1, n))
         if wide == "baseline":
             scores[:, 0] *= ratio
@@ -125,28 +117,28 @@ def normal_scores(ratio: float, wide: Wide) -> Draw:
     return draw
 
 
-def beta_scores(generator: numpy.random.Generator, shape: tuple[int, ...]) -> Array:
+def beta_scores(generator: numpy.random.Generator, shape: tuple[int, ...]) -> Scores:
     """Return accuracies like 98 %: most nearly 100, some far below (Beta(20, 0.4))."""
     return 100 * generator.beta(20, 0.4, shape)
 
 
-def steady_scores(generator: numpy.random.Generator, shape: tuple[int, ...]) -> Array:
+def steady_scores(generator: numpy.random.Generator, shape: tuple[int, ...]) -> Scores:
     """Return normal scores of the same mean, with a tenth of their deviation."""
     return generator.normal(100 * 20 / 20.4, 0.3, shape)
 
 
-def all_skewed(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+def all_skewed(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Scores:
     """Draw rows and baseline from one skewed distribution."""
     return beta_scores(generator, (tables, rows + 1, n))
 
 
-def skewed_rows(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+def skewed_rows(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Scores:
     """Draw skewed rows and a steady baseline."""
     baseline = steady_scores(generator, (tables, 1, n))
     return numpy.concatenate([baseline, beta_scores(generator, (tables, rows, n))], 1)
 
 
-def skewed_baseline(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+def skewed_baseline(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Scores:
     """Draw steady rows and a skewed baseline."""
     baseline = beta_scores(generator, (tables, 1, n))
     return numpy.concatenate([baseline, steady_scores(generator, (tables, rows, n))], 1)
@@ -154,12 +146,12 @@ def skewed_baseline(generator: numpy.random.Generator, tables: int, rows: int, n
 
 def skewed_rows_far_below(
     generator: numpy.random.Generator, tables: int, rows: int, n: int
-) -> Array:
+) -> Scores:
     """Draw rows that are as skewed, but around 60 %, and a steady baseline."""
     return skewed_rows(generator, tables, rows, n) - 38
 
 
-def collapsing_rows(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+def collapsing_rows(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Scores:
     """Draw rows of which a third of the seeds lies 40 points lower, and a steady baseline.
 
     All have one true mean, around which the seeds that do not collapse are 13 points too high.
@@ -170,7 +162,7 @@ def collapsing_rows(generator: numpy.random.Generator, tables: int, rows: int, n
     return 60 + numpy.concatenate([baseline, scores], 1)
 
 
-def all_collapsing(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Array:
+def all_collapsing(generator: numpy.random.Generator, tables: int, rows: int, n: int) -> Scores:
     """Draw rows and baseline of which a third of the seeds lies 40 points lower."""
     collapsed = generator.random((tables, rows + 1, n)) < 1 / 3
     return 70 + generator.normal(size=collapsed.shape) - 40 * collapsed
@@ -209,7 +201,7 @@ def settled_lines(tables: int) -> Iterator[Line]:
         design = Design(least=least, most=most)
         usual = design == Design()
 
-        def judge(scores: Array, design: Design = design) -> Array:
+        def judge(scores: Scores, design: Design = design) -> NDArray[numpy.bool_]:
             return settled_false(scores, design)
 
         for rows in (*ROWS, 60) if usual else (1, 20):

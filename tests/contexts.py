@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from augean.config.schema import Config
-from augean.training.build import TrainingContext, build_model, build_optimizer
+from augean.training.build import TrainingContext, build_model
 from augean.training.data import AnySplit
 from augean.training.device import choose_layout, seed_all
 from augean.training.lr_schedule import LRSchedule
+from augean.training.optimizer import build_optimizer
 
 
 def make_context(

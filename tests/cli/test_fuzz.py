@@ -36,7 +36,8 @@ from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.files import json_digest
 from augean.store.run_directory import runs_dir
-from augean.training.build import build_model, build_optimizer
+from augean.training.build import build_model
+from augean.training.optimizer import build_optimizer
 from conftest import ROOT
 from fake_runs import forge, sign, write_record, write_run
 

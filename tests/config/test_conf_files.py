@@ -14,8 +14,9 @@ from augean.config.schema import TableConfig
 from augean.config.validation import flatten_config, parse_config
 from augean.runs.address import build_source
 from augean.sweeps.points import expand
-from augean.training.build import build_activation, build_model, build_optimizer
+from augean.training.build import build_activation, build_model
 from augean.training.model_summary import describe_model
+from augean.training.optimizer import build_optimizer
 from conftest import ROOT, composed
 
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))

@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import v2 as transforms
 
+from augean import downloads
 from augean.datasets import image_folder
 from augean.datasets.base import Images, Source
 from augean.datasets.cifar import Cifar10, Cifar100
@@ -884,6 +886,20 @@ def test_cifar_without_network_names_the_file_its_folder_and_a_way_on(
     ) as error:
         tiny_cifar.load()
     assert "\n" not in str(error.value)
+
+
+def test_a_server_that_does_not_answer_is_given_up(
+    tiny_cifar: Cifar10, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", 0.2)
+    official = getattr(torchvision.datasets, tiny_cifar.dataset)
+    # The system accepts connections to it; nothing ever answers.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setattr(official, "url", f"http://127.0.0.1:{port}/{tiny_cifar.archive}")
+        with pytest.raises(DataError, match=r"cannot be downloaded \(.*timed out"):
+            tiny_cifar.load()
+    assert socket.getdefaulttimeout() is None
 
 
 @tolerate_extraction

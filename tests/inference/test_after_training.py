@@ -25,6 +25,7 @@ from augean.cli.main import main
 from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.errors import AugeanError
+from augean.inference.export import export
 from augean.inference.load import TrainedModel, load_model, read_test_set
 from augean.inference.metrics import calibration_error, measure
 from augean.runs.address import RunOutcome, build_source, find_address
@@ -199,11 +200,20 @@ def test_exports_give_the_networks_outputs(
     assert not list(tmp_path.glob(".*.part*"))
 
 
+def test_a_network_whose_modules_have_versions_is_exported(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    pytest.importorskip("safetensors", reason="the extra export is not installed")
+    network = ["model=torchvision", "model.arguments.name=mnasnet0_5", "width.channels=null"]
+    config = tiny(*network, "dataset.image_size=32", "trainer.epochs=1", "dataset.num_train=64")
+    path = execute(config).address.path
+    assert export(load(path), tmp_path / "network.safetensors") == 0
+    assert (tmp_path / "network.safetensors").exists()
+
+
 def test_an_export_that_differs_from_the_network_is_not_written(
     finished: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from augean.inference.export import export
-
     monkeypatch.setattr(
         "augean.inference.export._write_safetensors",
         lambda network, images, *_: network(images).detach() * 1.01,

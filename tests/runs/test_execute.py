@@ -688,11 +688,13 @@ def test_a_gpu_is_told_the_precision_that_it_computes_fastest(
     assert precision_hint(fastest, cuda) is None
 
 
-def test_training_leaves_deterministic_algorithms_as_it_found_them() -> None:
-    torch.use_deterministic_algorithms(True)
+@pytest.mark.parametrize("warn_only", [False, True])
+def test_training_leaves_deterministic_algorithms_as_it_found_them(warn_only: bool) -> None:
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
     try:
         with algorithms(deterministic=False):
             assert not torch.are_deterministic_algorithms_enabled()
         assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled() == warn_only
     finally:
         torch.use_deterministic_algorithms(False)

@@ -1,5 +1,6 @@
 """The progress file of a run in training."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,15 @@ def test_progress_that_was_written_is_read_back(tmp_path: Path) -> None:
     remove_progress(tmp_path)
     assert read_progress(tmp_path) is None
     assert not list(tmp_path.iterdir())
+
+
+def test_progress_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    progress = RunProgress(epoch=3, epochs=10, fraction=0.25, seconds_left=12.5)
+    progress.write(tmp_path)
+    file = tmp_path / PROGRESS_FILE
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"best_val_accuracy": 0.5}))
+    assert read_progress(tmp_path) == progress
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"epoch": 1}', "\ud800"])

@@ -88,9 +88,7 @@ def test_the_batches_are_those_of_the_device(batch_size: int) -> None:
         assert batch.pixels is not None
         assert torch.equal(batch.pixels, split.images[other.index])
     pairs = zip(on_host(split).in_order(batch_size), split.in_order(batch_size), strict=True)
-    for (images, labels), (their_images, their_labels) in pairs:
-        assert torch.equal(images, their_images)
-        assert torch.equal(labels, their_labels)
+    assert all(torch.equal(images, their_images) for images, their_images in pairs)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +182,11 @@ class Wrong(Synthetic):
             "size": {"train_images": images.train_images[:, ::2, ::2]},
             "width": {"test_images": images.test_images[:, :, 4:]},
             "label": {"test_labels": images.test_labels - 1},
+            "test": {"test_images": images.test_images[:0], "test_labels": images.test_labels[:0]},
+            "train": {
+                "train_images": images.train_images[:0],
+                "train_labels": images.train_labels[:0],
+            },
         }
         return replace(images, **changes[self.mistake])
 
@@ -194,6 +197,8 @@ class Wrong(Synthetic):
         ("size", "image_size=16: the training .* Wrong .* 8x8; .*, or set dataset.image_size=8"),
         ("width", "image_size=16: the test images .* 16x12; resize them to 16x16 there$"),
         ("label", "name=mine: the test labels .* from -1 to 8; its 10 classes .* from 0 to 9"),
+        ("test", "name=mine: Wrong loads no test images; return at least one from its load"),
+        ("train", "name=mine: Wrong loads no training images; return at least one from its load"),
     ],
 )
 @pytest.mark.parametrize("place", ["device", "host"])

@@ -21,8 +21,9 @@ from augean.runs.address import RunOutcome, find_address
 from augean.runs.execute import execute
 from augean.runs.weights import find_weights
 from augean.store.summary import read_summary
-from augean.training.build import build_model, build_optimizer
+from augean.training.build import build_model
 from augean.training.data import Batch, Split
+from augean.training.optimizer import build_optimizer
 from augean.training.step import Step
 from conftest import composed
 from contexts import make_context

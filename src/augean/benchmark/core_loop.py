@@ -11,31 +11,19 @@ import torch
 
 from augean.benchmark.entry import NUM_CLASSES, Entry
 from augean.datasets.base import ImageArray
-from augean.training.build import TrainingContext, build_optimizer
+from augean.training.build import TrainingContext
 from augean.training.data import AnySplit, HostSplit, Split
 from augean.training.device import algorithms, choose_layout
 from augean.training.loop import fit
 from augean.training.lr_schedule import LRSchedule
+from augean.training.optimizer import build_optimizer
 
 
 def main() -> None:
     entry = Entry.from_command_line()
     config = entry.config
-    device = entry.device
     config.trainer.epochs = entry.epochs  # the benchmark's number, not that of the config
-    train = random_images(entry)
-    network = entry.build_network()
-    network = network.to(memory_format=choose_layout(network, device))
-    num_steps = math.ceil(entry.images / config.trainer.batch_size) * entry.epochs
-    context = TrainingContext(
-        config=config,
-        network=network,
-        optimizer=build_optimizer(config, network),
-        schedule=LRSchedule(config.schedule, config.optimizer.lr, num_steps),
-        scaler=torch.amp.GradScaler(device.type, enabled=config.trainer.precision == "fp16"),
-        train=train,
-        val=None,
-    )
+    context = random_context(entry)
 
     # Stands in for the progress bar of a run: it sees the end of each step.
     def track(steps: Iterable[int]) -> Iterator[int]:
@@ -50,6 +38,24 @@ def main() -> None:
             with entry.epoch():
                 next(results)
     entry.print_result()
+
+
+def random_context(entry: Entry) -> TrainingContext:
+    """Return what a run of the entry's config trains with, on random images."""
+    config = entry.config
+    train = random_images(entry)
+    network = entry.build_network()
+    network = network.to(memory_format=choose_layout(network, entry.device))
+    num_steps = math.ceil(entry.images / config.trainer.batch_size) * entry.epochs
+    return TrainingContext(
+        config=config,
+        network=network,
+        optimizer=build_optimizer(config, network),
+        schedule=LRSchedule(config.schedule, config.optimizer.lr, num_steps),
+        scaler=torch.amp.GradScaler(entry.device.type, enabled=config.trainer.precision == "fp16"),
+        train=train,
+        val=None,
+    )
 
 
 def random_images(entry: Entry) -> AnySplit:

@@ -1,6 +1,5 @@
 """Load CIFAR-10 and CIFAR-100 by torchvision, with a download that cannot hang or leave damage."""
 
-import socket
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,8 @@ from typing import Any
 import numpy as np
 
 from augean.datasets.base import Images, Source
+from augean.downloads import download_timeout
 from augean.errors import AugeanError, DataError
-
-DOWNLOAD_TIMEOUT_SECONDS = 30.0
-"""Longest wait for an answer of the server."""
 
 
 class Cifar10(Source):
@@ -78,13 +75,10 @@ class Cifar10(Source):
         """
         archive = self.root / self.archive
         existed = archive.exists()
-        # torchvision sets no timeout; a firewall that drops packets would hold a run for minutes.
-        previous_timeout = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
         try:
-            cls(self.root, train=True, download=True)
+            with download_timeout():
+                cls(self.root, train=True, download=True)
         finally:
-            socket.setdefaulttimeout(previous_timeout)
             if not existed and self._is_damaged(archive, cls):
                 archive.unlink()
 

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import socket
 import zlib
 from pathlib import Path
 
@@ -10,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augean.datasets.base import Images, Source
+from augean.downloads import download_timeout
 from augean.errors import AugeanError, DataError
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the files."""
-DOWNLOAD_TIMEOUT_SECONDS = 30.0
-"""Longest wait for an answer of the server."""
 IDX_UINT8 = 8
 """Third byte of an IDX file whose values are unsigned bytes."""
 IDX_MAX_BYTES = 64 * 2**20
@@ -119,11 +117,9 @@ class FashionMnist(Source):
         """Download the files and return their folder."""
         import torchvision  # here, as asking for a finished run must not load torch
 
-        # torchvision sets no timeout; a firewall that drops packets would hold a run for minutes.
-        previous_timeout = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
         try:
-            torchvision.datasets.FashionMNIST(self.root, download=True)
+            with download_timeout():
+                torchvision.datasets.FashionMNIST(self.root, download=True)
         except AugeanError:
             raise
         # Sockets, archives and torchvision raise many kinds; the remedy is always the same.
@@ -134,8 +130,6 @@ class FashionMnist(Source):
                 f" {self.root / 'fashion-mnist'}, or install Debian's package"
                 " dataset-fashion-mnist"
             ) from error
-        finally:
-            socket.setdefaulttimeout(previous_timeout)
         return self.root / "FashionMNIST" / "raw"
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from augean.errors import AugeanError
 from augean.inference.load import TrainedModel
+from augean.models.pretrained import load_state
 from augean.runs.address import build_source
 from augean.system_errors import require_packages
 from augean.training.augmentation import normalize
@@ -28,11 +29,11 @@ NUM_CHECKED = 16
 class FromPixels(nn.Module):
     """The network with its normalisation inside, so that it takes the pixels of images."""
 
-    def __init__(self, run: TrainedModel) -> None:
+    def __init__(self, model: TrainedModel) -> None:
         super().__init__()
-        self.network = run.network
-        self.mean = torch.tensor(run.config.dataset.mean)  # [3]
-        self.std = torch.tensor(run.config.dataset.std)  # [3]
+        self.network = model.network
+        self.mean = torch.tensor(model.config.dataset.mean)  # [3]
+        self.std = torch.tensor(model.config.dataset.std)  # [3]
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images uint8 [N, H, W, 3] to logits fp32 [N, classes]."""
@@ -41,7 +42,7 @@ class FromPixels(nn.Module):
         return logits
 
 
-def export(run: TrainedModel, target: Path) -> float:
+def export(model: TrainedModel, target: Path) -> float:
     """Write the network to `target`, whose suffix names the format, .onnx or .safetensors.
 
     ONNX: input `images`, uint8 [N, H, W, 3]; output `logits`, fp32 [N, classes]. The normalisation
@@ -51,7 +52,7 @@ def export(run: TrainedModel, target: Path) -> float:
     Both hold metadata: the classes, the run's id, and mean, std and size for preparing an image.
 
     Args:
-        run: loaded on the CPU.
+        model: loaded on the CPU.
 
     Returns:
         The largest difference from the network's own logits on random images, in fp32, as a share
@@ -69,14 +70,14 @@ def export(run: TrainedModel, target: Path) -> float:
             f"{target}: the name must end in {' or '.join(writers)}, which names the format"
         )
     write = writers[target.suffix]
-    network = FromPixels(run).eval()
-    images = _random_images(run.config.dataset.image_size)
+    network = FromPixels(model).eval()
+    images = _random_images(model.config.dataset.image_size)
     # A temporary file that keeps the suffix.
     part = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
         with torch.inference_mode():
             expected = network(images)
-        outputs = write(network, images, _metadata(run), part)
+        outputs = write(network, images, _metadata(model), part)
         difference = float((outputs - expected).abs().max() / expected.abs().max())
         # `not <=` instead of `>`, so that NaN is refused too.
         if not difference <= TOLERANCE:
@@ -98,10 +99,10 @@ def _random_images(size: int) -> Tensor:
     return torch.randint(256, (NUM_CHECKED, size, size, 3), generator=generator).byte()
 
 
-def _metadata(run: TrainedModel) -> dict[str, str]:
+def _metadata(model: TrainedModel) -> dict[str, str]:
     """Return the metadata of the file: each value is JSON, as the formats take only text."""
-    dataset = run.config.dataset
-    geometry = build_source(run.config).geometry
+    dataset = model.config.dataset
+    geometry = build_source(model.config).geometry
     preparation = {
         "mean": dataset.mean,
         "std": dataset.std,
@@ -110,8 +111,8 @@ def _metadata(run: TrainedModel) -> dict[str, str]:
         "interpolation": geometry.interpolation,
     }
     return {
-        "classes": json.dumps(run.classes),
-        "run": json.dumps(run.summary.id),
+        "classes": json.dumps(model.classes),
+        "run": json.dumps(model.summary.id),
         "dataset": json.dumps(preparation),
     }
 
@@ -142,9 +143,9 @@ def _write_onnx(
             )
     except Exception as error:  # a user's own network can raise anything while it is traced
         raise AugeanError(f"the network cannot be converted to ONNX: {error}") from error
-    model: Any = program.model_proto if program is not None else None
-    onnx.helper.set_model_props(model, metadata)
-    onnx.save(model, path)
+    proto: Any = program.model_proto if program is not None else None
+    onnx.helper.set_model_props(proto, metadata)
+    onnx.save(proto, path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits"], {"images": images.numpy()})
     return torch.from_numpy(logits)
@@ -159,7 +160,7 @@ def _write_safetensors(
     weights = {name: value.contiguous() for name, value in network.network.state_dict().items()}
     path.write_bytes(safetensors.save(weights, metadata))
     # The weights are read back from the file, so that the comparison covers writing and reading.
-    network.network.load_state_dict(safetensors.load_file(path))
+    load_state(network.network, safetensors.load_file(path))
     with torch.inference_mode():
         logits: Tensor = network(images)
     return logits

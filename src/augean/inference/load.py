@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from augean.analysis.freshness import FreshnessCheck
@@ -33,11 +34,9 @@ from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.weights_file import read_class_names
 from augean.terminal import counted
 from augean.training.build import build_model
-from augean.training.device import autocast, exact_fp32, find_device
-from augean.training.loop import evaluation_batch
-from augean.training.step import Inputs
+from augean.training.device import exact_fp32, find_device
+from augean.training.loop import evaluation_batch, logits_of
 
-Array = numpy.ndarray[Any, Any]
 RETRAIN_FOLDER = "retrained"
 """Folder beside the outputs for runs that are trained once more, to get lost weights back."""
 
@@ -55,7 +54,7 @@ class TrainedModel:
     network: nn.Module
     device: torch.device
 
-    def score(self, images: Array) -> Tensor:
+    def score(self, images: NDArray[numpy.uint8]) -> Tensor:
         """Compute the logits of images at the precision of the run.
 
         Returns:
@@ -64,18 +63,14 @@ class TrainedModel:
         Args:
             images: uint8 [N, H, W, 3].
         """
-        # Normalises images as in training.
-        make_inputs = Inputs(self.network, self.config, self.device)
-        batches = []
+        size = evaluation_batch(images.shape[1])
+        starts = range(0, len(images), size)
+        batches = (
+            torch.from_numpy(images[start : start + size]).to(self.device) for start in starts
+        )
         with torch.inference_mode(), exact_fp32():
-            size = evaluation_batch(images.shape[1])
-            for start in range(0, len(images), size):
-                batch = torch.from_numpy(images[start : start + size]).to(self.device)
-                with autocast(self.config, self.device):
-                    # [B, H, W, 3] -> [B, 3, H, W] -> [B, classes]
-                    logits = self.network(make_inputs(batch.permute(0, 3, 1, 2)))
-                batches.append(logits.float().cpu())
-        return torch.cat(batches)
+            logits = logits_of(self.network, batches, self.config, self.device)
+            return torch.cat([batch.cpu() for batch in logits])
 
 
 def load_model(
@@ -239,7 +234,7 @@ def _load_weights(file: Path, network: nn.Module) -> None:
         ) from error
 
 
-def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
+def read_test_set(model: TrainedModel) -> tuple[NDArray[numpy.uint8], NDArray[numpy.int64]]:
     """Read the test set of the run's own data.
 
     Returns:
@@ -250,20 +245,20 @@ def read_test_set(run: TrainedModel) -> tuple[Array, Array]:
             run was trained with.
     """
     # The id covers the data and the user's code: it is the same only if both are.
-    run_id = find_address(run.config, run.summary.loop_digest, run.summary.weights_digest).id
-    if run_id != run.summary.id:
-        freshness = FreshnessCheck(run.path.parent.parent).check(run.summary)
+    run_id = find_address(model.config, model.summary.loop_digest, model.summary.weights_digest).id
+    if run_id != model.summary.id:
+        freshness = FreshnessCheck(model.path.parent.parent).check(model.summary)
         reason = f" ({freshness.reason})" if freshness.outdated == "yes" else ""
         raise DataError(
-            f"dataset.name={run.config.dataset.name}: the data in"
-            f" runtime.data={run.config.runtime.data}, or own code, has changed since run"
-            f" {run.summary.id}{reason}: now it would be run {run_id}"
+            f"dataset.name={model.config.dataset.name}: the data in"
+            f" runtime.data={model.config.runtime.data}, or own code, has changed since run"
+            f" {model.summary.id}{reason}: now it would be run {run_id}"
         )
-    images = build_source(run.config).load_lazily()
+    images = build_source(model.config).load_lazily()
     return images.test_images.copy(), images.test_labels
 
 
-def read_images(run: TrainedModel, paths: Sequence[str]) -> Array:
+def read_images(model: TrainedModel, paths: Sequence[str]) -> NDArray[numpy.uint8]:
     """Read image files at the run's image size: uint8 [N, H, W, 3].
 
     They are resized and cropped like those of the run's `ImageFolder`.
@@ -271,11 +266,13 @@ def read_images(run: TrainedModel, paths: Sequence[str]) -> Array:
     Raises:
         DataError: names the first file that cannot be read.
     """
-    geometry = build_source(run.config).geometry
+    geometry = build_source(model.config).geometry
     return decode_all(list(paths), geometry, "images", in_processes=False)
 
 
-def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
+def read_folder(
+    model: TrainedModel, folder: Path
+) -> tuple[NDArray[numpy.uint8], NDArray[numpy.int64]]:
     """Read the images in `<folder>/<class>/`.
 
     Classes of the run may be missing.
@@ -290,10 +287,10 @@ def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
     if not folder.is_dir():
         raise DataError(f"--images {folder}: no such folder; it holds <class>/<image>")
     names = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
-    class_list = ", ".join(run.classes)
+    class_list = ", ".join(model.classes)
     # A folder with a mistyped name is refused: if it were skipped, the accuracy would lack its
     # images.
-    unknown_names = [name for name in names if name not in run.classes]
+    unknown_names = [name for name in names if name not in model.classes]
     if unknown_names:
         raise DataError(
             f"{folder}: {', '.join(unknown_names)}: not classes of the run, whose classes are"
@@ -311,14 +308,14 @@ def read_folder(run: TrainedModel, folder: Path) -> tuple[Array, Array]:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         paths += [str(folder / name / file) for file in files.names]
         unread += [f"{name}/{file}" for file in files.unread]
-        labels += [run.classes.index(name)] * len(files.names)
+        labels += [model.classes.index(name)] * len(files.names)
     if unread:
         raise DataError(describe_unread(folder, unread))
     if not paths:
         raise DataError(
             f"{folder}: no image in {folder}/<class>/, with <class> one of {class_list}"
         )
-    return read_images(run, paths), numpy.array(labels)
+    return read_images(model, paths), numpy.array(labels)
 
 
 def _refuse_images_beside(folder: Path) -> None:

@@ -33,7 +33,8 @@ COLUMNS = 64
 """Most columns of a tile."""
 FINISH_COLUMNS = 8
 """Columns that one program joins: few, as the number of their blocks is large."""
-# Codes of the activations in the kernels.
+# Codes of the activations. The kernels have them as numbers: they could read a global only if it
+# were a tl.constexpr.
 LEAKY_RELU = 0
 """x, or slope * x for negative x; ReLU has slope 0."""
 ELU = 1

@@ -134,7 +134,7 @@ def apply_norm(
     y = (x - mean[None, :]) * scale[None, :] + bias[None, :]
     if HAS_RESIDUAL:
         y += tl.load(residual_pointer + offset, mask=mask).to(tl.float32)
-    if ACTIVATION == 0:  # LEAKY_RELU of fused_norm; a kernel cannot read globals of Python
+    if ACTIVATION == 0:  # LEAKY_RELU of fused_norm
         y = tl.where(y > 0, y, slope * y)
     else:
         y = tl.where(y > 0, y, slope * (tl.exp(y) - 1.0))
@@ -178,7 +178,7 @@ def sum_gradient_blocks(
         gradient = tl.load(gradient_pointer + offset, mask=mask, other=0.0).to(tl.float32)
         y = tl.load(y_pointer + offset, mask=mask, other=0.0).to(tl.float32)
         x = tl.load(x_pointer + offset, mask=mask, other=0.0).to(tl.float32)
-        if ACTIVATION == 0:
+        if ACTIVATION == 0:  # LEAKY_RELU of fused_norm
             gradient = tl.where(y > 0, gradient, slope * gradient)
         else:
             # z is the activation's input. For z < 0, y = slope * (exp(z) - 1), so its derivative

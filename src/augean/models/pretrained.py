@@ -50,24 +50,6 @@ def check_head(network: nn.Module, classes: Sequence[str]) -> None:
         )
 
 
-def parameters_to_train(network: nn.Module, lr: float, head_lr_factor: float) -> list[Any]:
-    """Return the parameters to train, or groups of them where the head has a rate of its own."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if head_lr_factor == 1:
-        return trained
-    # The schedule sets the rate anew at each step, and `augean.training.step` multiplies it by the
-    # group's `lr_factor`.
-    head = list(network.get_submodule(find_head(network)).parameters())
-    in_head = {id(parameter) for parameter in head}
-    others = [parameter for parameter in trained if id(parameter) not in in_head]
-    groups: list[dict[str, Any]] = [
-        {"params": head, "lr": lr * head_lr_factor, "lr_factor": head_lr_factor}
-    ]
-    if others:
-        groups.insert(0, {"params": others})
-    return groups
-
-
 def load_state(
     network: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True
 ) -> tuple[list[str], list[str]]:

@@ -1,16 +1,13 @@
 """The weights that torchvision publishes: their files in its cache, downloaded where needed."""
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from augean.downloads import download_timeout
 from augean.suggestions import list_choices
-
-DOWNLOAD_TIMEOUT_SECONDS = 30.0
-"""Longest wait for an answer of the server."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +94,5 @@ def _download(url: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name ends in the first digits of the content's sha256: resnet50-11ad3fa6.pth.
     digest = path.stem.rpartition("-")[2]
-    # torch sets no timeout; a firewall that drops packets would hold a run for minutes.
-    previous_timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
-    try:
+    with download_timeout():
         torch.hub.download_url_to_file(url, str(path), hash_prefix=digest)
-    finally:
-        socket.setdefaulttimeout(previous_timeout)

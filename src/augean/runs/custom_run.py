@@ -166,7 +166,6 @@ class CustomRun:
         # The clock began with this process, so only the epochs trained here count.
         num_done_here = max(1, num_done - self._num_epochs_before)
         seconds_per_epoch = (now - self._start) / num_done_here
-        scores = [row["val_accuracy"] for row in self.rows if row["val_accuracy"] is not None]
         RunProgress(
             epoch=min(num_done + 1, self._num_epochs),
             epochs=self._num_epochs,
@@ -174,7 +173,6 @@ class CustomRun:
             seconds_left=seconds_per_epoch * (self._num_epochs - num_done),
             train_accuracy=last_row["train_accuracy"],
             val_accuracy=last_row["val_accuracy"],
-            best_val_accuracy=max(scores, default=None),
         ).write(self.address.path)
 
     def _read_row(self, values: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,16 @@ WEIGHTS = "best.pt"
 """The weights that were tested."""
 STATE = "state.pt"
 """The last state, from which a longer training goes on; kept by `runtime.keep_state`."""
+MODEL = "model.json"
+"""The modules of the network and their shapes."""
+CONFUSION = "confusion.csv"
+"""How often each class was taken for each."""
+CORRECT = "correct.npy"
+"""One bit a test image, in their order: whether its class is predicted right."""
+STEP_LOSSES = "steps.npy"
+"""The training loss of every step."""
+PROBES = "probe.csv"
+"""The measures of the loss landscape."""
 FAILURE = "failure.txt"
 """Why the last try failed."""
 # No run needs all of them: a custom loop writes few, steps.npy and probe.csv come from the keys of
@@ -16,11 +26,11 @@ FAILURE = "failure.txt"
 DIGESTED_FILES = (
     CONFIG,
     METRICS_FILE,
-    "model.json",
-    "confusion.csv",
-    "correct.npy",
-    "steps.npy",
-    "probe.csv",
+    MODEL,
+    CONFUSION,
+    CORRECT,
+    STEP_LOSSES,
+    PROBES,
     WEIGHTS,
     STATE,
 )

@@ -36,7 +36,6 @@ class RunProgress:
     train_accuracy: float | None = None
     """Of the last full epoch, as a fraction."""
     val_accuracy: float | None = None
-    best_val_accuracy: float | None = None
     updated: float = field(default_factory=time.time)
     """Seconds since 1970."""
 
@@ -73,7 +72,6 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "seconds_left": _optional(as_amount),
     "train_accuracy": _optional(as_fraction),
     "val_accuracy": _optional(as_fraction),
-    "best_val_accuracy": _optional(as_fraction),
     "updated": as_amount,
 }
 

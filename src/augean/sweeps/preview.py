@@ -25,9 +25,10 @@ from augean.sweeps.grid import check_networks
 from augean.sweeps.plan import plan_file
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
 from augean.terminal import counted, readable_seconds
-from augean.training.build import NUM_CLASSES, build_model, build_optimizer, check_classes
+from augean.training.build import NUM_CLASSES, build_model, check_classes
 from augean.training.device import device_title, find_device
 from augean.training.model_summary import describe_model
+from augean.training.optimizer import build_optimizer
 
 # Beginnings of keys. Other keys, such as the optimizer's, hardly change the time of a step.
 COST = (

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from augean.errors import AugeanError
 from augean.store.files import write_atomic, write_csv
-from augean.store.run_files import STATE, WEIGHTS
+from augean.store.run_files import (
+    CONFUSION,
+    CORRECT,
+    MODEL,
+    PROBES,
+    STATE,
+    STEP_LOSSES,
+    WEIGHTS,
+)
 from augean.training.loss_landscape import ProbeRow
 
 train_log = logging.getLogger("augean.run")
@@ -52,7 +60,7 @@ def serialize(content: Any) -> bytes:
 
 def write_model(path: Path, description: Mapping[str, Any]) -> None:
     """Write model.json, see `augean.training.model_summary`."""
-    write_atomic(path / "model.json", json.dumps(description, indent=1) + "\n")
+    write_atomic(path / MODEL, json.dumps(description, indent=1) + "\n")
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -75,7 +83,7 @@ def write_confusion(path: Path, classes: Sequence[str], confusion: Tensor) -> No
     rows: list[list[Any]] = [["true", *classes]]
     for name, counts in zip(classes, confusion.tolist(), strict=True):
         rows.append([name, *counts])
-    write_csv(path / "confusion.csv", rows)
+    write_csv(path / CONFUSION, rows)
 
 
 def write_correct(path: Path, correct: Tensor) -> None:
@@ -88,14 +96,14 @@ def write_correct(path: Path, correct: Tensor) -> None:
     """
     buffer = io.BytesIO()
     numpy.save(buffer, numpy.packbits(correct.numpy()))
-    write_atomic(path / "correct.npy", buffer.getvalue())
+    write_atomic(path / CORRECT, buffer.getvalue())
 
 
 def write_step_losses(path: Path, step_losses: Sequence[float]) -> None:
     """Write the loss of each step to steps.npy, fp32."""
     buffer = io.BytesIO()
     numpy.save(buffer, numpy.asarray(step_losses, dtype=numpy.float32))
-    write_atomic(path / "steps.npy", buffer.getvalue())
+    write_atomic(path / STEP_LOSSES, buffer.getvalue())
 
 
 def write_probes(path: Path, probes: Sequence[ProbeRow]) -> None:
@@ -107,4 +115,4 @@ def write_probes(path: Path, probes: Sequence[ProbeRow]) -> None:
     # The keys of the first are the header: all probes have the same.
     rows: list[list[Any]] = [list(probes[0])]
     rows.extend(list(probe.values()) for probe in probes)
-    write_csv(path / "probe.csv", rows)
+    write_csv(path / PROBES, rows)

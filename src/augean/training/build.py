@@ -3,10 +3,8 @@
 Every mistake is refused with its key.
 """
 
-import inspect
 import math
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -19,26 +17,15 @@ from augean.config.schema import Config
 from augean.errors import ConfigError
 from augean.models.freezing import freeze_part, frozen_norms
 from augean.models.native import Native
-from augean.models.pretrained import check_head, load_pretrained, parameters_to_train, read_state
+from augean.models.pretrained import check_head, load_pretrained, read_state
 from augean.store.weights_file import WeightsFile, check_content
 from augean.training.augmentation import check_mixup
 from augean.training.data import AnySplit, Data
 from augean.training.device import choose_layout, seed_all
 from augean.training.lr_schedule import LRSchedule
+from augean.training.optimizer import build_optimizer, find_optimizer, takes_matrices
 
 T = TypeVar("T")
-ON_CUDA: dict[type, dict[str, Any]] = {
-    torch.optim.SGD: {"fused": True},
-    torch.optim.Adam: {"fused": True, "capturable": True},
-    torch.optim.AdamW: {"fused": True, "capturable": True},
-    torch.optim.RMSprop: {"foreach": True, "capturable": True},
-}
-"""The fastest form of each optimizer whose step can be captured in a CUDA graph.
-
-RMSprop has no fused form. Adagrad reads its step count on the host, so it cannot be captured.
-"""
-DEVICE_ARGUMENTS = {"foreach", "fused", "capturable"}
-"""Arguments of torch's optimizers that some devices do not take."""
 NUM_CLASSES = 10
 """Number of classes with which a network is checked before the data set has been read. The true
 number, which may need a download, changes only the last layer."""
@@ -93,9 +80,9 @@ def build_context(
     network = build_model(config, len(data.classes))
     # Each of these keys does something else with the head than with all other layers.
     if config.trainer.freeze != "none":
-        _construct("trainer.freeze", check_head, network=network, classes=data.classes)
+        _call_for_key("trainer.freeze", check_head, network=network, classes=data.classes)
     if config.optimizer.head_lr_factor != 1:
-        _construct("optimizer.head_lr_factor", check_head, network=network, classes=data.classes)
+        _call_for_key("optimizer.head_lr_factor", check_head, network=network, classes=data.classes)
     remark = ""
     if weights is not None:
         remark = _load_pretrained(network, weights, data.classes)
@@ -128,10 +115,10 @@ def _load_pretrained(network: nn.Module, weights: WeightsFile, classes: tuple[st
     return f"begins from {key}, with the last layer {new_head} made anew for {len(classes)} classes"
 
 
-def _construct(key: str, cls: Callable[..., T], **arguments: Any) -> T:
-    """Call a class with arguments from the config, so that a wrong one is named with its key."""
+def _call_for_key(key: str, function: Callable[..., T], **arguments: Any) -> T:
+    """Call a function or a class, and name its error with the key of the config it is for."""
     try:
-        return cls(**arguments)
+        return function(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key}: {error}") from error
 
@@ -141,7 +128,7 @@ def build_activation(config: Config) -> Callable[[], nn.Module]:
     node = config.activation
     cls = find_class("activation._target_", node._target_, nn.Module)
     check_arguments("activation.arguments", cls, node.arguments)
-    factory = partial(_construct, "activation", cls, **node.arguments)
+    factory = partial(_call_for_key, "activation", cls, **node.arguments)
     factory()  # refuses values that the class does not take, here and not inside the network
     return factory
 
@@ -159,7 +146,7 @@ def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
     # A class may have a check of its own, for what can be known before it is built.
     check = getattr(cls, "check", None)
     if check is not None:
-        _construct("model.arguments", check, **arguments)
+        _call_for_key("model.arguments", check, **arguments)
     return cls, arguments
 
 
@@ -191,7 +178,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     """
     cls, arguments = _model(config)
     # These four arguments every network takes; the rest are those of its class.
-    network = _construct(
+    network = _call_for_key(
         "model",
         cls,
         num_classes=num_classes,
@@ -214,146 +201,6 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     return network
 
 
-def _optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
-    """Return the optimizer's class and its arguments, checked on a CPU."""
-    node = config.optimizer
-    weight_decay = config.regularization.weight_decay
-    cls = find_class("optimizer._target_", node._target_, torch.optim.Optimizer)
-    parameters = inspect.signature(cls).parameters
-    arguments: dict[str, Any] = {"lr": node.lr, **node.arguments}
-    # The class is checked before its arguments: nobody should mend the arguments of an optimizer
-    # that cannot be used at all.
-    valid_arguments = {name: arguments[name] for name in arguments if name in parameters}
-    _check_step(config, cls, valid_arguments)
-    if node.momentum is not None:
-        check_arguments("optimizer", cls, ["momentum"], fix="set optimizer.momentum=null")
-        arguments["momentum"] = node.momentum
-    if "weight_decay" in parameters or _hands_on_weight_decay(cls, arguments):
-        # Passed even when it is 0, because AdamW's own default is 0.01.
-        arguments["weight_decay"] = weight_decay
-    elif weight_decay:
-        raise ConfigError(
-            f"regularization.weight_decay={weight_decay}: {cls.__qualname__} takes no weight_decay"
-        )
-    check_arguments("optimizer", cls, ["lr"], fix="the schedule sets it, so choose another class")
-    check_arguments("optimizer.arguments", cls, node.arguments)
-    return cls, arguments
-
-
-def _hands_on_weight_decay(cls: type[torch.optim.Optimizer], arguments: Mapping[str, Any]) -> bool:
-    """Return whether a class takes weight decay by `**kwargs`, for its parent."""
-    arguments = {**_without_device_arguments(arguments), "weight_decay": 0.5}
-    # `fork_rng`: see `_step_problem`.
-    with torch.random.fork_rng(devices=[]):
-        optimizer = _try_to_make(cls, [nn.Parameter(torch.ones(2, 2))], arguments)
-    return optimizer is not None and "weight_decay" in optimizer.param_groups[0]
-
-
-def build_optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimizer of all parameters that are not frozen.
-
-    `regularization.weight_decay` applies to each of them.
-
-    Args:
-        network: on the device where it is trained, which decides the optimizer's implementation.
-    """
-    cls, arguments = _optimizer(config)
-    device = next(network.parameters()).device
-    # A user's own choice of the form counts more than the fastest one.
-    if device.type == "cuda" and not arguments.keys() & DEVICE_ARGUMENTS:
-        arguments |= ON_CUDA.get(cls, {})
-    if device.type == "meta":
-        # Nothing trains on this device, and torch refuses there what the true one takes.
-        arguments = _without_device_arguments(arguments)
-    else:
-        _check_step(config, cls, arguments, device)
-    node = config.optimizer
-    parameters = parameters_to_train(network, node.lr, node.head_lr_factor)
-    return _construct("optimizer", partial(cls, parameters), **arguments)
-
-
-def _without_device_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if name not in DEVICE_ARGUMENTS}
-
-
-def _check_step(
-    config: Config,
-    cls: type[torch.optim.Optimizer],
-    arguments: Mapping[str, Any],
-    device: torch.device | None = None,
-) -> None:
-    """Make a step with one small weight, as training makes it, and refuse an optimizer that cannot.
-
-    Args:
-        device: where the network is trained; None where that is not known yet.
-
-    Raises:
-        ConfigError: for instance for an optimizer that needs a closure or sparse gradients.
-    """
-    if device is None:
-        arguments = _without_device_arguments(arguments)
-    place = device or torch.device("cpu")
-    problem = _step_problem(cls, arguments, place, closure=False)
-    if problem is None:
-        return
-    # A step that works with a closure only, as that of LBFGS, gets a message of its own.
-    target = f"optimizer._target_={config.optimizer._target_}"
-    if _step_problem(cls, arguments, place, closure=True) is None:
-        raise ConfigError(
-            f"{target}: its step needs a closure, as it computes the loss several times a step;"
-            " training computes it once. Choose another class, such as torch.optim.Adam"
-        )
-    # A class from elsewhere may need the device of the training.
-    if device is not None or cls.__module__.startswith("torch."):
-        raise ConfigError(
-            f"{target}: cannot make a step of the training ({problem}); change its arguments or"
-            " choose another class, such as torch.optim.Adam"
-        )
-
-
-def _step_problem(
-    cls: type[torch.optim.Optimizer],
-    arguments: Mapping[str, Any],
-    device: torch.device,
-    *,
-    closure: bool,
-) -> str | None:
-    """Return why a new optimizer cannot make a step with one weight; None where it can.
-
-    Args:
-        closure: whether the step is given a function that computes the loss.
-    """
-    # `fork_rng`: an optimizer that draws random numbers must not change those of the run.
-    # `torch.device`: its tensors must be real even where the caller builds on the meta device.
-    # `catch_warnings`: the run's own optimizer warns where there is something to warn of.
-    with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        weight = nn.Parameter(torch.ones(2, 2))
-        weight.grad = torch.ones(2, 2)
-        optimizer = _try_to_make(cls, [weight], arguments)
-        if optimizer is None:
-            return None  # the run's own optimizer will say what is wrong with the arguments
-        try:
-            if closure:
-                optimizer.step(lambda: weight.sum().item())
-            else:
-                optimizer.step()
-        except Exception as error:  # a user's own class may raise anything
-            return " ".join(str(error).split()) or type(error).__name__
-    return None
-
-
-def _try_to_make(
-    cls: type[torch.optim.Optimizer], parameters: list[nn.Parameter], arguments: Mapping[str, Any]
-) -> torch.optim.Optimizer | None:
-    make: Any = cls  # each class has a signature of its own
-    try:
-        optimizer: torch.optim.Optimizer = make(parameters, **arguments)
-    except Exception:  # a user's own class may raise anything
-        return None
-    return optimizer
-
-
 def check_classes(config: Config) -> None:
     """Refuse missing classes, unknown arguments and an optimizer that cannot train the network.
 
@@ -369,6 +216,7 @@ def check_classes(config: Config) -> None:
         config.optimizer,
         config.regularization,
         config.width,
+        config.trainer.freeze,  # decides which weights the optimizer gets
     )
     # The runs of a sweep share few networks, so each is checked once in a process.
     key = repr(parts)
@@ -383,7 +231,7 @@ def check_classes(config: Config) -> None:
 
 def _check_fit(config: Config) -> None:
     """Refuse an optimizer that takes its arguments but not the parameters of the network."""
-    cls, arguments = _optimizer(config)
+    cls, arguments = find_optimizer(config)
     try:
         with torch.device("meta"):
             network = build_model(config, NUM_CLASSES)
@@ -391,6 +239,5 @@ def _check_fit(config: Config) -> None:
         return  # the run will say what is wrong, with the true number of classes
     # If it takes not even a matrix, its arguments are wrong, which the run itself says better.
     # Muon, for one, takes matrices but refuses the other shapes that a network has.
-    matrix = nn.Parameter(torch.ones(2, 2))
-    if _try_to_make(cls, [matrix], _without_device_arguments(arguments)) is not None:
+    if takes_matrices(cls, arguments):
         build_optimizer(config, network)

@@ -24,9 +24,10 @@ from augean.store.checkpoints import (
 from augean.store.run_directory import METRICS
 from augean.store.run_prefix import RunPrefix
 from augean.training.artifacts import serialize, train_log
-from augean.training.build import DEVICE_ARGUMENTS, TrainingContext
+from augean.training.build import TrainingContext
 from augean.training.device import device_title, instruction_set
 from augean.training.loss_landscape import ProbeRow
+from augean.training.optimizer import DEVICE_ARGUMENTS
 from augean.training.provenance import History, timestamp
 from augean.training.results import EpochResult
 
@@ -38,7 +39,7 @@ which the schedule sets at each step, and what depends on the device."""
 
 
 @dataclass
-class Progress(History):
+class TrainingHistory(History):
     """Everything of a run that a checkpoint holds beside the weights and the optimizer."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -81,7 +82,7 @@ class Environment:
 
 
 def training_state(
-    context: TrainingContext, progress: Progress, environment: Environment
+    context: TrainingContext, history: TrainingHistory, environment: Environment
 ) -> dict[str, Any]:
     """Return all that `restore_training` needs."""
     return {
@@ -89,12 +90,12 @@ def training_state(
         "optimizer": context.optimizer.state_dict(),
         "schedule": context.schedule.state(),
         "scaler": context.scaler.state_dict(),
-        "progress": vars(progress),
+        "progress": vars(history),  # the name is part of the file format
         "environment": asdict(environment),
     }
 
 
-def restore_training(context: TrainingContext, state: Mapping[str, Any]) -> Progress:
+def restore_training(context: TrainingContext, state: Mapping[str, Any]) -> TrainingHistory:
     """Bring network, optimizer, schedule and scaler to where `training_state` found them.
 
     Raises whatever torch raises when the state is of something else.
@@ -103,7 +104,7 @@ def restore_training(context: TrainingContext, state: Mapping[str, Any]) -> Prog
     _restore_optimizer(context.optimizer, state["optimizer"])
     context.schedule.restore(state["schedule"])
     context.scaler.load_state_dict(state["scaler"])
-    return Progress(**state["progress"])
+    return TrainingHistory(**state["progress"])
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
@@ -156,7 +157,7 @@ def refusing_foreign_checkpoint(path: Path) -> Iterator[None]:
 
 
 class ResumableRun:
-    """The part of a run that outlives its process: weights, optimizer's state and progress."""
+    """The part of a run that outlives its process: weights, optimizer's state and history."""
 
     def __init__(self, path: Path, run_id: str, context: TrainingContext) -> None:
         """Begin a run from nothing.
@@ -168,7 +169,7 @@ class ResumableRun:
         self.path = path
         self.run_id = run_id
         self.context = context
-        self.progress = Progress()
+        self.history = TrainingHistory()
         self.threads = context.config.runtime.threads or torch.get_num_threads()
         """Threads that the training must have."""
         self._session_start = time.perf_counter()
@@ -177,12 +178,12 @@ class ResumableRun:
     @property
     def seconds(self) -> float:
         """The wall time of all sessions, this one included."""
-        return self.progress.seconds + time.perf_counter() - self._session_start
+        return self.history.seconds + time.perf_counter() - self._session_start
 
     @property
     def last_epoch(self) -> int:
         """The number of the last epoch that was trained; 0 before the first."""
-        return len(self.progress.rows)
+        return len(self.history.rows)
 
     def save(self) -> None:
         """Write a checkpoint of the epochs so far."""
@@ -191,9 +192,9 @@ class ResumableRun:
 
     def encode(self) -> bytes:
         """Return the content of a checkpoint of the epochs so far."""
-        # `progress.seconds` counts the earlier sessions; the copy has this one added.
-        progress = replace(self.progress, seconds=self.seconds)
-        state = training_state(self.context, progress, self._environment())
+        # `history.seconds` counts the earlier sessions; the copy has this one added.
+        history = replace(self.history, seconds=self.seconds)
+        state = training_state(self.context, history, self._environment())
         return encode_checkpoint(self.run_id, state)
 
     def save_if_due(self) -> None:
@@ -219,7 +220,7 @@ class ResumableRun:
     def _restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint of this run, and note what makes the result inexact."""
         self._load(state)
-        self.progress.num_resumes += 1
+        self.history.num_resumes += 1
         changes = self._changes(state["environment"])
         if changes:
             what = " and ".join(changes)
@@ -231,7 +232,7 @@ class ResumableRun:
         if self.context.device.type == "cpu":
             # Another number of threads adds in another order, which gives other last bits.
             self.threads = state["environment"]["threads"]
-        self.progress = restore_training(self.context, state)
+        self.history = restore_training(self.context, state)
 
     def begin(self, prefixes: Sequence[RunPrefix]) -> None:
         """Begin with the longest state that a shorter training left, or else from nothing.
@@ -257,13 +258,13 @@ class ResumableRun:
             return
         self._load(longest)
         # The run keeps a history of its own.
-        self.progress.continued = {
+        self.history.continued = {
             "run": longest["run"],
             "epoch": num_epochs,
-            "seconds": self.progress.seconds,
+            "seconds": self.history.seconds,
         }
-        self.progress.started = timestamp()
-        self.progress.num_resumes = 0
+        self.history.started = timestamp()
+        self.history.num_resumes = 0
         self._say(f"begins after epoch {num_epochs} of run {longest['run']}")
 
     def _read_prefix(self, prefix: RunPrefix) -> dict[str, Any]:
@@ -319,5 +320,5 @@ class ResumableRun:
         """Log a remark, and keep it for the summary."""
         train_log.info(text)
         logger.warning(f"Run {self.run_id}: {text}")
-        note = self.progress.note
-        self.progress.note = f"{note}; {text}" if note else text
+        note = self.history.note
+        self.history.note = f"{note}; {text}" if note else text

@@ -59,11 +59,9 @@ class Split:
         for index in torch.split(order, batch_size):
             yield Batch(index)
 
-    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all images, uint8 [B, H, W, 3], and labels, [B], as they lie."""
-        yield from zip(
-            torch.split(self.images, batch_size), torch.split(self.labels, batch_size), strict=True
-        )
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield all images as they lie, uint8 [B, H, W, 3]."""
+        yield from torch.split(self.images, batch_size)
 
 
 @dataclass(frozen=True)
@@ -97,11 +95,9 @@ class HostSplit:
             for index, images in zip(indices, pixels, strict=True):
                 yield Batch(index, images)
 
-    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all images, uint8 [B, H, W, 3], and labels, [B], as they lie."""
-        indices = torch.split(torch.arange(len(self)), batch_size)
-        with closing(self._pixels(indices)) as pixels:
-            yield from zip(pixels, torch.split(self.labels, batch_size), strict=True)
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield all images as they lie, uint8 [B, H, W, 3], on the device."""
+        yield from self._pixels(torch.split(torch.arange(len(self)), batch_size))
 
     def _pixels(self, indices: Sequence[Tensor]) -> Generator[Tensor, None, None]:
         """Yield the images of each index, on the device; later ones are read ahead."""
@@ -194,8 +190,8 @@ def load_data(
             of what is free there.
 
     Raises:
-        DataError: when the images have another size than `dataset.image_size`, or a label has no
-            class; and as `Source.load`.
+        DataError: when there is no training or no test image, the images have another size than
+            `dataset.image_size`, or a label has no class; and as `Source.load`.
     """
     data_set = source.load_lazily()
     _check_data_set(source, data_set)
@@ -236,6 +232,11 @@ def _check_data_set(source: Source, data_set: LazyImages) -> None:
         "test": (data_set.test_images, data_set.test_labels),
     }
     for name, (images, labels) in splits.items():
+        if not len(labels):
+            raise DataError(
+                f"dataset.name={source.name}: {cls} loads no {name} images; return at least one"
+                " from its load"
+            )
         height, width = images.shape[1:3]
         if (height, width) != (size, size):
             fix = f"resize them to {size}x{size} there"
@@ -245,8 +246,7 @@ def _check_data_set(source: Source, data_set: LazyImages) -> None:
                 f"dataset.image_size={size}: the {name} images that {cls} loads are"
                 f" {height}x{width}; {fix}"
             )
-        # An empty test set has no smallest label.
-        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        if not 0 <= labels.min() <= labels.max() < num_classes:
             raise DataError(
                 f"dataset.name={source.name}: the {name} labels that {cls} loads are from"
                 f" {labels.min()} to {labels.max()}; its {num_classes} classes need labels from 0"

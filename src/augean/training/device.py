@@ -216,6 +216,7 @@ def algorithms(deterministic: bool) -> Iterator[None]:
     """
     benchmark_before = torch.backends.cudnn.benchmark
     deterministic_before = torch.are_deterministic_algorithms_enabled()
+    warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         # cuBLAS reads this when its first handle is made.
@@ -226,7 +227,7 @@ def algorithms(deterministic: bool) -> Iterator[None]:
             yield
     finally:
         torch.backends.cudnn.benchmark = benchmark_before
-        torch.use_deterministic_algorithms(deterministic_before)
+        torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only_before)
 
 
 def instruction_set(device: torch.device) -> str | None:

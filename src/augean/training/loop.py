@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from augean.config.instantiate import find_class
 from augean.config.schema import Config
+from augean.models.dead_units import count_dead_units
 from augean.training.build import TrainingContext
 from augean.training.data import AnySplit
-from augean.training.dead_units import count_dead_units
 from augean.training.device import autocast, seed_all
 from augean.training.loss_landscape import ProbeRow
 from augean.training.results import DivergedError, EpochResult, Score
@@ -154,15 +154,13 @@ def evaluate(network: nn.Module, split: AnySplit, config: Config) -> Score:
     """Return the scores of a network on a split, without augmentation."""
     network.eval()
     device = split.labels.device
-    make_inputs = Inputs(network, config, device)
     loss_sum = torch.zeros((), device=device)  # over all images
     confusion = torch.zeros(0, device=device)  # gets its size with the first logits
     correct = torch.zeros(len(split), dtype=torch.bool, device=device)
     start = 0
-    for images, labels in split.in_order(evaluation_batch(split.image_size)):
-        with autocast(config, device):
-            logits = network(make_inputs(images.permute(0, 3, 1, 2)))  # [B, classes]
-        logits = logits.float()
+    batches = split.in_order(evaluation_batch(split.image_size))
+    for logits in logits_of(network, batches, config, device):
+        labels = split.labels[start : start + len(logits)]  # [B]
         num_classes = logits.shape[1]
         loss_sum += functional.cross_entropy(logits, labels, reduction="sum")
         if not len(confusion):
@@ -171,8 +169,8 @@ def evaluate(network: nn.Module, split: AnySplit, config: Config) -> Score:
         # do the same, but waits for the device to learn the length of its result.
         predicted = logits.argmax(1)  # [B]
         confusion.index_add_(0, labels * num_classes + predicted, torch.ones_like(labels))
-        correct[start : start + len(labels)] = predicted == labels
-        start += len(labels)
+        correct[start : start + len(logits)] = predicted == labels
+        start += len(logits)
     confusion = confusion.cpu().view(num_classes, num_classes)
     return Score(
         loss=loss_sum.item() / len(split),
@@ -180,6 +178,22 @@ def evaluate(network: nn.Module, split: AnySplit, config: Config) -> Score:
         correct=correct.cpu(),
         confusion=confusion,
     )
+
+
+def logits_of(
+    network: nn.Module, batches: Iterable[Tensor], config: Config, device: torch.device
+) -> Iterator[Tensor]:
+    """Yield the logits of each batch of images at the precision of the run, fp32 [B, classes].
+
+    Args:
+        network: in evaluation mode, on the device.
+        batches: uint8 [B, H, W, 3], on the device.
+    """
+    make_inputs = Inputs(network, config, device)
+    for images in batches:
+        with autocast(config, device):
+            logits = network(make_inputs(images.permute(0, 3, 1, 2)))
+        yield logits.float()
 
 
 def evaluation_batch(size: int) -> int:

@@ -1,9 +1,10 @@
 """Describe a network: its modules in order of execution, their output shapes and parameters."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from augean.config.schema import Config
 from augean.errors import ConfigError
@@ -36,22 +37,24 @@ def _describe(config: Config, num_classes: int) -> dict[str, Any]:
         network = build_model(config, num_classes).eval()
         modules: list[dict[str, Any]] = []
 
-        # Two hooks a module: `enter` sets its place in the order of execution, before its children,
-        # and `leave` knows the shape of its output.
-        def note(name: str, module: nn.Module) -> None:
-            entry: dict[str, Any] = {
-                "name": name,
-                "type": type(module).__name__,
-                "depth": name.count(".") + 1,
-            }
+        running: list[dict[str, Any]] = []  # of the modules whose calls have not ended
 
+        # Two hooks a module: `enter` sets its place in the order of execution, before its children,
+        # and `leave` knows the shape of its output. A module that is used twice has two entries.
+        def note(name: str, module: nn.Module) -> None:
             def enter(_module: nn.Module, _inputs: Any) -> None:
+                entry: dict[str, Any] = {
+                    "name": name,
+                    "type": type(module).__name__,
+                    "depth": name.count(".") + 1,
+                }
                 modules.append(entry)
+                running.append(entry)
 
             def leave(_module: nn.Module, _inputs: Any, output: Any) -> None:
-                # Attention returns its weights too.
-                first = output[0] if isinstance(output, tuple) else output
-                entry["output"] = list(first.shape[1:])
+                entry = running.pop()
+                tensor = _first_tensor(output)
+                entry["output"] = [] if tensor is None else list(tensor.shape[1:])
                 entry["parameters"] = sum(parameter.numel() for parameter in module.parameters())
 
             module.register_forward_pre_hook(enter)
@@ -66,6 +69,11 @@ def _describe(config: Config, num_classes: int) -> dict[str, Any]:
             raise ConfigError(
                 f"model={config.model.name}: cannot take images of shape {shape}: {error}"
             ) from error
+    if not isinstance(output, Tensor):
+        raise ConfigError(
+            f"model={config.model.name}: returns a {type(output).__name__}, not a tensor"
+            f" [N, {num_classes}]; let its forward return the logits alone"
+        )
     if tuple(output.shape) != (1, num_classes):
         raise ConfigError(
             f"model={config.model.name}: gives {list(output.shape[1:])} numbers for an image, not"
@@ -73,3 +81,22 @@ def _describe(config: Config, num_classes: int) -> dict[str, Any]:
         )
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return {"name": config.model.name, "parameters": parameters, "input": shape, "modules": modules}
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    """Return the first tensor in what a module returns; None where there is none.
+
+    Attention, for one, returns a tuple, and torchvision's `IntermediateLayerGetter` a mapping.
+    """
+    if isinstance(output, Tensor):
+        return output
+    parts: Iterable[Any] = ()
+    if isinstance(output, tuple | list):
+        parts = output
+    elif isinstance(output, Mapping):
+        parts = output.values()
+    for part in parts:
+        tensor = _first_tensor(part)
+        if tensor is not None:
+            return tensor
+    return None

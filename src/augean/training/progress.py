@@ -137,7 +137,6 @@ class ProgressFile:
         self._last_written = self._start
         self._train_accuracy: float | None = None
         self._val_accuracy: float | None = None
-        self._best_val_accuracy: float | None = None
 
     def track(self, steps: Iterable[int]) -> Iterator[int]:
         """Yield the steps of one epoch, and count them.
@@ -154,8 +153,6 @@ class ProgressFile:
         self._epoch = min(result.epoch + 1, self.epochs)
         self._train_accuracy = result.train_accuracy
         self._val_accuracy = result.val_accuracy
-        if result.val_accuracy is not None:
-            self._best_val_accuracy = max(result.val_accuracy, self._best_val_accuracy or 0.0)
         self._write_if_due()
 
     def _write_if_due(self) -> None:
@@ -175,5 +172,4 @@ class ProgressFile:
             seconds_left=seconds_left,
             train_accuracy=self._train_accuracy,
             val_accuracy=self._val_accuracy,
-            best_val_accuracy=self._best_val_accuracy,
         ).write(self.path)

@@ -180,7 +180,7 @@ class Step:
     On CUDA it is captured as a graph after `WARMUP_STEPS` steps and replayed from then on, so that
     a step costs the host one launch instead of some hundred. The optimizer is in the graph where it
     reads its learning rate from the device and keeps its state (see
-    `augean.training.build.build_optimizer`); else it steps outside.
+    `augean.training.optimizer.build_optimizer`); else it steps outside.
 
     A last, shorter batch is neither captured nor compiled: code for its size takes longer to make
     than it could save.

@@ -148,7 +148,7 @@ class Trainer:
         """
         self.run.begin(self.prefixes)
         # Loggers and pruner see the epochs of the shorter training as if they were trained here.
-        for row in self.run.progress.rows:
+        for row in self.run.history.rows:
             loggers.log(row)
             if should_stop is not None and should_stop(row["epoch"], row["val_accuracy"]):
                 self.run.save()
@@ -220,18 +220,18 @@ class Trainer:
 
     def _end_epoch(self, result: EpochResult, loggers: Loggers) -> None:
         """Add an epoch to the run's history, and write its line of metrics.csv and train.log."""
-        self.run.progress.add_epoch(result, self.context.network)
+        self.run.history.add_epoch(result, self.context.network)
         self._keep_steps(result.step_losses, result.probes)
-        write_metrics(self.path, self.run.progress.rows)
-        row = self.run.progress.rows[-1]
+        write_metrics(self.path, self.run.history.rows)
+        row = self.run.history.rows[-1]
         loggers.log(row)
         train_log.info(" ".join(f"{name}={value}" for name, value in row.items()))
 
     def _keep_steps(self, step_losses: list[float], probes: list[ProbeRow]) -> None:
         """Keep what `config.record` asks for until the run ends, in checkpoints too."""
         if self.config.record.step_loss:
-            self.run.progress.step_losses.extend(step_losses)
-        self.run.progress.probes.extend(probes)
+            self.run.history.step_losses.extend(step_losses)
+        self.run.history.probes.extend(probes)
 
     def _test(self) -> Score | None:
         """Read the test set, once, with the selected weights, and write what belongs to them.
@@ -242,11 +242,11 @@ class Trainer:
         """
         network = self.context.network
         # Empty without a validation split: then the last epoch's weights are tested.
-        if self.run.progress.best_weights:
-            load_state(network, self.run.progress.best_weights)
+        if self.run.history.best_weights:
+            load_state(network, self.run.history.best_weights)
         score = evaluate_final(network, self.data.test, self.config)
         if not math.isfinite(score.loss):
-            last = self.run.progress.rows[-1]
+            last = self.run.history.rows[-1]
             self.diverged = Divergence(epoch=last["epoch"], last_loss=last["train_loss"])
             return None
         write_weights(self.path, network.state_dict())
@@ -259,11 +259,11 @@ class Trainer:
         if self.config.runtime.keep_state:
             write_state(self.path, self.run.encode())
         score = None if self.diverged else self._test()
-        write_metrics(self.path, self.run.progress.rows)
+        write_metrics(self.path, self.run.history.rows)
         if self.config.record.step_loss:
-            write_step_losses(self.path, self.run.progress.step_losses)
-        if self.run.progress.probes:
-            write_probes(self.path, self.run.progress.probes)
+            write_step_losses(self.path, self.run.history.step_losses)
+        if self.run.history.probes:
+            write_probes(self.path, self.run.history.probes)
         if score is not None:
             last_epoch = self.run.last_epoch
             scores = {"test_accuracy": score.accuracy, "test_loss": score.loss}
@@ -273,12 +273,12 @@ class Trainer:
     def _summary(self, score: Score | None) -> RunSummary:
         config = self.config
         data = self.data
-        progress = self.run.progress
+        history = self.run.history
         # Line of metrics.csv whose weights were tested; empty if the first epoch diverged.
         selected_row: dict[str, Any] = {}
-        if progress.best_epoch:
-            selected_row = progress.rows[progress.best_epoch - 1]
-        speeds = [row["images_per_second"] for row in progress.rows]
+        if history.best_epoch:
+            selected_row = history.rows[history.best_epoch - 1]
+        speeds = [row["images_per_second"] for row in history.rows]
         peak_memory = None
         if self.device.type == "cuda":
             peak_memory = torch.cuda.max_memory_allocated(self.device) / 1e6
@@ -297,7 +297,7 @@ class Trainer:
             num_val=len(data.val) if data.val else 0,
             num_test=len(data.test),
             epochs=self.run.last_epoch,
-            selected_epoch=progress.best_epoch,
+            selected_epoch=history.best_epoch,
             val_accuracy=selected_row.get("val_accuracy"),
             val_loss=selected_row.get("val_loss"),
             train_accuracy=selected_row.get("train_accuracy"),
@@ -305,7 +305,7 @@ class Trainer:
             test_loss=score.loss if score else None,
             # Wall time of all sessions, then the training alone.
             seconds=self.run.seconds,
-            train_seconds=sum(row["seconds"] for row in progress.rows),
+            train_seconds=sum(row["seconds"] for row in history.rows),
             images_per_second=statistics.median(speeds) if speeds else 0.0,
             peak_memory_mb=peak_memory,
             parameters=self.description["parameters"],
@@ -320,10 +320,10 @@ class Trainer:
             code_digests=code_digests(config),
             versions=library_versions() | torch_versions,
             git_commit=git_commit(),
-            started=progress.started,
-            num_resumes=progress.num_resumes,
-            continued=Continuation(**progress.continued) if progress.continued else None,
-            note=progress.note,
+            started=history.started,
+            num_resumes=history.num_resumes,
+            continued=Continuation(**history.continued) if history.continued else None,
+            note=history.note,
         )
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from augean.training.dead_units import DeadUnits, can_be_zero, count_dead_units
+from augean.models.dead_units import DeadUnits, can_be_zero, count_dead_units
 
 
 def make_network(activation: type[nn.Module]) -> nn.Sequential:
@@ -82,3 +82,31 @@ def test_shares_are_counted_on_a_device_without_float64() -> None:
     dead_units = DeadUnits()
     dead_units.alive["1"] = torch.tensor([True, False]).as_subclass(WithoutFloat64)
     assert dead_units.shares() == {"1": 0.5}
+
+
+class OneActivation(nn.Module):
+    """A network that calls one activation after each of its two layers."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 4)
+        self.second = nn.Linear(4, channels)
+        self.act = nn.ReLU()
+        with torch.no_grad():
+            self.first.bias.fill_(10)
+            self.second.weight.zero_()
+            self.second.bias.fill_(-1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.act(self.first(inputs))
+        outputs: Tensor = self.act(self.second(hidden))
+        return outputs
+
+
+@pytest.mark.parametrize("channels", [4, 6])
+def test_each_use_of_a_shared_activation_is_counted_by_itself(channels: int) -> None:
+    network = OneActivation(channels).eval()
+    with count_dead_units(network, nn.ReLU) as dead_units:
+        network(torch.rand(6, 3))
+        network(torch.rand(6, 3))
+    assert dead_units.shares() == {"act": 0.0, "act#2": 1.0}

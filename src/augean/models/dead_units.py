@@ -4,6 +4,7 @@ A ReLU whose input is negative for all images passes no gradient, so it stays as
 ReLU"). The share of such channels per layer is recorded with the test scores.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,7 +24,8 @@ class DeadUnits:
 
     def __init__(self) -> None:
         self.alive: dict[str, Tensor] = {}
-        """Module name to bool [C], on the device of the network."""
+        """Module name, with #2 for its second place in the network, to bool [C], on the device of
+        the network."""
 
     def note(self, name: str, output: Tensor) -> None:
         """Take note of an output [N, C, ...]."""
@@ -53,12 +55,20 @@ def count_dead_units(network: nn.Module, activation: type[nn.Module]) -> Iterato
         activation: class of the modules to watch.
     """
     counter = DeadUnits()
-    handles = []
+    # A module may be used at several places, whose channels have nothing in common.
+    num_calls: Counter[str] = Counter()
+
+    def begin_pass(_network: nn.Module, _inputs: object) -> None:
+        num_calls.clear()
+
+    handles = [network.register_forward_pre_hook(begin_pass)]
     for name, module in network.named_modules():
         if isinstance(module, activation) and can_be_zero(module):
             # The default argument keeps the name of this round of the loop.
             def note(_module: nn.Module, _inputs: object, output: Tensor, name: str = name) -> None:
-                counter.note(name, output)
+                num_calls[name] += 1
+                place = name if num_calls[name] == 1 else f"{name}#{num_calls[name]}"
+                counter.note(place, output)
 
             handles.append(module.register_forward_hook(note))
     try:
