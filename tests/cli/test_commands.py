@@ -121,7 +121,8 @@ def test_a_grid_on_the_command_line_is_previewed_and_then_found_by_its_own_words
     assert not outputs.exists()
     trained = augean("train", *grid, f"runtime.outputs={outputs}")
     assert trained.returncode == 0, trained.stderr
-    for place in (["--outputs", str(outputs)], [f"runtime.outputs={outputs}"]):
+    override = f"runtime.outputs={outputs}"
+    for place in (["--outputs", str(outputs)], [override], [f"++{override}"]):
         assert "2 finished" in augean("status", *grid, *place).stdout
     other = augean("status", *grid, "seed=1", "--outputs", str(outputs))
     assert "2 runs: 2 missing" in other.stdout

@@ -373,17 +373,16 @@ def _add_promote(commands: Commands) -> None:
 
 def run_promote(arguments: argparse.Namespace) -> int:
     """Write a study's winner and say how to use it."""
+    from augean.config.key_suggestions import group_names
     from augean.config.paths import config_dir, own_config_dir
     from augean.sweeps.studies.promote import promote
 
-    # Folders of conf/ are the config groups.
-    groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
     target = arguments.to or own_config_dir() / "experiment" / "tuned.yaml"
-    path = promote(arguments.outputs, arguments.study, groups, target)
+    path = promote(arguments.outputs, arguments.study, set(group_names()), target)
     folder = path.absolute().parent
     if folder.name != "experiment":
         use = "to use it, move it to a folder named experiment, such as conf/experiment"
-    elif folder.parent == config_dir():
+    elif folder.parent.resolve() == config_dir().resolve():
         use = f"use it with experiment={path.stem}"
     else:
         use = f"use it with -cd {shlex.quote(str(path.parent.parent))} experiment={path.stem}"

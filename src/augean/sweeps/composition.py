@@ -225,7 +225,10 @@ def compose_sweep(
         fix_places(master, {})
         yield Composition(loader=loader, master=master)
     except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(explain_error(error, ["-cn", name, *overrides])) from error
+        text = explain_error(error, ["-cn", name, *overrides])
+        if text is None:
+            raise
+        raise ConfigError(text) from error
     finally:
         # Hydra refuses to be initialised twice in a process.
         GlobalHydra.instance().clear()
