@@ -9,6 +9,8 @@ WEIGHTS = "best.pt"
 """The weights that were tested."""
 STATE = "state.pt"
 """The last state, from which a longer training goes on; kept by `runtime.keep_state`."""
+RUN_ID = "[0-9a-f]{10}"
+"""A run's id, as a regular expression."""
 FAILURE = "failure.txt"
 """Why the last try failed."""
 # No run needs all of them: a custom loop writes few, steps.npy and probe.csv come from the keys of
@@ -29,5 +31,5 @@ DIGESTED_FILES = (
 
 def id_in_name(name: str) -> str | None:
     """Return the id of the run whose directory has this name; None for other directories."""
-    match = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", name)
+    match = re.fullmatch(rf"(?:.*-)?({RUN_ID})", name)
     return None if match is None else match[1]
