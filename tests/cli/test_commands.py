@@ -128,6 +128,23 @@ def test_a_grid_on_the_command_line_is_previewed_and_then_found_by_its_own_words
     assert "2 runs: 2 missing" in other.stdout
 
 
+def test_status_and_settle_look_where_the_sweep_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACE", "there")
+    text = "defaults: [config, _self_]\nruntime: {outputs: '${oc.env:PLACE}'}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    jobs = [write_run(tmp_path / "there", accuracy=0.9, seed=seed, row="elu") for seed in (0, 1)]
+    write_record(tmp_path / "there", "mine", jobs, baseline="elu")
+    file = ["-cd", ".", "mine"]
+    assert "mine (mine): 2 finished" in augean("status", *file, cwd=tmp_path).stdout
+    # The record is found: its only row is the reason, and not that it was never launched.
+    done = augean("settle", *file, "--dry-run", cwd=tmp_path)
+    assert "has the baseline elu as its only row" in done.stderr
+    done = augean("status", *file, "--outputs", "outputs", cwd=tmp_path)
+    assert "not launched yet" in done.stdout
+
+
 def test_status_shows_how_far_a_run_in_training_is(tmp_path: Path) -> None:
     jobs = [write_run(tmp_path, state="interrupted", seed=seed, row="elu") for seed in (0, 1)]
     write_record(tmp_path, "table1", jobs)

@@ -9,7 +9,19 @@ import os
 import sys
 from pathlib import Path
 
-from augean.cli import archive, bench, clean, diff, inference, report, sweeps, train, watch, workers
+from augean.cli import (
+    archive,
+    bench,
+    clean,
+    diff,
+    inference,
+    promote,
+    report,
+    sweeps,
+    train,
+    watch,
+    workers,
+)
 from augean.cli.parser import Parser
 from augean.errors import AugeanError, UsageError
 from augean.passwords import hide_passwords
@@ -79,6 +91,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     train.add_commands(commands)
     sweeps.add_commands(commands)
+    promote.add_commands(commands)
     watch.add_commands(commands)
     workers.add_commands(commands)
     report.add_commands(commands)
