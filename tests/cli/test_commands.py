@@ -121,10 +121,28 @@ def test_a_grid_on_the_command_line_is_previewed_and_then_found_by_its_own_words
     assert not outputs.exists()
     trained = augean("train", *grid, f"runtime.outputs={outputs}")
     assert trained.returncode == 0, trained.stderr
-    for place in (["--outputs", str(outputs)], [f"runtime.outputs={outputs}"]):
+    override = f"runtime.outputs={outputs}"
+    for place in (["--outputs", str(outputs)], [override], [f"++{override}"]):
         assert "2 finished" in augean("status", *grid, *place).stdout
     other = augean("status", *grid, "seed=1", "--outputs", str(outputs))
     assert "2 runs: 2 missing" in other.stdout
+
+
+def test_status_and_settle_look_where_the_sweep_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACE", "there")
+    text = "defaults: [config, _self_]\nruntime: {outputs: '${oc.env:PLACE}'}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    jobs = [write_run(tmp_path / "there", accuracy=0.9, seed=seed, row="elu") for seed in (0, 1)]
+    write_record(tmp_path / "there", "mine", jobs, baseline="elu")
+    file = ["-cd", ".", "mine"]
+    assert "mine (mine): 2 finished" in augean("status", *file, cwd=tmp_path).stdout
+    # The record is found: its only row is the reason, and not that it was never launched.
+    done = augean("settle", *file, "--dry-run", cwd=tmp_path)
+    assert "has the baseline elu as its only row" in done.stderr
+    done = augean("status", *file, "--outputs", "outputs", cwd=tmp_path)
+    assert "not launched yet" in done.stdout
 
 
 def test_status_shows_how_far_a_run_in_training_is(tmp_path: Path) -> None:

@@ -14,6 +14,10 @@ import pytest
 
 import augean.cli.main
 import augean.hydra_main
+from augean.config import paths
+from augean.config.command_line import check_command_line
+from augean.config.override_errors import explain_error
+from augean.regular_files import read_regular
 from conftest import ROOT, TINY
 
 SMALL = " ".join(["train.py", *TINY])
@@ -68,6 +72,12 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
         1,
         ["password=***", "cannot be read"],
     ),
+    (
+        "augean status -m hydra.sweeper.storag=postgresql://me:s3cret@h/db seed=0,1",
+        1,
+        ["hydra.sweeper.storag=postgresql://me:***@h/db: there is no key"],
+    ),
+    ("augean submit --storage=postgresql://me:s3cret@h/db", 2, ["--storage=postgresql://me:***@h/db: no such option"]),
     # keys
     ("train.py lr=0.1", 1, ["lr=0.1: there is no key lr; did you mean optimizer.lr=0.1?"]),
     ("train.py epochs=3", 1, ["did you mean trainer.epochs=3?"]),
@@ -83,6 +93,13 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py ~sed", 1, ["~sed: there is no key sed; did you mean seed?"]),
     ("train.py +optimizer.nesterov=true", 1, ["did you mean ++optimizer.arguments.nesterov=true (an argument of"]),
     (f"{DIGITS} +optimizer.arguments.nestrov=true", 1, ["optimizer.arguments.nestrov: SGD takes no", "nesterov"]),
+    ("train.py activation=elu activation.arguments={alpa:2}", 1,
+     ["activation.arguments={alpa:2}: there is no key", "did you mean activation.arguments={alpha:2} or ++activation"]),
+    ("train.py activation=elu activation.arguments.alpa=2", 1, ["did you mean activation.arguments.alpha=2 or ++"]),
+    ("train.py optimizer.arguments={nesterov:true,maximize:true}", 1,
+     ["there is no key optimizer.arguments.maximize; did you mean ++optimizer.arguments={nesterov:true,maximize:true} (an"]),
+    ("train.py optimizer={lrr:0.1}", 1, ["optimizer={lrr:0.1}: there is no key optimizer.lrr; did you mean optimizer.lr?"]),
+    ("train.py optimizer={lr:abc}", 1, ["optimizer={lr:abc}: must be a number, such as optimizer.lr=0.1"]),
     ("train.py optimiser.lr=0.2", 1, ["optimiser.lr=0.2: there is no key", "did you mean optimizer.lr=0.2?"]),
     ("train.py optimizer.weight_decay=0.1", 1, ["did you mean regularization.weight_decay=0.1?"]),
     ("train.py trainer.lr=0.1", 1, ["there is no key trainer.lr; did you mean optimizer.lr=0.1?"]),
@@ -223,6 +240,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("augean bench --repeats 0", 2, ["argument --repeats: 0: must be a whole number, at least 1"]),
     ("augean predict abc cat.png --top 0", 2, ["argument --top: 0: must be a whole number, at least 1"]),
     ("augean report table1_activation", 2, ["it is of all sweeps, and --select <key>=<value> of some runs"]),
+    ("augean bench +foo=1 --images 256", 1, ["+foo=1: there is no key foo"]),
     ("augean bench width=64", 1, ["did you mean width=w64?"]),
 ]  # fmt: skip
 
@@ -388,6 +406,24 @@ def test_a_mistake_in_a_sweep_file_is_answered_like_one_on_the_command_line(
     for noise in ("Traceback", "object_type", "raised while composing"):
         assert noise not in said
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_checkout_behind_a_link_has_one_folder_conf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(ROOT)
+    monkeypatch.chdir(link)
+    monkeypatch.setattr(paths, "PACKAGED_CONF", link / "src" / "augean" / "conf")
+    check_command_line(["-cd", "conf", "-cn", "config"])
+
+
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_output_folder(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a regular file") as caught:
+        read_regular(pipe, 100)
+    assert explain_error(caught.value, []) == f"{pipe}: not a regular file"
 
 
 def say(*command: str, **environment: str) -> tuple[int, str]:

@@ -79,6 +79,7 @@ def test_a_person_reads_no_backslashes(text: str, read: str) -> None:
         ("augean train -m seed=0,1", "unpacked", False),
         ("python train.py -cn a runtime.outputs=there", "my runs", False),
         ("augean train -cn a 'runtime.outputs=\"my runs\"'", "my runs", True),
+        ("augean train -cn a ++runtime.outputs=there", "there", True),
         ("python loop.py", "unpacked", True),
     ],
 )

@@ -19,12 +19,14 @@ from augean.monitor.sweep_status import SILENT_SECONDS, StatusReader
 from augean.monitor.terminal import render
 from augean.monitor.view import SweepView, describe_progress, view_sweep
 from augean.store import locks
-from augean.store.run_directory import runs_dir
+from augean.store.run_directory import read_failure_line, runs_dir
 from augean.store.run_progress import RunProgress
 from augean.store.sweep_record import SweepRecord, read_record
 from commands import augean
 from fake_runs import trial_job, write_many, write_record, write_run
 from waiting import wait_for
+
+FRAMES = "Traceback (most recent call last):\n  File ...\n"
 
 
 def write_states(outputs: Path) -> dict[str, dict[str, object]]:
@@ -76,11 +78,26 @@ def test_a_run_that_gives_no_sign_is_not_running(tmp_path: Path) -> None:
     assert view(tmp_path).training == []
 
 
-def test_the_message_of_a_traceback_is_its_last_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "dataset.name=cats: cannot read\nExpected: train/ and test/\n",
+            "dataset.name=cats: cannot read",
+        ),
+        (f"{FRAMES}ValueError: no such thing\n", "ValueError: no such thing"),
+        (f"{FRAMES}RuntimeError: no device\nset this to debug\n", "RuntimeError: no device"),
+        (f"{FRAMES}KeyError: 1\n\nDuring that:\n\n{FRAMES}OSError: gone\n", "OSError: gone"),
+    ],
+)
+def test_a_failure_is_shown_by_the_line_that_says_what_is_wrong(
+    text: str, line: str, tmp_path: Path
+) -> None:
     jobs = write_states(tmp_path)
-    file = runs_dir(tmp_path) / str(jobs["failed"]["run"]) / "failure.txt"
-    file.write_text("Traceback (most recent call last):\n  File ...\nValueError: no such thing\n")
-    assert view(tmp_path).failures == [("[red] elu", "3", "ValueError: no such thing")]
+    directory = runs_dir(tmp_path) / str(jobs["failed"]["run"])
+    (directory / "failure.txt").write_text(text)
+    assert read_failure_line(directory) == line
+    assert view(tmp_path).failures == [("[red] elu", "3", line)]
 
 
 def test_means_run_with_the_runs_and_records_may_grow(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ class Log:
 IDS = [f"{number:010x}" for number in range(10)]
 
 
-def test_runs_are_packed_in_order_and_a_studys_workers_are_not(tiny: Make) -> None:
+def test_runs_are_packed_in_order(tiny: Make) -> None:
     runtime = tiny("launcher=slurm", "runtime.launcher.runs_per_job=4").runtime
     log = Log()
     packs = pack_work(log.work(*IDS), runtime)
@@ -129,8 +129,6 @@ def test_runs_are_packed_in_order_and_a_studys_workers_are_not(tiny: Make) -> No
     for pack in packs.values():
         pack()
     assert log.done == IDS
-    workers = log.work("study worker 0", "study worker 1")
-    assert list(pack_work(workers, runtime)) == list(workers)
     single = tiny("launcher=slurm").runtime
     assert list(pack_work(log.work(*IDS), single)) == IDS
 

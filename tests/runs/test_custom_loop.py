@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,13 +25,14 @@ from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.report import make_report
 from augean.runs.address import RunAddress, find_address
 from augean.runs.custom_run import CustomRun
+from augean.store.archive.packing import pack, unpack
 from augean.store.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint, save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state
 from augean.store.summary import Divergence
 from augean.store.sweep_record import read_record, read_records
 from conftest import ROOT, KilledError, composed
-from fake_runs import write_record
+from fake_runs import write_record, write_run
 from waiting import wait_for
 
 CONFIG = {"name": "counter", "lr": 0.1, "seed": 0}
@@ -421,8 +423,40 @@ def test_a_run_joins_no_study_and_is_never_hidden(tmp_path: Path) -> None:
     assert sorted(record.title for record in records) == ["Активация", "Оптимизатор"]
     with pytest.raises(ConfigError, match=r"table=tune: .*tune\.json is the record of a study"):
         count(tmp_path, table="tune")
-    run, _ = count(tmp_path, config={**CONFIG, "name": ".counter"})
-    assert run.address.path.name.startswith("_counter-s0-")
+    for name in (".counter", "-counter"):
+        run, _ = count(tmp_path, config={**CONFIG, "name": name})
+        assert run.address.path.name.startswith("_counter-s0-")
+
+
+def test_two_tables_of_similar_titles_do_not_share_a_record(tmp_path: Path) -> None:
+    count(tmp_path, table="A/B", row="one")
+    with pytest.raises(ConfigError, match=r"table='A B': .* the table 'A/B', .*A_B\.json"):
+        count(tmp_path, table="A B", row="one")
+    (record,), _ = read_records(tmp_path)
+    assert (record.title, len(record.jobs)) == ("A/B", 1)
+    # The table of a sweep file has a title of its own.
+    write_record(tmp_path, "table1", [write_run(tmp_path, row="elu")], title="Activations")
+    count(tmp_path, table="table1", row="mine")
+    assert [job.row for job in read_record(tmp_path / "sweeps/table1.json").jobs] == ["elu", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Learning rates (SGD), 2.0", "Learning_rates_SGD_2.0"),  # as it has always been
+        ("x" * 300, f"{'x' * 120}-[0-9a-f]{{7}}"),
+        (".hidden", r"_\.hidden"),
+        ("-lr", "_-lr"),
+    ],
+)
+def test_the_record_of_any_title_is_packed(title: str, name: str, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    count(outputs, table=title)
+    (path,) = (outputs / "sweeps").glob("[!.]*.json")
+    assert re.fullmatch(name, path.stem)
+    assert pack(outputs, tmp_path / "runs.tar.xz") == []
+    unpack(tmp_path / "runs.tar.xz", tmp_path / "copy")
+    assert read_record(tmp_path / "copy" / "sweeps" / path.name).title == title
 
 
 def test_errors_of_the_data_are_no_mistake_in_the_config(

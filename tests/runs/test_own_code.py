@@ -17,7 +17,7 @@ import commands
 from augean.config.code_digest import module_code
 from augean.config.compose import compose
 from augean.errors import ConfigError
-from conftest import ROOT
+from conftest import ROOT, TINY
 from page_data import page_commands
 
 EXAMPLE = ROOT / "examples" / "patches"
@@ -97,6 +97,27 @@ def test_the_example_package_makes_its_own_table(tmp_path: Path) -> None:
     done = augean(folder, "train", "-cd", "conf", *plain, "runtime.allowed_packages=[patches]")
     assert done.returncode == 0, done.stderr
     assert "patches-patchnet-mish-sgd-c8-s0-" in done.stdout
+
+
+def test_a_fault_of_own_code_shows_its_place_in_a_sweep_too(tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(
+        textwrap.dedent("""\
+            from augean.datasets.synthetic import Synthetic
+
+            class Faulty(Synthetic):
+                def digest(self):
+                    first, second = (1, 2, 3)
+                    return ""
+        """)
+    )
+    words = ["dataset=synthetic", "dataset._target_=faulty.Faulty", *TINY[1:]]
+    words.append("runtime.allowed_packages=[faulty]")
+    sweep = augean(tmp_path, "train", "-m", "seed=0,1", *words)
+    preview = augean(tmp_path, "status", "-m", "seed=0,1", *words)
+    for done in (augean(tmp_path, "train", *words), sweep, preview):
+        assert done.returncode == 1
+        assert 'faulty.py", line 5, in digest' in done.stderr
+        assert done.stderr.strip().endswith("too many values to unpack (expected 2)")
 
 
 def test_allowed_packages_come_beside_those_of_augean() -> None:

@@ -68,7 +68,7 @@ def test_a_file_for_optunas_sweeper_leaves_a_study_and_a_record(tmp_path: Path) 
     assert (record.kind, record.num_trials, record.direction) == ("study", 3, "maximize")
     assert [job.state for job in record.trials] == ["complete"] * 3
     again = train(*arguments)
-    assert "3 trials, 3 of them over already" in again.stdout, again.stderr
+    assert "3 trials, 3 of them done already" in again.stdout, again.stderr
 
 
 def test_a_file_for_hydras_own_sweeper_is_refused(tmp_path: Path) -> None:

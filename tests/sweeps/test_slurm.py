@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import pytest
@@ -220,7 +221,7 @@ def test_a_sweep_submitted_cancelled_and_requeued_loses_and_repeats_nothing(
         f"trainer.epochs={epochs}", "runtime.progress=plain", f"runtime.outputs={tmp_path}",
         "runtime.launcher.cpus=1", "runtime.launcher.gpus=0",
     )  # fmt: skip
-    # Nothing starts, and so nothing is over, before it is asked for again.
+    # Nothing starts, and so nothing has ended, before it is asked for again.
     ask(slurm, "scontrol", "update", "PartitionName=main", "State=DOWN")
     assert "4 submitted as SLURM array" in augean(slurm, *submission)
     assert len(states(slurm)) == 4
@@ -420,16 +421,54 @@ def test_what_is_missing_here_is_named_with_its_remedy(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = tiny("launcher=slurm")
+    options: dict[str, Any] = {
+        "may_pack": True,
+        "is_completed": lambda _: False,
+        "write_record": pytest.fail,
+    }
     monkeypatch.setenv("PATH", str(tmp_path))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "submitit", None)
         patch.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(AugeanError, match=r"pip install 'augean\[slurm\]'"):
-            submit("table", config.runtime, {}, is_over=lambda _: False, write_record=pytest.fail)
+            submit("table", config.runtime, {}, **options)
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'augean[slurm]'")
     work = {"0123456789": partial(train_run, config, "0123456789")}
     with pytest.raises(AugeanError, match="there is no sbatch on this machine"):
-        submit("table", config.runtime, work, is_over=lambda _: False, write_record=pytest.fail)
+        submit("table", config.runtime, work, **options)
+
+
+ANYTHING_GOES: dict[str, Any] = {
+    "may_pack": False,
+    "is_completed": lambda _: False,
+    "write_record": lambda: None,
+}
+"""Arguments of `submit` for work of which nothing is done yet."""
+
+
+@pytest.mark.parametrize(
+    ("may_pack", "keys"),
+    [(True, ["aaaaaaaaaa,bbbbbbbbbb", "cccccccccc"]), (False, None)],
+    ids=["runs", "workers of a study"],
+)
+def test_only_runs_are_packed_into_one_job(
+    may_pack: bool,
+    keys: list[str] | None,
+    tiny: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'augean[slurm]'")
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\necho Submitted batch job 12\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    runtime = tiny("launcher=slurm", "runtime.launcher.runs_per_job=2").runtime
+    # Ids that are made of letters alone, as a study's worker might be called too.
+    work = {letter * 10: partial(str, letter) for letter in "abc"}
+    assert submit("table", runtime, work, **{**ANYTHING_GOES, "may_pack": may_pack}) == 0
+    elements = json.loads((Path(runtime.outputs) / "slurm" / "12.json").read_text())
+    assert list(elements.values()) == (keys or list(work))
 
 
 SBATCH_THAT_REFUSES = """#!/bin/sh
@@ -505,7 +544,7 @@ def test_a_damaged_array_is_named_and_the_others_are_asked_for(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setattr(logging.getLogger("augean"), "propagate", True)
     with caplog.at_level(logging.INFO, "augean"):
-        assert submit("table", config.runtime, {}, lambda _: False, lambda: None) == 2
+        assert submit("table", config.runtime, {}, **ANYTHING_GOES) == 2
     assert problem in caplog.text
 
 

@@ -1,6 +1,7 @@
 """Grids and sweep files, through the command that users type."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -19,8 +20,10 @@ from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.errors import AugeanError
 from augean.runs.address import find_address
+from augean.runs.session import note_failure
 from augean.store.sweep_record import SweepRecord, read_records
 from augean.sweeps.composition import Composition, without_hydra
+from augean.sweeps.grid import account_for
 from augean.sweeps.plan import plan_file
 from augean.sweeps.points import expand
 from commands import augean, train, train_command, train_process
@@ -200,6 +203,20 @@ def test_a_job_that_fails_or_diverges_does_not_stop_the_others(tmp_path: Path) -
     assert "1 finished, 1 diverged, 2 failed" in done.stdout
     assert "Nesterov momentum requires a momentum" in done.stderr
     assert only_record(tmp_path).states(tmp_path) == Counter(finished=1, diverged=1, failed=2)
+
+
+def test_a_sweep_logs_the_first_line_of_a_long_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_file("config", [*GRID, "seed=0,1", f"runtime.outputs={tmp_path}"])
+    for job in plan.jobs:
+        job.address.path.mkdir(parents=True)
+        note_failure(job.address.path, AugeanError("photos: cannot read\nExpected: train/"))
+    monkeypatch.setattr(logging.getLogger("augean"), "propagate", True)
+    with caplog.at_level(logging.WARNING, "augean"), pytest.raises(SystemExit, match="1"):
+        account_for("photos", plan.jobs, num_before=0)
+    assert "photos: cannot read" in caplog.text
+    assert "Expected" not in caplog.text
 
 
 def test_a_failure_dated_in_the_future_is_an_old_one(tmp_path: Path) -> None:

@@ -9,9 +9,22 @@ import os
 import sys
 from pathlib import Path
 
-from augean.cli import archive, bench, clean, diff, inference, report, sweeps, train, watch, workers
+from augean.cli import (
+    archive,
+    bench,
+    clean,
+    diff,
+    inference,
+    promote,
+    report,
+    sweeps,
+    train,
+    watch,
+    workers,
+)
 from augean.cli.parser import Parser
 from augean.errors import AugeanError, UsageError
+from augean.passwords import hide_passwords
 from augean.signals import exit_after_interrupt
 from augean.terminal import exit_if_output_was_lost, guarded_streams
 from augean.version import version
@@ -57,13 +70,14 @@ def _main() -> None:
     except ModuleNotFoundError as error:
         sys.exit(f"{error} in {sys.executable}: run `make setup`, then `source .venv/bin/activate`")
     except UsageError as error:
-        print(error, file=sys.stderr)
+        print(hide_passwords(str(error), sys.argv[1:]), file=sys.stderr)
         sys.exit(2)
     except (AugeanError, OSError) as error:
         from augean.config.override_errors import explain_error
 
         # The words after the command may be overrides, which the explanation then names.
-        sys.exit(explain_error(error, sys.argv[2:]) or str(error))
+        message = explain_error(error, sys.argv[2:]) or str(error)
+        sys.exit(hide_passwords(message, sys.argv[1:]))
 
 
 def build_parser() -> Parser:
@@ -77,6 +91,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     train.add_commands(commands)
     sweeps.add_commands(commands)
+    promote.add_commands(commands)
     watch.add_commands(commands)
     workers.add_commands(commands)
     report.add_commands(commands)

@@ -1,7 +1,6 @@
-"""`augean status`, `settle` and `promote`: what sweeps have done, and what follows from them."""
+"""`augean status` and `settle`: what sweeps have done, and seeds for what they left undecided."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +9,16 @@ from typing import TYPE_CHECKING
 from augean.cli.json_option import add_json_option, messages_on_stderr
 from augean.cli.parser import (
     Commands,
+    Parser,
     add_command,
     add_outputs_option,
     add_sweep_arguments,
     check_outputs,
-    path_argument,
     positive_number,
     read_sweep_arguments,
 )
 from augean.errors import AugeanError, UsageError
+from augean.override_key import outputs_override
 
 if TYPE_CHECKING:
     from augean.store.sweep_record import SweepRecord
@@ -36,16 +36,20 @@ augean settle table1_activation --dry-run                 what is undecided, wha
 augean settle table1_activation --budget 2h               seeds for those rows, for two hours
 augean settle table1_activation experiment=demo           with overrides, as it was launched
 """
-PROMOTE_EXAMPLES = """
-augean promote tune_final                                 writes conf/experiment/tuned.yaml
-augean train experiment=tuned seed=7                      a run with the winner's values
-"""
+
+
+DEFAULT_OUTPUTS = Path("outputs")
 
 
 def add_commands(commands: Commands) -> None:
     _add_status(commands)
     _add_settle(commands)
-    _add_promote(commands)
+
+
+def _add_outputs_option(parser: Parser) -> None:
+    add_outputs_option(parser)
+    # Without the option a sweep file may name the folder, see `_find_outputs`.
+    parser.set_defaults(outputs=None)
 
 
 def _add_status(commands: Commands) -> None:
@@ -57,7 +61,7 @@ def _add_status(commands: Commands) -> None:
         " do",
         examples=STATUS_EXAMPLES,
     )
-    add_outputs_option(parser)
+    _add_outputs_option(parser)
     add_json_option(parser)
     add_sweep_arguments(
         parser, sweep_help="only sweeps whose name begins with this; or a sweep file"
@@ -73,10 +77,9 @@ def run_status(arguments: argparse.Namespace) -> int:
     from augean.store.sweep_record import read_records
 
     sweep, overrides = read_sweep_arguments(arguments)
-    # The words are those of the launch, which names its folder as an override.
-    outputs = _outputs_of(overrides) or arguments.outputs
+    outputs = _find_outputs(arguments, sweep, overrides)
     # The default folder may be missing before the first launch; any other is probably a typo.
-    if not sweep and not overrides and outputs != Path("outputs"):
+    if not sweep and not overrides and outputs != DEFAULT_OUTPUTS:
         check_outputs(outputs)
     # Choose the records that the words are about: of one sweep, of one grid, or all.
     all_records, problems = read_records(outputs)
@@ -151,14 +154,24 @@ def _status_document(
     return document("status", outputs, sweeps, problems)
 
 
-def _outputs_of(overrides: Sequence[str]) -> Path | None:
-    """Return the folder that `runtime.outputs=<folder>` names; None where no override does."""
-    # The last one counts. Interpolations are left to Hydra, which alone can resolve them.
-    for word in reversed(overrides):
-        key, _, value = word.partition("=")
-        if key == "runtime.outputs" and "${" not in value:
-            return Path(value.strip("\"'")).expanduser()
-    return None
+def _find_outputs(
+    arguments: argparse.Namespace, sweep: str | None, overrides: Sequence[str]
+) -> Path:
+    """Return the output folder that a command line names, else that of its sweep file."""
+    # The words are those of the launch, which names its folder as an override.
+    place = outputs_override(overrides)
+    # Interpolations are left to Hydra, which alone can resolve them.
+    if place is not None and "${" not in place:
+        return Path(place).expanduser()
+    if arguments.outputs is not None:
+        return Path(arguments.outputs)
+    if sweep is not None:
+        from augean.config.paths import outputs_of_file
+
+        place = outputs_of_file(sweep, arguments.config_dir)
+        if place is not None:
+            return Path(place).expanduser()
+    return DEFAULT_OUTPUTS
 
 
 def _check_sweep_name(
@@ -297,7 +310,7 @@ def _add_settle(commands: Commands) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="only say what is undecided and what it may cost"
     )
-    add_outputs_option(parser)
+    _add_outputs_option(parser)
     add_json_option(parser)
 
 
@@ -317,7 +330,7 @@ def run_settle(arguments: argparse.Namespace) -> int:
     settling = Settling(
         sweep,
         arguments.config_dir,
-        arguments.outputs,
+        _find_outputs(arguments, sweep, overrides),
         overrides,
         design,
         arguments.budget,
@@ -353,38 +366,3 @@ def _settle_document(settling: "Settling") -> str:
             if sweep.record.name == record.name:
                 sweeps.append(table_entry(settling.outputs, summarise(sweep)))
     return document("settle", settling.outputs, sweeps, problems)
-
-
-def _add_promote(commands: Commands) -> None:
-    parser = add_command(
-        commands,
-        "promote",
-        run_promote,
-        summary="write the winner of a study as an experiment file",
-        examples=PROMOTE_EXAMPLES,
-    )
-    parser.add_argument("study", help="name of the study, such as tune_final")
-    add_outputs_option(parser)
-    parser.add_argument(
-        "--to", type=path_argument, help="file to write (default: conf/experiment/tuned.yaml)"
-    )
-
-
-def run_promote(arguments: argparse.Namespace) -> int:
-    """Write a study's winner and say how to use it."""
-    from augean.config.paths import config_dir, own_config_dir
-    from augean.sweeps.studies.promote import promote
-
-    # Folders of conf/ are the config groups.
-    groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
-    target = arguments.to or own_config_dir() / "experiment" / "tuned.yaml"
-    path = promote(arguments.outputs, arguments.study, groups, target)
-    folder = path.absolute().parent
-    if folder.name != "experiment":
-        use = "to use it, move it to a folder named experiment, such as conf/experiment"
-    elif folder.parent == config_dir():
-        use = f"use it with experiment={path.stem}"
-    else:
-        use = f"use it with -cd {shlex.quote(str(path.parent.parent))} experiment={path.stem}"
-    print(f"Written: {path}; {use}")
-    return 0

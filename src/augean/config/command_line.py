@@ -130,7 +130,7 @@ def _check_config_dir(config_dir_option: str, name: str) -> None:
     # Hydra searches conf before the folder of -cd: it would never read a file of the same name.
     conf = config_dir()
     is_in_both = name in yaml_names(folder) and name in yaml_names(conf)
-    if is_in_both and folder.resolve() != conf:
+    if is_in_both and folder.resolve() != conf.resolve():
         raise AugeanError(
             f"-cd {folder} -cn {name}: would start the default run, as {conf}/{name}.yaml comes"
             f" first; the config of a run starts by -cp {folder.absolute()} -cn {name}"
@@ -221,10 +221,10 @@ def _refuse_settings(file: Path) -> None:
 
 def _check_override(word: str) -> None:
     # Hydra would accept all of these without an error, and train something else.
-    key, _, value = word.partition("=")
+    key = override_key(word)
+    value = word.partition("=")[2]
     if value and not key.strip("+~ "):
         raise AugeanError(f"{word}: names no key; settings are written key=value")
-    key = override_key(word)
     if key in group_names() and value.startswith("[") and "," in value:
         raise AugeanError(
             f"{word}: a list mixes options in one run; a sweep over them is -m {key}={value[1:-1]}"

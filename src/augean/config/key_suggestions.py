@@ -1,7 +1,13 @@
-"""Suggest config keys and groups for a mistyped or foreign name."""
+"""Suggest what to type in place of a mistyped or foreign key, group or word."""
 
-from augean.config.paths import config_dir
-from augean.config.schema import Config
+import re
+from pathlib import Path
+
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from augean.config.paths import config_dir, sweeps_dir, yaml_names
+from augean.config.schema import CLASS_NODES, Config
 from augean.config.validation import walk_fields
 from augean.suggestions import closest
 
@@ -75,6 +81,97 @@ def similar_keys(key: str, value: str = "") -> list[str]:
                 suggestions.append(candidate)
     # Each once, in this order.
     return list(dict.fromkeys(suggestions))[:MAX_SUGGESTIONS]
+
+
+def settings_for_bare_word(word: str) -> list[str]:
+    """Return what a word without `=` may stand for: an option, a sweep, a file or a key."""
+    suggestions = []
+    for group in group_names():
+        if word in yaml_names(config_dir() / group):
+            suggestions.append(f"{group}={word}")
+    file = Path(word)
+    if file.stem in yaml_names(sweeps_dir()):
+        suggestions.append(f"-cn {file.stem}")
+    if suggestions:
+        return suggestions
+    if file.suffix == ".yaml" and file.is_file():
+        return [f"-cd {file.parent} -cn {file.stem}"]
+    key = word.rstrip(":")
+    return [f"{key}=<value>"] if is_known_key(key) else []
+
+
+def settings_for_unknown_key(cause: OmegaConfBaseException, word: str) -> list[str]:
+    """Return what to type in place of a word whose key does not exist, the value included.
+
+    Args:
+        cause: OmegaConf's exception for the key.
+        word: the override that sets it; the key alone for one that a file sets.
+    """
+    key = str(cause.full_key)
+    path, sign, value = word.lstrip("+~").partition("=")
+    if key in FOREIGN_KEYS:
+        return [FOREIGN_KEYS[key].format(value)]
+    # The value is a dictionary with the key, as in optimizer={lrr:0.1}.
+    is_in_value = key.startswith(f"{path}.")
+    if is_in_value and path in [f"{node}.arguments" for node in CLASS_NODES]:
+        return [*_settings_with_similar_argument(cause, path, value), _added(path, value)]
+    if is_in_value:
+        return _names_for_unknown_key(cause, "")
+    settings = []
+    for name in _names_for_unknown_key(cause, value):
+        # optimiser.lr=0.1: optimiser is the unknown key, and the rest of the path stays.
+        rest = path.removeprefix(key) if name in group_names() else ""
+        settings.append(f"{name}{rest}{sign}{value}")
+    # Nothing is similar: model.foo=1 may be an argument of the model's class.
+    node, _, argument = key.partition(".")
+    if not settings and node in CLASS_NODES and argument and sign:
+        if argument.startswith("arguments."):
+            settings = _settings_with_similar_argument(cause, path, value)
+        argument = argument.removeprefix("arguments.")
+        settings.append(_added(f"{node}.arguments.{argument}", value))
+    return settings
+
+
+def _added(key: str, value: str) -> str:
+    """Return the override that adds a key, in words for a suggestion."""
+    return f"++{key}={value} (an argument of its class)"
+
+
+def _settings_with_similar_argument(
+    cause: OmegaConfBaseException, path: str, value: str
+) -> list[str]:
+    """Return an override with the argument that the config has and that is most similar, if any.
+
+    Args:
+        cause: OmegaConf's exception for a key below `<node>.arguments`.
+        path: the key that the override sets: this one, or `<node>.arguments` with a dictionary.
+    """
+    key = str(cause.full_key)
+    name = str(cause.key)
+    siblings = cause.parent_node
+    if not isinstance(siblings, DictConfig):
+        return []
+    settings = []
+    for similar in closest(name, [str(sibling) for sibling in siblings]):
+        if path.startswith(key):
+            rest = path.removeprefix(key)
+            settings.append(f"{key.removesuffix(name)}{similar}{rest}={value}")
+        else:
+            renamed = re.sub(rf"\b{re.escape(name)}\b", similar, value)
+            settings.append(f"{path}={renamed}")
+    return settings
+
+
+def _names_for_unknown_key(cause: OmegaConfBaseException, value: str) -> list[str]:
+    """Return the names of keys that may be meant by an unknown key."""
+    key = str(cause.full_key)
+    if key in SWEEPER_KEYS:
+        return [f"hydra.sweeper.{key}"]
+    # `walk_fields` has none of Hydra's keys, and OmegaConf itself suggests keys of the same node.
+    if key.startswith(("hydra", "runtime.table.")):
+        match = re.search(r"Did you mean: '(\w+)'", str(cause))
+        return [key.removesuffix(str(cause.key)) + match[1]] if match else []
+    return similar_keys(key, value)
 
 
 def _most_similar(node: str, name: str, candidates: list[str]) -> list[str]:

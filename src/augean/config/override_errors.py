@@ -1,6 +1,8 @@
 """Explain the exceptions of Hydra and OmegaConf in words that say what to type instead."""
 
 import re
+import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import Field
 from pathlib import Path
@@ -20,20 +22,24 @@ from omegaconf.errors import (
 
 from augean.config.command_line import parse_options
 from augean.config.key_suggestions import (
-    FOREIGN_KEYS,
-    SWEEPER_KEYS,
     group_names,
     is_known_key,
     is_number,
+    settings_for_bare_word,
+    settings_for_unknown_key,
     similar_keys,
 )
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
-from augean.config.schema import CLASS_NODES, Config
+from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import long_number_text, walk_fields
 from augean.config.value_hints import describe_values, hydra_value_message, sweep_hint
-from augean.errors import AugeanError, ConfigError
+from augean.errors import AugeanError, ConfigError, UsageError
+from augean.override_key import outputs_override, override_key
 from augean.suggestions import did_you_mean, list_choices
 from augean.system_errors import WRITABLE, explain_system_error
+
+CONFIG_LIBRARIES = ("hydra", "omegaconf", "yaml")
+"""Packages whose ValueErrors mean that a config or an override cannot be read."""
 
 
 def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
@@ -63,17 +69,41 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
     # From here on exceptions that were not raised by Hydra itself.
     if "int too large to convert to float" in text:
         return _long_number(words)
-    # OmegaConf raises a TypeError where a list and a dictionary are merged.
-    is_config_mistake = isinstance(error, ValueError | OmegaConfBaseException)
+    # OmegaConf raises a TypeError where a list and a dictionary are merged. A ValueError of another
+    # place than these libraries is a fault of Augean or of the user's own code.
+    is_unreadable = isinstance(error, ValueError) and _is_raised_by_config_library(error)
+    is_config_mistake = is_unreadable or isinstance(error, OmegaConfBaseException)
     if is_config_mistake or "incompatible container types" in text:
         return text.split("\n")[0]
     if match := re.fullmatch(r"Unknown plugin class : '(.*)'", text):
         return f"hydra: {match[1]} is not a sweeper or launcher; leave its _target_ out"
     if isinstance(error, yaml.YAMLError):
         return f"no valid YAML: {' '.join(text.split())}"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; {WRITABLE}"
-    return explain_system_error(error)
+    explanation = explain_system_error(error)
+    if explanation is None and isinstance(error, OSError) and error.filename:
+        return _explain_system(error, words)
+    return explanation
+
+
+def _explain_system(error: OSError, words: Sequence[str]) -> str:
+    """Explain an exception of the operating system by the file that it names."""
+    file = Path(str(error.filename))
+    outputs = Path(outputs_override(words) or RuntimeConfig().outputs)
+    # A folder that cannot be made has many reasons, such as /proc; a file in it is another matter.
+    hint = f"; {WRITABLE}" if file in (outputs, *outputs.parents) else ""
+    return f"{file}: {error.strerror}{hint}"
+
+
+def _is_raised_by_config_library(error: BaseException) -> bool:
+    """Return whether Hydra, OmegaConf or PyYAML has raised an exception, or a function of Python
+    that they called.
+    """
+    packages = []
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in sys.stdlib_module_names:
+            packages.append(package)
+    return bool(packages) and packages[-1] in CONFIG_LIBRARIES
 
 
 def _long_number(words: Sequence[str]) -> str:
@@ -276,28 +306,11 @@ def _unreadable_override(word: str) -> str:
             f"""'{key}="{value}"'"""
         )
     # 6. A word without a sign.
-    suggestions = _settings_for_bare_word(word)
+    suggestions = settings_for_bare_word(word)
     hint = did_you_mean(suggestions)
     if not suggestions:
         hint = """; a value with blanks takes two pairs of quotes: 'key="two words"'"""
     return f"{word}: is not key=value (no blanks around =){hint}"
-
-
-def _settings_for_bare_word(word: str) -> list[str]:
-    """Return what a word without `=` may stand for: an option, a sweep, a file or a key."""
-    suggestions = []
-    for group in group_names():
-        if word in yaml_names(config_dir() / group):
-            suggestions.append(f"{group}={word}")
-    file = Path(word)
-    if file.stem in yaml_names(sweeps_dir()):
-        suggestions.append(f"-cn {file.stem}")
-    if suggestions:
-        return suggestions
-    if file.suffix == ".yaml" and file.is_file():
-        return [f"-cd {file.parent} -cn {file.stem}"]
-    key = word.rstrip(":")
-    return [f"{key}=<value>"] if is_known_key(key) else []
 
 
 def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
@@ -311,7 +324,7 @@ def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
             f"{word}: there is no key {key}{place}; defaults begin with config, as in"
             " [config, _self_]"
         )
-    hint = did_you_mean(_settings_for_unknown_key(cause, word))
+    hint = did_you_mean(settings_for_unknown_key(cause, word))
     siblings = cause.parent_node
     if key.startswith("hydra.") and isinstance(siblings, DictConfig):
         # All of them, as `--cfg job` does not print the keys of Hydra.
@@ -323,37 +336,6 @@ def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
     if "=" in word:
         place = ""
     return f"{word}: there is no key {key}{place}{hint}"
-
-
-def _settings_for_unknown_key(cause: OmegaConfBaseException, word: str) -> list[str]:
-    """Return what to type in place of a word whose key does not exist, the value included."""
-    key = str(cause.full_key)
-    path, sign, value = word.lstrip("+~").partition("=")
-    if key in FOREIGN_KEYS:
-        return [FOREIGN_KEYS[key].format(value)]
-    settings = []
-    for name in _names_for_unknown_key(cause, value):
-        # optimiser.lr=0.1: optimiser is the unknown key, and the rest of the path stays.
-        rest = path.removeprefix(key) if name in group_names() else ""
-        settings.append(f"{name}{rest}{sign}{value}")
-    # Nothing is similar: model.foo=1 may be an argument of the model's class.
-    node, _, argument = key.partition(".")
-    if not settings and node in CLASS_NODES and argument and sign:
-        argument = argument.removeprefix("arguments.")
-        settings.append(f"++{node}.arguments.{argument}={value} (an argument of its class)")
-    return settings
-
-
-def _names_for_unknown_key(cause: OmegaConfBaseException, value: str) -> list[str]:
-    """Return the names of keys that may be meant by an unknown key."""
-    key = str(cause.full_key)
-    if key in SWEEPER_KEYS:
-        return [f"hydra.sweeper.{key}"]
-    # `walk_fields` does not reach these nodes, but OmegaConf suggests one of their keys itself.
-    if key.startswith(("hydra", "runtime.table.")):
-        match = re.search(r"Did you mean: '(\w+)'", str(cause))
-        return [key.removesuffix(str(cause.key)) + match[1]] if match else []
-    return similar_keys(key, value)
 
 
 def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
@@ -388,13 +370,19 @@ def _word_for(key: str, words: Sequence[str]) -> str:
     """Return the word of the command line that sets a key, or one below it; else the key."""
     # The last one wins in Hydra too.
     for word in reversed(words):
-        name = word.lstrip("+~").partition("=")[0]
-        if f"{name}.".startswith(f"{key}."):
+        name = override_key(word)
+        # A dictionary sets the keys in it: optimizer.arguments={nesterov:true}.
+        has_dictionary = word.partition("=")[2].startswith("{")
+        is_in_it = has_dictionary and key.startswith(f"{name}.")
+        if is_in_it or f"{name}.".startswith(f"{key}."):
             return word
     return key
 
 
 def _sweep_file_text(words: Sequence[str]) -> str:
-    """Return ` in <sweep>.yaml`, the place of a key from a sweep file; empty without `-cn`."""
-    name = parse_options(words).config_name
+    """Return ` in <sweep>.yaml`, the place of a key from a sweep file; empty without one."""
+    try:
+        name = parse_options(words).config_name
+    except UsageError:
+        return ""  # the words of a command that takes overrides and has options of its own
     return f" in {name}.yaml" if name else ""

@@ -9,6 +9,7 @@ from augean.config.paths import PLACE_KEYS, places
 from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import choices_of, walk_fields
 from augean.errors import ConfigError
+from augean.override_key import outputs_override
 
 BARE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 """Text that needs no quotes, unless it is one of `KEYWORDS`."""
@@ -143,10 +144,7 @@ def command_in(command: str, outputs: Path) -> str:
         words = shlex.split(command)
     except ValueError:  # a record may come from a stranger
         return command
-    place = "outputs"
-    for word in words:
-        if word.startswith("runtime.outputs="):
-            place = word.partition("=")[2].strip("\"'")
+    place = outputs_override(words) or RuntimeConfig().outputs
     is_here = Path(place).expanduser().absolute() == outputs.absolute()
     # Only Hydra can resolve an interpolation.
     if is_here or "${" in place:

@@ -5,9 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from augean.config.schema import Config, RuntimeConfig
+from augean.config.yaml_files import parse_yaml
+from augean.regular_files import CONFIG_BYTES, read_regular
 
 PLACE_KEYS = ("outputs", "data", "cache")
 """Keys of `runtime` that name folders."""
@@ -39,6 +42,26 @@ def sweeps_dir() -> Path:
 def yaml_names(folder: Path) -> list[str]:
     """Return the names of the YAML files in a folder: options of a group, or sweeps."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def outputs_of_file(sweep: str, folder: Path | None) -> str | None:
+    """Return the `runtime.outputs` that a sweep file sets; None where it sets none.
+
+    Args:
+        sweep: name of the file; there may be none of that name.
+        folder: of the user's own sweep files, which is searched first.
+    """
+    for place in (folder, sweeps_dir()):
+        file = None if place is None else place / f"{sweep}.yaml"
+        if file is None or not file.is_file():
+            continue
+        try:
+            body = parse_yaml(read_regular(file, CONFIG_BYTES))
+            outputs = OmegaConf.select(OmegaConf.create({"body": body}), "body.runtime.outputs")
+        except (OSError, ValueError, OmegaConfBaseException):
+            return None  # composing the file says what is wrong with it
+        return outputs if isinstance(outputs, str) else None
+    return None
 
 
 def places(runtime: RuntimeConfig) -> dict[str, str | None]:

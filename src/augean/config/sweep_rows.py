@@ -62,7 +62,7 @@ def _listed_rows(rows: Any, words: Mapping[Any, str]) -> Iterator[tuple[str, str
     for key, items in rows.items():
         label = words.get(key) or given_label(key)
         place = f"{ROWS}.{label}"
-        overrides = [_row_override(place, item) for item in _check_list(place, items)]
+        overrides = [_row_override(place, item) for item in _check_list(place, items, is_row=True)]
         yield place, label, overrides
 
 
@@ -113,21 +113,22 @@ def _ablation_rows(ablate: Any) -> Iterator[tuple[str, str, list[str]]]:
         if not isinstance(key, str) or not key.strip():
             raise ConfigError(f"{ABLATE}.{row_label(key)}: is not a key of the config")
         place = f"{ABLATE}.{key}"
-        for value in _check_list(place, values):
+        for value in _check_list(place, values, is_row=False):
             override = f"{key}={override_text(value, place)}"
             yield place, f"{key}={value_label(key, value)}", [override]
 
 
-def _check_list(place: str, items: Any) -> list[Any]:
+def _check_list(place: str, items: Any, *, is_row: bool) -> list[Any]:
     """Return the overrides of a row, or the values of an ablated key, which must be a list.
+
+    Args:
+        is_row: whether the items are overrides, and not values of a key.
 
     Raises:
         ConfigError: with the list that may be meant.
     """
     if isinstance(items, list):
         return items
-    # Entries of `rows` are overrides, those of `ablate` are values.
-    is_row = place.startswith(ROWS)
     if isinstance(items, dict) and is_row:
         suggestion = ", ".join(_lines_of_dict(place, items))
     elif items is None and is_row:

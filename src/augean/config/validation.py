@@ -212,9 +212,9 @@ def _range_problems(config: Config) -> Iterator[str]:
                 f"{key}={value!r}: letters, digits, '_', '-' and '.' only (at most 64), as it names"
                 " a folder"
             )
-        # NaN first: it would pass no comparison, and the message of a range would be wrong.
         if isinstance(value, int) and abs(value) > LARGEST_INT:
             yield f"{key}: {long_number_text(str(value))}"
+        # Before the range: NaN passes no comparison, and the message of a range would be wrong.
         elif isinstance(value, float) and not math.isfinite(value):
             yield f"{key}={value}: must be a finite number"
         elif "low" in meta and not _is_in_range(value, meta):

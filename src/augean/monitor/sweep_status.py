@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augean.errors import AugeanError
-from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.locks import is_locked
-from augean.store.run_directory import runs_dir
-from augean.store.run_files import FAILURE, SUMMARY
+from augean.store.run_directory import read_failure_line, runs_dir
+from augean.store.run_files import SUMMARY
 from augean.store.run_progress import PROGRESS_FILE, RunProgress, read_progress
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
@@ -121,7 +120,7 @@ IsRunning = Callable[[str, RunProgress | None], bool]
 """Says whether a run is in training, by its id and its progress file."""
 
 
-def shows_life(_identity: str, progress: RunProgress | None) -> bool:
+def shows_life(_run_id: str, progress: RunProgress | None) -> bool:
     """Tell by its progress file whether a run is in training, without a look at its lock."""
     return progress is not None and time.time() - progress.updated < SILENT_SECONDS
 
@@ -141,7 +140,7 @@ def is_locked_run(outputs: Path) -> IsRunning:
 class StatusReader:
     """Reads the status of sweeps in a folder, again and again.
 
-    What is over is read once: the summary of a finished run does not change.
+    What is completed is read once: the summary of a run does not change.
     """
 
     def __init__(self, outputs: Path, is_running: IsRunning = shows_life) -> None:
@@ -204,13 +203,13 @@ class StatusReader:
         # Looked at before failure.txt, which the next process may not have removed yet.
         if self.is_running(job.id, progress):
             return RunStatus(job=job, state=RunState.RUNNING, progress=progress)
-        error = _read_error(path / FAILURE)
+        error = read_failure_line(path)
         if error is not None:
-            return RunStatus(job=job, state=RunState.FAILED, error=error)
+            return RunStatus(job=job, state=RunState.FAILED, error=error[:LONGEST_ERROR])
         return RunStatus(job=job, state=RunState.INTERRUPTED)
 
     def _read_summary(self, job: SweepJob, path: Path) -> RunSummary | None:
-        """Return a run's summary; None where it is not over, or its summary is damaged."""
+        """Return a run's summary; None where it has none yet, or a damaged one."""
         known = self._summaries.get(job.run)
         if known is not None:
             return known
@@ -223,19 +222,3 @@ class StatusReader:
         if summary is not None:
             self._summaries[job.run] = summary
         return summary
-
-
-def _read_error(file: Path) -> str | None:
-    """Return one line of failure.txt that says what went wrong; None where there is no such file.
-
-    That is the first line, or the last of a traceback.
-    """
-    try:
-        text = read_regular(file, NOTE_BYTES).decode(errors="replace")
-    except OSError:
-        return None
-    lines = text.strip().splitlines()
-    if not lines:
-        return ""
-    line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-    return line[:LONGEST_ERROR]

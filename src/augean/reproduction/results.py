@@ -19,7 +19,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader, Template
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents, read_metrics, scan
 from augean.errors import AugeanError
-from augean.regular_files import DATA_BYTES, NOTE_BYTES, read_regular
+from augean.regular_files import DATA_BYTES, read_regular
 from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
 from augean.report.tables import distinct_titles, number
@@ -30,8 +30,7 @@ from augean.reproduction.setting import describe_seeds, describe_setting
 from augean.reproduction.statements import Finding, course_report, num_last_epochs
 from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
-from augean.store.run_directory import runs_dir
-from augean.store.run_files import FAILURE
+from augean.store.run_directory import read_failure_line, runs_dir
 from augean.store.summary import RunState
 
 ARCHIVE = "runs.tar.xz"
@@ -264,23 +263,11 @@ def _unfinished(contents: Contents) -> list[dict[str, str]]:
     for run_id, run in contents.runs.items():
         if run.state is RunState.FINISHED or run_id in pruned_ids:
             continue
-        why = ""
-        note = runs_dir(contents.outputs) / run.directory / FAILURE
-        if note.exists():
-            why = _last_line(note)
-        elif run.summary is not None and run.summary.diverged is not None:
+        why = read_failure_line(runs_dir(contents.outputs) / run.directory)
+        if why is None and run.summary is not None and run.summary.diverged is not None:
             why = f"in epoch {run.summary.diverged.epoch}"
-        unfinished.append({"directory": run.directory, "state": run.state, "why": why})
+        unfinished.append({"directory": run.directory, "state": run.state, "why": why or ""})
     return unfinished
-
-
-def _last_line(note: Path) -> str:
-    """Return the last line of failure.txt, where a traceback has its message."""
-    try:
-        text = read_regular(note, NOTE_BYTES).decode(errors="replace")
-    except OSError as error:
-        return f"{note.name} cannot be read ({error.strerror})"
-    return text.strip().rpartition("\n")[2]
 
 
 def _portable_command(command: str) -> str:

@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 64
 """Most characters of the first part of a directory's name."""
+LONGEST_RECORD_NAME = 200
+"""Most characters of a record's name: the files of the report add their own words to it."""
 OTHER_NODES: Mapping[str, Any] = {
     "model": {"name": "loop", "_target_": "torch.nn.Module"},
     "activation": {"name": "loop", "_target_": "torch.nn.Module"},
@@ -137,7 +139,7 @@ def run(
             description = _describe_values(values, name, loop.code.digest, checked_runtime)
         # A value that has no JSON form, such as NaN or a tensor.
         except (TypeError, ValueError) as error:
-            raise _unusable(error) from error
+            raise ConfigError(f"augean.run: plain finite values only: {error}") from error
     # The table names the run before it is trained, so that a report can count what is missing.
     if table is not None:
         # Empty text would be a row without a label.
@@ -182,11 +184,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
-
-
-def _unusable(error: Exception) -> ConfigError:
-    """Return the error for a config that cannot be used."""
-    return ConfigError(f"augean.run: plain finite values only: {error}")
 
 
 def _read_loop(caller: FrameType) -> _Loop:
@@ -250,8 +247,8 @@ def _describe_values(
     """
     # Other characters could lead out of the runs' folder, or not be allowed in a file's name.
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST_NAME]
-    # The report and `pack` skip hidden folders.
-    if name.startswith("."):
+    # The report and `pack` skip hidden folders, and `pack` those that look like an option.
+    if name.startswith((".", "-")):
         name = f"_{name[1:]}"
     seed = int(values.get("seed", 0))
     # config.yaml and the report show whole numbers as they were given. For the id all numbers are
@@ -332,20 +329,40 @@ def _command_of_loop() -> str:
     return shlex.join(["python", *started, *arguments])
 
 
+def _record_name(table: str) -> str:
+    """Return the name of a table's record, a file name that `pack` takes."""
+    name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table)
+    if not table.isascii() or len(name) > LONGEST_RECORD_NAME:
+        name = plain_name(table)
+    return name if re.match(r"\w", name) else f"_{name}"
+
+
+def _check_joins(record: SweepRecord, path: Path, table: str) -> None:
+    """Refuse the record at `path` where it is not that of the table."""
+    if record.kind != "grid":
+        raise ConfigError(
+            f"augean.run: table={table}: {path} is the record of a study; give another name"
+        )
+    # A custom loop joins the table of a sweep file by its name, whatever that table's title is.
+    is_of_sweep = any(job.command is None for job in record.jobs)
+    if record.title != table and not is_of_sweep:
+        raise ConfigError(
+            f"augean.run: table={table!r}: has the record of the table {record.title!r}, {path};"
+            " give them titles that differ in letters or digits"
+        )
+
+
 def _add_to_record(description: _Description, table: str, baseline: str | None, row: str) -> None:
     """Add a run to the record of its table, in place of an older one of the same row and seed."""
     address = description.address
-    name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table) if table.isascii() else plain_name(table)
+    name = _record_name(table)
     command = _command_of_loop()
     path = address.outputs / "sweeps" / f"{name}.json"
     # Held from reading to writing: loops that start together must not lose each other's runs.
     with hold_record(address.outputs, name):
         if path.exists():
             record = read_record(path)
-            if record.kind != "grid":
-                raise ConfigError(
-                    f"augean.run: table={table}: {path} is the record of a study; give another name"
-                )
+            _check_joins(record, path, table)
         else:
             record = SweepRecord(
                 name=name,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augean.errors import AugeanError
-from augean.regular_files import DATA_BYTES, read_regular
+from augean.regular_files import DATA_BYTES, NOTE_BYTES, read_regular
 from augean.store.files import temporary_files, write_csv
 from augean.store.locks import is_locked
 from augean.store.run_files import FAILURE, METRICS_FILE
@@ -95,6 +95,31 @@ def run_state(outputs: Path, path: Path, run_id: str) -> RunState:
     if path.is_dir():
         return RunState.INTERRUPTED
     return RunState.MISSING
+
+
+def read_failure_line(path: Path) -> str | None:
+    """Return why a run failed, in one line; None where it has no failure.txt.
+
+    Args:
+        path: the run's directory.
+    """
+    try:
+        text = read_regular(path / FAILURE, NOTE_BYTES).decode(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"{FAILURE} cannot be read ({error.strerror})"
+    lines = text.strip().splitlines() or [""]
+    # Of several lines of a message the first says most.
+    if not lines[0].startswith("Traceback"):
+        return lines[0]
+    # Of exceptions that follow each other the last one counts. Its message stands after its frames,
+    # which are indented.
+    starts = [index for index, line in enumerate(lines) if line.startswith("Traceback")]
+    for line in lines[starts[-1] + 1 :]:
+        if not line.startswith(" "):
+            return line
+    return lines[-1]
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

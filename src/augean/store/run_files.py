@@ -2,6 +2,8 @@
 
 import re
 
+RUN_ID = "[0-9a-f]{10}"
+"""A run's id, as a regular expression."""
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 METRICS_FILE = "metrics.csv"
@@ -39,5 +41,5 @@ DIGESTED_FILES = (
 
 def id_in_name(name: str) -> str | None:
     """Return the id of the run whose directory has this name; None for other directories."""
-    match = re.fullmatch(r"(?:.*-)?([0-9a-f]{10})", name)
+    match = re.fullmatch(rf"(?:.*-)?({RUN_ID})", name)
     return None if match is None else match[1]

@@ -89,12 +89,14 @@ class Composition:
         loader = cast(ConfigLoaderImpl, self.loader)
         overrides = [self._parse_line(line) for line in point]
         values = [item for item in overrides if not self._is_choice(item)]
-        if any(item.type == OverrideType.DEL or item.package is not None for item in values):
-            values = []  # rare, and left to Hydra as a whole
+        is_rare = any(item.type == OverrideType.DEL or item.package is not None for item in values)
+        if is_rare:
+            config = self._load(point)
+            fix_places(config, places(self.master.runtime))
+            return check_config(config)
         choices = tuple(str(item.input_line) for item in overrides if item not in values)
         if choices not in self._without_values:
-            whole = self.loader.load_sweep_config(self.master, list(choices))
-            self._without_values[choices] = fill_schema(without_hydra(whole))
+            self._without_values[choices] = self._load(choices)
         draft = self._drafts.get(choices)
         if draft is None:
             draft = _Draft(copy.deepcopy(self._without_values[choices]), self.master)
@@ -109,6 +111,11 @@ class Composition:
         fix_places(config, places(self.master.runtime))
         has_added_keys = any(item.type != OverrideType.CHANGE for item in values)
         return parse_config(config) if has_added_keys else check_config(config)
+
+    def _load(self, lines: Sequence[str]) -> DictConfig:
+        """Have Hydra compose a job's config, and check its keys and types."""
+        whole = self.loader.load_sweep_config(self.master, list(lines))
+        return fill_schema(without_hydra(whole))
 
     def choices(self, point: Sequence[str]) -> dict[str, str | None]:
         """Return the option of each config group, by the group's name."""
@@ -225,7 +232,10 @@ def compose_sweep(
         fix_places(master, {})
         yield Composition(loader=loader, master=master)
     except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(explain_error(error, ["-cn", name, *overrides])) from error
+        text = explain_error(error, ["-cn", name, *overrides])
+        if text is None:
+            raise
+        raise ConfigError(text) from error
     finally:
         # Hydra refuses to be initialised twice in a process.
         GlobalHydra.instance().clear()

@@ -10,12 +10,11 @@ from functools import partial
 
 from augean.config.schema import Config
 from augean.errors import AugeanError, ConfigError, RunLocked
-from augean.regular_files import NOTE_BYTES, read_regular
 from augean.runs.address import RunAddress, RunOutcome, find_outcome
 from augean.runs.code_snapshot import snapshot_code
 from augean.runs.session import note_failure
 from augean.store.locks import is_locked
-from augean.store.run_directory import run_state
+from augean.store.run_directory import read_failure_line, run_state
 from augean.store.run_files import FAILURE
 from augean.store.summary import RunState
 from augean.store.sweep_record import hold_record
@@ -37,8 +36,8 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
 
     Raises:
         AugeanError: for what no run can do without.
-        SystemExit: with status 1 when a job failed, after all others have run; with 0 in a worker,
-            and when SLURM is to do the work.
+        SystemExit: with status 1 when a job failed, after all others have run; with 0 in a worker;
+            with that of `augean.sweeps.slurm.submit` when SLURM is to do the work.
     """
     record, jobs = plan.record, plan.jobs
     if WORKER in os.environ:
@@ -65,8 +64,9 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
         share_work(
             record.name,
             plan.config,
-            work_by_lock=_work_by_run(plan, missing),
-            is_over=lambda id_: find_outcome(missing[id_].address) is not None,
+            work_by_key=_work_by_run(plan, missing),
+            may_pack=True,
+            is_completed=lambda id_: find_outcome(missing[id_].address) is not None,
             write_record=write_record,
             work=lambda since: work_on_jobs(jobs, runner, since=since),
         )
@@ -140,28 +140,38 @@ def share_work(
     name: str,
     config: Config,
     *,
-    work_by_lock: Mapping[str, Callable[[], None]],
-    is_over: Callable[[str], bool],
+    work_by_key: Mapping[str, Callable[[], None]],
+    may_pack: bool,
+    is_completed: Callable[[str], bool],
     write_record: Callable[[], None],
     work: Callable[[float], None],
 ) -> None:
     """Do a sweep's work: here, in `runtime.workers` processes of this command, or on SLURM.
 
     Args:
-        work_by_lock: name of a lock to the work that an element of SLURM's array does under it.
-            There are never more workers than these, without SLURM either.
-        is_over: returns whether the work of such a name has ended meanwhile.
+        work_by_key: what an element of SLURM's array does, by a run's id or by the name of one of
+            a study's workers. There are never more workers than these, without SLURM either.
+        may_pack: whether these are runs, of which one element may do several.
+        is_completed: returns whether the work of such a key is completed meanwhile.
         write_record: writes the sweep's record; called before any work, or once SLURM has taken it.
         work: does the work in this process; called with the time at which the sweep began, in
             seconds since 1970.
 
     Raises:
-        SystemExit: when SLURM is to do it; with 2 where the file of an earlier array is damaged.
+        SystemExit: with the status of `augean.sweeps.slurm.submit`, when SLURM is to do it.
     """
     start = time.time()
-    num_workers = min(config.runtime.workers, len(work_by_lock))
+    num_workers = min(config.runtime.workers, len(work_by_key))
     if config.runtime.launcher.name == "slurm":
-        raise SystemExit(submit(name, config.runtime, work_by_lock, is_over, write_record))
+        status = submit(
+            name,
+            config.runtime,
+            work_by_key,
+            may_pack=may_pack,
+            is_completed=is_completed,
+            write_record=write_record,
+        )
+        raise SystemExit(status)
     write_record()
     if num_workers > 1:
         supervise(name, num_workers, config.runtime, since=start)
@@ -207,8 +217,7 @@ class _PendingJobs:
     def forget_ended(self, batch: Sequence[PlannedJob]) -> None:
         """Forget the jobs that have ended meanwhile, completed or failed."""
         for job in batch:
-            has_failed = read_failure(job.address, self.since) is not None
-            if has_failed or find_outcome(job.address) is not None:
+            if _has_failed(job.address, self.since) or find_outcome(job.address) is not None:
                 del self.jobs[job.address.id]
 
     def list_free(self, batch: Sequence[PlannedJob]) -> list[PlannedJob]:
@@ -235,7 +244,7 @@ class _PendingJobs:
         """Note how a job ended; one that another worker has begun meanwhile stays pending."""
         if isinstance(error, RunLocked):
             return
-        if error is not None and read_failure(job.address, self.since) is None:
+        if error is not None and not _has_failed(job.address, self.since):
             # It failed before it had a directory. The note keeps other workers from trying again.
             job.address.path.mkdir(parents=True, exist_ok=True)
             note_failure(job.address.path, error)
@@ -282,26 +291,19 @@ def account_for(name: str, jobs: Sequence[PlannedJob], *, num_before: int) -> li
     for outcome in diverged:
         logger.info(f"  diverged: {outcome.address.path}")
     for job in unfinished.values():
-        reason = read_failure(job.address, since=0)
-        if reason:
+        reason = read_failure_line(job.address.path)
+        if reason is not None:
             overrides = " ".join(job.overrides)
-            logger.warning(f"  failed: {overrides}: {reason.splitlines()[-1]}")
+            logger.warning(f"  failed: {overrides}: {reason}")
             logger.warning(f"    see {job.address.path}")
     if unfinished:
         raise SystemExit(1)
     return [outcomes[job.address.id].objective for job in jobs]
 
 
-def read_failure(address: RunAddress, since: float) -> str | None:
-    """Return the content of failure.txt; None without one that is as new as `since`.
-
-    Args:
-        since: in seconds since 1970.
-    """
-    path = address.path / FAILURE
+def _has_failed(address: RunAddress, since: float) -> bool:
+    """Return whether a run has failed after `since`, in seconds since 1970."""
     try:
-        if path.stat().st_mtime < since:
-            return None
-        return read_regular(path, NOTE_BYTES).decode(errors="replace")
+        return (address.path / FAILURE).stat().st_mtime >= since
     except OSError:
-        return None
+        return False

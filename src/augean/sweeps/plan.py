@@ -86,12 +86,51 @@ def _plan_grid(
     overrides: Sequence[Override],
     draft: RecordDraft,
 ) -> SweepPlan:
-    for name in ("timeout", "confirm", "custom_search_space"):
-        if getattr(options.sweeper, name) != getattr(AugeanSweeperConfig(), name):
-            raise ConfigError(f"hydra.sweeper.{name}: a grid has none; for a study add n_trials")
+    _refuse_options_of_studies(options.sweeper)
     outputs = Path(composition.master.runtime.outputs)
     words = words_of_file(composition.master)
     rows = read_rows(options.sweeper.rows, options.sweeper.ablate, words)
+    studies = _read_studies(composition, rows, draft)
+    # Every row at every point of the overrides' product.
+    points = []
+    for point in expand(overrides):
+        for label, items in rows.items():
+            row_overrides = insert_settings(items, studies)
+            points.append(Point(overrides=(*point, *row_overrides), row=label))
+    jobs = plan_jobs(composition, points, draft.axes)
+    if not jobs:
+        raise ConfigError(EMPTY_SWEEP)
+    new = draft.make(jobs[0].config, studies=list(studies.values()))
+    earlier = _read_earlier_record(outputs, new.name)
+    # An earlier `augean settle` may have noted a design in the record, and seeds in that: their
+    # jobs come last.
+    design = earlier.design if earlier is not None else {}
+    settled_jobs = earlier.jobs if earlier is not None and design else []
+    labels = [job.row for job in jobs]
+    labelled = with_row_labels(replace(new, design=design), labels)
+    _refuse_other_comparison(labelled, labels)
+    further_points = _further_seeds(points, jobs, labelled.design.get("seeds", {}), settled_jobs)
+    jobs += plan_jobs(composition, further_points, draft.axes)
+    record = replace(labelled, jobs=[job.as_sweep_job() for job in jobs])
+    return SweepPlan(record=_with_additions(record, earlier), jobs=jobs)
+
+
+def _refuse_options_of_studies(sweeper: AugeanSweeperConfig) -> None:
+    for name in ("timeout", "confirm", "custom_search_space"):
+        if getattr(sweeper, name) != getattr(AugeanSweeperConfig(), name):
+            raise ConfigError(f"hydra.sweeper.{name}: a grid has none; for a study add n_trials")
+
+
+def _read_studies(
+    composition: Composition, rows: Mapping[str | None, Sequence[str]], draft: RecordDraft
+) -> dict[str, SweepRecord]:
+    """Check the overrides of the rows; return the studies that they name, by `study:<name>`.
+
+    Raises:
+        AugeanError: for an override with several values, for one of the sweep as a whole, and for
+            a study that is not finished or made other choices.
+    """
+    outputs = Path(composition.master.runtime.outputs)
     studies: dict[str, SweepRecord] = {}
     for label, items in rows.items():
         refuse_settings(items)
@@ -104,28 +143,7 @@ def _plan_grid(
             else:
                 own_overrides.append(item)
         refuse_several_values(label, composition.parse(own_overrides))
-    # Every row at every point of the overrides' product.
-    points = []
-    for point in expand(overrides):
-        for label, items in rows.items():
-            row_overrides = insert_settings(items, studies)
-            points.append(Point(overrides=(*point, *row_overrides), row=label))
-    jobs = plan_jobs(composition, points, draft.axes)
-    if not jobs:
-        raise ConfigError(EMPTY_SWEEP)
-    record = draft.make(jobs[0].config, studies=list(studies.values()))
-    earlier = _read_earlier_record(outputs, record.name)
-    if earlier is not None:
-        record = replace(record, design=earlier.design)
-    labels = [job.row for job in jobs]
-    record = with_row_labels(record, labels)
-    _refuse_other_comparison(record, labels)
-    # An earlier `augean settle` may have noted seeds in the record: their jobs come last.
-    settled_jobs = earlier.jobs if earlier is not None and earlier.design else []
-    further_points = _further_seeds(points, jobs, record.design.get("seeds", {}), settled_jobs)
-    jobs += plan_jobs(composition, further_points, draft.axes)
-    record = replace(record, jobs=[job.as_sweep_job() for job in jobs])
-    return SweepPlan(record=_with_additions(record, earlier), jobs=jobs)
+    return studies
 
 
 def with_additions(record: SweepRecord, outputs: Path) -> SweepRecord:

@@ -107,18 +107,15 @@ def plan_jobs(
     for point in points:
         try:
             jobs.append(_plan_job(composition, point, axes))
-        except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
-            text = explain_error(error, point.overrides)
-            if text is None:
-                raise
-            mistakes.append((text, point))
+        except ConfigError as error:
+            mistakes.append((str(error), point))
     if mistakes:
         raise ConfigError(_describe_mistakes(mistakes, len(points)))
     return jobs
 
 
 def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> PlannedJob:
-    config = fill_open_values(composition.compose(point.overrides))
+    config = fill_open_values(_compose(composition, point.overrides))
     flat = flatten_config(config)
     table = config.runtime.table
     row_keys = table_keys(table, has_rows=point.row is not None)
@@ -144,6 +141,21 @@ def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> Pl
         config=config,
         address=find_address(config),
     )
+
+
+def _compose(composition: Composition, overrides: Sequence[str]) -> Config:
+    """Compose a job's config.
+
+    Raises:
+        ConfigError: for whatever is wrong with the overrides.
+    """
+    try:
+        return composition.compose(overrides)
+    except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
+        text = explain_error(error, overrides)
+        if text is None:
+            raise
+        raise ConfigError(text) from error
 
 
 def _describe_mistakes(mistakes: Sequence[tuple[str, Point]], num_points: int) -> str:

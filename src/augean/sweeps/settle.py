@@ -20,7 +20,7 @@ from augean.analysis.sequential import Course, JobRuns, follow
 from augean.analysis.sequential_design import MAX_LOOKS, Design, design_of
 from augean.config.override_text import override_text
 from augean.errors import AugeanError
-from augean.override_key import override_key
+from augean.override_key import outputs_override
 from augean.signals import ChildProcesses
 from augean.store.record_identity import identifying_overrides, same_overrides
 from augean.store.run_directory import runs_dir
@@ -76,9 +76,9 @@ class Settling:
         Raises:
             AugeanError: for a wrong budget, or an output folder among the overrides.
         """
-        for item in overrides:
-            if override_key(item) == "runtime.outputs":
-                raise AugeanError(f"{item}: name the folder with --outputs")
+        place = outputs_override(overrides)
+        if place is not None:
+            raise AugeanError(f"runtime.outputs={place}: name the folder with --outputs")
         self.sweep = sweep
         self.folder = folder
         self.outputs = outputs

@@ -46,7 +46,6 @@ COMPLETING = "COMPLETING"
 """SLURM's state of a job that has just ended; it may still be requeued."""
 SETTLE_SECONDS = 30
 """Longest wait until such a job has either ended or returned to the queue."""
-RUN_ID = r"[0-9a-f]{10}"
 
 
 @dataclass(frozen=True)
@@ -145,13 +144,16 @@ class Pack:
 def pack_work(
     work: Mapping[str, Callable[[], object]], runtime: RuntimeConfig
 ) -> dict[str, Callable[[], object]]:
-    """Put `runtime.launcher.runs_per_job` runs into one job; a study's workers stay alone.
+    """Put `runtime.launcher.runs_per_job` runs into one job.
+
+    Args:
+        work: of each run, by the run's id.
 
     Returns:
-        What each job does, by the keys of its work with commas between them.
+        What each job does, by the ids of its runs with commas between them.
     """
     size = runtime.launcher.runs_per_job
-    if size == 1 or not all(re.fullmatch(RUN_ID, key) for key in work):
+    if size == 1:
         return dict(work)
     keys = list(work)
     packs: dict[str, Callable[[], object]] = {}
@@ -219,7 +221,7 @@ def _read_arrays(outputs: Path) -> tuple[dict[str, str], list[str]]:
             reason = error.strerror if isinstance(error, OSError) else error
             problems.append(
                 f"{path}: damaged ({reason}), so that nothing is known of SLURM's array"
-                f" {path.stem}; remove the file when that array is over"
+                f" {path.stem}; remove the file when that array has ended"
             )
     return keys, problems
 
@@ -243,7 +245,9 @@ def submit(
     name: str,
     runtime: RuntimeConfig,
     work: Mapping[str, Callable[[], object]],
-    is_over: Callable[[str], bool],
+    *,
+    may_pack: bool,
+    is_completed: Callable[[str], bool],
     write_record: Callable[[], None],
 ) -> int:
     """Submit what is not queued yet, and say what became of it.
@@ -254,7 +258,8 @@ def submit(
     Args:
         name: of the sweep's record.
         work: what each element does, by a run's id or by the name of one of a study's workers.
-        is_over: returns whether the work of such a key has ended.
+        may_pack: whether these are runs, of which one element may do several.
+        is_completed: returns whether the work of such a key is completed.
         write_record: called once SLURM has taken the first array, or has nothing to take.
 
     Returns:
@@ -271,12 +276,13 @@ def submit(
         queue = _settled_queue(outputs)
         waiting = {key for key, state in queue.states.items() if state != COMPLETING}
         # The order matters: an element that ends between these questions has ended by the last one,
-        # so it is never taken for missing.
+        # so it is never taken for missing. Only runs have locks by these keys, workers have none.
         absent = [key for key in work if key not in waiting and not is_locked(outputs, key)]
-        missing = [key for key in absent if not is_over(key)]
+        missing = [key for key in absent if not is_completed(key)]
         for start in range(0, len(missing), MAX_ARRAY):
             part = {key: work[key] for key in missing[start : start + MAX_ARRAY]}
-            arrays.append(_submit_array(name, runtime, part))
+            jobs = pack_work(part, runtime) if may_pack else part
+            arrays.append(_submit_array(name, runtime, jobs))
             # Not before the first array: where SLURM refuses, there is to be no record.
             if len(arrays) == 1:
                 write_record()
@@ -341,19 +347,18 @@ def _submit_array(
     launcher = runtime.launcher
     # submitit writes each element as a pickled file, and the logs, into this folder.
     folder = Path(runtime.outputs).absolute() / "slurm"
-    packs = pack_work(work, runtime)
-    elements = [ArrayElement(item, str(Path.cwd()), launcher) for item in packs.values()]
+    elements = [ArrayElement(item, str(Path.cwd()), launcher) for item in work.values()]
     files_before = set(folder.glob("*"))
     try:
         executor = submitit.SlurmExecutor(folder)
-        executor.update_parameters(**_sbatch_options(name, runtime, len(packs)))
+        executor.update_parameters(**_sbatch_options(name, runtime, len(elements)))
         jobs = executor.submit_array(elements)
     except (OSError, RuntimeError, ValueError) as error:
         _remove_submission(folder, files_before)
         raise AugeanError(f"SLURM did not take the sweep: {error}") from error
     # The file says which element does what; SLURM itself knows only numbers.
     array = str(jobs[0].job_id).split("_")[0]
-    keys = {job.job_id: key for job, key in zip(jobs, packs, strict=True)}
+    keys = {job.job_id: key for job, key in zip(jobs, work, strict=True)}
     write_atomic(folder / f"{array}.json", json.dumps(keys))
     return array
 

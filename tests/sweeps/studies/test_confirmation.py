@@ -1,6 +1,7 @@
 """The winner of a study is confirmed with seeds that had no part in the choice."""
 
 import json
+import shutil
 import signal
 import statistics
 import subprocess
@@ -9,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from augean.config.sweeper_schema import ConfirmConfig
+from augean.errors import AugeanError
+from augean.runs.execute import execute
 from augean.store.direction import Direction
 from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_records
 from augean.sweeps.points import describe_budget
 from augean.sweeps.studies.confirmation import find_candidates, new_seeds
 from commands import augean, train, train_command
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, replace_everywhere
 from fake_runs import trial_job
 from waiting import wait_for
 
@@ -145,6 +148,20 @@ def test_the_best_trials_are_confirmed_once_and_the_best_mean_wins(tmp_path: Pat
     text = " ".join(page.read_text().split())
     assert text.count("its own seed&#39;s") + text.count("its own seed's") >= 2, "table and figure"
     assert f"trial {record.best_trial().trial}, new seeds" in text  # type: ignore[union-attr]
+    # One of the further seeds is lost, and fails when it is trained again.
+    lost = next(tmp_path.glob("runs/*-s2-*"))
+    lost.rename(tmp_path / "lost")
+
+    def fail(*_: object, **__: object) -> None:
+        raise AugeanError("no luck")
+
+    with pytest.MonkeyPatch.context() as patch:
+        replace_everywhere(patch, execute, fail)
+        failed = train(*arguments)
+    assert failed.returncode == 1
+    assert "3 finished, 0 diverged, 1 failed (3 were there before)" in failed.stdout
+    shutil.rmtree(lost)
+    (tmp_path / "lost").rename(lost)
     # Without confirmation the best score of its own decides again, and nothing is trained.
     plain = train(*[item for item in arguments if "confirm" not in item])
     assert plain.returncode == 0, plain.stderr

@@ -215,7 +215,7 @@ def test_first_starts_at_one_moment_make_one_study_with_an_exact_budget(
     assert_exact(storage, tmp_path / "out", 5)
     again = run(*arguments)
     assert again.returncode == 0, again.stderr
-    assert "5 trials, 5 of them over already" in again.stdout
+    assert "5 trials, 5 of them done already" in again.stdout
     assert states(storage) == Counter(COMPLETE=5)
 
 

@@ -91,7 +91,7 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
     assert f"best {best.score:.2%} by trial {best.trial}, 2 finished" in status.stdout
     second = train(*arguments)
     assert second.returncode == 0, second.stderr
-    assert "4 trials, 4 of them over already" in second.stdout
+    assert "4 trials, 4 of them done already" in second.stdout
     assert trial_states(tmp_path) == Counter(COMPLETE=4)
     more = train(*[item.replace("n_trials=4", "n_trials=6") for item in arguments])
     assert more.returncode == 0, more.stderr
@@ -269,6 +269,12 @@ def test_status_and_promote_take_the_winner_that_the_direction_says(
     text = target.read_text()
     assert f"trial {best} of 5" in text
     assert yaml.safe_load(text)["optimizer"] == {"lr": float(best)}
+    # A file stands where the folder would be.
+    below = target / "experiment" / "tuned.yaml"
+    refused = augean("promote", "tune", "--outputs", str(tmp_path), "--to", str(below))
+    assert refused.stderr.startswith(f"{below}: cannot make its folder (Not a directory)")
+    assert "--to" in refused.stderr
+    assert "runtime.outputs" not in refused.stderr
 
 
 def _loader() -> Any:

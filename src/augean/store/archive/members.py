@@ -6,7 +6,15 @@ from pathlib import Path
 
 from augean.errors import AugeanError
 from augean.regular_files import digest_regular
-from augean.store.run_files import DIGESTED_FILES, FAILURE, STATE, SUMMARY, WEIGHTS, id_in_name
+from augean.store.run_files import (
+    DIGESTED_FILES,
+    FAILURE,
+    RUN_ID,
+    STATE,
+    SUMMARY,
+    WEIGHTS,
+    id_in_name,
+)
 from augean.store.summary import read_summary
 from augean.store.sweep_record import read_record
 
@@ -26,7 +34,7 @@ _RUN_FILE = "|".join(re.escape(name) for name in RUN_FILES)
 # Every part of a name begins with a letter, digit or underscore, so that none is hidden or "..".
 # `(?a:` makes `\w` mean ASCII only.
 MEMBER = re.compile(
-    rf"(?a:runs/\w[\w.+=,-]*-[0-9a-f]{{10}}/({_RUN_FILE})"
+    rf"(?a:runs/\w[\w.+=,-]*-{RUN_ID}/({_RUN_FILE})"
     r"|sweeps/\w[\w.+-]*\.json"
     r"|studies/\w[\w.+-]*\.journal)"
 )

@@ -34,7 +34,12 @@ def promote(outputs: Path, name: str, groups: set[str], target: Path) -> Path:
     if target.exists():
         raise AugeanError(f"{target}: exists; remove it, or name another file with --to")
     content = _header(record) + _body(record, groups)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AugeanError(
+            f"{target}: cannot make its folder ({error.strerror}); name another file with --to"
+        ) from error
     # The name of a record's file may hold bytes that are not UTF-8.
     write_atomic(target, content.encode(errors="replace"))
     return target

@@ -213,7 +213,7 @@ class Study:
             trials = self.trials()
             self._refuse_failures(trials)
             num_running = sum(trial.state == TrialState.RUNNING for trial in trials)
-            if self._is_over(trials) and num_running == 0:
+            if self._has_enough_trials(trials) and num_running == 0:
                 return None
             # Every point is taken, but workers may still die: the caller is to ask again.
             if self._all_taken(trials, num_running) and not _has_requeued_trials(trials):
@@ -231,7 +231,7 @@ class Study:
 
     def _all_taken(self, trials: Sequence[FrozenTrial], num_running: int) -> bool:
         """Return whether the trials that run are the last ones, unless their workers die."""
-        if self._is_over(trials) or self._num_left(trials, TrialState.RUNNING) == 0:
+        if self._has_enough_trials(trials) or self._num_left(trials, TrialState.RUNNING) == 0:
             return True
         return _count_done(trials) + num_running >= self.setup.num_trials
 
@@ -274,9 +274,9 @@ class Study:
         """Return whether no trial is left to run, and none is running."""
         trials = self.trials()
         is_running = any(trial.state == TrialState.RUNNING for trial in trials)
-        return self._is_over(trials) and not is_running
+        return self._has_enough_trials(trials) and not is_running
 
-    def _is_over(self, trials: Sequence[FrozenTrial]) -> bool:
+    def _has_enough_trials(self, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether the study asks for no more trials."""
         if _has_requeued_trials(trials):
             return False

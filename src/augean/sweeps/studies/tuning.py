@@ -48,7 +48,7 @@ def run_study(
     Raises:
         AugeanError: when the study cannot go on, or its winner cannot be trained.
         SystemExit: with status 1 when trials are missing or a further seed failed; with 0 in a
-            worker, and when SLURM is to do the work.
+            worker; with that of `augean.sweeps.slurm.submit` when SLURM is to do the work.
     """
     is_submission = plan.config.runtime.launcher.name == "slurm" and WORKER not in os.environ
     if is_submission:
@@ -70,7 +70,7 @@ def run_study(
         tuning.work(float(os.environ[WORKER]))
         raise SystemExit(0)
     logger.info(
-        f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them over already."
+        f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them done already."
     )
     if study.is_begun_here and plan.remark:
         logger.info(plan.remark)
@@ -112,13 +112,18 @@ def _account_for_study(tuning: "Tuning", finished_before: Set[Path]) -> list[flo
     if not confirmation.is_complete():
         tuning.write_record()
         # It raises, and says which of the further seeds are missing.
-        account_for(name, confirmation.all_jobs, num_before=0)
+        further_jobs = confirmation.all_jobs
+        account_for(name, further_jobs, num_before=_count_before(further_jobs, finished_before))
     final_jobs = tuning.write_winner()
     best_score = _log_best(tuning)
     if not final_jobs:
         return [best_score]
-    num_before = len({job.address.id for job in final_jobs if job.address.path in finished_before})
-    return account_for(name, final_jobs, num_before=num_before)
+    return account_for(name, final_jobs, num_before=_count_before(final_jobs, finished_before))
+
+
+def _count_before(jobs: Sequence[PlannedJob], finished_before: Set[Path]) -> int:
+    """Return how many runs of the jobs were completed before this command."""
+    return len({job.address.id for job in jobs if job.address.path in finished_before})
 
 
 def _log_best(tuning: "Tuning") -> float:
@@ -167,8 +172,9 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
     share_work(
         name,
         plan.config,
-        work_by_lock={f"{name} worker {index}": run_one for index in range(num_workers)},
-        is_over=lambda _: tuning.is_complete(),
+        work_by_key={f"{name} worker {index}": run_one for index in range(num_workers)},
+        may_pack=False,
+        is_completed=lambda _: tuning.is_complete(),
         write_record=tuning.write_record,
         work=tuning.work,
     )
