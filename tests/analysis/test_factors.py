@@ -111,6 +111,20 @@ def test_a_cell_whose_seeds_agree_takes_part_and_four_such_cells_decide_nothing(
     assert (varied.value, varied.high - varied.value) == pytest.approx((-34.9, half), rel=1e-3)
 
 
+def test_cells_are_not_pooled_where_one_has_no_spread() -> None:
+    # Levene's test needs three seeds a cell, and says nothing of cells without a spread.
+    scores = {
+        ("a", "x"): [90.0, 90.0, 90.0],
+        ("b", "x"): [91.0, 91.0, 91.0],
+        ("a", "y"): [90.0, 90.0, 90.0],
+        ("b", "y"): [92.3, 92.31],
+    }
+    ((contrast,), method) = interaction(scores, ["a", "b"], ["x", "y"])
+    assert "variances of their own" in method
+    # One degree of freedom: t is 12.71, and s^2 / n is 0.005^2.
+    assert contrast.high - contrast.value == pytest.approx(12.706 * 0.005, rel=1e-3)
+
+
 @pytest.mark.parametrize("deviations", [(1, 1, 1, 1, 1, 1), (8, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 8)])
 def test_tables_without_interaction_rarely_find_one(deviations: tuple[int, ...]) -> None:
     generator = numpy.random.default_rng(0)

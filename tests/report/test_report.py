@@ -211,6 +211,12 @@ def test_comparisons_without_any_spread_stay_undecided_without_a_warning(num_row
     assert differences["1"].text == differences["same"].text == "undecided at n=2"
 
 
+def test_a_table_without_any_spread_is_reported_without_a_warning(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, [90, 90, 90]) + seeds(tmp_path, [91, 91, 91], row="b")
+    write_record(tmp_path, "flat", jobs, baseline="a")
+    assert table(make_report(tmp_path), "flat")["b"]["difference_verdict"] == "undecided at n=3"
+
+
 def test_false_verdicts_are_rare_where_all_rows_are_one_distribution() -> None:
     generator, wrong, tables = random.Random(1), 0, 100
     for _ in range(tables):

@@ -56,12 +56,9 @@ def simultaneous_intervals(
     if not rows or len(control) < 2:
         return {}, ""
     groups = list(rows.values())
-    with warnings.catch_warnings():
-        # scipy warns of groups without spread: their p stays NaN.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        p = levene_p([control, *groups])
-        reason = _reason_against_pooling([control, *groups], p)
-        intervals = _dunnett(control, groups) if reason is None else _welch(control, groups)
+    p = levene_p([control, *groups])
+    reason = reason_against_pooling([control, *groups], p)
+    intervals = _dunnett(control, groups) if reason is None else _welch(control, groups)
     return dict(zip(rows, intervals, strict=True)), _method(reason, p)
 
 
@@ -74,18 +71,21 @@ def levene_p(groups: Iterable[Sequence[float] | Array]) -> float:
     testable = [group for group in groups if len(group) >= 3]
     if len(testable) < 2:
         return math.nan
-    # Around means: with three seeds the form around medians never rejects.
-    return float(stats.levene(*testable, center="mean").pvalue)
+    with warnings.catch_warnings():
+        # scipy warns where no group has a spread: then p is NaN.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        # Around means: with three seeds the form around medians never rejects.
+        return float(stats.levene(*testable, center="mean").pvalue)
 
 
 def pools_untested(groups: Sequence[Sequence[float]]) -> bool:
     """Return whether variances are pooled untested, as too few rows have three seeds for it."""
     p = levene_p(groups)
-    return math.isnan(p) and _reason_against_pooling(groups, p) is None
+    return math.isnan(p) and reason_against_pooling(groups, p) is None
 
 
-def _reason_against_pooling(groups: Sequence[Sequence[float] | Array], p: float) -> str | None:
-    """Return why variances are not pooled, so that Dunnett's test does not apply; None if it does.
+def reason_against_pooling(groups: Sequence[Sequence[float] | Array], p: float) -> str | None:
+    """Return why the variances of groups are not pooled; None where they are.
 
     Args:
         p: of Levene's test, NaN where it cannot be made.
