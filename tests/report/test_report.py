@@ -812,6 +812,38 @@ def test_networks_that_differ_in_data_or_stem_are_drawn_apart(tmp_path: Path) ->
     ]
 
 
+def test_networks_that_differ_in_arguments_or_image_size_are_drawn_apart(tmp_path: Path) -> None:
+    more: list[dict[str, Any]] = [
+        {"model__arguments__blocks": [1, 1]},
+        {"model__arguments__blocks": [2, 2, 2]},
+        {"model__arguments__blocks": [2, 2, 2], "activation__name": "elu"},
+        {"model__name": "vgg", "dataset__image_size": 8},
+        {"model__name": "vgg"},
+        {"model__name": "other"},
+    ]
+    write_record(
+        tmp_path, "one", [write_run(tmp_path, row=str(changes), **changes) for changes in more]
+    )
+    result = make_report(tmp_path)
+    files = list((result.directory / "figures").glob("network_*.png"))
+    names = sorted(path.stem.partition("--")[0] for path in files)
+    # A network that no other one can be taken for has no digest in its name.
+    assert [path.stem for path in files if "other" in path.stem] == [
+        "network_digits-other-cifar-c16"
+    ]
+    assert names == [
+        "network_digits-other-cifar-c16",
+        "network_digits-resnet18-cifar-c16",
+        "network_digits-resnet18-cifar-c16",
+        "network_digits-vgg-cifar-c16",
+        "network_digits-vgg-cifar-c16",
+    ]
+    text = (result.directory / "report.md").read_text().replace("\\", "")
+    captions = re.findall(r"Figure \d+ \(\d of 5\)\..*", text)
+    for setting in ("blocks=[1, 1]", "blocks=[2, 2, 2]", "image_size=8", "image_size=16"):
+        assert sum(setting in caption for caption in captions) == 1
+
+
 def test_a_report_drawn_by_several_processes_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
