@@ -53,7 +53,7 @@ def report(
 def test_cells_have_margins_and_the_contrast_a_verdict(tmp_path: Path) -> None:
     result = report(tmp_path, MEANS)
     assert result.problems == []
-    grid = pandas.read_csv(result.directory / "tables/two_grid.csv", index_col=0)
+    grid = pandas.read_csv(result.directory / "figures/two_grid.csv", index_col=0)
     assert grid.loc["adam", "0.1"] == pytest.approx(50)
     assert grid.loc["adam", "mean"] == pytest.approx(69)
     assert grid.loc["mean", "0.01"] == pytest.approx(86.5)

@@ -720,21 +720,37 @@ def test_files_of_a_record_that_is_gone_are_removed_and_those_of_others_stay(
     assert outside.exists()
 
 
-def test_the_numbers_of_a_figure_go_with_it(tmp_path: Path) -> None:
+def write_grid(outputs: Path, name: str) -> list[dict[str, Any]]:
+    """Write a sweep of two factors and return its jobs, without their columns."""
     jobs = []
     for activation in ("elu", "relu"):
         for lr in (0.1, 0.01):
             row = f"{activation}, {lr}"
-            job = write_run(tmp_path, activation__name=activation, optimizer__lr=lr, row=row)
+            job = write_run(outputs, activation__name=activation, optimizer__lr=lr, row=row)
             jobs.append(job)
-    key = "activation.name, optimizer.lr"
     in_columns = [job | {"column": job["row"].split(", ")[1]} for job in jobs]
-    write_record(tmp_path, "two", in_columns, row_key=key, column="optimizer.lr")
-    grid = make_report(tmp_path).directory / "tables" / "two_grid.csv"
+    key = "activation.name, optimizer.lr"
+    write_record(outputs, name, in_columns, row_key=key, column="optimizer.lr")
+    return jobs
+
+
+def test_the_numbers_of_a_figure_go_with_it(tmp_path: Path) -> None:
+    jobs = write_grid(tmp_path, "two")
+    grid = make_report(tmp_path).directory / "figures" / "two_grid.csv"
     assert grid.exists()
-    write_record(tmp_path, "two", jobs, row_key=key)
+    write_record(tmp_path, "two", jobs)
     make_report(tmp_path)
     assert not grid.exists()
+
+
+def test_the_numbers_of_a_figure_are_no_table_of_another_sweep(tmp_path: Path) -> None:
+    write_grid(tmp_path, "lr")
+    write_record(tmp_path, "lr_grid", seeds(tmp_path, [80.0]))
+    result = make_report(tmp_path)
+    assert table(result, "lr_grid")["a"]["test_accuracy"] == "80"
+    grid = pandas.read_csv(result.directory / "figures" / "lr_grid.csv")
+    assert list(grid) == ["row", "0.1", "0.01", "mean"]
+    assert 'href="figures/lr_grid.csv"' in page(result)
 
 
 def test_the_heading_of_the_rows_names_groups_and_keys(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Draw Part 2's figures: the band of losses over learning rates, and the paper's three measures
 along a trajectory.
 
-Each has its numbers as CSV in tables/. Bands are told apart by colour and hatching.
+Each has its numbers as CSV beside it. Bands are told apart by colour and hatching.
 """
 
 import io
@@ -22,7 +22,6 @@ from augean.analysis.run import Run
 from augean.analysis.simultaneous import Array
 from augean.errors import AugeanError
 from augean.report.plotting import Picture, finish_figure, save_figure, style_of
-from augean.store.files import write_atomic
 from augean.store.run_directory import read_verified, runs_dir
 from augean.store.summary import RunState
 
@@ -51,7 +50,7 @@ def draw_landscapes(contents: Contents, table: Table, folder: Path) -> list[Pict
     """Draw the band of a record that asks for one, and the probes of runs that have them.
 
     Args:
-        folder: of the report; the files go into its figures/ and tables/.
+        folder: where the files go.
     """
     return [*_draw_band(contents, table, folder), *_draw_probes(contents, table, folder)]
 
@@ -102,14 +101,13 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     num_steps = min(lengths)
     window = max(1, num_steps // SMOOTHED_SHARE)
     edges = {name: band.edges(num_steps, window) for name, band in bands.items()}
-    _write_band(edges, folder / "tables" / f"{record.name}_band.csv")
     picture = save_figure(
         _band_figure(edges, window),
-        folder / "figures",
+        folder,
         name=f"{record.name}_band",
         caption=_band_caption(table, bands, edges, window),
         alt=f"{record.title}: bands of losses",
-        has_csv=True,
+        csv=_band_csv(edges),
     )
     return [picture]
 
@@ -176,14 +174,14 @@ def _run_file(contents: Contents, run: Run, name: str) -> Path:
     return runs_dir(contents.outputs) / run.directory / name
 
 
-def _write_band(edges: Mapping[str, _Edges], path: Path) -> None:
-    """Write the numbers of the figure as CSV, two columns a band."""
+def _band_csv(edges: Mapping[str, _Edges]) -> str:
+    """Return the numbers of the figure as CSV, two columns a band."""
     columns = {}
     for name, (low, high) in edges.items():
         columns[f"{name} lowest"] = low
         columns[f"{name} highest"] = high
     frame = pandas.DataFrame(columns).rename_axis("first step of the window").reset_index()
-    write_atomic(path, frame.to_csv(index=False, lineterminator="\n"))
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _band_figure(edges: Mapping[str, _Edges], window: int) -> Figure:
@@ -255,7 +253,6 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
         return []
     # Over the seeds of a row.
     means = pandas.concat(ranges).groupby(["row", "step"], sort=False).mean()
-    write_atomic(folder / "tables" / f"{record.name}_probe.csv", means.to_csv(lineterminator="\n"))
     labels = means.index.get_level_values("row").unique()
     rows = {label: means.loc[label] for label in labels}
     texts = [_probe_text(label, measures) for label, measures in rows.items()]
@@ -265,11 +262,11 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
     )
     picture = save_figure(
         _probe_figure(rows),
-        folder / "figures",
+        folder,
         name=f"{record.name}_probe",
         caption=caption,
         alt=f"{record.title}: three measures",
-        has_csv=True,
+        csv=means.to_csv(lineterminator="\n"),
     )
     return [picture]
 

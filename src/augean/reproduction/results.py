@@ -103,12 +103,13 @@ def _check_target(target: Path) -> None:
 
 
 def _copy_files(report: Path, new: Path) -> None:
-    """Copy what the README links to: runs.csv, the tables' numbers and the figures."""
+    """Copy what the README names: runs.csv, the tables' numbers, the figures and their numbers."""
     shutil.copyfile(report / "runs.csv", new / "runs.csv")
-    for kind, pattern in (("tables", "*.csv"), ("figures", "*.png")):
+    for kind in ("tables", "figures"):
         (new / kind).mkdir()
-        for path in (report / kind).glob(pattern):
-            shutil.copyfile(path, new / kind / path.name)
+    for pattern in ("tables/*.csv", "figures/*.png", "figures/*.csv"):
+        for path in report.glob(pattern):
+            shutil.copyfile(path, new / path.relative_to(report))
 
 
 def _check_size(new: Path, source: Path) -> None:
