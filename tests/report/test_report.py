@@ -1018,6 +1018,21 @@ def test_rows_of_the_same_runs_are_not_compared(tmp_path: Path) -> None:
     assert finding.text.endswith("; same not compared")
 
 
+def test_rows_that_share_runs_have_each_their_curves(tmp_path: Path) -> None:
+    apart = [*seeds(tmp_path, [80.0, 81.0], "own"), *seeds(tmp_path, [90.0, 91.0], "first")]
+    again = [job | {"row": "again"} for job in apart if job["row"] == "first"]
+    write_record(tmp_path, "apart", apart)
+    write_record(tmp_path, "shared", [*apart, *again])
+    figures = make_report(tmp_path).directory / "figures"
+    for kind in ("curves", "time"):
+        texts = {}
+        for name in ("apart", "shared"):
+            svg = (figures / f"{name}_{kind}.svg").read_text()
+            texts[name] = set(re.findall("<!-- (.*) -->", svg))
+        # With the same scales: no epoch's time counts twice.
+        assert texts["shared"] == texts["apart"] | {"again"}
+
+
 def test_a_select_without_a_match_leaves_the_last_report(tmp_path: Path) -> None:
     write_record(tmp_path, "one", seeds(tmp_path, [80.0]))
     before = page(make_report(tmp_path))
