@@ -23,7 +23,7 @@ from augean.analysis.sequential_design import (
     look_levels,
     verdicts,
 )
-from augean.analysis.verdict import Difference, Progress, Verdict, is_flattered
+from augean.analysis.verdict import Difference, RowProgress, Verdict, is_flattered
 from augean.store.summary import RunState
 from augean.store.sweep_record import SweepJob, SweepRecord
 
@@ -46,7 +46,7 @@ class Course:
     halves: list[float]
     """Half-widths of the intervals around the differences; infinite where there is none."""
     verdict: Verdict
-    progress: Progress
+    progress: RowProgress
     margin: float
     """Percentage points: what lies within it is equivalent."""
     diverged_rows: tuple[str, ...]
@@ -58,7 +58,7 @@ class Course:
     @property
     def open(self) -> bool:
         """Whether more seeds may settle it."""
-        return self.progress is Progress.OPEN
+        return self.progress is RowProgress.OPEN
 
     @property
     def difference(self) -> Difference:
@@ -71,7 +71,7 @@ class Course:
         if math.isinf(half):
             half = math.nan
         n = self.n
-        if self.progress is Progress.SETTLED:
+        if self.progress is RowProgress.SETTLED:
             # The verdict was reached with these seeds; the row may have more by now.
             n = self.looks[-1]
         return Difference(
@@ -217,7 +217,7 @@ def _looks_to_verdict(
     return looks, VERDICT_OF_CODE[int(looks.code[deciding])]
 
 
-def _progress_of(verdict: Verdict, *, unfair: bool, is_last: bool) -> Progress:
+def _progress_of(verdict: Verdict, *, unfair: bool, is_last: bool) -> RowProgress:
     """Return how far the design has come with a row.
 
     Args:
@@ -226,12 +226,12 @@ def _progress_of(verdict: Verdict, *, unfair: bool, is_last: bool) -> Progress:
         is_last: the row has the most seeds that the design allows.
     """
     if unfair:
-        return Progress.DIVERGED
+        return RowProgress.DIVERGED
     if verdict is not Verdict.UNDECIDED:
-        return Progress.SETTLED
+        return RowProgress.SETTLED
     if is_last:
-        return Progress.EXHAUSTED
-    return Progress.OPEN
+        return RowProgress.EXHAUSTED
+    return RowProgress.OPEN
 
 
 def _expected(row: Array, baseline: Array, design: Design, num_rows: int) -> int:
