@@ -17,7 +17,6 @@ sum of squared half-widths (Zou and Donner 2008, "Construction of confidence lim
 measures").
 """
 
-import hashlib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ from augean.analysis.run import Run
 from augean.analysis.simultaneous import LEVEL, Array
 from augean.analysis.verdict import Difference
 from augean.regular_files import DATA_BYTES, read_regular
-from augean.store.run_directory import runs_dir
+from augean.store.run_directory import check_digest, runs_dir
 
 CORRECT = "correct.npy"
 """File of a run that says which test images it classified right, eight images a byte."""
@@ -130,8 +129,7 @@ class CorrectImages:
         path = runs_dir(self.contents.outputs) / run.directory / CORRECT
         try:
             content = read_regular(path, DATA_BYTES)
-            if hashlib.sha256(content).hexdigest() != digest:
-                raise ValueError("truncated or altered after the run")
+            check_digest(content, digest)
             packed: Array = numpy.load(io.BytesIO(content), allow_pickle=False)
             # The digest holds for what the run wrote, which may be a stranger's run.
             if packed.dtype != numpy.uint8 or packed.ndim != 1:
