@@ -53,7 +53,7 @@ def run_command(path: Path, summary: RunSummary | None, into: str | None = None)
     if packages:
         overrides.append(f"runtime.allowed_packages=[{','.join(packages)}]")
 
-    config = shlex.quote(_seen_from(path, start))
+    config = shlex.quote(seen_from(path, start))
     if not config.lstrip("'").startswith("/"):
         # Hydra takes a relative path as one beside its own config.
         config = f'"$PWD"/{config}'
@@ -68,11 +68,11 @@ def run_command(path: Path, summary: RunSummary | None, into: str | None = None)
 @lru_cache(maxsize=64)
 def _folder_overrides(key: str, folder: Path, start: Path) -> tuple[str, ...]:
     """Return what sets a folder under `runtime`; nothing where it is the default one."""
-    text = _seen_from(folder, start)
+    text = seen_from(folder, start)
     return () if text == key else (f"runtime.{key}={override_text(text, key)}",)
 
 
-def _seen_from(path: Path, start: Path) -> str:
+def seen_from(path: Path, start: Path) -> str:
     """Return a path as it is named in a folder: relative where it lies below that."""
     relative = os.path.relpath(path, start)
     return os.path.abspath(path) if relative.startswith("..") else relative

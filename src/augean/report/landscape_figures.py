@@ -4,7 +4,6 @@ along a trajectory.
 Each has its numbers as CSV beside it. Bands are told apart by colour and hatching.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,33 +16,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from augean.analysis.comparison import Table
+from augean.analysis.landscape import read_probes, read_step_losses
 from augean.analysis.load import Contents
-from augean.analysis.run import Run
 from augean.analysis.simultaneous import Array
-from augean.errors import AugeanError
+from augean.config.labels import row_label
 from augean.report.plotting import Picture, finish_figure, save_figure, style_of
-from augean.store.run_directory import read_verified, runs_dir
 from augean.store.summary import RunState
 
 HATCHES = ("", "////", "....", "xxxx")
 SMOOTHED_SHARE = 100
 """A band is smoothed by a moving average over this fraction of its steps."""
-UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    EOFError,
-    MemoryError,
-    AugeanError,
-)
-"""What reading a damaged file, or one of other content, may raise. MemoryError is among them, as
-the header of an array may claim any size."""
-_PROBE_COLUMNS = frozenset(
-    {"step", "step_size", "loss", "gradient_distance", "gradient_cosine", "smoothness"}
-)
-"""Columns of probe.csv that are read."""
 
 
 def draw_landscapes(contents: Contents, table: Table, folder: Path) -> list[Picture]:
@@ -151,27 +133,15 @@ def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:
     """
     bands: dict[str, _Band] = {}
     for _, run in table.sweep.job_runs:
-        path = _run_file(contents, run, "steps.npy")
-        if run.state is not RunState.FINISHED or not path.exists():
+        if run.state is not RunState.FINISHED:
             continue
-        try:
-            file = io.BytesIO(read_verified(path.parent, path.name))
-            losses = numpy.load(file, allow_pickle=False).ravel().astype(float)
-            rate = float(run.config["optimizer.lr"])
-            # A band has as many steps as its shortest run, so an empty file would empty it.
-            if not len(losses):
-                raise ValueError("no losses")
-        except UNREADABLE as error:
-            contents.note(path, f"not the losses of a run's steps ({error})")
+        losses = read_step_losses(contents, run)
+        if losses is None:
             continue
         band = bands.setdefault(str(run.config.get(key)), _Band())
         band.losses.append(losses)
-        band.rates.append(f"{rate:g}")
+        band.rates.append(row_label(run.config.get("optimizer.lr")))
     return bands
-
-
-def _run_file(contents: Contents, run: Run, name: str) -> Path:
-    return runs_dir(contents.outputs) / run.directory / name
 
 
 def _band_csv(edges: Mapping[str, _Edges]) -> str:
@@ -280,23 +250,6 @@ def _read_probes(contents: Contents, table: Table) -> list[pandas.DataFrame]:
             if probes is not None:
                 ranges.append(_ranges(probes).assign(row=row.label))
     return ranges
-
-
-def read_probes(contents: Contents, run: Run) -> pandas.DataFrame | None:
-    """Return the probes of a run's loss landscape; None where it has none that can be read."""
-    path = _run_file(contents, run, "probe.csv")
-    try:
-        file = io.BytesIO(read_verified(path.parent, path.name))
-        probes = pandas.read_csv(file, dtype=float).astype({"step": int})
-        absent = _PROBE_COLUMNS - set(probes)
-        if absent:
-            raise ValueError(f"without {', '.join(sorted(absent))}")
-    except FileNotFoundError:
-        return None
-    except UNREADABLE as error:
-        contents.note(path, f"no probes of a loss landscape ({error})")
-        return None
-    return probes
 
 
 def _ranges(probes: pandas.DataFrame) -> pandas.DataFrame:
