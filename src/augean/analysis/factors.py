@@ -20,10 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
+from numpy.typing import NDArray
 from scipy import stats
 
 from augean.analysis.comparison import MARGIN, Table
-from augean.analysis.simultaneous import LEVEL, Array, levene_p, reason_against_pooling
+from augean.analysis.simultaneous import LEVEL, levene_p, reason_against_pooling
 from augean.analysis.verdict import Verdict, verdict_of_interval
 
 Cell = tuple[str, str]
@@ -54,7 +55,7 @@ class Factors:
 
     rows: list[str]
     columns: list[str]
-    means: Array
+    means: NDArray[numpy.float64]
     """Test accuracy in percent, [rows, columns]; NaN where no run has a score."""
     contrasts: list[Contrast]
     """Empty where there is an obstacle."""
@@ -64,15 +65,15 @@ class Factors:
     """Why there are no contrasts, in words."""
 
     @property
-    def row_means(self) -> Array:
+    def row_means(self) -> NDArray[numpy.float64]:
         """Mean over the columns, all cells equally; NaN where a cell is empty."""
-        means: Array = self.means.mean(axis=1)
+        means: NDArray[numpy.float64] = self.means.mean(axis=1)
         return means
 
     @property
-    def column_means(self) -> Array:
+    def column_means(self) -> NDArray[numpy.float64]:
         """Mean over the rows, all cells equally; NaN where a cell is empty."""
-        means: Array = self.means.mean(axis=0)
+        means: NDArray[numpy.float64] = self.means.mean(axis=0)
         return means
 
     @property

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
+from numpy.typing import NDArray
 from scipy import special
 
 from augean.analysis.run import Run
 from augean.analysis.sequential_design import (
     VERDICT_OF_CODE,
-    Array,
     Design,
     Looks,
     compare_looks,
@@ -198,7 +198,7 @@ def _course(
 
 
 def _looks_to_verdict(
-    row: Array, baseline: Array, design: Design, num_rows: int
+    row: NDArray[numpy.float64], baseline: NDArray[numpy.float64], design: Design, num_rows: int
 ) -> tuple[Looks, Verdict]:
     """Return the looks up to the first that decides, and its verdict; all of them where none does.
 
@@ -234,7 +234,9 @@ def _progress_of(verdict: Verdict, *, unfair: bool, is_last: bool) -> RowProgres
     return RowProgress.OPEN
 
 
-def _expected(row: Array, baseline: Array, design: Design, num_rows: int) -> int:
+def _expected(
+    row: NDArray[numpy.float64], baseline: NDArray[numpy.float64], design: Design, num_rows: int
+) -> int:
     """Return the look at which means and deviations as they are now would decide."""
     if len(row) < 2:
         return design.most

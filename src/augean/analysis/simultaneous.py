@@ -8,15 +8,15 @@ number of rows (Bonferroni). docs/internals/verdicts.md has the references.
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
+from numpy.typing import NDArray
 from scipy import special, stats
 
 from augean.analysis.dunnett import dunnett_test
 from augean.analysis.welch import degrees_of_freedom, largest_miss, safe_level
 
-Array = numpy.ndarray[Any, Any]
 LEVEL = 0.95
 """Probability that all intervals of a table hold together."""
 LEVENE_LEVEL = 0.5
@@ -62,7 +62,7 @@ def simultaneous_intervals(
     return dict(zip(rows, intervals, strict=True)), _method(reason, p)
 
 
-def levene_p(groups: Iterable[Sequence[float] | Array]) -> float:
+def levene_p(groups: Iterable[Sequence[float] | NDArray[numpy.float64]]) -> float:
     """Return the p-value of Levene's test of equal variances; NaN where it cannot be made.
 
     Groups of two values are left out: these always lie equally far from their mean, so the test
@@ -84,7 +84,9 @@ def pools_untested(groups: Sequence[Sequence[float]]) -> bool:
     return math.isnan(p) and reason_against_pooling(groups, p) is None
 
 
-def reason_against_pooling(groups: Sequence[Sequence[float] | Array], p: float) -> str | None:
+def reason_against_pooling(
+    groups: Sequence[Sequence[float] | NDArray[numpy.float64]], p: float
+) -> str | None:
     """Return why the variances of groups are not pooled; None where they are.
 
     Args:
@@ -110,7 +112,9 @@ def _method(reason: str | None, p: float) -> str:
     return f"Dunnett's test with simultaneous 95 % intervals ({check})"
 
 
-def _dunnett(control: Array, rows: Sequence[Array]) -> list[Interval]:
+def _dunnett(
+    control: NDArray[numpy.float64], rows: Sequence[NDArray[numpy.float64]]
+) -> list[Interval]:
     """Return Dunnett's intervals and p-values, in the order of the rows."""
     result = dunnett_test(control, rows, LEVEL)
     lows = (result.differences - result.half_widths).tolist()
@@ -121,12 +125,16 @@ def _dunnett(control: Array, rows: Sequence[Array]) -> list[Interval]:
     return intervals
 
 
-def _welch(control: Array, rows: Sequence[Array]) -> list[Interval]:
+def _welch(
+    control: NDArray[numpy.float64], rows: Sequence[NDArray[numpy.float64]]
+) -> list[Interval]:
     """Return Welch's intervals and p-values after Bonferroni, which hold for any deviations."""
     return [_welch_interval(control, row, num_rows=len(rows)) for row in rows]
 
 
-def _welch_interval(control: Array, row: Array, num_rows: int) -> Interval:
+def _welch_interval(
+    control: NDArray[numpy.float64], row: NDArray[numpy.float64], num_rows: int
+) -> Interval:
     """Return Welch's interval of row minus control, with its p-value.
 
     Two rows without spread say nothing about chance: theirs is NaN.
@@ -153,7 +161,7 @@ def _welch_interval(control: Array, row: Array, num_rows: int) -> Interval:
     return Interval(low=difference - half_width, high=difference + half_width, p=min(1.0, p))
 
 
-def _squared_error(scores: Array) -> float:
+def _squared_error(scores: NDArray[numpy.float64]) -> float:
     """Return the squared standard error of the mean; exactly 0 for equal scores."""
     # Rounding would leave a tiny variance.
     if numpy.ptp(scores) == 0:

@@ -14,11 +14,11 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
 
 from augean.analysis.comparison import Table
 from augean.analysis.landscape import read_probes, read_step_losses
 from augean.analysis.load import Contents
-from augean.analysis.simultaneous import Array
 from augean.config.labels import row_label
 from augean.report.plotting import Picture, finish_figure, save_figure, style_of
 from augean.store.summary import RunState
@@ -41,7 +41,7 @@ def draw_landscapes(contents: Contents, table: Table, folder: Path) -> list[Pict
 class _Band:
     """The runs that form one band."""
 
-    losses: list[Array] = field(default_factory=list)
+    losses: list[NDArray[numpy.float64]] = field(default_factory=list)
     """Loss of every step, one array a run."""
     rates: list[str] = field(default_factory=list)
     """Learning rates of the runs."""
@@ -61,8 +61,8 @@ class _Band:
 class _Edges(NamedTuple):
     """The two edges of a band, step by step."""
 
-    low: Array
-    high: Array
+    low: NDArray[numpy.float64]
+    high: NDArray[numpy.float64]
 
 
 def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
@@ -165,7 +165,7 @@ def _band_figure(edges: Mapping[str, _Edges], window: int) -> Figure:
     styles = {}
     for index, (name, (low, high)) in enumerate(edges.items()):
         # A mean over a window stands at its middle.
-        steps = numpy.arange(len(low)) + (window - 1) / 2
+        steps = numpy.arange(len(low), dtype=numpy.float64) + (window - 1) / 2
         _draw_edges(axes, steps, low, high, index)
         styles[name] = style_of(index)
     axes.set_xlabel("step")
@@ -175,16 +175,22 @@ def _band_figure(edges: Mapping[str, _Edges], window: int) -> Figure:
     return figure
 
 
-def _smooth(values: Array, window: int) -> Array:
+def _smooth(values: NDArray[numpy.float64], window: int) -> NDArray[numpy.float64]:
     """Return the moving average, which is `window - 1` values shorter."""
     # Double precision, as the running sum grows.
     running_sum = numpy.cumsum(values, dtype=numpy.float64)
     sums = numpy.concatenate([[0.0], running_sum])
-    smoothed: Array = (sums[window:] - sums[:-window]) / window
+    smoothed: NDArray[numpy.float64] = (sums[window:] - sums[:-window]) / window
     return smoothed
 
 
-def _draw_edges(axes: Axes, steps: Array, low: Array, high: Array, index: int) -> None:
+def _draw_edges(
+    axes: Axes,
+    steps: NDArray[numpy.float64],
+    low: NDArray[numpy.float64],
+    high: NDArray[numpy.float64],
+    index: int,
+) -> None:
     """Draw one hatched band with its edges.
 
     Args:

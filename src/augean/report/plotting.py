@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from augean.analysis.simultaneous import Array
 from augean.store.files import write_atomic
 
 INK = "#24292F"
@@ -60,7 +61,7 @@ def style_of(index: int) -> tuple[str, str]:
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
 
 
-def draw_unnamed(axes: Axes, lines: Sequence[Array]) -> None:
+def draw_unnamed(axes: Axes, lines: Sequence[NDArray[numpy.float64]]) -> None:
     """Draw the rows without a name in grey, behind the others."""
     # One object, and pixels even in the SVG, so that hundreds of lines stay fast and small.
     collection = LineCollection(lines, colors=GREY, linewidths=0.6, rasterized=True, zorder=1)
