@@ -15,8 +15,7 @@ from markupsafe import Markup
 
 from augean.analysis.comparison import MARGIN, Table
 from augean.analysis.load import Contents
-from augean.analysis.run import Run
-from augean.analysis.run_command import run_command, seen_from
+from augean.analysis.run import Run, run_command, seen_from
 from augean.report import escape, outdated, tables
 from augean.report.explore import chart_library
 from augean.report.findings import Finding
