@@ -122,7 +122,7 @@ def write_run(
         id=id_,
         status=RunState(state),
         diverged=Divergence(epoch=len(rows), step=120, last_loss=2.3) if diverged else None,
-        config=flat | DATASET,
+        config=DATASET | flat,
         dataset_title=dataset_title,
         num_train=1197,
         num_val=300,

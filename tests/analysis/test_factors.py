@@ -53,7 +53,7 @@ def report(
 def test_cells_have_margins_and_the_contrast_a_verdict(tmp_path: Path) -> None:
     result = report(tmp_path, MEANS)
     assert result.problems == []
-    grid = pandas.read_csv(result.directory / "tables/two_grid.csv", index_col=0)
+    grid = pandas.read_csv(result.directory / "figures/two_grid.csv", index_col=0)
     assert grid.loc["adam", "0.1"] == pytest.approx(50)
     assert grid.loc["adam", "mean"] == pytest.approx(69)
     assert grid.loc["mean", "0.01"] == pytest.approx(86.5)
@@ -109,6 +109,20 @@ def test_a_cell_whose_seeds_agree_takes_part_and_four_such_cells_decide_nothing(
     # s^2 / n is 1 / 3 and 25 / 3; t with 2 degrees of freedom at 1 - 0.05 / 2 / 2 is 6.205.
     half = 6.205 * numpy.sqrt(26 / 3)
     assert (varied.value, varied.high - varied.value) == pytest.approx((-34.9, half), rel=1e-3)
+
+
+def test_cells_are_not_pooled_where_one_has_no_spread() -> None:
+    # Levene's test needs three seeds a cell, and says nothing of cells without a spread.
+    scores = {
+        ("a", "x"): [90.0, 90.0, 90.0],
+        ("b", "x"): [91.0, 91.0, 91.0],
+        ("a", "y"): [90.0, 90.0, 90.0],
+        ("b", "y"): [92.3, 92.31],
+    }
+    ((contrast,), method) = interaction(scores, ["a", "b"], ["x", "y"])
+    assert "variances of their own" in method
+    # One degree of freedom: t is 12.71, and s^2 / n is 0.005^2.
+    assert contrast.high - contrast.value == pytest.approx(12.706 * 0.005, rel=1e-3)
 
 
 @pytest.mark.parametrize("deviations", [(1, 1, 1, 1, 1, 1), (8, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 8)])

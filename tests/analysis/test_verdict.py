@@ -6,7 +6,7 @@ import pytest
 
 from augean.analysis.verdict import (
     Difference,
-    Progress,
+    RowProgress,
     Verdict,
     is_flattered,
     verdict_of_interval,
@@ -58,14 +58,14 @@ def test_words_of_a_comparison_with_a_fixed_number_of_seeds(
 @pytest.mark.parametrize(
     ("verdict", "progress", "text"),
     [
-        (Verdict.WORSE, Progress.SETTLED, "worse (settled at n=4)"),
-        (Verdict.EQUIVALENT, Progress.SETTLED, "equivalent within ±1 (settled at n=4)"),
-        (Verdict.UNDECIDED, Progress.OPEN, "undecided (not settled, n=4)"),
-        (Verdict.UNDECIDED, Progress.EXHAUSTED, "undecided (4 seeds, the most)"),
-        (Verdict.UNDECIDED, Progress.DIVERGED, "undecided (elu and relu diverged)"),
+        (Verdict.WORSE, RowProgress.SETTLED, "worse (settled at n=4)"),
+        (Verdict.EQUIVALENT, RowProgress.SETTLED, "equivalent within ±1 (settled at n=4)"),
+        (Verdict.UNDECIDED, RowProgress.OPEN, "undecided (not settled, n=4)"),
+        (Verdict.UNDECIDED, RowProgress.EXHAUSTED, "undecided (4 seeds, the most)"),
+        (Verdict.UNDECIDED, RowProgress.DIVERGED, "undecided (elu and relu diverged)"),
     ],
 )
-def test_words_of_a_sequential_design(verdict: Verdict, progress: Progress, text: str) -> None:
+def test_words_of_a_sequential_design(verdict: Verdict, progress: RowProgress, text: str) -> None:
     difference = Difference(
         verdict=verdict, n=4, margin=1.0, progress=progress, diverged_rows=("elu", "relu")
     )

@@ -50,7 +50,7 @@ def test_the_band_lies_between_the_smallest_and_largest_loss_of_each_step(
     assert result.problems == []
     for kind in ("png", "svg"):
         assert (outputs / "report" / "figures" / f"part2_band.{kind}").stat().st_size > 1000
-    table = pandas.read_csv(outputs / "report" / "tables" / "part2_band.csv")
+    table = pandas.read_csv(outputs / "report" / "figures" / "part2_band.csv")
     for model in ("vgg_a", "vgg_a_bn"):
         steps = [
             numpy.load(runs[f"{model}, {rate}"].address.path / "steps.npy")
@@ -81,7 +81,7 @@ def test_the_probes_of_a_table_become_three_panels_and_a_csv(tiny: Make, tmp_pat
     result = make_report(tmp_path / "outputs")
     assert result.problems == []
     assert (result.directory / "figures" / "part2_probe.png").exists()
-    table = pandas.read_csv(result.directory / "tables" / "part2_probe.csv")
+    table = pandas.read_csv(result.directory / "figures" / "part2_probe.csv")
     assert list(table.row.unique()) == ["vgg_a", "vgg_a_bn"]
     raw = pandas.read_csv(runs[0][1].address.path / "probe.csv")
     own = table[table.row == "vgg_a"].set_index("step")

@@ -211,6 +211,12 @@ def test_comparisons_without_any_spread_stay_undecided_without_a_warning(num_row
     assert differences["1"].text == differences["same"].text == "undecided at n=2"
 
 
+def test_a_table_without_any_spread_is_reported_without_a_warning(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, [90, 90, 90]) + seeds(tmp_path, [91, 91, 91], row="b")
+    write_record(tmp_path, "flat", jobs, baseline="a")
+    assert table(make_report(tmp_path), "flat")["b"]["difference_verdict"] == "undecided at n=3"
+
+
 def test_false_verdicts_are_rare_where_all_rows_are_one_distribution() -> None:
     generator, wrong, tables = random.Random(1), 0, 100
     for _ in range(tables):
@@ -714,21 +720,37 @@ def test_files_of_a_record_that_is_gone_are_removed_and_those_of_others_stay(
     assert outside.exists()
 
 
-def test_the_numbers_of_a_figure_go_with_it(tmp_path: Path) -> None:
+def write_grid(outputs: Path, name: str) -> list[dict[str, Any]]:
+    """Write a sweep of two factors and return its jobs, without their columns."""
     jobs = []
     for activation in ("elu", "relu"):
         for lr in (0.1, 0.01):
             row = f"{activation}, {lr}"
-            job = write_run(tmp_path, activation__name=activation, optimizer__lr=lr, row=row)
+            job = write_run(outputs, activation__name=activation, optimizer__lr=lr, row=row)
             jobs.append(job)
-    key = "activation.name, optimizer.lr"
     in_columns = [job | {"column": job["row"].split(", ")[1]} for job in jobs]
-    write_record(tmp_path, "two", in_columns, row_key=key, column="optimizer.lr")
-    grid = make_report(tmp_path).directory / "tables" / "two_grid.csv"
+    key = "activation.name, optimizer.lr"
+    write_record(outputs, name, in_columns, row_key=key, column="optimizer.lr")
+    return jobs
+
+
+def test_the_numbers_of_a_figure_go_with_it(tmp_path: Path) -> None:
+    jobs = write_grid(tmp_path, "two")
+    grid = make_report(tmp_path).directory / "figures" / "two_grid.csv"
     assert grid.exists()
-    write_record(tmp_path, "two", jobs, row_key=key)
+    write_record(tmp_path, "two", jobs)
     make_report(tmp_path)
     assert not grid.exists()
+
+
+def test_the_numbers_of_a_figure_are_no_table_of_another_sweep(tmp_path: Path) -> None:
+    write_grid(tmp_path, "lr")
+    write_record(tmp_path, "lr_grid", seeds(tmp_path, [80.0]))
+    result = make_report(tmp_path)
+    assert table(result, "lr_grid")["a"]["test_accuracy"] == "80"
+    grid = pandas.read_csv(result.directory / "figures" / "lr_grid.csv")
+    assert list(grid) == ["row", "0.1", "0.01", "mean"]
+    assert 'href="figures/lr_grid.csv"' in page(result)
 
 
 def test_the_heading_of_the_rows_names_groups_and_keys(tmp_path: Path) -> None:
@@ -804,6 +826,38 @@ def test_networks_that_differ_in_data_or_stem_are_drawn_apart(tmp_path: Path) ->
         f"network_{name}-c16"
         for name in ("cifar10-resnet18-cifar", "digits-resnet18-cifar", "digits-resnet18-imagenet")
     ]
+
+
+def test_networks_that_differ_in_arguments_or_image_size_are_drawn_apart(tmp_path: Path) -> None:
+    more: list[dict[str, Any]] = [
+        {"model__arguments__blocks": [1, 1]},
+        {"model__arguments__blocks": [2, 2, 2]},
+        {"model__arguments__blocks": [2, 2, 2], "activation__name": "elu"},
+        {"model__name": "vgg", "dataset__image_size": 8},
+        {"model__name": "vgg"},
+        {"model__name": "other"},
+    ]
+    write_record(
+        tmp_path, "one", [write_run(tmp_path, row=str(changes), **changes) for changes in more]
+    )
+    result = make_report(tmp_path)
+    files = list((result.directory / "figures").glob("network_*.png"))
+    names = sorted(path.stem.partition("--")[0] for path in files)
+    # A network that no other one can be taken for has no digest in its name.
+    assert [path.stem for path in files if "other" in path.stem] == [
+        "network_digits-other-cifar-c16"
+    ]
+    assert names == [
+        "network_digits-other-cifar-c16",
+        "network_digits-resnet18-cifar-c16",
+        "network_digits-resnet18-cifar-c16",
+        "network_digits-vgg-cifar-c16",
+        "network_digits-vgg-cifar-c16",
+    ]
+    text = (result.directory / "report.md").read_text().replace("\\", "")
+    captions = re.findall(r"Figure \d+ \(\d of 5\)\..*", text)
+    for setting in ("blocks=[1, 1]", "blocks=[2, 2, 2]", "image_size=8", "image_size=16"):
+        assert sum(setting in caption for caption in captions) == 1
 
 
 def test_a_report_drawn_by_several_processes_is_the_same(
@@ -962,6 +1016,21 @@ def test_rows_of_the_same_runs_are_not_compared(tmp_path: Path) -> None:
     assert "Rows same and base share runs, so they are not compared." in page(result)
     (finding,) = result.beginning.findings
     assert finding.text.endswith("; same not compared")
+
+
+def test_rows_that_share_runs_have_each_their_curves(tmp_path: Path) -> None:
+    apart = [*seeds(tmp_path, [80.0, 81.0], "own"), *seeds(tmp_path, [90.0, 91.0], "first")]
+    again = [job | {"row": "again"} for job in apart if job["row"] == "first"]
+    write_record(tmp_path, "apart", apart)
+    write_record(tmp_path, "shared", [*apart, *again])
+    figures = make_report(tmp_path).directory / "figures"
+    for kind in ("curves", "time"):
+        texts = {}
+        for name in ("apart", "shared"):
+            svg = (figures / f"{name}_{kind}.svg").read_text()
+            texts[name] = set(re.findall("<!-- (.*) -->", svg))
+        # With the same scales: no epoch's time counts twice.
+        assert texts["shared"] == texts["apart"] | {"again"}
 
 
 def test_a_select_without_a_match_leaves_the_last_report(tmp_path: Path) -> None:

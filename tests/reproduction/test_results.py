@@ -607,7 +607,8 @@ def test_a_real_pass_goes_from_the_command_line_to_another_machine_and_into_a_fo
         )
         ranges.append((losses.max() - losses.min()).mean())
     assert float(row[1].replace("−", "-")) == pytest.approx(ranges[1] - ranges[0], abs=0.000051)
-    assert (tmp_path / "results" / "tiny" / "figures" / "probe_probe.png").exists()
+    for kind in ("png", "csv"):
+        assert (tmp_path / "results" / "tiny" / "figures" / f"probe_probe.{kind}").exists()
     path = tmp_path / "there" / "runs" / jobs[0]["run"] / "metrics.csv"
     path.write_text(path.read_text().replace("1,", "2,", 1))
     assert (

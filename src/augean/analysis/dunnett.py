@@ -21,12 +21,11 @@ function, so they cannot disagree.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
+from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-Array = numpy.ndarray[Any, Any]
 NUM_NODES = 160
 """Nodes of each variable: twice as many change no digit that is printed anywhere."""
 NEGLIGIBLE = 1e-13
@@ -37,15 +36,17 @@ NEGLIGIBLE = 1e-13
 class DunnettResult:
     """Differences of the rows to the baseline, in the order of the rows."""
 
-    differences: Array
+    differences: NDArray[numpy.float64]
     """Mean of each row minus that of the baseline: float [rows]."""
-    half_widths: Array
+    half_widths: NDArray[numpy.float64]
     """Of the intervals, which together hold with the level that was asked for: float [rows]."""
-    p_values: Array
+    p_values: NDArray[numpy.float64]
     """Adjusted for the number of rows: float [rows]."""
 
 
-def dunnett_test(control: Array, rows: Sequence[Array], level: float) -> DunnettResult:
+def dunnett_test(
+    control: NDArray[numpy.float64], rows: Sequence[NDArray[numpy.float64]], level: float
+) -> DunnettResult:
     """Compare each row with the baseline, assuming normal scores of one variance.
 
     Args:
@@ -79,7 +80,7 @@ def dunnett_test(control: Array, rows: Sequence[Array], level: float) -> Dunnett
 class LargestStatistic:
     """The distribution of the largest |t| of all rows, where no row truly differs."""
 
-    def __init__(self, shares: Array, freedom: int) -> None:
+    def __init__(self, shares: NDArray[numpy.float64], freedom: int) -> None:
         """Prepare the quadrature: nodes and weights of both variables.
 
         Args:
@@ -119,7 +120,7 @@ class LargestStatistic:
             inside *= (upper - lower) ** count
         return float((self._weights * inside).sum())
 
-    def p_values(self, statistics: Array) -> Array:
+    def p_values(self, statistics: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
         """Return for each |t| the probability that any row's is larger by chance.
 
         Args:

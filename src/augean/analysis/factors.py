@@ -7,9 +7,10 @@ the one in the first column:
     contrast(r, c) = m(r, c) - m(0, c) - m(r, 0) + m(0, 0)
 
 Its variance is the sum of s^2 / n over these four cells. All contrasts hold together with 95 %
-(Bonferroni). Two kinds of intervals, chosen by Levene's test:
+(Bonferroni). Two kinds of intervals, chosen as in `simultaneous`:
 
-- Where variances look equal, Student's t, with s^2 pooled over all cells.
+- Where variances look equal, and no cell is without a spread, Student's t, with s^2 pooled over all
+  cells.
 - Else each cell has its own s^2, and the degrees of freedom are those of the smallest cell. That is
   safe for any deviations (Hajek 1962, "Inequalities for the generalized Student's distribution").
 """
@@ -19,10 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
+from numpy.typing import NDArray
 from scipy import stats
 
 from augean.analysis.comparison import MARGIN, Table
-from augean.analysis.simultaneous import LEVEL, LEVENE_LEVEL, Array, levene_p
+from augean.analysis.simultaneous import LEVEL, levene_p, reason_against_pooling
 from augean.analysis.verdict import Verdict, verdict_of_interval
 from augean.terminal import counted
 
@@ -54,7 +56,7 @@ class Factors:
 
     rows: list[str]
     columns: list[str]
-    means: Array
+    means: NDArray[numpy.float64]
     """Test accuracy in percent, [rows, columns]; NaN where no run has a score."""
     contrasts: list[Contrast]
     """Empty where there is an obstacle."""
@@ -64,15 +66,15 @@ class Factors:
     """Why there are no contrasts, in words."""
 
     @property
-    def row_means(self) -> Array:
+    def row_means(self) -> NDArray[numpy.float64]:
         """Mean over the columns, all cells equally; NaN where a cell is empty."""
-        means: Array = self.means.mean(axis=1)
+        means: NDArray[numpy.float64] = self.means.mean(axis=1)
         return means
 
     @property
-    def column_means(self) -> Array:
+    def column_means(self) -> NDArray[numpy.float64]:
         """Mean over the rows, all cells equally; NaN where a cell is empty."""
-        means: Array = self.means.mean(axis=0)
+        means: NDArray[numpy.float64] = self.means.mean(axis=0)
         return means
 
     @property
@@ -202,14 +204,15 @@ class _Spread:
 
 
 def _spread(scores: Mapping[Cell, list[float]]) -> _Spread:
-    """Return one variance for all cells where they look equal, else each cell's own."""
+    """Return one variance for all cells where pooling is sound, else each cell's own."""
     smallest = min(len(values) for values in scores.values())
     own = {}
     for cell, values in scores.items():
         # Rounding would leave equal scores a tiny variance, and so an interval.
         is_constant = min(values) == max(values)
         own[cell] = 0.0 if is_constant else float(numpy.var(values, ddof=1))
-    if levene_p(scores.values()) < LEVENE_LEVEL:
+    groups = list(scores.values())
+    if reason_against_pooling(groups, levene_p(groups)) is not None:
         return _Spread(variances=own, freedom=smallest - 1, kind="variances of their own")
     freedom = 0
     squares = 0.0

@@ -17,21 +17,21 @@ sum of squared half-widths (Zou and Donner 2008, "Construction of confidence lim
 measures").
 """
 
-import hashlib
 import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
+from numpy.typing import NDArray
 from scipy import special
 
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
-from augean.analysis.simultaneous import LEVEL, Array
+from augean.analysis.simultaneous import LEVEL
 from augean.analysis.verdict import Difference
 from augean.regular_files import DATA_BYTES, read_regular
-from augean.store.run_directory import runs_dir
+from augean.store.run_directory import check_digest, runs_dir
 
 CORRECT = "correct.npy"
 """File of a run that says which test images it classified right, eight images a byte."""
@@ -41,14 +41,14 @@ CORRECT = "correct.npy"
 class RowImages:
     """How one row's runs do on each image of one test set."""
 
-    shares: Array
+    shares: NDArray[numpy.float64]
     """Share p_i of the row's runs that classify the image right: float [images]."""
     remainder: float
     """R: variance of such a share that is due to the seeds at hand, seeds that are good at all
     images left out; NaN for a single run."""
 
 
-def row_images(correct: Array) -> RowImages:
+def row_images(correct: NDArray[numpy.bool_]) -> RowImages:
     """Return how a row does on each image.
 
     Args:
@@ -98,7 +98,7 @@ class CorrectImages:
     def __init__(self, contents: Contents) -> None:
         self.contents = contents
         """Takes note of files that are damaged."""
-        self._packed: dict[str, Array | None] = {}
+        self._packed: dict[str, NDArray[numpy.uint8] | None] = {}
         """By run id, eight images a byte: uint8 [bytes]; None where a run recorded none."""
 
     def row(self, runs: Sequence[Run]) -> RowImages | None:
@@ -114,25 +114,24 @@ class CorrectImages:
             if packed is None or len(packed) != num_bytes:
                 return None
             packed_runs.append(packed)
-        correct = numpy.unpackbits(numpy.array(packed_runs), axis=1, count=num_images)
-        return row_images(correct)
+        bits = numpy.unpackbits(numpy.array(packed_runs), axis=1, count=num_images)
+        return row_images(bits.view(numpy.bool_))
 
-    def _read(self, run: Run) -> Array | None:
+    def _read(self, run: Run) -> NDArray[numpy.uint8] | None:
         """Return a run's bits, eight images a byte; None where it recorded none."""
         if run.id not in self._packed:
             self._packed[run.id] = self._read_file(run)
         return self._packed[run.id]
 
-    def _read_file(self, run: Run) -> Array | None:
+    def _read_file(self, run: Run) -> NDArray[numpy.uint8] | None:
         digest = None if run.summary is None else run.summary.files.get(CORRECT)
         if digest is None:
             return None
         path = runs_dir(self.contents.outputs) / run.directory / CORRECT
         try:
             content = read_regular(path, DATA_BYTES)
-            if hashlib.sha256(content).hexdigest() != digest:
-                raise ValueError("truncated or altered after the run")
-            packed: Array = numpy.load(io.BytesIO(content), allow_pickle=False)
+            check_digest(content, digest)
+            packed: NDArray[numpy.uint8] = numpy.load(io.BytesIO(content), allow_pickle=False)
             # The digest holds for what the run wrote, which may be a stranger's run.
             if packed.dtype != numpy.uint8 or packed.ndim != 1:
                 raise ValueError(f"{packed.dtype} {list(packed.shape)} in place of bytes")

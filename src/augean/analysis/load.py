@@ -28,7 +28,7 @@ from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.cleaning import runs_without_weights
-from augean.store.run_directory import METRICS, run_state, runs_dir
+from augean.store.run_directory import METRICS, check_digest, run_state, runs_dir
 from augean.store.run_files import METRICS_FILE, SUMMARY, id_in_name
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
@@ -367,8 +367,8 @@ def read_metrics(contents: Contents, runs: Iterable[Run]) -> pandas.DataFrame:
         digest = None if run.summary is None else run.summary.files.get(METRICS_FILE)
         try:
             content = read_regular(path, DATA_BYTES)
-            if digest and hashlib.sha256(content).hexdigest() != digest:
-                raise ValueError("truncated or altered after the run")
+            if digest:
+                check_digest(content, digest)
             header, _, body = content.partition(b"\n")
             if digest and header == _HEADER and _LINES.fullmatch(body):
                 directories += [directory] * body.count(b"\n")

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy
+from numpy.typing import NDArray
 from scipy import special
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.sequential import follow
-from augean.analysis.simultaneous import LEVEL, Array
+from augean.analysis.simultaneous import LEVEL
 from augean.analysis.verdict import Verdict, is_flattered
 
 MAX_SEEDS = 400
@@ -90,7 +91,7 @@ def _seeds_needed(table: Table, baseline: Row) -> dict[str, int]:
     return result
 
 
-def _unit_half_widths(num_rows: int) -> Array:
+def _unit_half_widths(num_rows: int) -> NDArray[numpy.float64]:
     """Return half-widths for 2, 3, ... seeds where the variances of both rows sum up to 1.
 
     By Bonferroni, which is a little wider than Dunnett's test: t(2 n - 2) / sqrt(n).
@@ -101,11 +102,11 @@ def _unit_half_widths(num_rows: int) -> Array:
     n = numpy.arange(2, MAX_SEEDS + 1)
     error_per_row = (1 - LEVEL) / num_rows  # two-sided, by Bonferroni
     quantiles = -special.stdtrit(2 * (n - 1), error_per_row / 2)
-    half_widths: Array = quantiles / numpy.sqrt(n)
+    half_widths: NDArray[numpy.float64] = quantiles / numpy.sqrt(n)
     return half_widths
 
 
-def _seeds_to_decide(row: Row, baseline: Row, half_widths: Array) -> int | None:
+def _seeds_to_decide(row: Row, baseline: Row, half_widths: NDArray[numpy.float64]) -> int | None:
     """Return the seeds of both rows at which the interval would decide; None where none would.
 
     Args:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy
 
 from augean.analysis.sequential_design import is_crowded
+from augean.config.schema import LENGTH_FREE_SCHEDULES
 
 FEW_SEEDS = 5
 FEW_TEXT = (
@@ -49,9 +50,6 @@ SETTLED_COLLAPSE_SHARES = {
     10: {1: 0.07, 3: 0.14, 6: 0.18, 12: 0.28, 20: 0.38},
 }
 """The same of a sequential design, by the seeds of its first look, with 20 seeds at most."""
-EQUAL_BEGINNINGS = frozenset({"constant", "plateau"})
-"""Schedules whose first epochs do not depend on how many follow. Others stretch over all epochs, so
-that no two lengths begin alike."""
 
 
 def nearest_share(
@@ -212,7 +210,7 @@ def remarks_on_epochs(schedules: Iterable[str | None]) -> list[str]:
         schedules: names of the runs' learning rate schedules.
     """
     names = set(schedules)
-    if not names or not names <= EQUAL_BEGINNINGS:
+    if not names or not names <= LENGTH_FREE_SCHEDULES:
         return []
     return [
         "Rows differ in their number of epochs alone, and runs of one seed begin with the same"

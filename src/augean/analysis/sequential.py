@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
+from numpy.typing import NDArray
 from scipy import special
 
 from augean.analysis.run import Run
 from augean.analysis.sequential_design import (
     VERDICT_OF_CODE,
-    Array,
     Design,
     Looks,
     compare_looks,
@@ -23,7 +23,7 @@ from augean.analysis.sequential_design import (
     look_levels,
     verdicts,
 )
-from augean.analysis.verdict import Difference, Progress, Verdict, is_flattered
+from augean.analysis.verdict import Difference, RowProgress, Verdict, is_flattered
 from augean.store.summary import RunState
 from augean.store.sweep_record import SweepJob, SweepRecord
 
@@ -46,7 +46,7 @@ class Course:
     halves: list[float]
     """Half-widths of the intervals around the differences; infinite where there is none."""
     verdict: Verdict
-    progress: Progress
+    progress: RowProgress
     margin: float
     """Percentage points: what lies within it is equivalent."""
     diverged_rows: tuple[str, ...]
@@ -58,7 +58,7 @@ class Course:
     @property
     def open(self) -> bool:
         """Whether more seeds may settle it."""
-        return self.progress is Progress.OPEN
+        return self.progress is RowProgress.OPEN
 
     @property
     def difference(self) -> Difference:
@@ -71,7 +71,7 @@ class Course:
         if math.isinf(half):
             half = math.nan
         n = self.n
-        if self.progress is Progress.SETTLED:
+        if self.progress is RowProgress.SETTLED:
             # The verdict was reached with these seeds; the row may have more by now.
             n = self.looks[-1]
         return Difference(
@@ -198,7 +198,7 @@ def _course(
 
 
 def _looks_to_verdict(
-    row: Array, baseline: Array, design: Design, num_rows: int
+    row: NDArray[numpy.float64], baseline: NDArray[numpy.float64], design: Design, num_rows: int
 ) -> tuple[Looks, Verdict]:
     """Return the looks up to the first that decides, and its verdict; all of them where none does.
 
@@ -217,7 +217,7 @@ def _looks_to_verdict(
     return looks, VERDICT_OF_CODE[int(looks.code[deciding])]
 
 
-def _progress_of(verdict: Verdict, *, unfair: bool, is_last: bool) -> Progress:
+def _progress_of(verdict: Verdict, *, unfair: bool, is_last: bool) -> RowProgress:
     """Return how far the design has come with a row.
 
     Args:
@@ -226,15 +226,17 @@ def _progress_of(verdict: Verdict, *, unfair: bool, is_last: bool) -> Progress:
         is_last: the row has the most seeds that the design allows.
     """
     if unfair:
-        return Progress.DIVERGED
+        return RowProgress.DIVERGED
     if verdict is not Verdict.UNDECIDED:
-        return Progress.SETTLED
+        return RowProgress.SETTLED
     if is_last:
-        return Progress.EXHAUSTED
-    return Progress.OPEN
+        return RowProgress.EXHAUSTED
+    return RowProgress.OPEN
 
 
-def _expected(row: Array, baseline: Array, design: Design, num_rows: int) -> int:
+def _expected(
+    row: NDArray[numpy.float64], baseline: NDArray[numpy.float64], design: Design, num_rows: int
+) -> int:
     """Return the look at which means and deviations as they are now would decide."""
     if len(row) < 2:
         return design.most

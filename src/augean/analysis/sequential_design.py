@@ -9,16 +9,16 @@ look, hold together with 1 - alpha / rows: repeated confidence intervals (Jennis
 import math
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
+from numpy.typing import NDArray
 from scipy import optimize, special
 
 from augean.analysis.verdict import Verdict
 from augean.analysis.welch import degrees_of_freedom, safe_level
 from augean.store.sweep_record import SweepRecord
 
-Array = numpy.ndarray[Any, Any]
 METHOD = "Welch's t, equal spending"
 SPENT = 0.8
 """Share of alpha that is spent. The levels are those of normal scores with known variances; t
@@ -74,7 +74,7 @@ def design_of(record: SweepRecord) -> Design:
 
 
 @lru_cache(maxsize=64)
-def levels(alpha: float, least: int, most: int) -> Array:
+def levels(alpha: float, least: int, most: int) -> NDArray[numpy.float64]:
     """Return the two-sided level of each look, all looks together spending `alpha` in equal parts.
 
     For a sum of standard normal scores, by the recursion of Armitage, McPherson and Rowe (1969).
@@ -110,7 +110,13 @@ def levels(alpha: float, least: int, most: int) -> Array:
     return numpy.array(result)
 
 
-def _boundary(share: float, nodes: Array, masses: Array, scale: float, highest: float) -> float:
+def _boundary(
+    share: float,
+    nodes: NDArray[numpy.float64],
+    masses: NDArray[numpy.float64],
+    scale: float,
+    highest: float,
+) -> float:
     """Return the bound that the sum crosses, on either side, with probability `share`.
 
     Args:
@@ -129,7 +135,7 @@ def _boundary(share: float, nodes: Array, masses: Array, scale: float, highest: 
     return float(optimize.brentq(excess, 0, highest, xtol=1e-12))
 
 
-def look_levels(design: Design, num_rows: int) -> Array:
+def look_levels(design: Design, num_rows: int) -> NDArray[numpy.float64]:
     """Return the level of Welch's interval at each look, whatever the deviations are.
 
     Args:
@@ -147,7 +153,9 @@ def look_levels(design: Design, num_rows: int) -> Array:
     return numpy.array(result)
 
 
-def intervals(row: Array, baseline: Array, design: Design, num_rows: int) -> tuple[Array, Array]:
+def intervals(
+    row: NDArray[numpy.float64], baseline: NDArray[numpy.float64], design: Design, num_rows: int
+) -> tuple[NDArray[numpy.float64], NDArray[numpy.float64]]:
     """Return the difference of the means, row minus baseline, and half its interval at each look.
 
     Welch's t-interval at the look's level. Where neither has any spread it is infinite.
@@ -172,7 +180,7 @@ def intervals(row: Array, baseline: Array, design: Design, num_rows: int) -> tup
     return row_mean - baseline_mean, half_width
 
 
-def _seeds_at_looks(scores: Array, design: Design) -> Array:
+def _seeds_at_looks(scores: NDArray[numpy.float64], design: Design) -> NDArray[numpy.int64]:
     """Return the number of seeds at each look that the scores, shape (..., n), are enough for."""
     last = min(scores.shape[-1], design.most)
     return numpy.arange(design.least, last + 1)
@@ -181,15 +189,17 @@ def _seeds_at_looks(scores: Array, design: Design) -> Array:
 class Looks(NamedTuple):
     """What every look says of a row; arrays of shape (..., looks)."""
 
-    difference: Array
+    difference: NDArray[numpy.float64]
     """Mean of the row minus that of the baseline."""
-    half: Array
+    half: NDArray[numpy.float64]
     """Half-width of its interval; infinite where there is none."""
-    code: Array
+    code: NDArray[numpy.int64]
     """The verdict, as a key of `VERDICT_OF_CODE`."""
 
 
-def compare_looks(row: Array, baseline: Array, design: Design, num_rows: int) -> Looks:
+def compare_looks(
+    row: NDArray[numpy.float64], baseline: NDArray[numpy.float64], design: Design, num_rows: int
+) -> Looks:
     """Compare a row with the baseline at each look; arguments as of `intervals`, in percent.
 
     Of crowded scores the bad seeds may not have been seen yet, and with them the mean would be
@@ -208,7 +218,7 @@ def compare_looks(row: Array, baseline: Array, design: Design, num_rows: int) ->
     )
 
 
-def is_crowded(scores: Array, n: Array) -> Array:
+def is_crowded(scores: NDArray[numpy.float64], n: NDArray[numpy.int64]) -> NDArray[numpy.bool_]:
     """Tell for each n whether the first n scores, in percent, crowd below 100 %.
 
     Their mean is then so close to 100 %, for their deviation, that they cannot lie evenly around
@@ -223,11 +233,13 @@ def is_crowded(scores: Array, n: Array) -> Array:
     """
     mean, squared_error = _running_means(scores, n)
     deviation = numpy.sqrt(squared_error * n)
-    crowded: Array = 100 - mean <= CROWDED * deviation
+    crowded: NDArray[numpy.bool_] = 100 - mean <= CROWDED * deviation
     return crowded
 
 
-def _running_means(scores: Array, n: Array) -> tuple[Array, Array]:
+def _running_means(
+    scores: NDArray[numpy.float64], n: NDArray[numpy.int64]
+) -> tuple[NDArray[numpy.float64], NDArray[numpy.float64]]:
     """Return the mean of the first n scores and its squared standard error, for each n.
 
     Two arrays of shape (..., looks).
@@ -242,10 +254,12 @@ def _running_means(scores: Array, n: Array) -> tuple[Array, Array]:
     return mean + first, squares / ((n - 1) * n)
 
 
-def verdicts(difference: Array, half: Array, margin: float) -> Array:
+def verdicts(
+    difference: NDArray[numpy.float64], half: NDArray[numpy.float64], margin: float
+) -> NDArray[numpy.int64]:
     """Return what each interval says, as a key of `VERDICT_OF_CODE`; all of shape (..., looks)."""
     low = difference - half
     high = difference + half
     within = (-margin <= low) & (high <= margin)
-    codes: Array = numpy.select([low > 0, high < 0, within], [1, -1, 2])
+    codes: NDArray[numpy.int64] = numpy.select([low > 0, high < 0, within], [1, -1, 2])
     return codes

@@ -8,15 +8,15 @@ number of rows (Bonferroni). docs/internals/verdicts.md has the references.
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
+from numpy.typing import NDArray
 from scipy import special, stats
 
 from augean.analysis.dunnett import dunnett_test
 from augean.analysis.welch import degrees_of_freedom, largest_miss, safe_level
 
-Array = numpy.ndarray[Any, Any]
 LEVEL = 0.95
 """Probability that all intervals of a table hold together."""
 LEVENE_LEVEL = 0.5
@@ -56,16 +56,13 @@ def simultaneous_intervals(
     if not rows or len(control) < 2:
         return {}, ""
     groups = list(rows.values())
-    with warnings.catch_warnings():
-        # scipy warns of groups without spread: their p stays NaN.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        p = levene_p([control, *groups])
-        reason = _reason_against_pooling([control, *groups], p)
-        intervals = _dunnett(control, groups) if reason is None else _welch(control, groups)
+    p = levene_p([control, *groups])
+    reason = reason_against_pooling([control, *groups], p)
+    intervals = _dunnett(control, groups) if reason is None else _welch(control, groups)
     return dict(zip(rows, intervals, strict=True)), _method(reason, p)
 
 
-def levene_p(groups: Iterable[Sequence[float] | Array]) -> float:
+def levene_p(groups: Iterable[Sequence[float] | NDArray[numpy.float64]]) -> float:
     """Return the p-value of Levene's test of equal variances; NaN where it cannot be made.
 
     Groups of two values are left out: these always lie equally far from their mean, so the test
@@ -74,18 +71,23 @@ def levene_p(groups: Iterable[Sequence[float] | Array]) -> float:
     testable = [group for group in groups if len(group) >= 3]
     if len(testable) < 2:
         return math.nan
-    # Around means: with three seeds the form around medians never rejects.
-    return float(stats.levene(*testable, center="mean").pvalue)
+    with warnings.catch_warnings():
+        # scipy warns where no group has a spread: then p is NaN.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        # Around means: with three seeds the form around medians never rejects.
+        return float(stats.levene(*testable, center="mean").pvalue)
 
 
 def pools_untested(groups: Sequence[Sequence[float]]) -> bool:
     """Return whether variances are pooled untested, as too few rows have three seeds for it."""
     p = levene_p(groups)
-    return math.isnan(p) and _reason_against_pooling(groups, p) is None
+    return math.isnan(p) and reason_against_pooling(groups, p) is None
 
 
-def _reason_against_pooling(groups: Sequence[Sequence[float] | Array], p: float) -> str | None:
-    """Return why variances are not pooled, so that Dunnett's test does not apply; None if it does.
+def reason_against_pooling(
+    groups: Sequence[Sequence[float] | NDArray[numpy.float64]], p: float
+) -> str | None:
+    """Return why the variances of groups are not pooled; None where they are.
 
     Args:
         p: of Levene's test, NaN where it cannot be made.
@@ -110,7 +112,9 @@ def _method(reason: str | None, p: float) -> str:
     return f"Dunnett's test with simultaneous 95 % intervals ({check})"
 
 
-def _dunnett(control: Array, rows: Sequence[Array]) -> list[Interval]:
+def _dunnett(
+    control: NDArray[numpy.float64], rows: Sequence[NDArray[numpy.float64]]
+) -> list[Interval]:
     """Return Dunnett's intervals and p-values, in the order of the rows."""
     result = dunnett_test(control, rows, LEVEL)
     lows = (result.differences - result.half_widths).tolist()
@@ -121,12 +125,16 @@ def _dunnett(control: Array, rows: Sequence[Array]) -> list[Interval]:
     return intervals
 
 
-def _welch(control: Array, rows: Sequence[Array]) -> list[Interval]:
+def _welch(
+    control: NDArray[numpy.float64], rows: Sequence[NDArray[numpy.float64]]
+) -> list[Interval]:
     """Return Welch's intervals and p-values after Bonferroni, which hold for any deviations."""
     return [_welch_interval(control, row, num_rows=len(rows)) for row in rows]
 
 
-def _welch_interval(control: Array, row: Array, num_rows: int) -> Interval:
+def _welch_interval(
+    control: NDArray[numpy.float64], row: NDArray[numpy.float64], num_rows: int
+) -> Interval:
     """Return Welch's interval of row minus control, with its p-value.
 
     Two rows without spread say nothing about chance: theirs is NaN.
@@ -153,7 +161,7 @@ def _welch_interval(control: Array, row: Array, num_rows: int) -> Interval:
     return Interval(low=difference - half_width, high=difference + half_width, p=min(1.0, p))
 
 
-def _squared_error(scores: Array) -> float:
+def _squared_error(scores: NDArray[numpy.float64]) -> float:
     """Return the squared standard error of the mean; exactly 0 for equal scores."""
     # Rounding would leave a tiny variance.
     if numpy.ptp(scores) == 0:

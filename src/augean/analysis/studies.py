@@ -214,8 +214,8 @@ def importances(record: SweepRecord, fewest: int = FEWEST_TRIALS) -> dict[str, f
     for trial in trials:
         params = {}
         for key, value in trial.values.items():
-            is_number = isinstance(distributions[key], optuna.distributions.FloatDistribution)
-            params[key] = float(value) if is_number else row_label(value)
+            is_range = isinstance(distributions[key], optuna.distributions.FloatDistribution)
+            params[key] = float(value) if is_range else row_label(value)
         finished = optuna.trial.create_trial(
             params=params,
             distributions={key: distributions[key] for key in params},

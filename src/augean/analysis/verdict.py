@@ -22,7 +22,7 @@ DECIDED = (Verdict.BETTER, Verdict.WORSE, Verdict.EQUIVALENT)
 """What more seeds would not change."""
 
 
-class Progress(StrEnum):
+class RowProgress(StrEnum):
     """How far a sequential design has come with a row."""
 
     SETTLED = "settled"
@@ -50,7 +50,7 @@ class Difference(NamedTuple):
     """Diverged runs of the row. A sequential design names `diverged_rows` instead."""
     margin: float = math.nan
     """Percentage points: what lies within it is equivalent."""
-    progress: Progress | None = None
+    progress: RowProgress | None = None
     """None where the number of seeds was fixed before the first run."""
     diverged_rows: tuple[str, ...] = ()
     """In a sequential design: the row, the baseline or both, where they have diverged runs."""
@@ -104,15 +104,15 @@ class Difference(NamedTuple):
             words += f", {self.num_diverged} diverged"
         return words
 
-    def _sequential_text(self, progress: Progress) -> str:
+    def _sequential_text(self, progress: RowProgress) -> str:
         words = str(self.verdict)
         if self.verdict is Verdict.EQUIVALENT:
             words = f"equivalent within ±{self.margin:g}"
         reasons = {
-            Progress.SETTLED: f"settled at n={self.n}",
-            Progress.OPEN: f"not settled, n={self.n}",
-            Progress.EXHAUSTED: f"{self.n} seeds, the most",
-            Progress.DIVERGED: f"{' and '.join(self.diverged_rows)} diverged",
+            RowProgress.SETTLED: f"settled at n={self.n}",
+            RowProgress.OPEN: f"not settled, n={self.n}",
+            RowProgress.EXHAUSTED: f"{self.n} seeds, the most",
+            RowProgress.DIVERGED: f"{' and '.join(self.diverged_rows)} diverged",
         }
         return f"{words} ({reasons[progress]})"
 

@@ -24,9 +24,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy
+from numpy.typing import NDArray
 from scipy import optimize, special
 
-Array = numpy.ndarray[Any, Any]
 NUM_NODES = 121
 """Of the quadrature; doubling them changes no result by more than one in a thousand."""
 NEGLIGIBLE = 1e-12
@@ -36,7 +36,10 @@ RATIOS = numpy.geomspace(1 / 1000, 1000, 45)
 
 
 def degrees_of_freedom(
-    first: Array | float, second: Array | float, num_first: Array | int, num_second: Array | int
+    first: NDArray[numpy.float64] | float,
+    second: NDArray[numpy.float64] | float,
+    num_first: NDArray[numpy.int64] | int,
+    num_second: NDArray[numpy.int64] | int,
 ) -> Any:
     """Return Satterthwaite's degrees of freedom f; NaN in arrays where there is no spread.
 
@@ -105,7 +108,9 @@ def safe_level(level: float, num_first: int, num_second: int) -> float:
 
 
 @lru_cache(maxsize=256)
-def _shares_of_first(num_first: int, num_second: int) -> tuple[Array, Array]:
+def _shares_of_first(
+    num_first: int, num_second: int
+) -> tuple[NDArray[numpy.float64], NDArray[numpy.float64]]:
     """Return nodes and weights of B, the first sample's share of all squares: two of [nodes].
 
     B has the density b^(x - 1) (1 - b)^(y - 1), where x and y are half the samples' degrees of

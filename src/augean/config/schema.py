@@ -159,6 +159,11 @@ class ScheduleConfig:
     """cosine, onecycle: share of all steps in which the learning rate rises."""
 
 
+LENGTH_FREE_SCHEDULES = frozenset({"constant", "plateau"})
+"""Schedules whose learning rates do not depend on the number of epochs. Others stretch over all
+epochs, so that no two lengths begin alike."""
+
+
 @dataclass
 class DatasetConfig:
     """A data set: constructed with `name, root, cache, image_size` and `arguments`."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from augean.analysis.freshness import FreshnessCheck
-from augean.analysis.run_command import run_command
+from augean.analysis.run import run_command
 from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.config.yaml_files import parse_yaml

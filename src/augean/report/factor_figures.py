@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from augean.analysis.comparison import Table
 from augean.analysis.factors import Factors, two_factors
 from augean.report.plotting import Picture, save_figure, shorten_labels
-from augean.store.files import write_atomic
 
 MARGINS = "mean"
 """Label of the last row and the last column."""
@@ -22,15 +21,13 @@ def draw_factors(table: Table, folder: Path) -> list[Picture]:
     Return no picture where the table has no two factors, or no score yet.
 
     Args:
-        folder: of the report.
+        folder: where the files go.
     """
     factors = two_factors(table)
     if factors is None or numpy.isnan(factors.means).all():
         return []
     record = table.sweep.record
     grid = with_margins(factors)
-    text = grid.to_csv(float_format="%.10g", lineterminator="\n")
-    write_atomic(folder / "tables" / f"{record.name}_grid.csv", text.encode(errors="replace"))
     caption = (
         f"Test accuracy in percent by row and column ({record.column}). {factors.verdict_in_words}"
     )
@@ -39,11 +36,11 @@ def draw_factors(table: Table, folder: Path) -> list[Picture]:
     row_keys = ", ".join(key for key in record.row_keys if key != record.column)
     picture = save_figure(
         _heat_map(grid, row_keys, record.column),
-        folder / "figures",
+        folder,
         name=f"{record.name}_grid",
         caption=caption,
         alt=f"{record.title}: test accuracy by row and column",
-        has_csv=True,
+        csv=grid.to_csv(float_format="%.10g", lineterminator="\n"),
     )
     return [picture]
 

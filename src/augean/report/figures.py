@@ -49,14 +49,14 @@ def draw_figures(
         metrics: as `load.read_metrics` returns it, for at least the runs of this table.
         folder: where the files go.
     """
-    labels = {}
+    labels = []
     for row in table.rows:
         # A row that always diverged is drawn as far as it came.
         for run in row.runs or row.diverged:
-            labels[run.directory] = row.label
-    # An object, as a table without any curve has no labels of which pandas could tell the type.
-    row_of_epoch = metrics.directory.map(labels).astype(object)
-    table_metrics = metrics.assign(row=row_of_epoch).dropna(subset="row")
+            labels.append((run.directory, row.label))
+    # A run that several rows share is in each of them.
+    labels_by_run = pandas.DataFrame(labels, columns=["directory", "row"], dtype=object)
+    table_metrics = metrics.merge(labels_by_run, on="directory")
     pictures = []
     if len(table_metrics):
         pictures += _draw_curves(table, table_metrics, folder)
@@ -69,7 +69,7 @@ def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[
     """Draw accuracy and loss per epoch, and accuracy against time.
 
     Args:
-        metrics: of the table's runs, with the label of their row.
+        metrics: of the table's runs, once for each row that has the run, with the row's label.
     """
     record = table.sweep.record
     labels = set(metrics.row)
@@ -297,7 +297,8 @@ def _against_time(metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequen
 
     Both are means over the seeds of a row, epoch by epoch.
     """
-    runs = metrics.groupby("directory", observed=True, sort=False)
+    # A run may be in several rows.
+    runs = metrics.groupby(["row", "directory"], observed=True, sort=False)
     so_far = metrics.assign(elapsed=runs.seconds.cumsum(), best=100 * runs.val_accuracy.cummax())
     means = so_far.groupby(["row", "epoch"])[["elapsed", "best"]].mean()
     lines = {str(row): line.to_numpy() for row, line in means.groupby("row")}

@@ -1,10 +1,9 @@
 """Draw Part 2's figures: the band of losses over learning rates, and the paper's three measures
 along a trajectory.
 
-Each has its numbers as CSV in tables/. Bands are told apart by colour and hatching.
+Each has its numbers as CSV beside it. Bands are told apart by colour and hatching.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,43 +14,25 @@ import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
 
 from augean.analysis.comparison import Table
+from augean.analysis.landscape import read_probes, read_step_losses
 from augean.analysis.load import Contents
-from augean.analysis.run import Run
-from augean.analysis.simultaneous import Array
-from augean.errors import AugeanError
+from augean.config.labels import row_label
 from augean.report.plotting import Picture, finish_figure, save_figure, style_of
-from augean.store.files import write_atomic
-from augean.store.run_directory import read_verified, runs_dir
 from augean.store.summary import RunState
 
 HATCHES = ("", "////", "....", "xxxx")
 SMOOTHED_SHARE = 100
 """A band is smoothed by a moving average over this fraction of its steps."""
-UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    EOFError,
-    MemoryError,
-    AugeanError,
-)
-"""What reading a damaged file, or one of other content, may raise. MemoryError is among them, as
-the header of an array may claim any size."""
-_PROBE_COLUMNS = frozenset(
-    {"step", "step_size", "loss", "gradient_distance", "gradient_cosine", "smoothness"}
-)
-"""Columns of probe.csv that are read."""
 
 
 def draw_landscapes(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     """Draw the band of a record that asks for one, and the probes of runs that have them.
 
     Args:
-        folder: of the report; the files go into its figures/ and tables/.
+        folder: where the files go.
     """
     return [*_draw_band(contents, table, folder), *_draw_probes(contents, table, folder)]
 
@@ -60,7 +41,7 @@ def draw_landscapes(contents: Contents, table: Table, folder: Path) -> list[Pict
 class _Band:
     """The runs that form one band."""
 
-    losses: list[Array] = field(default_factory=list)
+    losses: list[NDArray[numpy.float64]] = field(default_factory=list)
     """Loss of every step, one array a run."""
     rates: list[str] = field(default_factory=list)
     """Learning rates of the runs."""
@@ -80,8 +61,8 @@ class _Band:
 class _Edges(NamedTuple):
     """The two edges of a band, step by step."""
 
-    low: Array
-    high: Array
+    low: NDArray[numpy.float64]
+    high: NDArray[numpy.float64]
 
 
 def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
@@ -102,14 +83,13 @@ def _draw_band(contents: Contents, table: Table, folder: Path) -> list[Picture]:
     num_steps = min(lengths)
     window = max(1, num_steps // SMOOTHED_SHARE)
     edges = {name: band.edges(num_steps, window) for name, band in bands.items()}
-    _write_band(edges, folder / "tables" / f"{record.name}_band.csv")
     picture = save_figure(
         _band_figure(edges, window),
-        folder / "figures",
+        folder,
         name=f"{record.name}_band",
         caption=_band_caption(table, bands, edges, window),
         alt=f"{record.title}: bands of losses",
-        has_csv=True,
+        csv=_band_csv(edges),
     )
     return [picture]
 
@@ -153,37 +133,25 @@ def _read_bands(contents: Contents, table: Table, key: str) -> dict[str, _Band]:
     """
     bands: dict[str, _Band] = {}
     for _, run in table.sweep.job_runs:
-        path = _run_file(contents, run, "steps.npy")
-        if run.state is not RunState.FINISHED or not path.exists():
+        if run.state is not RunState.FINISHED:
             continue
-        try:
-            file = io.BytesIO(read_verified(path.parent, path.name))
-            losses = numpy.load(file, allow_pickle=False).ravel().astype(float)
-            rate = float(run.config["optimizer.lr"])
-            # A band has as many steps as its shortest run, so an empty file would empty it.
-            if not len(losses):
-                raise ValueError("no losses")
-        except UNREADABLE as error:
-            contents.note(path, f"not the losses of a run's steps ({error})")
+        losses = read_step_losses(contents, run)
+        if losses is None:
             continue
         band = bands.setdefault(str(run.config.get(key)), _Band())
         band.losses.append(losses)
-        band.rates.append(f"{rate:g}")
+        band.rates.append(row_label(run.config.get("optimizer.lr")))
     return bands
 
 
-def _run_file(contents: Contents, run: Run, name: str) -> Path:
-    return runs_dir(contents.outputs) / run.directory / name
-
-
-def _write_band(edges: Mapping[str, _Edges], path: Path) -> None:
-    """Write the numbers of the figure as CSV, two columns a band."""
+def _band_csv(edges: Mapping[str, _Edges]) -> str:
+    """Return the numbers of the figure as CSV, two columns a band."""
     columns = {}
     for name, (low, high) in edges.items():
         columns[f"{name} lowest"] = low
         columns[f"{name} highest"] = high
     frame = pandas.DataFrame(columns).rename_axis("first step of the window").reset_index()
-    write_atomic(path, frame.to_csv(index=False, lineterminator="\n"))
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _band_figure(edges: Mapping[str, _Edges], window: int) -> Figure:
@@ -197,7 +165,7 @@ def _band_figure(edges: Mapping[str, _Edges], window: int) -> Figure:
     styles = {}
     for index, (name, (low, high)) in enumerate(edges.items()):
         # A mean over a window stands at its middle.
-        steps = numpy.arange(len(low)) + (window - 1) / 2
+        steps = numpy.arange(len(low), dtype=numpy.float64) + (window - 1) / 2
         _draw_edges(axes, steps, low, high, index)
         styles[name] = style_of(index)
     axes.set_xlabel("step")
@@ -207,16 +175,22 @@ def _band_figure(edges: Mapping[str, _Edges], window: int) -> Figure:
     return figure
 
 
-def _smooth(values: Array, window: int) -> Array:
+def _smooth(values: NDArray[numpy.float64], window: int) -> NDArray[numpy.float64]:
     """Return the moving average, which is `window - 1` values shorter."""
     # Double precision, as the running sum grows.
     running_sum = numpy.cumsum(values, dtype=numpy.float64)
     sums = numpy.concatenate([[0.0], running_sum])
-    smoothed: Array = (sums[window:] - sums[:-window]) / window
+    smoothed: NDArray[numpy.float64] = (sums[window:] - sums[:-window]) / window
     return smoothed
 
 
-def _draw_edges(axes: Axes, steps: Array, low: Array, high: Array, index: int) -> None:
+def _draw_edges(
+    axes: Axes,
+    steps: NDArray[numpy.float64],
+    low: NDArray[numpy.float64],
+    high: NDArray[numpy.float64],
+    index: int,
+) -> None:
     """Draw one hatched band with its edges.
 
     Args:
@@ -255,7 +229,6 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
         return []
     # Over the seeds of a row.
     means = pandas.concat(ranges).groupby(["row", "step"], sort=False).mean()
-    write_atomic(folder / "tables" / f"{record.name}_probe.csv", means.to_csv(lineterminator="\n"))
     labels = means.index.get_level_values("row").unique()
     rows = {label: means.loc[label] for label in labels}
     texts = [_probe_text(label, measures) for label, measures in rows.items()]
@@ -265,11 +238,11 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
     )
     picture = save_figure(
         _probe_figure(rows),
-        folder / "figures",
+        folder,
         name=f"{record.name}_probe",
         caption=caption,
         alt=f"{record.title}: three measures",
-        has_csv=True,
+        csv=means.to_csv(lineterminator="\n"),
     )
     return [picture]
 
@@ -283,23 +256,6 @@ def _read_probes(contents: Contents, table: Table) -> list[pandas.DataFrame]:
             if probes is not None:
                 ranges.append(_ranges(probes).assign(row=row.label))
     return ranges
-
-
-def read_probes(contents: Contents, run: Run) -> pandas.DataFrame | None:
-    """Return the probes of a run's loss landscape; None where it has none that can be read."""
-    path = _run_file(contents, run, "probe.csv")
-    try:
-        file = io.BytesIO(read_verified(path.parent, path.name))
-        probes = pandas.read_csv(file, dtype=float).astype({"step": int})
-        absent = _PROBE_COLUMNS - set(probes)
-        if absent:
-            raise ValueError(f"without {', '.join(sorted(absent))}")
-    except FileNotFoundError:
-        return None
-    except UNREADABLE as error:
-        contents.note(path, f"no probes of a loss landscape ({error})")
-        return None
-    return probes
 
 
 def _ranges(probes: pandas.DataFrame) -> pandas.DataFrame:

@@ -1,5 +1,6 @@
 """Draw the structure of a network as a column of boxes."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from matplotlib.patches import FancyBboxPatch
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
+from augean.config.labels import row_label
 from augean.errors import AugeanError
 from augean.regular_files import parse_json
 from augean.report.plotting import COLOURS, INK, MUTED, Picture, save_figure, shorten_label
@@ -32,6 +34,18 @@ OUTPUT_RIGHT = 5.05
 """Right end of the column of output shapes."""
 PARAMETERS_RIGHT = 6.25
 """Right end of the column of numbers of parameters."""
+SHAPE_KEYS = frozenset(
+    {
+        "dataset.name",
+        "dataset.image_size",
+        "dataset.arguments.num_classes",
+        "model.name",
+        "model._target_",
+        "model.stem",
+        "width.channels",
+    }
+)
+"""Config keys that shape a network, beside the arguments of its class."""
 CONTAINERS = ("Sequential", "ModuleList")
 UNREADABLE = (
     OSError,
@@ -48,25 +62,70 @@ UNREADABLE = (
 def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> list[Picture]:
     """Draw the structure of every network among the tables' runs.
 
-    Runs of one data set, model, stem and width share one figure.
-
     Args:
         folder: where the files go.
     """
-    pictures: dict[str, Picture] = {}
+    pictures = []
+    for network in _distinct_networks(tables):
+        for run in network.runs:
+            picture = _draw_model(contents, run, folder, network)
+            # Some runs have no description: those that never began, and custom loops.
+            if picture is not None:
+                pictures.append(picture)
+                break
+    return pictures
+
+
+@dataclass
+class _Network:
+    """A network, and the runs that train it."""
+
+    name: str
+    """Name of its figure."""
+    differences: list[str]
+    """What tells it from the other networks of that data set, model, stem and width."""
+    runs: list[Run]
+
+
+def _distinct_networks(tables: Sequence[Table]) -> list[_Network]:
+    """Return the networks among the tables' runs, each once."""
+    # By data set, model, stem and width, then by all settings that shape a network.
+    groups: dict[str, dict[frozenset[tuple[str, str]], list[Run]]] = {}
     for table in tables:
         for run in table.runs:
-            name = _file_name(run)
-            if name in pictures:
-                continue
-            picture = _draw_model(contents, run, folder, name)
-            if picture is not None:
-                pictures[name] = picture
-    return list(pictures.values())
+            settings = frozenset(_shape_settings(run).items())
+            groups.setdefault(_file_name(run), {}).setdefault(settings, []).append(run)
+    networks = []
+    for name, runs_by_settings in groups.items():
+        common = frozenset.intersection(*runs_by_settings)
+        for settings, runs in runs_by_settings.items():
+            differences = [f"{key}={value}" for key, value in sorted(settings - common)]
+            networks.append(_Network(_name_apart(name, differences), differences, runs))
+    return networks
+
+
+def _name_apart(name: str, differences: Sequence[str]) -> str:
+    """Return the name of a figure, with a digest of what tells its network from others."""
+    if not differences:
+        return name
+    digest = hashlib.sha256("; ".join(differences).encode()).hexdigest()[:8]
+    return f"{name}--{digest}"
+
+
+def _shape_settings(run: Run) -> dict[str, str]:
+    """Return the settings of a run that shape its network, as labels.
+
+    The activation is not among them: it would give most tables several figures of one structure.
+    """
+    settings = {}
+    for key, value in run.config.items():
+        if key in SHAPE_KEYS or key.startswith("model.arguments."):
+            settings[key] = row_label(value)
+    return settings
 
 
 def _file_name(run: Run) -> str:
-    """Return the name of the figure that shows the network of a run."""
+    """Return the name of the figure of a run's network, where no other network has the same."""
     data = run.config.get("dataset.name")
     model = run.config.get("model.name")
     stem = run.config.get("model.stem") or "plain"
@@ -75,7 +134,7 @@ def _file_name(run: Run) -> str:
     return re.sub(r"[^\w.-]", "_", name)[:120]
 
 
-def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Picture | None:
+def _draw_model(contents: Contents, run: Run, folder: Path, network: _Network) -> Picture | None:
     """Draw the network of one run; None where the run has no readable description of it."""
     path = runs_dir(contents.outputs) / run.directory / "model.json"
     if not path.exists():
@@ -89,6 +148,8 @@ def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Pictur
         channels = run.config.get("width.channels")
         if channels is not None:
             title += f", C = {channels}"
+        for difference in network.differences:
+            title += f", {difference}"
         title += f", on {run.config.get('dataset.name')}"
         size = f"{int(model['parameters']):,} parameters"
         figure = _structure(model["input"], _blocks(model["modules"]))
@@ -99,7 +160,7 @@ def _draw_model(contents: Contents, run: Run, folder: Path, name: str) -> Pictur
     return save_figure(
         figure,
         folder,
-        name=name,
+        name=network.name,
         caption=f"{title}: {size}.",
         alt=f"Structure of {title} from input to output",
     )

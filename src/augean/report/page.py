@@ -1,7 +1,6 @@
 """Write the page, the Markdown summary and the files of each table, by way of templates."""
 
 import base64
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +13,9 @@ import pandas
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
-from augean.analysis.comparison import Table
+from augean.analysis.comparison import MARGIN, Table
 from augean.analysis.load import Contents
-from augean.analysis.run import Run
-from augean.analysis.run_command import run_command
+from augean.analysis.run import Run, run_command, seen_from
 from augean.report import escape, outdated, tables
 from augean.report.explore import chart_library
 from augean.report.findings import Finding
@@ -134,7 +132,7 @@ class _Page:
             "distinctions": tables.distinctions(records),
             "has_charts": any(runs_of(section.table) for section in self.sections),
             "any_outdated": any(outdated.is_outdated(run) for run in self.listed),
-            "outputs": _shown_path(self.contents.outputs),
+            "outputs": seen_from(self.contents.outputs, Path.cwd()),
             "made": datetime.now(UTC),
             "source": self.source,
             "size": self.size,
@@ -211,7 +209,7 @@ def _add_names(environment: Environment) -> None:
 
 def _caption(table: Table) -> str:
     """Return the caption of a table as plain text."""
-    text = text_environment().get_template("caption.txt").render(table=table)
+    text = text_environment().get_template("caption.txt").render(table=table, margin=MARGIN)
     # The lines of the template are not those of the caption.
     return " ".join(text.split())
 
@@ -221,11 +219,3 @@ def _write(stem: Path, ending: str, text: str) -> None:
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
     # Names of files may hold bytes that are not text; they become question marks.
     write_atomic(stem.with_name(stem.name + ending), text.encode("utf-8", "replace"), sync=False)
-
-
-def _shown_path(path: Path) -> str:
-    """Return a path as the page names it: relative where it lies below the working folder."""
-    relative = os.path.relpath(path)
-    if relative.startswith(".."):
-        return os.path.abspath(path)
-    return relative

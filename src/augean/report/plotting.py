@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from augean.analysis.simultaneous import Array
 from augean.store.files import write_atomic
 
 INK = "#24292F"
@@ -46,13 +47,13 @@ Styles = Mapping[str, tuple[str, str]]
 
 
 class Picture(NamedTuple):
-    """One figure on disk: `name`.png and `name`.svg."""
+    """One figure on disk: `name`.png and `name`.svg in figures/."""
 
     name: str
     caption: str
     alt: str
     has_csv: bool = False
-    """Whether the numbers that it shows are in tables/`name`.csv."""
+    """Whether `name`.csv has the numbers that it shows."""
 
 
 def style_of(index: int) -> tuple[str, str]:
@@ -60,7 +61,7 @@ def style_of(index: int) -> tuple[str, str]:
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
 
 
-def draw_unnamed(axes: Axes, lines: Sequence[Array]) -> None:
+def draw_unnamed(axes: Axes, lines: Sequence[NDArray[numpy.float64]]) -> None:
     """Draw the rows without a name in grey, behind the others."""
     # One object, and pixels even in the SVG, so that hundreds of lines stay fast and small.
     collection = LineCollection(lines, colors=GREY, linewidths=0.6, rasterized=True, zorder=1)
@@ -139,9 +140,14 @@ def shorten_label(label: str, longest: int = 36) -> str:
 
 
 def save_figure(
-    figure: Figure, folder: Path, *, name: str, caption: str, alt: str, has_csv: bool = False
+    figure: Figure, folder: Path, *, name: str, caption: str, alt: str, csv: str | None = None
 ) -> Picture:
-    """Write `name`.png and `name`.svg into `folder`."""
+    """Write `name`.png and `name`.svg into `folder`.
+
+    Args:
+        csv: the numbers of the figure, for `name`.csv; None writes no such file. It lies beside the
+            figure, as in tables/ another sweep may have that name.
+    """
     for kind in ("png", "svg"):
         content = io.BytesIO()
         with warnings.catch_warnings():
@@ -152,7 +158,10 @@ def save_figure(
         if kind == "svg":
             data = _round_paths(data)
         write_atomic(folder / f"{name}.{kind}", data, sync=False)
-    return Picture(name=name, caption=caption, alt=alt, has_csv=has_csv)
+    if csv is not None:
+        # Names of files may hold bytes that are not text; they become question marks.
+        write_atomic(folder / f"{name}.csv", csv.encode("utf-8", "replace"), sync=False)
+    return Picture(name=name, caption=caption, alt=alt, has_csv=csv is not None)
 
 
 def _round_paths(svg: bytes) -> bytes:

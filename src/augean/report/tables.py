@@ -10,13 +10,11 @@ from typing import Any, Literal
 
 import pandas
 
-from augean.analysis.comparison import MARGIN, Estimate, Row, Table
+from augean.analysis.comparison import Estimate, Row, Table
 from augean.report import outdated
 from augean.store.summary import RunState, RunSummary
 from augean.store.sweep_record import SweepRecord
 
-# The caption's template asks for it.
-__all__ = ["MARGIN"]
 FACTS = (
     "dataset",
     "trainer.epochs",

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
-from augean.analysis.simultaneous import Array
 from augean.analysis.studies import (
     Range,
     importances,
@@ -107,7 +107,7 @@ def _studies(contents: Contents, record: SweepRecord) -> list[SweepRecord]:
 
 
 def _budget_figure(
-    studies: Sequence[tuple[SweepRecord, Array]], titles: Mapping[str, str]
+    studies: Sequence[tuple[SweepRecord, NDArray[numpy.float64]]], titles: Mapping[str, str]
 ) -> Figure:
     """Draw the expected best score of each study by its number of trials.
 
@@ -145,7 +145,7 @@ def _budget_figure(
     return figure
 
 
-def _scores(study: SweepRecord) -> Array:
+def _scores(study: SweepRecord) -> NDArray[numpy.float64]:
     """Return validation accuracy in percent of every finished trial, in their order."""
     scores = []
     for trial in study.trials:
@@ -168,7 +168,9 @@ def _study_text(study: SweepRecord) -> str:
     return f"{text}, over {space}"
 
 
-def expected_best(scores: Sequence[float] | Array, direction: Direction) -> Array:
+def expected_best(
+    scores: Sequence[float] | NDArray[numpy.float64], direction: Direction
+) -> NDArray[numpy.float64]:
     """Return the expected best of 1, 2, ..., N draws with replacement from N scores.
 
     Equation 4 of Dodge et al. 2019.
@@ -186,7 +188,7 @@ def expected_best(scores: Sequence[float] | Array, direction: Direction) -> Arra
     chances_of_best = chances[None, :] ** budgets[:, None]
     # The chance that the best is exactly the i-th worst score.
     weights = numpy.diff(chances_of_best, axis=1)
-    expected: Array = (weights * ordered).sum(axis=1)
+    expected: NDArray[numpy.float64] = (weights * ordered).sum(axis=1)
     return expected
 
 

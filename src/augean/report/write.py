@@ -193,13 +193,12 @@ def _draw_task_of_parent(index: int) -> _Drawing:
 
 
 def _draw(task: _DrawingTask) -> _Drawing:
-    folder = task.contents.outputs / "report"
-    figures = folder / "figures"
+    figures = task.contents.outputs / "report" / "figures"
     with rc_context(fname=STYLE):
         pictures = draw_effects(task.table, figures)
-        pictures += draw_factors(task.table, folder)
+        pictures += draw_factors(task.table, figures)
         pictures += draw_figures(task.contents, task.table, task.metrics, figures)
-        pictures += draw_landscapes(task.contents, task.table, folder)
+        pictures += draw_landscapes(task.contents, task.table, figures)
         pictures += draw_tuning(task.contents, task.table, figures)
         pictures += draw_settling(task.table, figures)
     return _Drawing(pictures=pictures, problems=task.contents.problems)
@@ -223,7 +222,7 @@ def _tidy(folder: Path, sections: Sequence[Section], others: Sequence[Picture]) 
         current_files.add(f"figures/{picture.name}.png")
         current_files.add(f"figures/{picture.name}.svg")
         if picture.has_csv:
-            current_files.add(f"tables/{picture.name}.csv")
+            current_files.add(f"figures/{picture.name}.csv")
     # Each report lists its files for the next one.
     list_file = folder / ".files"
     try:

@@ -15,16 +15,16 @@ from typing import NamedTuple
 import pandas
 
 from augean.analysis.comparison import MARGIN, Row, Table, compare
+from augean.analysis.landscape import read_probes
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.verdict import Difference, Verdict
-from augean.report.landscape_figures import read_probes
 from augean.report.tables import number
 from augean.reproduction.likeness import same_hardware, same_test_set
 from augean.reproduction.statements import (
     EXPECTATIONS,
-    Finding,
     Judged,
+    Judgement,
     Measure,
     Statement,
     course_report,
@@ -33,15 +33,16 @@ from augean.reproduction.statements import (
 
 TABLES = ("table1_activation", "table2_weight_decay", "table3_width", "table4_optimizer")
 """Sweeps of the course report's own tables."""
-# The unit of a difference. "dead units" is missing: that measure is judged without one.
 BASE = "baseline"
 """Key of what the rows are compared with, beside their labels."""
+# "dead units" is missing: that measure is judged without a difference.
 UNITS: dict[Measure, str] = {
     "points": "points",
     "seconds": "seconds",
     "epochs": "epochs",
     "loss": "of loss",
 }
+"""The unit of a difference, by measure."""
 
 
 class Comparison(NamedTuple):
@@ -87,12 +88,12 @@ class Evidence:
         row = None if table is None else _find_row(table, statement.row)
         if table is None or row is None:
             reason = statement.unknown or _describe_absence(statement, table)
-            return Judged(statement=statement, finding=Finding.CANNOT_BE_SAID, evidence=reason)
+            return Judged(statement=statement, judgement=Judgement.CANNOT_BE_SAID, evidence=reason)
         if statement.measure == "dead units":
             return _judge_dead_units(statement, row)
         # 2. Compare it, and give the numbers as evidence.
         comparison = self._compare(statement, table, row)
-        finding = _conclude(statement, row, comparison)
+        judgement = _conclude(statement, row, comparison)
         if comparison.obstacle:
             evidence = f"{row.label} and {comparison.other}: {comparison.obstacle}"
         elif math.isnan(comparison.difference.value):
@@ -101,7 +102,7 @@ class Evidence:
         else:
             evidence = _describe_comparison(statement.measure, row, comparison)
             evidence += _describe_published(statement, table)
-        return Judged(statement=statement, finding=finding, evidence=evidence)
+        return Judged(statement=statement, judgement=judgement, evidence=evidence)
 
     def _compare(self, statement: Statement, table: Table, row: Row) -> Comparison:
         """Compare the row with the baseline, or with the same row of another table."""
@@ -265,40 +266,40 @@ def _judge_dead_units(statement: Statement, row: Row) -> Judged:
     recorded = [summary.dead_units for summary in row.summaries if summary.dead_units is not None]
     if not recorded:
         evidence = "no run records which units are dead"
-        return Judged(statement=statement, finding=Finding.CANNOT_BE_SAID, evidence=evidence)
+        return Judged(statement=statement, judgement=Judgement.CANNOT_BE_SAID, evidence=evidence)
     # A run records the share of dead channels by layer; the worst layer of any run counts.
     shares: list[float] = []
     for share_by_layer in recorded:
         shares += share_by_layer.values()
     most = max(shares, default=0.0)
     if most > 0:
-        finding = Finding.CANNOT_BE_SAID
+        judgement = Judgement.CANNOT_BE_SAID
         channels = f"up to {most:.1%} of a layer's channels are"
     else:
-        finding = Finding.WRONG
+        judgement = Judgement.WRONG
         channels = "no channel of any layer is"
     evidence = f"{row.label}: {channels} zero on every test image (n = {len(recorded)})"
-    return Judged(statement=statement, finding=finding, evidence=evidence)
+    return Judged(statement=statement, judgement=judgement, evidence=evidence)
 
 
-def _conclude(statement: Statement, row: Row, comparison: Comparison) -> Finding:
-    """Return the finding that follows from the row's verdict."""
+def _conclude(statement: Statement, row: Row, comparison: Comparison) -> Judgement:
+    """Return the judgement that follows from the row's verdict."""
     verdict = comparison.difference.verdict
     expectation = EXPECTATIONS[statement.expected]
     # Where every seed diverged there is no mean to compare, yet the row does not converge.
     says_less_accurate = statement.measure == "points" and statement.expected == "less"
     if says_less_accurate and _never_converges(row) and _always_converges(comparison.base):
-        return Finding.HOLDS
+        return Judgement.HOLDS
     if comparison.n < 2 or verdict is Verdict.NOT_COMPARED:
-        return Finding.CANNOT_BE_SAID
+        return Judgement.CANNOT_BE_SAID
     if verdict in expectation.holds:
-        return Finding.HOLDS
+        return Judgement.HOLDS
     if verdict in expectation.wrong:
-        return Finding.WRONG
+        return Judgement.WRONG
     # "Within noise" means that more seeds could prove the statement; nothing could prove this one.
     if not expectation.holds:
-        return Finding.CANNOT_BE_SAID
-    return Finding.WITHIN_NOISE
+        return Judgement.CANNOT_BE_SAID
+    return Judgement.WITHIN_NOISE
 
 
 def _never_converges(row: Row) -> bool:

@@ -27,7 +27,7 @@ from augean.reproduction.claims import TABLES, Evidence
 from augean.reproduction.rates import read_rates
 from augean.reproduction.rivals import RIVALS, read_rivals
 from augean.reproduction.setting import describe_seeds, describe_setting
-from augean.reproduction.statements import Finding, course_report, num_last_epochs
+from augean.reproduction.statements import Judgement, course_report, num_last_epochs
 from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import read_failure_line, runs_dir
@@ -102,12 +102,13 @@ def _check_target(target: Path) -> None:
 
 
 def _copy_files(report: Path, new: Path) -> None:
-    """Copy what the README links to: runs.csv, the tables' numbers and the figures."""
+    """Copy what the README names: runs.csv, the tables' numbers, the figures and their numbers."""
     shutil.copyfile(report / "runs.csv", new / "runs.csv")
-    for kind, pattern in (("tables", "*.csv"), ("figures", "*.png")):
+    for kind in ("tables", "figures"):
         (new / kind).mkdir()
-        for path in (report / kind).glob(pattern):
-            shutil.copyfile(path, new / kind / path.name)
+    for pattern in ("tables/*.csv", "figures/*.png", "figures/*.csv"):
+        for path in report.glob(pattern):
+            shutil.copyfile(path, new / path.relative_to(report))
 
 
 def _check_size(new: Path, source: Path) -> None:
@@ -193,7 +194,7 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
     # 2. Collect what the page says of them.
     sweeps = course_report().sweeps
     missing = {key: sweep.make for key, sweep in sweeps.items() if key not in chosen}
-    findings = Counter(item.finding for item in judged)
+    judgements = Counter(item.judgement for item in judged)
     tables_shown = [chosen[key] for key in TABLES if key in chosen]
     # A pass with none of the course report's sweeps is about its own tables.
     if not chosen:
@@ -213,8 +214,8 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "evidence": evidence,
         "judged": judged,
         "rates": read_rates(chosen["optimizer_lr"]) if "optimizer_lr" in chosen else None,
-        "findings": findings,
-        "in_words": {finding: _count_in_words(finding, findings[finding]) for finding in Finding},
+        "judgements": judgements,
+        "in_words": {item: _count_in_words(item, judgements[item]) for item in Judgement},
         "rivals": read_rivals(chosen),
         "rival_sweeps": RIVALS,
         "unfinished": _unfinished(contents),
@@ -228,16 +229,16 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
     }
 
 
-def _count_in_words(finding: Finding, count: int) -> str:
-    """Return how many statements came to a finding, such as "1 is wrong" or "3 hold"."""
+def _count_in_words(judgement: Judgement, count: int) -> str:
+    """Return how many statements came to a judgement, such as "1 is wrong" or "3 hold"."""
     is_or_are = "is" if count == 1 else "are"
     words = {
-        Finding.HOLDS: "holds" if count == 1 else "hold",
-        Finding.WITHIN_NOISE: f"{is_or_are} within noise",
-        Finding.WRONG: f"{is_or_are} wrong",
-        Finding.CANNOT_BE_SAID: "cannot be said here",
+        Judgement.HOLDS: "holds" if count == 1 else "hold",
+        Judgement.WITHIN_NOISE: f"{is_or_are} within noise",
+        Judgement.WRONG: f"{is_or_are} wrong",
+        Judgement.CANNOT_BE_SAID: "cannot be said here",
     }
-    return f"{count} {words[finding]}"
+    return f"{count} {words[judgement]}"
 
 
 def _choose(tables: Sequence[Table]) -> dict[str, Table]:

@@ -20,7 +20,7 @@ Measure = Literal["points", "seconds", "epochs", "loss", "dead units"]
 """What a statement is about; `Evidence.measure` has the units."""
 
 
-class Finding(StrEnum):
+class Judgement(StrEnum):
     """What the tables make of a statement."""
 
     HOLDS = "holds"
@@ -118,12 +118,12 @@ def course_report() -> CourseReport:
 
 
 class Judged(NamedTuple):
-    """A statement with the finding on it."""
+    """A statement with what the tables make of it."""
 
     statement: Statement
-    finding: Finding
+    judgement: Judgement
     evidence: str
-    """The numbers from which the finding follows, in words."""
+    """The numbers from which the judgement follows, in words."""
 
 
 def num_last_epochs(epochs: int) -> int:

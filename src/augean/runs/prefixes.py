@@ -4,19 +4,16 @@ import glob
 from dataclasses import replace
 
 from augean.config.run_id import run_id
-from augean.config.schema import Config
+from augean.config.schema import LENGTH_FREE_SCHEDULES, Config
 from augean.runs.address import RunAddress, build_source
 from augean.runs.weights import find_weights
 from augean.store.run_prefix import RunPrefix
-
-LENGTH_FREE_SCHEDULES = ("constant", "plateau")
-"""Schedules whose learning rates do not depend on the number of epochs."""
 
 
 def find_prefixes(config: Config, address: RunAddress) -> list[RunPrefix]:
     """Return the shorter trainings of a config that have a directory, the longest first.
 
-    With another schedule there are none: cosine and onecycle stretch with the number of epochs.
+    With a schedule that stretches with the number of epochs there are none.
 
     Args:
         address: the run's own.

@@ -67,12 +67,24 @@ def read_verified(path: Path, name: str, max_bytes: int = DATA_BYTES) -> bytes:
     summary = read_summary(path)
     if summary is None:
         return content
-    if hashlib.sha256(content).hexdigest() != summary.files.get(name):
+    try:
+        check_digest(content, summary.files.get(name))
+    except ValueError as error:
         raise AugeanError(
-            f"{path / name}: was truncated or altered after the run; bring the file from where the"
-            " run was trained, or train it once more into another runtime.outputs"
-        )
+            f"{path / name}: was {error}; bring the file from where the run was trained, or train"
+            " it once more into another runtime.outputs"
+        ) from None
     return content
+
+
+def check_digest(content: bytes, digest: str | None) -> None:
+    """Check the content of a run's file against its digest in the summary.
+
+    Raises:
+        ValueError: when they do not match, or the summary has no digest of the file.
+    """
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError("truncated or altered after the run")
 
 
 def run_state(outputs: Path, path: Path, run_id: str) -> RunState:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from augean.config.schema import ScheduleConfig
+from augean.config.schema import LENGTH_FREE_SCHEDULES, ScheduleConfig
 
 
 @dataclass
@@ -36,7 +36,7 @@ class LRSchedule:
         """Return the learning rate of step `step`, 0-based."""
         name = self.config.name
         warmup = round(self.config.warmup * self.num_steps)
-        if name in ("constant", "plateau"):
+        if name in LENGTH_FREE_SCHEDULES:
             return self.initial * self.scale
         # The warm-up rises in a straight line, and reaches the full rate at its last step.
         if step < warmup:
