@@ -123,7 +123,9 @@ def test_a_grid_on_the_command_line_is_previewed_and_then_found_by_its_own_words
     assert trained.returncode == 0, trained.stderr
     override = f"runtime.outputs={outputs}"
     for place in (["--outputs", str(outputs)], [override], [f"++{override}"]):
-        assert "2 finished" in augean("status", *grid, *place).stdout
+        shown = augean("status", *grid, *place).stdout
+        assert "2 finished" in shown
+        assert "not launched yet" not in shown
     other = augean("status", *grid, "seed=1", "--outputs", str(outputs))
     assert "2 runs: 2 missing" in other.stdout
 
