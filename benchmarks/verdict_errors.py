@@ -26,6 +26,8 @@ from augean.analysis.welch import degrees_of_freedom, safe_level
 
 OUTPUT = Path(__file__).parent / "results" / "verdict_errors.csv"
 ROWS = (1, 3, 6, 12, 20)
+UNEQUAL = ((2, 3), (3, 2), (3, 10), (10, 3), (5, 20), (20, 5))
+"""Seeds of the baseline, and of each row."""
 RATIOS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 SCORES_A_CHUNK = 2_000_000
 Wide = Literal["one row", "rows", "baseline"]
@@ -62,20 +64,33 @@ def dunnett_bound(rows: int, n: int) -> float:
 def fixed_false(tables: Scores) -> NDArray[numpy.bool_]:
     """Tell which tables get a *better* or *worse* by the report's comparison."""
     rows, n = tables.shape[1] - 1, tables.shape[2]
-    difference = tables[:, 1:].mean(-1) - tables[:, :1].mean(-1)
-    squared_errors = tables.var(-1, ddof=1) / n
-    pooled = numpy.sqrt(2 * squared_errors.mean(-1, keepdims=True))
-    half = numpy.broadcast_to(dunnett_bound(rows, n) * pooled, difference.shape)
+    pooled = numpy.sqrt(2 * (tables.var(-1, ddof=1) / n).mean(-1, keepdims=True))
+    half = numpy.broadcast_to(dunnett_bound(rows, n) * pooled, (len(tables), rows))
     if n > 2:
-        own, baseline = squared_errors[:, 1:], squared_errors[:, :1]
-        freedom = degrees_of_freedom(own, baseline, n, n)
-        level = safe_level((1 - LEVEL) / rows, n, n)
-        welch = -special.stdtrit(freedom, level / 2) * numpy.sqrt(own + baseline)
         groups = numpy.moveaxis(tables, 1, 0)  # shape (1 + rows, tables, n)
         p = stats.levene(*groups, center="mean", axis=-1).pvalue
-        half = numpy.where((p < LEVENE_LEVEL)[:, None], welch, half)
+        half = numpy.where((p < LEVENE_LEVEL)[:, None], welch_half(tables, n, n), half)
+    difference = tables[:, 1:].mean(-1) - tables[:, :1].mean(-1)
     found: NDArray[numpy.bool_] = (abs(difference) > half).any(-1)
     return found
+
+
+def unequal_false(tables: Scores, num_baseline: int, n: int) -> NDArray[numpy.bool_]:
+    """Tell the same of tables whose baseline and rows have so many of the seeds: never pooled."""
+    difference = tables[:, 1:, :n].mean(-1) - tables[:, :1, :num_baseline].mean(-1)
+    half = welch_half(tables, num_baseline, n)
+    found: NDArray[numpy.bool_] = (abs(difference) > half).any(-1)
+    return found
+
+
+def welch_half(tables: Scores, num_baseline: int, n: int) -> NDArray[numpy.float64]:
+    """Return half of each row's interval by Welch's t-tests, shape (tables, rows)."""
+    baseline = tables[:, :1, :num_baseline].var(-1, ddof=1) / num_baseline
+    own = tables[:, 1:, :n].var(-1, ddof=1) / n
+    freedom = degrees_of_freedom(own, baseline, n, num_baseline)
+    level = safe_level((1 - LEVEL) / own.shape[1], n, num_baseline)
+    half: NDArray[numpy.float64] = -special.stdtrit(freedom, level / 2)
+    return half * numpy.sqrt(own + baseline)
 
 
 def settled_false(tables: Scores, design: Design) -> NDArray[numpy.bool_]:
@@ -195,6 +210,22 @@ def fixed_lines(tables: int) -> Iterator[Line]:
                 yield Line("fixed", name, str(n), rows, numpy.nan, tables // 2, found)
 
 
+def unequal_lines(tables: int) -> Iterator[Line]:
+    """Measure tables whose baseline has other numbers of seeds than the rows."""
+    for num_baseline, n in UNEQUAL:
+
+        def judge(scores: Scores, baseline: int = num_baseline, n: int = n) -> NDArray[numpy.bool_]:
+            return unequal_false(scores, baseline, n)
+
+        for rows in ROWS:
+            for wide in ("rows", "baseline"):
+                for ratio in RATIOS:
+                    draw = normal_scores(ratio, wide)
+                    found = share(draw, judge, rows, max(num_baseline, n), tables, seed=4)
+                    seeds = f"{n}, baseline {num_baseline}"
+                    yield Line("fixed", f"normal, {wide} wide", seeds, rows, ratio, tables, found)
+
+
 def settled_lines(tables: int) -> Iterator[Line]:
     """Measure tables that `augean settle` grows."""
     for least, most in ((3, 20), (3, 3), (3, 10), (3, 50), (5, 20), (10, 20)):
@@ -225,7 +256,8 @@ def main() -> None:
     parser.add_argument("--fixed", type=int, default=4000, help="tables a line")
     parser.add_argument("--settled", type=int, default=4000, help="tables a line, at most")
     arguments = parser.parse_args()
-    lines = [*fixed_lines(arguments.fixed), *settled_lines(arguments.settled)]
+    lines = [*fixed_lines(arguments.fixed), *unequal_lines(arguments.fixed)]
+    lines += settled_lines(arguments.settled)
     frame = pandas.DataFrame([asdict(line) for line in lines])
     frame.to_csv(arguments.output, index=False, float_format="%.4g", lineterminator="\n")
 

@@ -139,6 +139,22 @@ def test_the_fast_comparison_of_the_benchmark_is_the_reports() -> None:
     assert methods == {"Dunnett's", "Welch's"}
 
 
+@pytest.mark.parametrize(("num_baseline", "n"), bench.UNEQUAL)
+def test_rows_of_unequal_numbers_of_seeds_are_not_pooled(num_baseline: int, n: int) -> None:
+    generator = numpy.random.default_rng(5)
+    for _ in range(40):
+        scores = generator.normal(50, 1, size=(3, max(num_baseline, n)))
+        scores[1:] += generator.choice([0.0, 4.0])
+        rows = {"1": scores[1, :n].tolist(), "2": scores[2, :n].tolist()}
+        baseline = scores[0, :num_baseline].tolist()
+        differences, method = compare({"0": baseline, **rows}, "0", {})
+        assert method.startswith("Welch's")
+        assert "not pooled, as the numbers of seeds differ" in method
+        found = {difference.verdict for difference in differences.values()}
+        decided = bool(found & {Verdict.BETTER, Verdict.WORSE})
+        assert bench.unequal_false(scores[None], num_baseline, n)[0] == decided
+
+
 def test_interval_p_and_verdict_agree_on_random_tables() -> None:
     generator = random.Random(0)
     for _ in range(150):

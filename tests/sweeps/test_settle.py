@@ -208,7 +208,7 @@ def test_the_expected_number_of_seeds_is_where_the_same_mean_and_spread_decide(
     tmp_path: Path,
 ) -> None:
     spread, found = numpy.array([0.5, -0.5, 0.4, -0.4, 0.0]), []
-    for gap in (0.85, 0.7, 0.3):
+    for gap in (0.85, 0.7, 0.6):
         scores = {"a": (90 + spread).tolist(), "b": (90 + gap - spread).tolist()}
         sweep = settled(tmp_path / str(gap), scores)
         (course,) = follow(sweep.record, sweep.job_runs)
@@ -219,7 +219,16 @@ def test_the_expected_number_of_seeds_is_where_the_same_mean_and_spread_decide(
             difference, half = intervals(gap + same, same, Design(), 1)
             assert (difference[-1] > half[-1]) == (n >= course.expected)
         found.append(course.expected)
-    assert 6 <= found[0] < found[1] < found[2] == 20
+    assert 6 <= found[0] < found[1] < found[2] <= 20
+
+
+def test_a_row_that_the_most_seeds_would_not_settle_has_no_expected_number(tmp_path: Path) -> None:
+    spread = numpy.array([0.5, -0.5, 0.4, -0.4, 0.0])
+    scores = {"a": (90 + spread).tolist(), "b": (90.3 - spread).tolist()}
+    sweep = settled(tmp_path, scores)
+    (course,) = follow(sweep.record, sweep.job_runs)
+    assert course.open
+    assert course.expected is None
 
 
 def test_a_row_that_diverges_is_neither_better_nor_equivalent_and_gets_no_more_seeds(

@@ -14,6 +14,7 @@ from scipy import special
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.sequential import follow
+from augean.analysis.sequential_design import design_of
 from augean.analysis.simultaneous import LEVEL
 from augean.analysis.verdict import Verdict, is_flattered
 
@@ -27,8 +28,12 @@ class Outlook:
 
     num_runs: int = 0
     """Further runs, including those of the baseline."""
+    most: int = MAX_SEEDS
+    """The largest number of seeds that is thought of, or that the sequential design allows."""
     hopeless: list[str] = field(default_factory=list)
-    """Rows that would probably stay undecided even with the largest number of seeds."""
+    """Rows that would probably stay undecided even with `most` seeds."""
+    exhausted: list[str] = field(default_factory=list)
+    """Rows that have all the seeds that their sequential design allows."""
     single: list[str] = field(default_factory=list)
     """Rows with one seed, or whose baseline has one: nothing is known of their spread."""
     diverged: list[str] = field(default_factory=list)
@@ -40,8 +45,15 @@ def outlook(table: Table) -> Outlook:
     """Return what would decide the undecided rows of a table with a baseline."""
     rows = {row.label: row for row in table.rows}
     baseline = rows[str(table.baseline)]
-    seeds_needed = _seeds_needed(table, baseline)
-    result = Outlook()
+    record = table.sweep.record
+    courses = {}
+    if record.design:
+        courses = {item.row: item for item in follow(record, table.sweep.all_job_runs)}
+        result = Outlook(most=design_of(record).most)
+        seeds_needed = {row: course.expected for row, course in courses.items()}
+    else:
+        result = Outlook()
+        seeds_needed = _seeds_needed(table, baseline)
     targets: dict[str, int] = {}
     for label, row in rows.items():
         if row.difference.verdict is not Verdict.UNDECIDED:
@@ -51,10 +63,14 @@ def outlook(table: Table) -> Outlook:
             result.diverged.append(label)
         elif row.difference.n < 2:
             result.single.append(label)
-        elif seeds_needed.get(label) is None:
-            result.hopeless.append(label)
+        elif label in courses and not courses[label].open:
+            result.exhausted.append(label)
         else:
-            targets[label] = seeds_needed[label]
+            target = seeds_needed.get(label)
+            if target is None:
+                result.hopeless.append(label)
+            else:
+                targets[label] = target
     result.num_runs = _further_runs(rows, baseline, targets)
     return result
 
@@ -70,24 +86,16 @@ def _stays_flattered(row: Row, baseline: Row) -> bool:
     )
 
 
-def _seeds_needed(table: Table, baseline: Row) -> dict[str, int]:
-    """Return the number of seeds at which each undecided row would be decided.
-
-    A row that `MAX_SEEDS` would leave undecided is left out. In a sequential design every open row
-    is in: one that would stay undecided has the most seeds that the design allows.
+def _seeds_needed(table: Table, baseline: Row) -> dict[str, int | None]:
+    """Return the number of seeds at which each undecided row would be decided; None beyond
+    `MAX_SEEDS`.
     """
-    # A sequential design has an estimate of its own.
-    if table.sweep.record.design:
-        courses = follow(table.sweep.record, table.sweep.all_job_runs)
-        return {course.row: course.expected for course in courses if course.open}
     num_compared = sum(row.accuracy.n > 1 for row in table.rows if row is not baseline)
     half_widths = _unit_half_widths(max(1, num_compared))
     result = {}
     for row in table.rows:
         if row.difference.verdict is Verdict.UNDECIDED and row.difference.n > 1:
-            seeds = _seeds_to_decide(row, baseline, half_widths)
-            if seeds is not None:
-                result[row.label] = seeds
+            result[row.label] = _seeds_to_decide(row, baseline, half_widths)
     return result
 
 

@@ -51,9 +51,9 @@ class Course:
     """Percentage points: what lies within it is equivalent."""
     diverged_rows: tuple[str, ...]
     """The row, the baseline or both, where they have diverged runs."""
-    expected: int
-    """Seeds at which it would be settled if means and deviations stayed as they are; `most` where
-    it would not be."""
+    expected: int | None
+    """Seeds at which it would be settled if means and deviations stayed as they are; None where the
+    most seeds of the design would not settle it, or nothing is known of the deviations."""
 
     @property
     def open(self) -> bool:
@@ -180,7 +180,7 @@ def _course(
     )
     if unfair:
         verdict = Verdict.UNDECIDED
-    expected = n
+    expected: int | None = n
     if verdict is Verdict.UNDECIDED:
         expected = _expected(row_array, baseline_array, design, num_rows)
     return Course(
@@ -236,10 +236,10 @@ def _progress_of(verdict: Verdict, *, unfair: bool, is_last: bool) -> RowProgres
 
 def _expected(
     row: NDArray[numpy.float64], baseline: NDArray[numpy.float64], design: Design, num_rows: int
-) -> int:
-    """Return the look at which means and deviations as they are now would decide."""
+) -> int | None:
+    """Return the look at which means and deviations as they are now would decide, if one would."""
     if len(row) < 2:
-        return design.most
+        return None
     n = numpy.arange(design.least, design.most + 1)
     variance = row.var(ddof=1) + baseline.var(ddof=1)
     level = look_levels(design, num_rows)
@@ -252,5 +252,5 @@ def _expected(
     code[is_crowded(baseline, last) & (code != 1)] = 0
     decided = (code != 0) & (n > len(row)) & (variance > 0)
     if not decided.any():
-        return design.most
+        return None
     return int(n[decided.argmax()])

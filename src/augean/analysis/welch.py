@@ -32,7 +32,9 @@ NUM_NODES = 121
 NEGLIGIBLE = 1e-12
 """Probability that is left out at each end of the quadrature."""
 RATIOS = numpy.geomspace(1 / 1000, 1000, 45)
-"""Ratios of the two deviations that are tried for the worst one, which is a broad maximum."""
+"""Ratios of the two deviations that are tried for the worst one."""
+NUM_BETWEEN = 11
+"""Ratios that are tried between the neighbours of the worst one of `RATIOS`."""
 
 
 def degrees_of_freedom(
@@ -62,11 +64,25 @@ def largest_miss(level: float, num_first: int, num_second: int) -> float:
         num_first: size of one sample, at least 2.
         num_second: size of the other, at least 2.
     """
+    misses = _misses(RATIOS, level, num_first, num_second)
+    worst = int(misses.argmax())
+    below = RATIOS[max(worst - 1, 0)]
+    above = RATIOS[min(worst + 1, len(RATIOS) - 1)]
+    between = numpy.geomspace(below, above, NUM_BETWEEN)
+    misses_between = _misses(between, level, num_first, num_second)
+    # Where the ratio is 0 or endless, one sample alone counts and its t-interval is exact.
+    return max(level, float(misses.max()), float(misses_between.max()))
+
+
+def _misses(
+    ratios: NDArray[numpy.float64], level: float, num_first: int, num_second: int
+) -> NDArray[numpy.float64]:
+    """Return how often Welch's interval misses at each ratio of deviations: [ratios]."""
     shares, weights = _shares_of_first(num_first, num_second)  # B and its weights: [nodes]
     freedom = num_first + num_second - 2
 
     # Squared standard errors in units of the second deviation. First the true ones: [ratios, 1].
-    true_first = RATIOS[:, None] ** 2 / num_first
+    true_first = ratios[:, None] ** 2 / num_first
     true_second = 1 / num_second
 
     # Then those that the samples show, where their squares sum up to what is expected. A larger sum
@@ -79,10 +95,8 @@ def largest_miss(level: float, num_first: int, num_second: int) -> float:
     # nodes].
     bound = -special.stdtrit(sample_freedom, level / 2)
     bound *= numpy.sqrt((sample_first + sample_second) / (true_first + true_second))
-    misses = 2 * special.stdtr(freedom, -bound) @ weights  # [ratios]
-
-    # Where the ratio is 0 or endless, one sample alone counts and its t-interval is exact.
-    return max(level, float(misses.max()))
+    misses: NDArray[numpy.float64] = 2 * special.stdtr(freedom, -bound) @ weights
+    return misses
 
 
 @lru_cache(maxsize=1024)

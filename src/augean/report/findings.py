@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from augean.analysis.comparison import Row, Table
-from augean.analysis.outlook import MAX_SEEDS, outlook
+from augean.analysis.outlook import outlook
 from augean.analysis.remarks import quote_label
-from augean.analysis.sequential_design import design_of
 from augean.analysis.verdict import Verdict
 from augean.report.tables import amount, distinct_titles, interval, number, runs_text
 from augean.terminal import counted
@@ -152,12 +151,9 @@ def _what_it_takes(table: Table) -> str:
     if needed.diverged:
         texts.append(f"{_names(needed.diverged)} as the means lie now, as runs diverged")
     if needed.hopeless:
-        names = _names(needed.hopeless)
-        record = table.sweep.record
-        if record.design:
-            texts.append(f"{names} even at n={design_of(record).most}, the most")
-        else:
-            texts.append(f"{names} probably even at n={MAX_SEEDS}")
+        texts.append(f"{_names(needed.hopeless)} probably even at n={needed.most}")
+    if needed.exhausted:
+        texts.append(f"{_names(needed.exhausted)} even at n={needed.most}, the most")
     if not texts:
         return ""
     return f" ({'; '.join(texts)})"

@@ -267,7 +267,7 @@ def show(record: SweepRecord, look: Look) -> None:
     if not undecided:
         return
     # Seeds that each row is expected to need; the baseline needs as many as the longest of them.
-    targets = {course.row: course.expected for course in undecided}
+    targets = {course.row: course.expected or design.most for course in undecided}
     targets[str(record.baseline)] = max(targets.values())
     num_runs = 0
     for row, target in targets.items():
