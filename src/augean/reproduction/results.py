@@ -26,12 +26,13 @@ from augean.report.tables import distinct_titles, number
 from augean.reproduction.claims import TABLES, Evidence
 from augean.reproduction.rates import read_rates
 from augean.reproduction.rivals import RIVALS, read_rivals
-from augean.reproduction.setting import describe_seeds, describe_setting
+from augean.reproduction.setting import describe_seeds, describe_setting, pruned_runs
 from augean.reproduction.statements import Judgement, course_report, num_last_epochs
 from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import read_failure_line, runs_dir
 from augean.store.summary import RunState
+from augean.store.sweep_record import SweepRecord
 
 ARCHIVE = "runs.tar.xz"
 FIRST_LINE = "<!-- Made by `augean results`; not to be edited. -->"
@@ -219,6 +220,7 @@ def _gather(outputs: Path, report: ReportResult, name: str) -> dict[str, Any]:
         "rivals": read_rivals(chosen),
         "rival_sweeps": RIVALS,
         "unfinished": _unfinished(contents),
+        "unfinished_studies": _unfinished_studies(tables),
         "missing": missing,
         "problems": report.problems,
         **describe_setting(contents, chosen),
@@ -253,22 +255,28 @@ def _choose(tables: Sequence[Table]) -> dict[str, Table]:
 
 
 def _unfinished(contents: Contents) -> list[dict[str, str]]:
-    """Return every run that is not finished and why.
-
-    Pruned trials of studies are left out: they are not finished on purpose.
-    """
-    pruned_ids = set()
-    for sweep in contents.sweeps:
-        pruned_ids |= {job.id for job in sweep.record.trials if job.state == "pruned"}
+    """Return every run that is not finished and why, without those of pruned trials."""
+    pruned = pruned_runs(contents)
     unfinished = []
     for run_id, run in contents.runs.items():
-        if run.state is RunState.FINISHED or run_id in pruned_ids:
+        if run.state is RunState.FINISHED or run_id in pruned:
             continue
         why = read_failure_line(runs_dir(contents.outputs) / run.directory)
         if why is None and run.summary is not None and run.summary.diverged is not None:
             why = f"in epoch {run.summary.diverged.epoch}"
         unfinished.append({"directory": run.directory, "state": run.state, "why": why or ""})
     return unfinished
+
+
+def _unfinished_studies(tables: Sequence[Table]) -> list[SweepRecord]:
+    """Return the records of studies that lack trials; a timeout may have ended one before all."""
+    records = []
+    for table in tables:
+        record = table.sweep.record
+        ended_early = record.winner and record.timeout
+        if record.num_trials_done < (record.num_trials or 0) and not ended_early:
+            records.append(record)
+    return records
 
 
 def _portable_command(command: str) -> str:

@@ -9,11 +9,13 @@ import pandas
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.load import Contents
-from augean.report.tables import runs_text
+from augean.report.tables import STATES, runs_text
 from augean.reproduction.claims import TABLES
 from augean.reproduction.statements import course_report
 from augean.store.summary import RunSummary
 
+PRUNED = "pruned"
+"""How the runs of pruned trials are counted, which are interrupted on purpose."""
 SETTING_COLUMNS = (
     "dataset_title",
     "num_train",
@@ -44,9 +46,27 @@ def describe_setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[st
         "reduced": _describe_reductions(example, chosen) if example else [],
         "official": example is not None and example.config["dataset.name"] == "cifar10",
         "facts": {key: _values(runs, key) for key in keys},
-        "states": Counter(run.state for run in contents.runs.values()),
+        "states": _count_states(contents),
+        "states_in_order": [*STATES, PRUNED],
         "hours": seconds / 3600,
     }
+
+
+def pruned_runs(contents: Contents) -> set[str]:
+    """Return the ids of the runs of pruned trials, which are not finished on purpose."""
+    ids = set()
+    for sweep in contents.sweeps:
+        ids |= {job.id for job in sweep.record.trials if job.state == "pruned"}
+    return {key for key in ids & set(contents.runs) if not contents.runs[key].state.is_completed}
+
+
+def _count_states(contents: Contents) -> Counter[str]:
+    """Return how many runs are in each state, where `pruned` is one of its own."""
+    pruned = pruned_runs(contents)
+    states: Counter[str] = Counter()
+    for run_id, run in contents.runs.items():
+        states[PRUNED if run_id in pruned else run.state] += 1
+    return states
 
 
 def describe_seeds(tables: Sequence[Table]) -> str:
