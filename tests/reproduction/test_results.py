@@ -474,7 +474,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert "Table 1: 1 interrupted, 1 failed, 1 missing, of 7 runs" in missing
     assert pruned["run"] not in missing
     assert "- Tuning: 1 of 2 trials done." in missing
-    assert "- Runs: 3 finished, 1 diverged, 1 interrupted, 1 failed, 1 missing, 1 pruned;" in text
+    assert "- Runs: 3 finished, 1 diverged, 1 interrupted, 1 failed, 1 pruned;" in text
     findings = verdicts(tmp_path / "partial")
     assert findings.pop("dead ReLU units are the cause") == "wrong"
     # The baseline has one seed.
