@@ -125,12 +125,7 @@ class Settling:
         earlier = self.find_record()
         # Planned although there is a record, as the file may ask for other runs by now. A table
         # that cannot be settled is refused before anything is trained.
-        record = self.plan_record(earlier)
-        if record is None:
-            record = earlier
-        if record is None:
-            raise AugeanError(f"{self.sweep} left no record in {self.outputs}: is it a sweep file?")
-        record = _with_design(record, self.design)
+        record = _with_design(self.plan_record(earlier), self.design)
         self.completed_before |= self._completed_runs(record)
         is_changed = False
         if earlier is not None:
@@ -141,19 +136,22 @@ class Settling:
             return 0
         if earlier is None or is_changed:
             self.launch()
-            record = _with_design(self.find_record() or record, self.design)
+            launched = self.find_record()
+            if launched is None:
+                raise AugeanError(f"{self.sweep} left no record in {self.outputs}")
+            record = _with_design(launched, self.design)
         self._settle(record)
         return 0
 
-    def plan_record(self, earlier: SweepRecord | None) -> SweepRecord | None:
-        """Return the record that a launch would write now; None where only the record is there.
+    def plan_record(self, earlier: SweepRecord | None) -> SweepRecord:
+        """Return the record that a launch would write now; the earlier one where none is possible.
 
         Raises:
             AugeanError: for whatever a launch would refuse.
         """
         # A record alone, such as an unpacked one, is settled as it is.
         if earlier is not None and not has_file(self.sweep, self.folder):
-            return None
+            return earlier
         try:
             return plan_file(self.sweep, [*self.overrides, self.place], self.folder).record
         except DataError as error:
@@ -161,7 +159,7 @@ class Settling:
                 raise
             # Without the data no run can be addressed, but the scores are all here.
             logger.warning(f"{error}; the record is taken as it is")
-            return None
+            return earlier
 
     def _show_dry(self, record: SweepRecord, *, is_launched: bool, is_changed: bool) -> None:
         """Say what settling would begin with."""
