@@ -499,3 +499,24 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines()[-1] in ("0", "141")
     assert done.stderr == ""
+
+
+def test_an_option_that_hydra_would_not_read_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = (paths.config_dir() / "optimizer" / "sgd.yaml").read_text()
+    option = tmp_path / "mine" / "optimizer" / "sgd.yaml"
+    option.parent.mkdir(parents=True)
+    option.write_text(own.replace("lr: 0.1", "lr: 0.2"))
+    monkeypatch.chdir(tmp_path)
+    for command in ("train.py", "augean status"):
+        status, said = ask(f"{command} -cd mine -m dataset=digits seed=0,1", capsys, monkeypatch)
+        assert status == 1
+        assert "mine/optimizer/sgd.yaml: would not be read, as Augean's own optimizer=sgd" in said
+        assert "rename it" in said
+    # A copy says the same, and an option of another name is read.
+    option.write_text(own)
+    option.with_name("fast.yaml").write_text(own.replace("lr: 0.1", "lr: 0.2"))
+    check_command_line(["-cd", "mine", "optimizer=fast"])
+    for folder in (ROOT, ROOT / "conf"):
+        check_command_line(["-cd", str(folder), "-cn", "config"])

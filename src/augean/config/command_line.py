@@ -127,6 +127,7 @@ def _check_config_dir(config_dir_option: str, name: str) -> None:
     if not name and not any(folder.glob("*/*.yaml")):
         choices = list_choices("", yaml_names(folder), "")
         raise AugeanError(f"-cd {folder}: names a folder and no sweep; add -cn <name>{choices}")
+    refuse_shadowed_options(folder)
     # Hydra searches conf before the folder of -cd: it would never read a file of the same name.
     conf = config_dir()
     is_in_both = name in yaml_names(folder) and name in yaml_names(conf)
@@ -135,6 +136,24 @@ def _check_config_dir(config_dir_option: str, name: str) -> None:
             f"-cd {folder} -cn {name}: would start the default run, as {conf}/{name}.yaml comes"
             f" first; the config of a run starts by -cp {folder.absolute()} -cn {name}"
         )
+
+
+def refuse_shadowed_options(folder: Path) -> None:
+    """Refuse options in the folder of `-cd` that Hydra would never read.
+
+    Raises:
+        AugeanError: for an option of a group that has the name of one of Augean's own, and says
+            something else.
+    """
+    conf = config_dir()
+    for own_file in sorted(conf.glob("*/**/*.yaml")):
+        file = folder / own_file.relative_to(conf)
+        # A copy of Augean's file is no mistake, and the folder may be conf itself.
+        if file.is_file() and _read(file) != own_file.read_bytes():
+            raise AugeanError(
+                f"{file}: would not be read, as Augean's own {own_file.parent.name}="
+                f"{own_file.stem} comes first; rename it"
+            )
 
 
 def _refuse_file_name(name: str) -> None:

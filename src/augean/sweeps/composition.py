@@ -16,6 +16,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
@@ -33,6 +34,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from augean.config.command_line import refuse_shadowed_options
 from augean.config.compose import register
 from augean.config.override_errors import explain_error
 from augean.config.paths import config_dir, fix_places, places
@@ -221,10 +223,14 @@ def compose_sweep(
         ConfigError: for whatever is wrong with the file or the overrides.
     """
     register(name)
-    # Hydra looks up files in the folders of this path, in order: Augean's own, then the user's.
+    # Hydra looks up files in the places of this path, in order: Augean's folder, the user's folder,
+    # and what `register` has stored, which is the last place. `-cd` puts the folder there too.
     search_path = create_config_search_path(str(config_dir()))
     if folder is not None:
-        search_path.append("command-line", f"file://{folder.absolute()}")
+        refuse_shadowed_options(folder)
+        search_path.prepend(
+            "command-line", f"file://{folder.absolute()}", SearchPathQuery(provider="schema")
+        )
     try:
         # What `python train.py -cn <name> -m` does before it calls the sweeper.
         loader = Hydra.create_main_hydra2("train", search_path).config_loader
