@@ -110,6 +110,18 @@ def test_a_launched_sweep_is_read_from_its_record(tmp_path: Path) -> None:
             ["dataset=image_folder", "dataset.name=photos"],
             "dataset.name=photos: cannot read",
         ),
+        (
+            "table1_activation",
+            ["dataset.num_val=100,3000"],
+            r"num_val=3000: there are 1497 training images .*\n  in .*num_val=3000 and 8 more",
+        ),
+        (
+            "table1_activation",
+            ["dataset.num_val=100", "dataset.num_train=1400"],
+            "num_train=1400: of 1497 .*num_val=100 leaves 1397",
+        ),
+        ("table1_activation", ["dataset.num_train=1,64"], "the last batch of 1 training image has"),
+        ("table1_activation", ["trainer.batch_size=64,449"], "size=449: the last batch of 1,?348"),
         ("tune_final", ["schedule=cosine,cosin"], "schedule=cosin: no such option"),
         (
             "tune_final",
