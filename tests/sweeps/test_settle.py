@@ -538,7 +538,7 @@ def test_what_settling_compares_and_what_joined_its_table_stay(
     record = only_record(outputs)
     replace(record, jobs=[*record.jobs, SweepJob(**late)]).write(outputs)
     assert "late" not in {job.row for job in plan.record.jobs}
-    assert "late" in {job.row for job in with_additions(plan.record, outputs).jobs}
+    assert "late" in {job.row for job in with_additions(plan.record, only_record(outputs)).jobs}
     # Seeds that the file gets later push none out that were trained.
     sweep.write_text(sweep.read_text().replace("seed: 0,1", "seed: 0,1,10"))
     later = plan_file("rates", overrides, tmp_path / "sweeps")

@@ -37,8 +37,8 @@ def check_command_line(words: Sequence[str]) -> Namespace:
     name = str(options.config_name or "")
     if options.config_dir:
         _check_config_dir(options.config_dir, name)
-    if name.endswith((".yaml", ".yml")) and options.config_path is None:
-        _refuse_file_name(name)
+    if options.config_path is None:
+        refuse_file_name(name)
     if options.config_dir:
         _check_sweep_file(Path(options.config_dir) / f"{name}.yaml")
     if options.config_path:
@@ -156,8 +156,14 @@ def refuse_shadowed_options(folder: Path) -> None:
             )
 
 
-def _refuse_file_name(name: str) -> None:
-    """Refuse `-cn sweeps/table.yaml` with the options that start this file."""
+def refuse_file_name(name: str) -> None:
+    """Refuse `-cn sweeps/table.yaml` with the options that start this file.
+
+    Raises:
+        AugeanError: for a name that ends as a file's does.
+    """
+    if not name.endswith((".yaml", ".yml")):
+        return
     file = Path(name)
     # Augean's own sweeps, in sweeps/, are found by name alone.
     folder_option = ""

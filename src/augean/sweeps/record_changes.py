@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augean.config.paths import sweeps_dir
+from augean.store.run_directory import run_state, runs_dir
 from augean.store.sweep_record import SweepJob, SweepRecord
 
 
@@ -48,6 +49,19 @@ def compare_records(earlier: SweepRecord, planned: SweepRecord) -> RecordChanges
         dropped=[job for key, job in before.items() if key not in now],
         num_pending=num_pending,
     )
+
+
+def rows_left_out(earlier: SweepRecord, planned: SweepRecord, outputs: Path) -> list[str]:
+    """Return the rows with completed runs that are in a record and not in what a launch writes."""
+    remaining = {job.row for job in planned.jobs}
+    folder = runs_dir(outputs)
+    rows: dict[str, None] = {}
+    for job in compare_records(earlier, planned).dropped:
+        if job.row in remaining or job.row in rows:
+            continue
+        if run_state(outputs, folder / job.run, job.id).is_completed:
+            rows[job.row] = None
+    return list(rows)
 
 
 def _own_jobs(record: SweepRecord) -> dict[tuple[str, str], SweepJob]:
