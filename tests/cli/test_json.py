@@ -16,8 +16,8 @@ from commands import augean
 from conftest import ROOT
 from fake_runs import write_record, write_run
 
-COMMANDS = (["status"], ["report"], ["settle", "table1_activation", "--dry-run"])
-NAME = "table1_activation"
+COMMANDS = (["status"], ["report"], ["settle", "invented", "--dry-run"])
+NAME = "invented"
 
 
 @pytest.fixture(scope="module")

@@ -159,6 +159,19 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py runtime.dataset_title=My images", 1, ["images: is not key=value", "takes two pairs of quotes"]),
     ("train.py 'runtime.dataset_title=My images!'", 1, ["cannot be read", """'runtime.dataset_title="My images!"'"""]),
     ("train.py model=[resnet18", 1, ["model=[resnet18: cannot be read"]),
+    # functions of Hydra's
+    ("train.py -m activation=choice()", 1, ["activation=choice(): the function choice", "empty choice", "choice(a,b)"]),
+    ("train.py -m optimizer.lr=tag(log,0.1,0.2)", 1, ["the function tag does not take that", "tag(log,interval("]),
+    (f"{DIGITS} -m optimizer.lr=sort(0.2,0.1),0.3", 1, ["sort(0.2,0.1),0.3: a function with several values", "optimizer.lr=a,b,c"]),
+    (f"{STUDY} optimizer.lr=choice(0.2,0.1),0.3", 1, ["a function with several values stands among others"]),
+    ("train.py runtime.dataset_title=CIFAR(10)", 1, ["cannot be read", """'runtime.dataset_title="CIFAR(10)"'"""]),
+    ("train.py ~optimizer.momentum", 1, ["~optimizer.momentum: is a key that every config has", "optimizer.momentum=null"]),
+    ("train.py ~optimizer.lr", 1, ["~optimizer.lr: is a key that every config has; give it another value"]),
+    # sweeps without an end
+    (f"{DIGITS} -m seed=range(0,100000000)", 1, ["seed=range(0,100000000): makes a sweep of 100,000,000 runs", "100,000"]),
+    (f"{DIGITS} -m seed=range(0,1000) optimizer.lr=range(0.1,100,0.1)", 1, ["seed=range(0,1000): makes a sweep of 999,000 runs"]),
+    (f"{DIGITS} -m seed=range(0,inf)", 1, ["seed=range(0,inf): makes a sweep of endlessly many runs"]),
+    ("augean status -m dataset=digits seed=range(0,100000000)", 1, ["makes a sweep of 100,000,000 runs"]),
     # options
     ("train.py --epochs 3", 2, ["--epochs: no such option; did you mean trainer.epochs=<value>?", "key=value"]),
     ("train.py --lr=0.1", 2, ["--lr=0.1: no such option; did you mean optimizer.lr=0.1?"]),
@@ -180,7 +193,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     (f"{STUDY} optimizer.lr=interval(0.1,1) hydra.sweeper.n_trials=0", 1, ["n_trials=0: must be at least 1"]),
     (f"{STUDY} optimizer.lr=interval(1,0.1)", 1, ["optimizer.lr=interval(1,0.1): cannot be searched", "key=a,b"]),
     (f"{STUDY} optimizer.lr=tag(log,interval(0,1))", 1, ["tag(log,interval(0,1)): cannot be searched", "low > 0"]),
-    (f"{STUDY} optimizer.lr=interval(0.1,1),2", 1, ["optimizer.lr=interval(0.1,1),2: cannot be searched", "key=a,b"]),
+    (f"{STUDY} optimizer.lr=interval(0.1,1),2", 1, ["optimizer.lr=interval(0.1,1),2: a function with several values", "lr=a,b,c"]),
     (f"{STUDY} seed=0", 1, ["makes a study, which needs something to search", "activation=relu,elu"]),
     # data, device, disk, memory
     ("train.py dataset=image_folder", 1, ["dataset.name: has no value yet; give it one, dataset.name=..."]),
@@ -222,6 +235,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py model=nested/deep", 1, ["model=nested/deep: no such option. There are resnet18"]),
     ("augean submit seed=0,1", 2, ["augean submit seed=0,1: ", "required: sweep", "-m optimizer=sgd,adam"]),
     ("augean submit -cd onw table", 1, ["-cd onw: no such folder"]),
+    ("augean settle -cd own table.yaml --dry-run", 1, ["-cn table.yaml: takes a name, not a file; did you mean -cn table?"]),
     ("augean settle", 2, ["the following arguments are required: sweep"]),
     ("augean status optimizer=sgd,adam", 1, ["overrides of which sweep?", "augean status -m optimizer=sgd,adam"]),
     ("augean status -m optimizer=sdg,adam", 1, ["optimizer=sdg: no such option; did you mean optimizer=sgd?"]),
@@ -499,3 +513,24 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines()[-1] in ("0", "141")
     assert done.stderr == ""
+
+
+def test_an_option_that_hydra_would_not_read_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = (paths.config_dir() / "optimizer" / "sgd.yaml").read_text()
+    option = tmp_path / "mine" / "optimizer" / "sgd.yaml"
+    option.parent.mkdir(parents=True)
+    option.write_text(own.replace("lr: 0.1", "lr: 0.2"))
+    monkeypatch.chdir(tmp_path)
+    for command in ("train.py", "augean status"):
+        status, said = ask(f"{command} -cd mine -m dataset=digits seed=0,1", capsys, monkeypatch)
+        assert status == 1
+        assert "mine/optimizer/sgd.yaml: would not be read, as Augean's own optimizer=sgd" in said
+        assert "rename it" in said
+    # A copy says the same, and an option of another name is read.
+    option.write_text(own)
+    option.with_name("fast.yaml").write_text(own.replace("lr: 0.1", "lr: 0.2"))
+    check_command_line(["-cd", "mine", "optimizer=fast"])
+    for folder in (ROOT, ROOT / "conf"):
+        check_command_line(["-cd", str(folder), "-cn", "config"])

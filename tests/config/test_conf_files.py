@@ -13,7 +13,7 @@ from augean.config.labels import find_label, row_label
 from augean.config.schema import TableConfig
 from augean.config.validation import flatten_config, parse_config
 from augean.runs.address import build_source
-from augean.sweeps.points import expand
+from augean.sweeps.sweep_overrides import expand
 from augean.training.build import build_activation, build_model
 from augean.training.model_summary import describe_model
 from augean.training.optimizer import build_optimizer

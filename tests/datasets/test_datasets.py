@@ -250,6 +250,25 @@ def test_sources_with_other_arguments_share_no_images(tmp_path: Path) -> None:
 # --- digits
 
 
+def test_a_count_is_known_where_the_class_that_loads_says_it(tmp_path: Path) -> None:
+    class Fewer(Digits):
+        def load(self) -> Images:
+            raise AssertionError("loads what a plan only counts")
+
+    class Counted(Fewer):
+        def load(self) -> Images:
+            raise AssertionError("loads what a plan only counts")
+
+        def count_train_images(self) -> int:
+            return 7
+
+    place = {"name": "mine", "root": tmp_path, "cache": tmp_path, "image_size": 16}
+    assert Digits(**place).counts_without_loading
+    assert Digits(**place).count_train_images() == 1497
+    assert not Fewer(**place).counts_without_loading
+    assert Counted(**place).counts_without_loading
+
+
 def test_digits_are_1497_and_300_stratified_images_of_3x16x16(tmp_path: Path) -> None:
     digits = source(Digits, tmp_path, image_size=16).load()
     assert digits.train_images.shape == (1497, 16, 16, 3)

@@ -110,6 +110,22 @@ def test_a_launched_sweep_is_read_from_its_record(tmp_path: Path) -> None:
             ["dataset=image_folder", "dataset.name=photos"],
             "dataset.name=photos: cannot read",
         ),
+        (
+            "table1_activation",
+            ["dataset.num_val=100,3000"],
+            r"num_val=3000: there are 1497 training images .*\n  in .*num_val=3000 and 8 more",
+        ),
+        (
+            "table1_activation",
+            ["dataset.num_val=100", "dataset.num_train=1400"],
+            "num_train=1400: of 1497 .*num_val=100 leaves 1397",
+        ),
+        ("table1_activation", ["dataset.num_train=1,64"], "the last batch of 1 training image has"),
+        (
+            "table1_activation",
+            ["dataset.num_val=149", "trainer.batch_size=64,449"],
+            "batch_size=449: the last",
+        ),
         ("tune_final", ["schedule=cosine,cosin"], "schedule=cosin: no such option"),
         (
             "tune_final",
@@ -193,3 +209,61 @@ def test_a_sweep_file_of_ones_own_has_a_preview_and_a_wrong_name_a_hint(tmp_path
     done = status(tmp_path / "out", "tabel3_width")
     assert done.returncode == 1
     assert "did you mean table3_width?" in done.stderr
+
+
+def test_status_of_a_launched_sweep_says_what_its_edited_file_asks_for(tmp_path: Path) -> None:
+    sweep_file = """
+        defaults: [config, _self_]
+        hydra:
+          mode: MULTIRUN
+          sweeper:
+            params:
+              seed: 0,1
+              activation: relu,elu
+    """
+    file = tmp_path / "mine" / "rows.yaml"
+    file.parent.mkdir()
+    file.write_text(textwrap.dedent(sweep_file))
+    outputs = tmp_path / "out"
+    tiny = [*TINY, "trainer.epochs=1"]
+    words = ["-cd", str(file.parent), "-cn", "rows", *tiny]
+    done = augean("train", *words, f"runtime.outputs={outputs}")
+    assert done.returncode == 0, done.stderr
+    before = sorted(outputs.rglob("*"))
+    assert "has changed" not in status(outputs, *words).stdout
+    edited = sweep_file.replace("seed: 0,1", "seed: 0,2").replace("relu,elu", "relu,gelu")
+    file.write_text(textwrap.dedent(edited))
+    changed = status(outputs, *words)
+    assert changed.returncode == 0, changed.stderr
+    assert "4 finished" in changed.stdout
+    assert "A launch asks for 4 runs now: 1 finished, 3 missing" in changed.stdout
+    assert "new: 3 runs, seeds 0, 2 of gelu; relu" in changed.stdout
+    assert "no longer asked for: 3 runs, seeds 0, 1 of elu; relu" in changed.stdout
+    # Not where records alone are asked for, of which there may be many.
+    assert "has changed" not in status(outputs, "rows", *tiny).stdout
+    file.write_text(textwrap.dedent(edited.replace("gelu", "gellu")))
+    wrong = status(outputs, *words)
+    assert wrong.returncode == 1
+    assert "4 finished" in wrong.stdout
+    assert "activation=gellu: no such option" in wrong.stderr
+    assert sorted(outputs.rglob("*")) == before
+
+
+def test_a_file_of_ones_own_comes_before_augeans_sweep_of_its_name(tmp_path: Path) -> None:
+    sweep_file = """
+        defaults: [config, override experiment: demo, _self_]
+        hydra:
+          mode: MULTIRUN
+          sweeper:
+            params:
+              regularization.dropout: 0,0.1,0.2,0.3
+        runtime:
+          table: {title: My dropout, row: regularization.dropout, baseline: "0"}
+    """
+    (tmp_path / "dropout.yaml").write_text(textwrap.dedent(sweep_file))
+    words = ["-cd", str(tmp_path), "dropout"]
+    done = status(tmp_path / "out", *words)
+    assert "dropout (My dropout): not launched yet\n  4 runs" in done.stdout, done.stderr
+    # As in the launch that settling begins with.
+    plan = plan_file("dropout", ["runtime.table.baseline=0.3"], tmp_path)
+    assert plan.record.baseline == "0.3"

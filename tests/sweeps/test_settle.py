@@ -33,7 +33,8 @@ from augean.report import make_report
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.budget import Budget, Unit, read_budget
 from augean.sweeps.plan import plan_file, with_additions
-from augean.sweeps.settle import Look, Settling
+from augean.sweeps.settle import Settling
+from augean.sweeps.settle_look import Look
 from conftest import ROOT, TINY
 from fake_runs import write_record, write_run
 from waiting import wait_for
@@ -283,6 +284,9 @@ def test_a_design_that_cannot_be_judged_is_a_problem_of_the_report_and_no_table(
 
 # The command, on invented runs
 
+INVENTED = "invented"
+"""A sweep without a file, whose record alone says what it asks for."""
+
 
 def written(folder: Path, scores: dict[str, list[float]], **design: Any) -> Settling:
     jobs = [
@@ -298,10 +302,8 @@ def written(folder: Path, scores: dict[str, list[float]], **design: Any) -> Sett
         for row, values in scores.items()
         for seed, score in enumerate(values)
     ]
-    write_record(
-        folder, "table1_activation", jobs, row_key="activation.name", baseline="a", design=design
-    )
-    return Settling("table1_activation", None, folder, [], {}, None)
+    write_record(folder, INVENTED, jobs, row_key="activation.name", baseline="a", design=design)
+    return Settling(INVENTED, None, folder, [], {}, None)
 
 
 def asks(settling: Settling, budget: str | None = None, workers: int = 1) -> dict[str, int]:
@@ -382,16 +384,14 @@ def test_a_dry_run_says_what_is_undecided_and_what_it_may_cost_and_changes_nothi
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written(tmp_path, ORDER)
-    before = (tmp_path / "sweeps" / "table1_activation.json").read_bytes()
-    assert (
-        augean(monkeypatch, "settle", "table1_activation", "--dry-run", "--outputs", str(tmp_path))
-        == 0
-    )
+    before = (tmp_path / "sweeps" / f"{INVENTED}.json").read_bytes()
+    words = ["settle", INVENTED, "--dry-run", "--outputs", str(tmp_path)]
+    assert augean(monkeypatch, *words) == 0
     output = capsys.readouterr().out
     assert "better (settled at n=3)" in output
     assert "undecided: 1 of 2 rows" in output
     assert "more runs" in output
-    assert (tmp_path / "sweeps" / "table1_activation.json").read_bytes() == before
+    assert (tmp_path / "sweeps" / f"{INVENTED}.json").read_bytes() == before
     assert (
         augean(
             monkeypatch,
@@ -418,23 +418,16 @@ def test_what_would_spoil_the_design_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     written(tmp_path, ORDER, **asdict(Design()))
-    ended = augean(
-        monkeypatch,
-        "settle",
-        "table1_activation",
-        "--outputs",
-        str(tmp_path),
-        "--dry-run",
-        *arguments,
-    )
+    words = ["settle", INVENTED, "--outputs", str(tmp_path), "--dry-run", *arguments]
+    ended = augean(monkeypatch, *words)
     assert message in str(ended)
 
 
 def test_a_table_without_a_baseline_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_record(tmp_path, "final", [write_run(tmp_path)])
-    message = str(augean(monkeypatch, "settle", "final", "--outputs", str(tmp_path), "--dry-run"))
+    write_record(tmp_path, INVENTED, [write_run(tmp_path)])
+    message = str(augean(monkeypatch, "settle", INVENTED, "--outputs", str(tmp_path), "--dry-run"))
     assert "name one of them by runtime.table.baseline: leaky_relu" in message
 
 
@@ -554,7 +547,7 @@ def test_what_settling_compares_and_what_joined_its_table_stay(
     record = only_record(outputs)
     replace(record, jobs=[*record.jobs, SweepJob(**late)]).write(outputs)
     assert "late" not in {job.row for job in plan.record.jobs}
-    assert "late" in {job.row for job in with_additions(plan.record, outputs).jobs}
+    assert "late" in {job.row for job in with_additions(plan.record, only_record(outputs)).jobs}
     # Seeds that the file gets later push none out that were trained.
     sweep.write_text(sweep.read_text().replace("seed: 0,1", "seed: 0,1,10"))
     later = plan_file("rates", overrides, tmp_path / "sweeps")
@@ -581,6 +574,44 @@ def test_a_grid_does_not_replace_the_record_of_a_study(
     done = commands.augean("train", *place, *overrides, cwd=tmp_path)
     assert done.returncode == 1
     assert "is the record of a study, which this grid would overwrite" in done.stderr
+
+
+def test_settling_trains_what_an_edited_sweep_file_asks_for(
+    tmp_path: Path, rates: Callable[..., list[str]]
+) -> None:
+    sweep = tmp_path / "sweeps" / "rates.yaml"
+    outputs = tmp_path / "out"
+    launch = ["-cd", "sweeps", "-cn", "rates", f"runtime.outputs={outputs}"]
+    overrides = rates()[rates().index("--") + 1 :]
+    assert commands.augean("train", *launch, *overrides, cwd=tmp_path).returncode == 0
+    # A row and a seed more, before anything is settled: both are the file's own runs.
+    edited = SWEEP.replace("seed: 0,1", "seed: 0,1,2").replace("0.05,0.04", "0.05,0.04,0.03")
+    sweep.write_text(edited)
+    before = (only_record(outputs), sorted(outputs.rglob("*")))
+    words = ["--margin", "0.001", "--most", "3", "--budget", "1run"]
+    dry = commands.augean(*rates(*words, "--dry-run"), cwd=tmp_path)
+    assert "has changed since: 5 runs missing" in dry.stdout, dry.stdout + dry.stderr
+    assert "0.03" in dry.stdout
+    assert (only_record(outputs), sorted(outputs.rglob("*"))) == before
+    done = commands.augean(*rates(*words), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = only_record(outputs)
+    assert record.states(outputs) == {"finished": 9}
+    assert {job.row for job in record.jobs} == {"0.05", "0.04", "0.03"}
+    # A settled row is not replaced, and other runs are not passed over for its verdict.
+    sweep.write_text(edited.replace("0.05,0.04,0.03", "0.05,0.04,0.02"))
+    refused = commands.augean(*rates(*words), cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "is being settled with the rows 0.03" in refused.stderr
+    again = commands.augean(*rates(*words, "--dry-run"), cwd=tmp_path)
+    assert "is being settled with the rows 0.03" in again.stderr
+    sweep.write_text(
+        edited.replace("params:", "params:\n      regularization.label_smoothing: 0.1")
+    )
+    other = commands.augean(*rates(*words), cwd=tmp_path)
+    assert other.returncode == 0, other.stdout + other.stderr
+    assert {job.id for job in only_record(outputs).jobs}.isdisjoint(job.id for job in record.jobs)
+    assert only_record(outputs).states(outputs) == {"finished": 9}
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,14 @@ from augean.config.validation import parse_config
 from augean.errors import AugeanError
 from augean.runs.address import find_address
 from augean.runs.session import note_failure
-from augean.store.sweep_record import SweepRecord, read_records
+from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.composition import Composition, without_hydra
 from augean.sweeps.grid import account_for
 from augean.sweeps.plan import plan_file
-from augean.sweeps.points import expand
+from augean.sweeps.sweep_overrides import expand
 from commands import augean, train, train_command, train_process
 from conftest import ROOT, TINY
+from fake_runs import write_run
 from waiting import wait_for
 
 # A sweep file fixes nothing but its axes, so that the tiny setting can be given on the command
@@ -537,3 +539,20 @@ def test_rows_of_different_numbers_have_different_labels() -> None:
     plan = plan_file("config", [*words, "runtime.table.row=optimizer.lr"])
     assert [job.row for job in plan.jobs] == ["0.1234567", "0.1234568", "0.0001", "1000000"]
     assert row_label(1e6) == row_label(1_000_000)
+
+
+def test_a_launch_says_which_rows_of_its_record_it_leaves_out(tmp_path: Path) -> None:
+    outputs = tmp_path / "out"
+    words = ["-m", *TINY, "trainer.epochs=1", "activation=relu", f"runtime.outputs={outputs}"]
+    assert train(*words).returncode == 0
+    # As after `augean unpack`, which has merged a grid of the same name with other rows.
+    ((record,), _) = read_records(outputs)
+    finished = SweepJob(**write_run(outputs, row="elu", activation__name="elu"))
+    missing = replace(finished, id="0123456789", run="nowhere", row="gelu")
+    loop = replace(finished, row="mine", command="python loop.py")
+    replace(record, jobs=[*record.jobs, finished, missing, loop]).write(outputs)
+    again = train(*words)
+    assert f"leaves out 1 row of its record: elu; the runs stay in {outputs}/runs" in again.stdout
+    ((record,), _) = read_records(outputs)
+    assert [job.row for job in record.jobs] == ["all", "mine"]
+    assert "leaves out" not in train(*words).stdout

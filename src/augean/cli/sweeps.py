@@ -19,6 +19,7 @@ from augean.cli.parser import (
 )
 from augean.errors import AugeanError, UsageError
 from augean.override_key import outputs_override
+from augean.store.record_identity import identifying_overrides, same_overrides
 
 if TYPE_CHECKING:
     from augean.store.sweep_record import SweepRecord
@@ -106,7 +107,34 @@ def run_status(arguments: argparse.Namespace) -> int:
             return _print_plan(grid)
         example = "augean train -cn table1_activation experiment=demo"
         print(f"No sweep was launched into {outputs} yet. For example: {example}")
-    return _print_status(outputs, records, problems, as_json=arguments.json)
+    status = _print_status(outputs, records, problems, as_json=arguments.json)
+    # A file that is named as in a launch may ask for other runs than it did at the last one.
+    names_file = arguments.config_name is not None or arguments.config_dir is not None
+    if sweep and names_file and not arguments.json:
+        _print_changes(sweep, overrides, outputs, arguments.config_dir, records)
+    return status
+
+
+def _print_changes(
+    sweep: str,
+    overrides: Sequence[str],
+    outputs: Path,
+    config_dir: Path | None,
+    records: "Sequence[SweepRecord]",
+) -> None:
+    """Print what a sweep file asks for that its record lacks, and the other way round.
+
+    Raises:
+        AugeanError: for whatever is wrong with the file.
+    """
+    from augean.sweeps.preview import describe_changes
+
+    identity = identifying_overrides(overrides)
+    for record in records:
+        is_same = record.is_of(sweep) and same_overrides(record.overrides, identity)
+        if is_same and record.kind == "grid":
+            for line in describe_changes(record, sweep, overrides, outputs, config_dir):
+                print(line)
 
 
 def _print_status(

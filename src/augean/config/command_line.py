@@ -37,8 +37,8 @@ def check_command_line(words: Sequence[str]) -> Namespace:
     name = str(options.config_name or "")
     if options.config_dir:
         _check_config_dir(options.config_dir, name)
-    if name.endswith((".yaml", ".yml")) and options.config_path is None:
-        _refuse_file_name(name)
+    if options.config_path is None:
+        refuse_file_name(name)
     if options.config_dir:
         _check_sweep_file(Path(options.config_dir) / f"{name}.yaml")
     if options.config_path:
@@ -127,6 +127,7 @@ def _check_config_dir(config_dir_option: str, name: str) -> None:
     if not name and not any(folder.glob("*/*.yaml")):
         choices = list_choices("", yaml_names(folder), "")
         raise AugeanError(f"-cd {folder}: names a folder and no sweep; add -cn <name>{choices}")
+    refuse_shadowed_options(folder)
     # Hydra searches conf before the folder of -cd: it would never read a file of the same name.
     conf = config_dir()
     is_in_both = name in yaml_names(folder) and name in yaml_names(conf)
@@ -137,8 +138,32 @@ def _check_config_dir(config_dir_option: str, name: str) -> None:
         )
 
 
-def _refuse_file_name(name: str) -> None:
-    """Refuse `-cn sweeps/table.yaml` with the options that start this file."""
+def refuse_shadowed_options(folder: Path) -> None:
+    """Refuse options in the folder of `-cd` that Hydra would never read.
+
+    Raises:
+        AugeanError: for an option of a group that has the name of one of Augean's own, and says
+            something else.
+    """
+    conf = config_dir()
+    for own_file in sorted(conf.glob("*/**/*.yaml")):
+        file = folder / own_file.relative_to(conf)
+        # A copy of Augean's file is no mistake, and the folder may be conf itself.
+        if file.is_file() and _read(file) != own_file.read_bytes():
+            raise AugeanError(
+                f"{file}: would not be read, as Augean's own {own_file.parent.name}="
+                f"{own_file.stem} comes first; rename it"
+            )
+
+
+def refuse_file_name(name: str) -> None:
+    """Refuse `-cn sweeps/table.yaml` with the options that start this file.
+
+    Raises:
+        AugeanError: for a name that ends as a file's does.
+    """
+    if not name.endswith((".yaml", ".yml")):
+        return
     file = Path(name)
     # Augean's own sweeps, in sweeps/, are found by name alone.
     folder_option = ""

@@ -32,7 +32,13 @@ from augean.config.key_suggestions import (
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import long_number_text, walk_fields
-from augean.config.value_hints import describe_values, hydra_value_message, sweep_hint
+from augean.config.value_hints import (
+    deletion_message,
+    describe_values,
+    function_message,
+    hydra_value_message,
+    sweep_hint,
+)
 from augean.errors import AugeanError, ConfigError, UsageError
 from augean.override_key import outputs_override, override_key
 from augean.suggestions import did_you_mean, list_choices
@@ -122,7 +128,7 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
     if hasattr(error, "missing_cfg_file"):
         return _missing_file(error.missing_cfg_file, getattr(error, "options", None), words)
     if hasattr(error, "override"):
-        return _unreadable_override(str(error.override))
+        return _unreadable_override(str(error.override), cause)
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
     if isinstance(cause, KeyValidationError | InterpolationResolutionError):
@@ -185,6 +191,9 @@ def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
         return f"{word}: the config has {match[1]} already; leave the + out: {word.lstrip('+')}"
     if match := re.match(r"force-add of config groups is not supported: '(.*)'", text):
         return f"{match[1]}: chooses an option of a group; leave the + out: {match[1].lstrip('+')}"
+    # ~key for one of the schema
+    if match := re.match(r"Error merging override (~\S+)", text):
+        return deletion_message(match[1])
     # hydra.<key>=a,b with -m
     if match := re.match(r"Sweeping over Hydra's configuration is not supported : '(.*)'", text):
         return f"{match[1]}: is a setting of the sweep as a whole and takes one value"
@@ -273,7 +282,7 @@ def _not_an_option(words: Sequence[str]) -> str:
     return "a group takes the name of an option, such as width=w64"
 
 
-def _unreadable_override(word: str) -> str:
+def _unreadable_override(word: str, cause: BaseException | None) -> str:
     """Explain an override that Hydra's grammar refuses."""
     # From the clearest mistake to the least clear one: the first that fits is explained.
     # 1. Quotes that the shell has not removed.
@@ -299,7 +308,9 @@ def _unreadable_override(word: str) -> str:
     other_sign = re.fullmatch(r"([\w./]+)(?:==|:=?)(.+)", word)
     if other_sign and is_known_key(other_sign[1]):
         return f"{word}: is not key=value; did you mean {other_sign[1]}={other_sign[2]}?"
-    # 5. Any other value that Hydra cannot read.
+    # 5. A function of Hydra's, and any other value that Hydra cannot read.
+    if message := function_message(word, cause):
+        return message
     if sign and key:
         return (
             f"{word}: cannot be read; a value with blanks or signs takes two pairs of quotes: "

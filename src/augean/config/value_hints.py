@@ -6,7 +6,8 @@ from typing import Any
 
 from omegaconf.errors import ValidationError
 
-from augean.config.validation import choices_of
+from augean.config.schema import Config
+from augean.config.validation import choices_of, walk_fields
 
 TYPE_NAMES = {
     "bool": "true or false",
@@ -71,6 +72,37 @@ def _example_value(item: "Field[Any]", type_name: str, value: str) -> str:
         return EXAMPLE_VALUES.get(type_name, "")
     # As on a command line: [0.5,4.0] without blanks, true in lower case.
     return str(default).replace(" ", "").lower()
+
+
+def function_message(word: str, cause: BaseException | None) -> str | None:
+    """Return the message for a function of Hydra's, such as `choice()`, with wrong arguments.
+
+    Args:
+        word: the override.
+        cause: of Hydra's exception; another kind than these means that there is no such function.
+
+    Returns:
+        None for a value that is no function.
+    """
+    match = re.search(r"=(\w+)\(.*\)$", word)
+    if match is None or not isinstance(cause, TypeError | ValueError):
+        return None
+    reason = str(cause).split("\n")[0]
+    return (
+        f"{word}: the function {match[1]} does not take that ({reason}); values are written a,b or"
+        " choice(a,b) or range(0,10), and in a study interval(0.1,1) or tag(log,interval(0.1,1))"
+    )
+
+
+def deletion_message(word: str) -> str:
+    """Return the message for the deletion of a key that every config has, such as `~seed`."""
+    key = word.lstrip("~").partition("=")[0]
+    is_nullable = False
+    for name, item, _ in walk_fields(Config(), ""):
+        if name == key:
+            is_nullable = "None" in str(item.type)
+    fix = f"write {key}=null" if is_nullable else "give it another value"
+    return f"{word}: is a key that every config has; {fix}"
 
 
 def sweep_hint(key: str, annotation: object, value: str, *, is_sweep: bool) -> str:

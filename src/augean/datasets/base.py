@@ -244,6 +244,18 @@ class Source(ABC):
         """
         return len(self.load().train_labels)
 
+    @property
+    def counts_without_loading(self) -> bool:
+        """Return whether `count_train_images` does without `load`.
+
+        It does where the class that says how to load also says how many images that gives.
+        """
+        for cls in type(self).__mro__:
+            own_methods = {"load", "load_lazily", "count_train_images"} & vars(cls).keys()
+            if own_methods:
+                return cls is not Source and "count_train_images" in own_methods
+        return False
+
     @contextmanager
     def cache_lock(self) -> Iterator[None]:
         """Hold the data set's lock in the cache folder.

@@ -20,11 +20,16 @@ class Digits(Source):
     only_size = 16
     num_test = 300
     """Test images, stratified by class."""
+    num_train = 1497
+    """All other images."""
     content = "8497f9b6c7c34cc9c050aace804d86b0d8124703d789ff723ecc5a33ee5d3fea"
     """sha256 of the grey values and labels, training before test; checked on every load."""
 
     def digest(self) -> str:
         return self.content
+
+    def count_train_images(self) -> int:
+        return self.num_train
 
     def load(self) -> Images:
         from sklearn.datasets import load_digits

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augean.errors import ConfigError
+from augean.terminal import counted
 
 
 def stratified_split(
@@ -36,6 +37,30 @@ def stratified_split(
         ConfigError: when there are too few images.
     """
     total = len(labels)
+    check_sizes(total, num_val=num_val, num_train=num_train)
+    # A random order of all images: sorting by random numbers. Not `Generator.permutation`, whose
+    # algorithm NumPy may change.
+    random_numbers = np.random.PCG64(seed).random_raw(total)
+    order = np.argsort(random_numbers, kind="stable")  # [N]
+    # For each class the indices of its images, in this order.
+    groups = [order[labels[order] == label] for label in np.unique(labels)]
+    # Validation is served first, so that it does not depend on `num_train`.
+    val, train = _share(groups, num_val)
+    if num_train is not None:
+        train, _ = _share(train, num_train)
+    return _sorted_indices(train), _sorted_indices(val)
+
+
+def check_sizes(total: int, *, num_val: int, num_train: int | None) -> int:
+    """Return the number of images that are trained on.
+
+    Args:
+        total: number of training images, those for validation among them.
+        num_val, num_train: as for `stratified_split`.
+
+    Raises:
+        ConfigError: when there are too few images.
+    """
     if not 0 <= num_val < total:
         raise ConfigError(
             f"dataset.num_val={num_val}: there are {total} training images and at least one must be"
@@ -49,17 +74,25 @@ def stratified_split(
             f" leaves {num_others}; set dataset.num_train to 1 to {num_others}, or to null for all"
             " of them"
         )
-    # A random order of all images: sorting by random numbers. Not `Generator.permutation`, whose
-    # algorithm NumPy may change.
-    random_numbers = np.random.PCG64(seed).random_raw(total)
-    order = np.argsort(random_numbers, kind="stable")  # [N]
-    # For each class the indices of its images, in this order.
-    groups = [order[labels[order] == label] for label in np.unique(labels)]
-    # Validation is served first, so that it does not depend on `num_train`.
-    val, train = _share(groups, num_val)
-    if num_train is not None:
-        train, _ = _share(train, num_train)
-    return _sorted_indices(train), _sorted_indices(val)
+    return num_others if num_train is None else num_train
+
+
+def check_last_batch(batch_size: int, num_images: int) -> None:
+    """Refuse a last batch of one image: batch norm needs the variance of several.
+
+    Raises:
+        ConfigError: when one image is left over.
+    """
+    if num_images % batch_size == 1:
+        fix = "choose another size, or leave one image out with"
+        fix += f" dataset.num_train={num_images - 1}"
+        if num_images == 1:
+            fix = "train on at least two with dataset.num_train or a smaller dataset.num_val"
+        images = counted(num_images, "training image")
+        raise ConfigError(
+            f"trainer.batch_size={batch_size}: the last batch of {images} has one, which batch norm"
+            f" cannot use; {fix}"
+        )
 
 
 def _sorted_indices(groups: list[NDArray[Any]]) -> NDArray[np.int64]:

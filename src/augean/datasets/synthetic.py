@@ -71,6 +71,9 @@ class Synthetic(Source):
         ]
         return "-".join(map(str, parts))
 
+    def count_train_images(self) -> int:
+        return self.num_train_images
+
     def load(self) -> Images:
         # All draws come from one generator, so their order decides the data: patterns, training
         # images, test images.

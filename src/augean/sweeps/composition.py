@@ -16,6 +16,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
@@ -33,14 +34,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from augean.config.command_line import refuse_file_name, refuse_shadowed_options
 from augean.config.compose import register
 from augean.config.override_errors import explain_error
 from augean.config.paths import config_dir, fix_places, places
 from augean.config.schema import Config
 from augean.config.validation import check_config, fill_schema, parse_config, walk_fields
 from augean.errors import ConfigError
-from augean.sweeps.points import EMPTY_SWEEP, bare_key
 from augean.sweeps.studies.sampler import SearchSpace
+from augean.sweeps.sweep_overrides import EMPTY_SWEEP, bare_key, count_values
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -220,11 +222,16 @@ def compose_sweep(
     Raises:
         ConfigError: for whatever is wrong with the file or the overrides.
     """
+    refuse_file_name(name)
     register(name)
-    # Hydra looks up files in the folders of this path, in order: Augean's own, then the user's.
+    # Hydra looks up files in the places of this path, in order: Augean's folder, the user's folder,
+    # and what `register` has stored, which is the last place. `-cd` puts the folder there too.
     search_path = create_config_search_path(str(config_dir()))
     if folder is not None:
-        search_path.append("command-line", f"file://{folder.absolute()}")
+        refuse_shadowed_options(folder)
+        search_path.prepend(
+            "command-line", f"file://{folder.absolute()}", SearchPathQuery(provider="schema")
+        )
     try:
         # What `python train.py -cn <name> -m` does before it calls the sweeper.
         loader = Hydra.create_main_hydra2("train", search_path).config_loader
@@ -285,12 +292,10 @@ def _distribution(override: Override) -> "BaseDistribution":
         # The order of a study's choices means nothing, and must be the same at each launch.
         override = replace(override, _value=replace(value, shuffle=False))
     try:
-        if override.is_discrete_sweep():
-            choices = [_choice(item) for item in override.sweep_iterator()]
-            if not choices:
-                raise ConfigError(EMPTY_SWEEP)
-            if override.is_choice_sweep():
-                return CategoricalDistribution(choices)
+        if override.is_discrete_sweep() and count_values(override) == 0:
+            raise ConfigError(EMPTY_SWEEP)
+        if override.is_choice_sweep():
+            return CategoricalDistribution([_choice(item) for item in override.sweep_iterator()])
         # Hydra reads the ends of intervals as real numbers. A key for whole ones refuses those.
         if isinstance(value, IntervalSweep) and _is_whole(value, bare_key(override)):
             is_log = "log" in value.tags

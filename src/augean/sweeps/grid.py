@@ -14,16 +14,17 @@ from augean.runs.address import RunAddress, RunOutcome, find_outcome
 from augean.runs.code_snapshot import snapshot_code
 from augean.runs.session import note_failure
 from augean.store.locks import is_locked
-from augean.store.run_directory import read_failure_line, run_state
+from augean.store.run_directory import read_failure_line, run_state, runs_dir
 from augean.store.run_files import FAILURE
 from augean.store.summary import RunState
 from augean.store.sweep_record import hold_record
 from augean.sweeps.job import JobRunner
-from augean.sweeps.plan import with_additions
+from augean.sweeps.plan import read_earlier_record, with_additions
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
+from augean.sweeps.record_changes import rows_left_out
 from augean.sweeps.slurm import submit, train_run
 from augean.sweeps.workers import WORKER, orphaned, supervise
-from augean.terminal import readable_seconds
+from augean.terminal import counted, readable_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,15 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
     def write_record() -> None:
         # Read again: loops and `augean settle` may have added to the record since it was planned.
         with hold_record(plan.outputs, record.name):
-            with_additions(record, plan.outputs).write(plan.outputs)
+            earlier = read_earlier_record(plan.outputs, record.name)
+            new = with_additions(record, earlier)
+            rows = [] if earlier is None else rows_left_out(earlier, new, plan.outputs)
+            new.write(plan.outputs)
+        if rows:
+            logger.info(
+                f"Sweep {record.name} leaves out {counted(len(rows), 'row')} of its record:"
+                f" {'; '.join(rows)}; the runs stay in {runs_dir(plan.outputs)}"
+            )
         logger.info(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.")
 
     if missing:

@@ -17,22 +17,25 @@ from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from augean.sweeps.composition import Composition, compose_sweep
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import (
-    EMPTY_SWEEP,
     Point,
-    bare_key,
-    expand,
     insert_settings,
-    keep_text,
     read_finished_study,
     refuse_other_choices,
     refuse_settings,
     refuse_several_values,
-    swept_keys,
     with_row_labels,
     without_seed,
 )
 from augean.sweeps.record_draft import RecordDraft
 from augean.sweeps.studies.planning import plan_study
+from augean.sweeps.sweep_overrides import (
+    EMPTY_SWEEP,
+    bare_key,
+    expand,
+    keep_text,
+    refuse_functions_among_values,
+    swept_keys,
+)
 
 
 def plan_file(name: str, overrides: Sequence[str] = (), folder: Path | None = None) -> SweepPlan:
@@ -69,6 +72,7 @@ def plan_sweep(
     # Parsed twice: only a parsed line shows that a title holds a comma, and needs quotes.
     lines = keep_text(composition.parse([*options.lines(), *arguments]))
     overrides = composition.parse(lines)
+    refuse_functions_among_values(overrides)
     axes = swept_keys(overrides)
     # Also those that a later override replaces by a single value: they are mistakes as well.
     refuse_settings(bare_key(item) for item in overrides if item.is_sweep_override())
@@ -101,7 +105,7 @@ def _plan_grid(
     if not jobs:
         raise ConfigError(EMPTY_SWEEP)
     new = draft.make(jobs[0].config, studies=list(studies.values()))
-    earlier = _read_earlier_record(outputs, new.name)
+    earlier = read_earlier_record(outputs, new.name)
     # An earlier `augean settle` may have noted a design in the record, and seeds in that: their
     # jobs come last.
     design = earlier.design if earlier is not None else {}
@@ -112,7 +116,7 @@ def _plan_grid(
     further_points = _further_seeds(points, jobs, labelled.design.get("seeds", {}), settled_jobs)
     jobs += plan_jobs(composition, further_points, draft.axes)
     record = replace(labelled, jobs=[job.as_sweep_job() for job in jobs])
-    return SweepPlan(record=_with_additions(record, earlier), jobs=jobs)
+    return SweepPlan(record=with_additions(record, earlier), jobs=jobs)
 
 
 def _refuse_options_of_studies(sweeper: AugeanSweeperConfig) -> None:
@@ -146,16 +150,7 @@ def _read_studies(
     return studies
 
 
-def with_additions(record: SweepRecord, outputs: Path) -> SweepRecord:
-    """Return the record of a grid with what others have added to the one that is there by now.
-
-    Raises:
-        AugeanError: when that is damaged, or that of a study, which this one would overwrite.
-    """
-    return _with_additions(record, _read_earlier_record(outputs, record.name))
-
-
-def _with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRecord:
+def with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRecord:
     """Return the record with the design of `augean settle` and the runs of custom loops.
 
     These are in the earlier one, and no launch plans them.
@@ -199,7 +194,7 @@ def _further_seeds(
     return further_points
 
 
-def _read_earlier_record(outputs: Path, name: str) -> SweepRecord | None:
+def read_earlier_record(outputs: Path, name: str) -> SweepRecord | None:
     """Read the record of an earlier launch, of which a plain launch must not forget some things.
 
     Raises:

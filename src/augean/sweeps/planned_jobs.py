@@ -17,9 +17,16 @@ from augean.config.override_errors import explain_error
 from augean.config.override_text import readable
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
+from augean.datasets.split import check_last_batch, check_sizes
 from augean.errors import ConfigError
 from augean.override_key import override_key
-from augean.runs.address import RunAddress, fill_open_values, find_address
+from augean.runs.address import (
+    RunAddress,
+    build_source,
+    fill_open_values,
+    find_address,
+    find_outcome,
+)
 from augean.store.record_identity import NOT_IDENTIFYING
 from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.sweeps.composition import Composition
@@ -135,12 +142,37 @@ def _plan_job(composition: Composition, point: Point, axes: Sequence[str]) -> Pl
     if point.row is not None:
         # Rows may be multiplied by swept keys, whose values then tell them apart.
         labels.insert(0, point.row)
+    address = find_address(config)
+    _check_sizes(config, address)
     return PlannedJob(
         overrides=point.overrides,
         row=", ".join(labels) or "all",
         config=config,
-        address=find_address(config),
+        address=address,
     )
+
+
+def _check_sizes(config: Config, address: RunAddress) -> None:
+    """Refuse splits and batches that the data cannot give, where its size is known.
+
+    Raises:
+        ConfigError: as the run itself would, before another run of the sweep has been trained.
+    """
+    source = build_source(config)
+    if not source.counts_without_loading:
+        return
+    dataset = config.dataset
+    # Never null in a config whose open values are filled in.
+    num_val = dataset.num_val or 0
+    try:
+        num_images = check_sizes(
+            source.count_train_images(), num_val=num_val, num_train=dataset.num_train
+        )
+        check_last_batch(config.trainer.batch_size, num_images)
+    except ConfigError:
+        # A run that is there has proved that it is possible.
+        if find_outcome(address) is None:
+            raise
 
 
 def _compose(composition: Composition, overrides: Sequence[str]) -> Config:

@@ -1,19 +1,18 @@
-"""List the points of a grid: the product of its overrides, its rows and the winners of studies."""
+"""Say what the points of a grid are made of: its rows, their labels and the winners of studies."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
-from augean.config.labels import find_label, row_label, value_label
-from augean.config.override_text import command_in, runtime_text_keys, text_override
+from augean.config.labels import find_label, value_label
+from augean.config.override_text import command_in
 from augean.config.schema import Config, TableConfig
 from augean.config.sweep_rows import STUDY_PREFIX
 from augean.config.validation import flatten_config
-from augean.errors import AugeanError, ConfigError
+from augean.errors import ConfigError
 from augean.override_key import override_key
 from augean.store.record_identity import EXECUTION_KEY
 from augean.store.sweep_record import (
@@ -28,7 +27,6 @@ RECORD_NAME_RULE = "letters, digits, '_', '-', '+' and '.' only, as it names a f
 LUCK_KEYS = ("seed", "dataset.split_seed", "dataset.num_val")
 """Keys that decide by which images or random choices a trial is judged: a value of theirs that
 scores better does so by luck."""
-EMPTY_SWEEP = "the sweep is empty: one of its keys has no values"
 
 
 @dataclass(frozen=True)
@@ -39,115 +37,6 @@ class Point:
     row: str | None = None
     """Label of the job's row, which values of swept keys may follow. None where the whole label is
     made of values: those of the row keys, or of the swept keys."""
-
-
-def bare_key(override: Override) -> str:
-    """Return the key of an override without `+`, `++` or `~`: none of them makes another key."""
-    key = override.key_or_group
-    return key if override.package is None else f"{key}@{override.package}"
-
-
-def effective(overrides: Sequence[Override]) -> list[Override]:
-    """Return the overrides that count, in the order in which Hydra applies them.
-
-    A later override of a key replaces an earlier one, at its place. Dictionaries and added list
-    items do not: Hydra merges them with what is there.
-    """
-    effective_overrides: list[Override] = []
-    for override in overrides:
-        key = bare_key(override)
-        # Where earlier overrides of the same key stand. A deletion is no value, so it stays.
-        places = []
-        for place, item in enumerate(effective_overrides):
-            if bare_key(item) == key and not item.is_delete():
-                places.append(place)
-        if not places or override.is_delete() or _merges(override):
-            effective_overrides.append(override)
-            continue
-        # The override takes the place of the first of them, and the others go.
-        following = effective_overrides[places[0] :]
-        others = [item for place, item in enumerate(effective_overrides) if place not in places]
-        # Unless a key around or inside it was set since: after `a.b=1 a={b:2}` the override `a.b=3`
-        # must come last, or it would be lost.
-        is_crossed = any(_nests(bare_key(item), key) for item in following)
-        others.insert(len(others) if is_crossed else places[0], override)
-        effective_overrides = others
-    return effective_overrides
-
-
-def _merges(override: Override) -> bool:
-    """Return whether Hydra adds the override's value to what is there, instead of replacing it."""
-    if override.is_list_extend():
-        return True
-    if not override.is_sweep_override():
-        return isinstance(override.value(), dict)
-    if not override.is_choice_sweep():
-        return False
-    values = list(override.sweep_iterator())
-    return bool(values) and all(isinstance(value, dict) for value in values)
-
-
-def _nests(first: str, second: str) -> bool:
-    """Return whether one of two dotted keys lies inside the other."""
-    return first.startswith(f"{second}.") or second.startswith(f"{first}.")
-
-
-def swept_keys(overrides: Sequence[Override]) -> list[str]:
-    """List the keys that have several values, in the order in which those are written.
-
-    Args:
-        overrides: all of them; a key whose last value is a single one is not swept.
-    """
-    swept = {bare_key(item) for item in effective(overrides) if item.is_sweep_override()}
-    keys = [bare_key(item) for item in overrides if item.is_sweep_override()]
-    return [key for key in dict.fromkeys(keys) if key in swept]
-
-
-def keep_text(overrides: Sequence[Override]) -> list[str]:
-    """Return overrides as lines, with free text below `runtime` in quotes: a comma in a title does
-    not make two values.
-    """
-    # Hydra reads `title=a, b` as two values. Keys of `runtime` are never swept, so it is one text.
-    text_keys = runtime_text_keys()
-    lines = []
-    for override in overrides:
-        line = str(override.input_line)
-        key = override.get_key_element()
-        if override.is_sweep_override() and key.lstrip("+") in text_keys:
-            line = text_override(key, line.partition("=")[2])
-        lines.append(line)
-    return lines
-
-
-def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
-    """List the product of all overrides, in the order written.
-
-    Raises:
-        AugeanError: for a sweep without a finite list of values.
-    """
-    # One list for each override: a single value is a list of one.
-    axes: list[list[str]] = []
-    for override in effective(overrides):
-        key = override.get_key_element()
-        if not override.is_sweep_override():
-            axes.append([str(override.input_line)])
-        elif override.is_discrete_sweep():
-            axes.append([f"{key}={text}" for text in _sweep_texts(override)])
-        else:
-            raise AugeanError(
-                f"{override.input_line}: a grid needs a list of values such as {key}=a,b,c"
-            )
-    return list(product(*axes))
-
-
-def _sweep_texts(override: Override) -> list[str]:
-    """Return the values of a sweep as the right-hand sides of overrides."""
-    texts = []
-    values = override.sweep_iterator()
-    for value, text in zip(values, override.sweep_string_iterator(), strict=True):
-        # Hydra writes True for what a user writes as true, and a row's label is made of it.
-        texts.append(row_label(value) if isinstance(value, bool) else text)
-    return texts
 
 
 def read_finished_study(

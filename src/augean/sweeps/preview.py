@@ -16,14 +16,16 @@ from augean.analysis.freshness import FreshnessCheck
 from augean.config.override_text import override_text
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
-from augean.errors import AugeanError, DeviceError
+from augean.errors import AugeanError, DataError, DeviceError
 from augean.runs.address import find_outcome
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
+from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.sweeps.budget import read_seconds
 from augean.sweeps.grid import check_networks
 from augean.sweeps.plan import plan_file
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
+from augean.sweeps.record_changes import compare_records, has_file
 from augean.terminal import counted, readable_seconds
 from augean.training.build import NUM_CLASSES, build_model, check_classes
 from augean.training.device import device_title, find_device
@@ -41,6 +43,8 @@ COST = (
     "record.",
 )
 """Runs that agree in keys with these beginnings, and in their device, cost the same per image."""
+MAX_ROWS = 8
+"""Most rows whose names one line lists."""
 
 
 def preview(
@@ -58,6 +62,60 @@ def preview(
     """
     place = override_text(str(outputs), "runtime.outputs")
     return describe_plan(plan_file(name, [f"runtime.outputs={place}", *overrides], folder))
+
+
+def describe_changes(
+    record: SweepRecord,
+    name: str,
+    overrides: Sequence[str],
+    outputs: Path,
+    folder: Path | None = None,
+) -> list[str]:
+    """Return lines that say in what a sweep file differs from the record of its last launch.
+
+    Args:
+        record: of a grid.
+        name, overrides, outputs, folder: as for `preview`.
+
+    Returns:
+        No lines where they agree, and where the file is not there any more.
+
+    Raises:
+        AugeanError: for whatever a launch would refuse.
+    """
+    if not has_file(name, folder):
+        return []
+    place = override_text(str(outputs), "runtime.outputs")
+    try:
+        plan = plan_file(name, [f"runtime.outputs={place}", *overrides], folder)
+    except DataError as error:  # no run has an address without it, but the record is right
+        return [f"{record.name}: cannot be compared with its file: {error}"]
+    check_networks(plan.jobs, check_network)
+    changes = compare_records(record, plan.record)
+    if not changes.has_other_jobs:
+        return []
+    states = plan.record.states(outputs)
+    counts = [f"{states[state]} {state}" for state in RunState if states[state]]
+    return [
+        f"{record.name}: its file, or code or data of its runs, has changed since the launch."
+        f" A launch asks for {counted(states.total(), 'run')} now: {', '.join(counts)}",
+        f"  new: {_describe_jobs(changes.new)}",
+        f"  no longer asked for: {_describe_jobs(changes.dropped)}",
+        f"  {estimate(plan)}",
+    ]
+
+
+def _describe_jobs(jobs: Sequence[SweepJob]) -> str:
+    """Say how many jobs there are, in which rows and with which seeds."""
+    if not jobs:
+        return "none"
+    rows = list(dict.fromkeys(job.row for job in jobs))
+    shown = "; ".join(rows[:MAX_ROWS])
+    if len(rows) > MAX_ROWS:
+        shown += f" and {counted(len(rows) - MAX_ROWS, 'row')} more"
+    seeds = sorted({job.seed for job in jobs})
+    noun = "seed" if len(seeds) == 1 else "seeds"
+    return f"{counted(len(jobs), 'run')}, {noun} {', '.join(map(str, seeds))} of {shown}"
 
 
 def describe_plan(plan: SweepPlan) -> list[str]:

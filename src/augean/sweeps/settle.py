@@ -11,15 +11,15 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from augean.analysis.run import Run
-from augean.analysis.sequential import Course, JobRuns, follow
+from augean.analysis.sequential import JobRuns, follow
 from augean.analysis.sequential_design import MAX_LOOKS, Design, design_of
 from augean.config.override_text import override_text
-from augean.errors import AugeanError
+from augean.errors import AugeanError, DataError
 from augean.override_key import outputs_override
 from augean.signals import ChildProcesses
 from augean.store.record_identity import identifying_overrides, same_overrides
@@ -33,22 +33,12 @@ from augean.store.sweep_record import (
 )
 from augean.sweeps.budget import read_budget
 from augean.sweeps.plan import plan_file
+from augean.sweeps.record_changes import compare_records, has_file
+from augean.sweeps.settle_look import Look, seeds_of_row, show
 from augean.sweeps.workers import program
+from augean.terminal import counted
 
 logger = logging.getLogger(__name__)
-
-WIDTH = 41  # characters of the picture of a row's interval
-
-
-@dataclass(frozen=True)
-class Look:
-    """The state of a table between two rounds."""
-
-    job_runs: JobRuns
-    courses: list[Course]
-    """Each row's comparison with the baseline."""
-    seconds: float
-    """Median time of a finished run; NaN where none is."""
 
 
 class Settling:
@@ -94,8 +84,7 @@ class Settling:
             words = ["-cd", str(folder), *words]
         self.command = [*program(sys.argv), *words]
         record = self.find_record()
-        job_runs = [] if record is None else self.read_job_runs(record)
-        self.completed_before = {job.id for job, run in job_runs if run.state.is_completed}
+        self.completed_before = set() if record is None else self._completed_runs(record)
         """Ids of the runs that cost this call nothing."""
 
     def find_record(self) -> SweepRecord | None:
@@ -122,6 +111,10 @@ class Settling:
             job_runs.append((job, run))
         return job_runs
 
+    def _completed_runs(self, record: SweepRecord) -> set[str]:
+        """Return the ids of the record's completed runs."""
+        return {job.id for job, run in self.read_job_runs(record) if run.state.is_completed}
+
     def run(self, *, dry: bool) -> int:
         """Settle the table; with `dry` only say what is undecided. Return the exit status.
 
@@ -129,27 +122,60 @@ class Settling:
             AugeanError: when the table cannot be settled.
             SystemExit: with the sweep's own exit status, when a run failed or a stop signal came.
         """
-        record = self.find_record()
-        if record is None:
-            # A table that cannot be settled is refused before anything is trained.
-            plan = plan_file(self.sweep, [*self.overrides, self.place], self.folder)
-            _with_design(plan.record, self.design)
-            if dry:
-                logger.info(
-                    f"{self.sweep} was not launched yet: settling begins with the runs that it"
-                    " names itself."
-                )
-                return 0
-            self.launch()
-            record = self.find_record()
-        if record is None:
-            raise AugeanError(f"{self.sweep} left no record in {self.outputs}: is it a sweep file?")
-        record = _with_design(record, self.design)
+        earlier = self.find_record()
+        # Planned although there is a record, as the file may ask for other runs by now. A table
+        # that cannot be settled is refused before anything is trained.
+        record = _with_design(self.plan_record(earlier), self.design)
+        self.completed_before |= self._completed_runs(record)
+        is_changed = False
+        if earlier is not None:
+            has_other_jobs = compare_records(earlier, record).has_other_jobs
+            is_changed = has_other_jobs or earlier.baseline != record.baseline
         if dry:
-            show(record, self.look(record))
-        else:
-            self._settle(record)
+            self._show_dry(record, is_launched=earlier is not None, is_changed=is_changed)
+            return 0
+        if earlier is None or is_changed:
+            self.launch()
+            launched = self.find_record()
+            if launched is None:
+                raise AugeanError(f"{self.sweep} left no record in {self.outputs}")
+            record = _with_design(launched, self.design)
+        self._settle(record)
         return 0
+
+    def plan_record(self, earlier: SweepRecord | None) -> SweepRecord:
+        """Return the record that a launch would write now; the earlier one where none is possible.
+
+        Raises:
+            AugeanError: for whatever a launch would refuse.
+        """
+        # A record alone, such as an unpacked one, is settled as it is.
+        if earlier is not None and not has_file(self.sweep, self.folder):
+            return earlier
+        try:
+            return plan_file(self.sweep, [*self.overrides, self.place], self.folder).record
+        except DataError as error:
+            if earlier is None:
+                raise
+            # Without the data no run can be addressed, but the scores are all here.
+            logger.warning(f"{error}; the record is taken as it is")
+            return earlier
+
+    def _show_dry(self, record: SweepRecord, *, is_launched: bool, is_changed: bool) -> None:
+        """Say what settling would begin with."""
+        if not is_launched:
+            logger.info(
+                f"{self.sweep} was not launched yet: settling begins with the runs that it names"
+                " itself."
+            )
+            return
+        if is_changed:
+            num_missing = len(self._missing_runs(record))
+            logger.info(
+                f"{self.sweep}: the file, or code or data of its runs, has changed since:"
+                f" {counted(num_missing, 'run')} missing, with which settling begins."
+            )
+        show(record, self.look(record))
 
     def _settle(self, record: SweepRecord) -> None:
         """Train seeds round by round, until nothing is undecided or the budget is spent."""
@@ -193,10 +219,17 @@ class Settling:
         seeds: Mapping[str, int] = record.design.get("seeds", {})
         for row, number in seeds.items():
             # A row without any seed is not part of this launch.
-            if 0 < len(_seeds(record, row)) < number:
+            if 0 < len(seeds_of_row(record, row)) < number:
                 return True
-        own = [run for job, run in self.read_job_runs(record) if job.command is None]
-        return not all(run.state.is_completed for run in own)
+        return bool(self._missing_runs(record))
+
+    def _missing_runs(self, record: SweepRecord) -> set[str]:
+        """Return the ids of the runs that the sweep's own command has to complete."""
+        missing = set()
+        for job, run in self.read_job_runs(record):
+            if job.command is None and not run.state.is_completed:
+                missing.add(job.id)
+        return missing
 
     def next_seeds(self, record: SweepRecord, look: Look) -> dict[str, int]:
         """Return how many seeds rows, and the baseline, are to have after the next round."""
@@ -213,7 +246,7 @@ class Settling:
             target = min(max(course.n + ahead, design.least), design.most)
             additions: dict[str, int] = {}
             for row in (course.row, str(record.baseline)):
-                number = seeds.get(row, len(_seeds(record, row)))
+                number = seeds.get(row, len(seeds_of_row(record, row)))
                 if number < target:
                     additions[row] = target - number
             num_runs_with_row = num_runs + sum(additions.values())
@@ -252,75 +285,10 @@ class Settling:
             raise SystemExit(status)
 
 
-def show(record: SweepRecord, look: Look) -> None:
-    """Log each row's interval as a picture and in numbers, and what the undecided ones may cost."""
-    design = design_of(record)
-    logger.info(
-        f"{record.title}: difference to {record.baseline} in points, {design.least} to"
-        f" {design.most} seeds; ':' marks ±{design.margin:g} points"
-    )
-    width = max(len(course.row) for course in look.courses)
-    for course in look.courses:
-        picture = draw_interval(course, design.margin)
-        logger.info(f"  {course.row:{width}}  {picture}  {_numbers(course)}  {course.text}")
-    undecided = [course for course in look.courses if course.open]
-    if not undecided:
-        return
-    # Seeds that each row is expected to need; the baseline needs as many as the longest of them.
-    targets = {course.row: course.expected or design.most for course in undecided}
-    targets[str(record.baseline)] = max(targets.values())
-    num_runs = 0
-    for row, target in targets.items():
-        num_runs += max(0, target - len(_seeds(record, row)))
-    hours = num_runs * look.seconds / 3600
-    logger.info(
-        f"  undecided: {len(undecided)} of {len(look.courses)} rows; if means and deviations stay"
-        f" as they are, about {num_runs} more runs, {hours:.2g} h of device time"
-    )
-
-
 def _joined_rows(record: SweepRecord) -> list[str]:
     """Return the rows of custom loops, for which the sweep's own command trains no seeds."""
     own = {job.row for job in record.jobs if job.command is None}
     return list(dict.fromkeys(job.row for job in record.jobs if job.row not in own))
-
-
-def _numbers(course: Course) -> str:
-    """Return a row's difference and half its interval, always 19 characters."""
-    difference = course.difference
-    if not course.looks:
-        return " " * 19
-    half = f"± {difference.high - difference.value:.2f}"
-    if math.isnan(difference.low):
-        half = "no interval"
-    return f"{difference.value:+7.2f} {half:11}"
-
-
-def draw_interval(course: Course, margin: float) -> str:
-    """Draw the last interval on a scale of ten margins.
-
-    Its signs are - for the interval, o for the difference, | for zero and : for the margin.
-    """
-
-    def place(number: float) -> int:
-        # The scale goes from -5 to 5 margins; what lies beyond is drawn at its end.
-        in_margins = min(max(number / margin, -5), 5)
-        return round((WIDTH - 1) * (in_margins + 5) / 10)
-
-    difference = course.difference
-    line = [" "] * WIDTH
-    if course.looks:
-        # Scores without any spread have no interval: nothing is ruled out.
-        low = -math.inf if math.isnan(difference.low) else difference.low
-        high = math.inf if math.isnan(difference.high) else difference.high
-        for index in range(place(low), place(high) + 1):
-            line[index] = "-"
-    line[place(-margin)] = ":"
-    line[place(0)] = "|"
-    line[place(margin)] = ":"
-    if course.looks:
-        line[place(difference.value)] = "o"
-    return "".join(line)
 
 
 def _num_workers(overrides: Sequence[str]) -> int:
@@ -337,10 +305,6 @@ def _seconds(runs: Iterable[Run]) -> list[float]:
     """List the training times that are known, in seconds."""
     summaries = [run.summary for run in runs if run.summary is not None]
     return [summary.seconds for summary in summaries if summary.seconds is not None]
-
-
-def _seeds(record: SweepRecord, row: str) -> set[int]:
-    return {job.seed for job in record.jobs if job.row == row}
 
 
 def _check_has_baseline(record: SweepRecord) -> None:

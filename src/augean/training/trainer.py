@@ -14,6 +14,7 @@ from augean.config.run_id import CORE, code_digests
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.datasets.base import Source
+from augean.datasets.split import check_last_batch
 from augean.errors import ConfigError, Pruned
 from augean.models.pretrained import load_state
 from augean.signals import Interrupted, StopSignals
@@ -96,7 +97,7 @@ class Trainer:
         self.data = load_data(
             source, node.num_val, node.num_train, node.split_seed, self.device, data_on
         )
-        _check_last_batch(config, len(self.data.train))
+        check_last_batch(config.trainer.batch_size, len(self.data.train))
         self.description = describe_model(config, len(self.data.classes))
         self.weights = weights
         self.context = build_context(config, self.data, self.device, weights)
@@ -324,18 +325,6 @@ class Trainer:
             num_resumes=history.num_resumes,
             continued=Continuation(**history.continued) if history.continued else None,
             note=history.note,
-        )
-
-
-def _check_last_batch(config: Config, num_images: int) -> None:
-    """Refuse a last batch of one image: batch norm needs the variance of several."""
-    batch_size = config.trainer.batch_size
-    if num_images % batch_size == 1:
-        images = counted(num_images, "training image")
-        raise ConfigError(
-            f"trainer.batch_size={batch_size}: the last batch of {images} has one, which batch norm"
-            " cannot use; choose another size, or leave one image out with"
-            f" dataset.num_train={num_images - 1}"
         )
 
 

@@ -637,6 +637,36 @@ def test_workers_without_a_shared_output_folder_are_refused(tmp_path: Path) -> N
     assert "runtime.outputs: was" in other.stderr
 
 
+def test_a_study_is_not_begun_anew_over_the_record_of_its_trials(tmp_path: Path) -> None:
+    outputs = tmp_path / "out"
+    common = [*STUDY, "hydra.sweeper.n_trials=1", f"runtime.outputs={outputs}"]
+    storage = f"hydra.sweeper.storage=sqlite:///{tmp_path}/me:secret@studies.db"
+    first = train(*common, storage)
+    assert first.returncode == 0, first.stderr
+    (record,) = outputs.glob("sweeps/*.json")
+    before = record.read_bytes()
+    # Another storage, and then none: either would train other trials, and replace those.
+    for words in ([f"{storage}.other"], []):
+        refused = train(*common, *words)
+        assert refused.returncode == 1
+        assert "has 1 trial of this study, from another storage; give that" in refused.stderr
+        assert "secret" not in refused.stderr
+    assert record.read_bytes() == before
+    assert not list(outputs.glob("studies/*"))
+    again = train(*common, storage)
+    assert "1 of them done already" in again.stdout, again.stderr
+    other = train(*common, "hydra.sweeper.study_name=other")
+    assert other.returncode == 0, other.stderr
+    # A journal that is gone, and brought back.
+    (journal,) = outputs.glob("studies/*.journal")
+    journal.rename(tmp_path / "elsewhere")
+    gone = train(*common, "hydra.sweeper.study_name=other")
+    assert "bring its journal back" in gone.stderr
+    (tmp_path / "elsewhere").rename(journal)
+    back = train(*common, "hydra.sweeper.study_name=other")
+    assert "1 of them done already" in back.stdout, back.stderr
+
+
 def test_a_storages_password_stays_out_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "postgresql+psycopg://me:se/c:ret@host/studies"
     monkeypatch.setattr(

@@ -18,7 +18,6 @@ from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import (
     Point,
     check_study_name,
-    effective,
     refuse_luck,
     refuse_name_of_grid,
 )
@@ -31,6 +30,7 @@ from augean.sweeps.studies.sampler import (
     spanning_points,
     visits_all_points,
 )
+from augean.sweeps.sweep_overrides import effective
 
 
 def plan_study(

@@ -3,13 +3,17 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
-from augean.errors import ConfigError, StorageError
+from augean.errors import AugeanError, ConfigError, StorageError
 from augean.passwords import hide_passwords
+from augean.store.sweep_record import read_record
 from augean.sweeps.studies.journal import Journal
+from augean.terminal import counted
 
 NUM_TRIES = 6
 """Attempts to reach a database at the start."""
@@ -67,6 +71,42 @@ def _connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
         time.sleep(PAUSE_SECONDS)
     # The last attempt: what it raises reaches the caller.
     return dialect.connect(*arguments, **options)
+
+
+def refuse_lost_trials(record: Path, study: str, url: str) -> None:
+    """Refuse to begin a study anew whose trials are elsewhere: its record would be overwritten.
+
+    Args:
+        record: file of the study's record, which need not exist.
+        study: name of the study in its storage.
+        url: as for `open_storage`.
+
+    Raises:
+        AugeanError: when the record has finished trials, and the storage has none.
+    """
+    # The record is read first: what it has by now was in the storage before.
+    num_trials = read_record(record).num_trials_done if record.exists() else 0
+    if num_trials == 0 or _has_ended_trials(study, url):
+        return
+    # Without the address, in which a password may be.
+    raise AugeanError(
+        f"{record}: has {counted(num_trials, 'trial')} of this study, from another storage; give"
+        " that hydra.sweeper.storage again, bring its journal back, or give another"
+        " hydra.sweeper.study_name"
+    )
+
+
+def _has_ended_trials(study: str, url: str) -> bool:
+    """Return whether a storage has trials of the study that are complete or pruned."""
+    if url.endswith(".journal") and not Path(url).exists():
+        return False  # opening it would create it
+    storage = open_storage(url)
+    names = [item.study_name for item in storage.get_all_studies()]
+    if study not in names:
+        return False
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    id_ = storage.get_study_id_from_name(study)
+    return bool(storage.get_all_trials(id_, deepcopy=False, states=states))
 
 
 @contextmanager

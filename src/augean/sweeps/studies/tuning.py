@@ -33,6 +33,7 @@ from augean.sweeps.slurm import check_submission
 from augean.sweeps.studies.confirmation import Confirmation, find_candidates, new_seeds
 from augean.sweeps.studies.planning import refuse_without_validation
 from augean.sweeps.studies.sampler import make_sampler, visits_all_points
+from augean.sweeps.studies.storage import refuse_lost_trials
 from augean.sweeps.studies.study import Study, StudySetup
 from augean.sweeps.studies.trial import make_pruner
 from augean.sweeps.workers import WORKER, keep_passwords, orphaned, run_worker
@@ -56,6 +57,9 @@ def run_study(
     finished_before = _finished_runs(plan.outputs)
     make_pruner(options.sweeper.pruner)  # refuses here what every job would fail at
     setup = make_setup(plan, options.sweeper)
+    if WORKER not in os.environ:  # whoever started a worker has checked it
+        record_file = plan.outputs / "sweeps" / f"{plan.record.name}.json"
+        refuse_lost_trials(record_file, setup.name, setup.storage)
     had_journal = Path(setup.storage).exists()
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space.distributions)
     study = Study(setup, plan.outputs, sampler)
