@@ -50,14 +50,13 @@ def show(record: SweepRecord, look: Look) -> None:
     for row, target in targets.items():
         num_runs += max(0, target - len(seeds_of_row(record, row)))
     hours = num_runs * look.seconds / 3600
-    text = (
+    logger.info(
         f"  undecided: {len(undecided)} of {len(look.courses)} rows; if means and deviations stay"
         f" as they are, about {num_runs} more runs, {hours:.2g} h of device time"
     )
     hopeless = [course.row for course in undecided if course.expected is None]
     if hopeless:
-        text += f", which leave {', '.join(hopeless)} undecided"
-    logger.info(text)
+        logger.info(f"  {design.most} seeds would probably leave {', '.join(hopeless)} undecided")
 
 
 def _numbers(course: Course) -> str:
