@@ -134,15 +134,16 @@ def test_status_and_settle_look_where_the_sweep_file_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLACE", "there")
-    text = "defaults: [config, _self_]\nruntime: {outputs: '${oc.env:PLACE}'}\n"
-    (tmp_path / "mine.yaml").write_text(text)
+    place = "runtime: {outputs: '${oc.env:PLACE}', table: {baseline: elu}}"
+    rows = "hydra: {sweeper: {rows: {elu: [activation=elu], relu: [activation=relu]}}}"
+    (tmp_path / "mine.yaml").write_text(f"defaults: [config, _self_]\n{place}\n{rows}\n")
     jobs = [write_run(tmp_path / "there", accuracy=0.9, seed=seed, row="elu") for seed in (0, 1)]
     write_record(tmp_path / "there", "mine", jobs, baseline="elu")
     file = ["-cd", ".", "mine"]
     assert "mine (mine): 2 finished" in augean("status", *file, cwd=tmp_path).stdout
-    # The record is found: its only row is the reason, and not that it was never launched.
+    # The record is found: its runs are other ones than the file's, which was launched all the same.
     done = augean("settle", *file, "--dry-run", cwd=tmp_path)
-    assert "has the baseline elu as its only row" in done.stderr
+    assert "has changed since: 2 runs missing" in done.stdout, done.stderr
     done = augean("status", *file, "--outputs", "outputs", cwd=tmp_path)
     assert "not launched yet" in done.stdout
 
