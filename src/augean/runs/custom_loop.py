@@ -35,6 +35,7 @@ from augean.runs.address import RunAddress, build_source, fill_open_values, find
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
 from augean.runs.session import claim_run, noting_failure, open_session
+from augean.signals import Interrupted
 from augean.store.record_identity import plain_name
 from augean.store.run_directory import place_from, runs_dir
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
@@ -306,6 +307,10 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
             run.resume()
             try:
                 yield run
+            # A second Ctrl-C, or the end of the grace time, within an epoch.
+            except Interrupted:
+                run.write_checkpoint()
+                raise
             # Raised by `run.log`, which has written the summary already. Divergence is a result, so
             # the script goes on after the block.
             except Diverged:
