@@ -393,11 +393,40 @@ def test_a_wrong_call_is_refused(
 
 
 @pytest.mark.parametrize(
-    "config", [{"lr": float("nan")}, {"path": Path("x")}, 3, {"seed": "first"}]
+    "config", [{"lr": float("nan")}, {"path": Path("x")}, 3, {"lr": torch.ones(1)}]
 )
 def test_a_config_without_plain_finite_values_is_refused(config: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="plain finite values"):
         augean.run(config, outputs=str(tmp_path))
+
+
+@pytest.mark.parametrize("seed", [0.2, "first", None, float("inf"), [1]])
+def test_a_seed_that_is_not_a_whole_number_is_refused(seed: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"seed=.*: must be a whole number"):
+        augean.run({"seed": seed}, outputs=str(tmp_path))
+
+
+@pytest.mark.parametrize("table", [7, "", " "])
+def test_a_table_is_named_by_text(table: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"table={table!r}: must be the title of a table"):
+        augean.run(CONFIG, outputs=str(tmp_path), table=table)
+
+
+@pytest.mark.parametrize("config", [{**CONFIG, "lr": 0.5}, {**CONFIG, "training": {"seed": 1}}])
+def test_a_second_run_of_one_row_and_seed_is_refused(config: Any, tmp_path: Path) -> None:
+    first, _ = count(tmp_path, table="Rates")
+    count(tmp_path, table="Rates")  # the same run once more
+    count(tmp_path, table="Rates", config={**CONFIG, "seed": 1})
+    known = f"row counter, seed 0 is already run {first.address.id} of this script; give each"
+    with pytest.raises(ConfigError, match=known):
+        count(tmp_path, table="Rates", config=config)
+    # In another row, table or folder it replaces nothing.
+    count(tmp_path, table="Rates", row="other", config=config)
+    count(tmp_path, table="Others", config=config)
+    count(tmp_path / "elsewhere", table="Rates", config=config)
+    record = read_record(tmp_path / "sweeps" / "Rates.json")
+    rows = [(job.row, job.seed) for job in record.jobs]
+    assert rows == [("counter", 0), ("counter", 1), ("other", 0)]
 
 
 @pytest.mark.parametrize(
