@@ -285,6 +285,7 @@ def test_best_is_by_validation_accuracy_and_never_by_test(tmp_path: Path) -> Non
             "cc: no run has an id that begins with it, nor is it a path; those in {0}:\n  x-aaaa",
         ),
         ("", "no run has an id"),
+        ("best:", "best:: name a sweep, as in best:<sweep>; those in {0}: mine"),
         ("best:mone", "best:mone: names none of the sweeps in {0}; did you mean best:mine?"),
     ],
 )
