@@ -19,7 +19,7 @@ from augean.errors import AugeanError, RunLocked
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.archive.packing import STAGING
 from augean.store.checkpoints import CHECKPOINT_FILES, NEW_CHECKPOINT
-from augean.store.files import temporary_files
+from augean.store.files import list_folder, temporary_files
 from augean.store.find_run import best_by_validation
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
@@ -103,7 +103,7 @@ def find_removable(outputs: Path, is_outdated: IsOutdated) -> list[Removable]:
     needs = _Needs.of(records, outputs)
     removables = list(_temporary_files(outputs))
     # `runs` itself may be a link, to a larger disk; a link in it may be to anything.
-    for path in sorted(runs_dir(outputs).glob("*")):
+    for path in list_folder(runs_dir(outputs)):
         if path.is_symlink() or not path.is_dir():
             continue
         if path.name.startswith(STAGING):

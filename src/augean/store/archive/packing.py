@@ -25,7 +25,7 @@ from augean.store.archive.members import (
 )
 from augean.store.archive.merge import Merged, merge
 from augean.store.archive.reader import extract
-from augean.store.files import write_atomic
+from augean.store.files import list_folder, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.run_files import SUMMARY
@@ -92,9 +92,9 @@ def _too_much(outputs: Path, limits: Limits) -> AugeanError:
 def _packable_paths(outputs: Path) -> list[Path]:
     """Return the run directories, sweep records and journals below `outputs`."""
     # Hidden directories are those of calls of `unpack`.
-    runs = sorted(runs_dir(outputs).glob("[!.]*-*"))
-    records = sorted(outputs.glob("sweeps/*.json"))
-    journals = sorted(outputs.glob("studies/*.journal"))
+    runs = list_folder(runs_dir(outputs), "[!.]*-*")
+    records = list_folder(outputs / "sweeps", "*.json")
+    journals = list_folder(outputs / "studies", "*.journal")
     return [*runs, *records, *journals]
 
 
