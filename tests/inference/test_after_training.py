@@ -126,6 +126,8 @@ def test_a_folder_of_images_is_evaluated_and_predicted_as_the_same_arrays(
     assert command(monkeypatch, *arguments) == 0
     expected = measure(run.score(images[chosen]), torch.from_numpy(labels[chosen]), run.classes)
     result = json.loads(output.read_text())
+    assert f"--output {output}: exists; remove it" in str(command(monkeypatch, *arguments))
+    output.unlink()
     assert result["accuracy"] == expected["accuracy"]
     assert result["calibration_error"] == pytest.approx(expected["calibration_error"], abs=1e-6)
     assert len(result["classes"]) == 3

@@ -153,6 +153,11 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
     if arguments.record and arguments.images:
         raise AugeanError("--record: belongs to the run's own test set; leave out --images")
+    # Before the work: what the file holds may have taken as long.
+    if arguments.output and arguments.output.exists():
+        raise AugeanError(
+            f"--output {arguments.output}: exists; remove it, or name another file with --output"
+        )
     run = _load_run(arguments)
     if arguments.images:
         place = str(arguments.images)
