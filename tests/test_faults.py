@@ -734,7 +734,7 @@ def test_a_foreign_checkpoint_is_refused_by_name_and_runs_no_code(
     else:
         buffer.write(b"rubbish")
     save_checkpoint(path, buffer.getvalue())  # with a digest that fits
-    with pytest.raises(AugeanError, match="its checkpoint does not belong to this run"):
+    with pytest.raises(AugeanError, match=r"its checkpoint (does not belong to|cannot be loaded)"):
         execute(tiny())
     assert not trace.exists()
     for name in (CHECKPOINT, PREVIOUS):

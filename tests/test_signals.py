@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +87,23 @@ def test_ctrl_c_in_a_library_s_clean_up_ends_the_command_with_130() -> None:
         half_done()
     assert ended.value.code == 130
     assert handlers() == before
+
+
+def test_ctrl_c_within_an_import_ends_the_process_before_the_library_can(tmp_path: Path) -> None:
+    # As torch does, whose C++ code aborts when an exception comes out of Python.
+    library = """
+        import os, signal
+
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException:
+            os.abort()
+    """
+    (tmp_path / "library.py").write_text(textwrap.dedent(library))
+    code = "from augean.signals import *\nwith exit_after_interrupt(): import library"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, b"")
 
 
 def test_an_error_without_ctrl_c_is_raised_as_it_is() -> None:

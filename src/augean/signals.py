@@ -58,6 +58,7 @@ def exit_after_interrupt() -> Iterator[None]:
     """End a command with status 130 after Ctrl-C, whatever exception it ends in.
 
     A KeyboardInterrupt that arrives inside a library's clean-up can come out as another exception.
+    While a module is imported, the process ends at once.
 
     Raises:
         SystemExit: 130, silently, in place of any exception after Ctrl-C.
@@ -67,6 +68,10 @@ def exit_after_interrupt() -> Iterator[None]:
     def note_and_raise(number: int, frame: FrameType | None) -> None:
         nonlocal arrived
         arrived = True
+        if _is_importing(frame):
+            # An exception in the middle of C++ code that sets itself up would end the process by
+            # an abort (torch 2.14). A command that still imports has nothing to lose.
+            os._exit(128 + signal.SIGINT)
         signal.default_int_handler(number, frame)
 
     # A shell starts the commands of a script in the background with Ctrl-C ignored: so it stays.
@@ -80,6 +85,15 @@ def exit_after_interrupt() -> Iterator[None]:
         raise
     finally:
         _restore(replaced)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return whether a frame is that of a module in import, or was called by one."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 class StopSignals:

@@ -2,10 +2,12 @@
 
 import errno
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from augean.errors import AugeanError, SetupError
 
@@ -38,6 +40,9 @@ MENDABLE_ERRNOS = (
 """Refusals of the operating system that only the user can mend: rights, space, names in use."""
 WRITABLE = "choose a folder that you can write to, with room: runtime.outputs=<folder>"
 """The end of a message about a folder that cannot be written."""
+
+READABLE = "ask its owner for the right to read it, or name another folder"
+"""The end of a message about what cannot be read."""
 
 
 @contextmanager
@@ -76,5 +81,14 @@ def explain_system_error(error: BaseException) -> str | None:
             " Augean needs"
         )
     if isinstance(error, OSError) and error.errno in MENDABLE_ERRNOS and error.filename:
-        return f"{error.filename}: {error.strerror}; {WRITABLE}"
+        advice = READABLE if _is_unreadable(Path(str(error.filename))) else WRITABLE
+        return f"{error.filename}: {error.strerror}; {advice}"
     return None
+
+
+def _is_unreadable(path: Path) -> bool:
+    """Return whether a path, or the nearest folder above it that can be seen, may not be read."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    needs = os.R_OK | os.X_OK if os.path.isdir(path) else os.R_OK
+    return not os.access(path, needs)

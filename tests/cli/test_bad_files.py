@@ -5,6 +5,8 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -235,3 +237,55 @@ def test_unpack_names_what_is_in_its_way(good: Path, tmp_path: Path, harm: Harm,
     spoil(tmp_path / "outputs" / name, harm)
     with limited(), pytest.raises(AugeanError, match=r"tune|cannot unpack"):
         unpack(archive, tmp_path / "outputs")
+
+
+def without_rights(*words: str) -> Done:
+    """Run a command as a process to which the rights of files apply, as they do not to root."""
+    command = [sys.executable, "-m", "augean.cli.main", *words]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read everything")
+        rights = "-dac_override,-dac_read_search"
+        command = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+
+
+@contextmanager
+def locked_away(path: Path) -> Iterator[None]:
+    """Take all rights of a folder away."""
+    path.chmod(0)
+    try:
+        yield
+    finally:
+        path.chmod(0o755)  # so that the folder can be removed
+
+
+def test_a_run_that_may_not_be_read_is_named_and_the_others_shown(tmp_path: Path) -> None:
+    jobs = [write_run(tmp_path, row=row, seed=seed) for seed, row in enumerate(("elu", "relu"))]
+    write_record(tmp_path, "table", jobs)
+    path = runs_dir(tmp_path) / jobs[0]["run"]
+    place = ("--outputs", str(tmp_path))
+    with locked_away(path):
+        status = without_rights("status", *place)
+        report = without_rights("report", *place)
+        watch = without_rights("watch", "--once", *place)
+    check_words(status, 2)
+    assert "table (table): 1 finished, 1 interrupted" in status.stdout
+    assert f"{path}: may not be read, so its result is left out; ask its owner" in status.stderr
+    check_words(report, 2)
+    assert f"{path.name}/summary.json: cannot be read" in report.stderr
+    check_words(watch, 0)
+    assert "1 finished" in watch.stdout
+    assert "may not be read" in watch.stdout
+    assert "that you can write to" not in status.stderr + report.stderr + watch.stderr
+
+
+@pytest.mark.parametrize(("command", "name"), [("status", "sweeps"), ("clean", "runs")])
+def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(
+    command: str, name: str, tmp_path: Path
+) -> None:
+    write_record(tmp_path, "table", [write_run(tmp_path, row="elu")])
+    with locked_away(tmp_path / name):
+        done = without_rights(command, "--outputs", str(tmp_path))
+    check_words(done, 1)
+    assert f"{tmp_path / name}: cannot be read (Permission denied); ask its owner" in done.stderr

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,26 @@ def test_unpack_says_what_was_done_with_how_many_runs(tmp_path: Path) -> None:
         augean(*unpack).stdout == f"{tmp_path}/there: 1 run added, 1 completed, 1 kept as it was\n"
     )
     assert augean(*unpack).stdout == f"{tmp_path}/there: 3 runs kept as they were\n"
+
+
+def test_pack_replaces_an_archive_and_no_other_file(tmp_path: Path) -> None:
+    write_run(tmp_path / "outputs")
+    archive = tmp_path / "runs.tar.xz"
+    words = ["pack", "--outputs", str(tmp_path / "outputs"), "--to", str(archive)]
+    assert "in place of" not in augean(*words).stdout
+    assert "in place of the older archive of that name" in augean(*words).stdout
+    packed = archive.read_bytes()
+    # An archive that was cut is one all the same.
+    archive.write_bytes(packed[: len(packed) // 2])
+    assert augean(*words).returncode == 0
+    with tarfile.open(archive, "w:xz") as other:
+        other.add(Path(__file__), "notes.py")
+    for content in (b"notes", archive.read_bytes()):
+        archive.write_bytes(content)
+        done = augean(*words)
+        assert done.returncode == 1
+        assert f"{archive}: exists and is not an archive of augean pack; remove it" in done.stderr
+        assert archive.read_bytes() == content
 
 
 @pytest.mark.parametrize("name", ["runs.zip", "runs.tar.gz", "runs"])

@@ -26,7 +26,7 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 from torchvision.transforms import v2 as transforms
 
 from augean import downloads
@@ -689,6 +689,34 @@ def test_images_outside_of_the_classes_are_refused_with_their_number_and_place(
         shutil.copy(folder / "train/cat/0.png", folder / f"train/{number}.png")
     with pytest.raises(DataError, match=r"2 images in .*/pets/train .* such as 1.png"):
         source(ImageFolder, tmp_path).digest()
+
+
+@pytest.mark.parametrize("in_processes", [False, True])
+def test_photographs_that_lie_on_their_side_are_counted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    in_processes: bool,
+) -> None:
+    if in_processes:
+        monkeypatch.setattr(image_folder, "POOL_BYTES", 0)
+    monkeypatch.setattr(logging.getLogger("augean"), "propagate", True)
+    folder = write_photos(tmp_path)
+    upright = source(ImageFolder, tmp_path).load()
+    assert "orientation" not in caplog.text
+    # The same pixels, with the tag as cameras write it: 6 and 3 turn the image, 1 does not.
+    for path, orientation in zip(sorted(folder.glob("*/*.png")), (6, 3, 1), strict=False):
+        with Image.open(path) as image:
+            image.load()
+        tags = Image.Exif()
+        tags[ExifTags.Base.Orientation] = orientation
+        image.save(path, exif=tags)
+    turned = later(ImageFolder, tmp_path).load()
+    assert "on their side, upside down or mirrored" in caplog.text
+    assert ": 2 images; turn the files upright first" in caplog.text
+    read = np.concatenate([turned.train_images, turned.test_images])
+    before = np.concatenate([upright.train_images, upright.test_images])
+    assert sorted(map(bytes, read)) == sorted(map(bytes, before))
 
 
 def test_all_images_that_cannot_be_read_are_named_at_once(tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def test_a_folder_of_images_is_evaluated_and_predicted_as_the_same_arrays(
     assert command(monkeypatch, *arguments) == 0
     expected = measure(run.score(images[chosen]), torch.from_numpy(labels[chosen]), run.classes)
     result = json.loads(output.read_text())
+    assert f"--output {output}: exists; remove it" in str(command(monkeypatch, *arguments))
+    output.unlink()
     assert result["accuracy"] == expected["accuracy"]
     assert result["calibration_error"] == pytest.approx(expected["calibration_error"], abs=1e-6)
     assert len(result["classes"]) == 3
@@ -142,6 +144,18 @@ def test_a_folder_of_images_is_evaluated_and_predicted_as_the_same_arrays(
         name = run.classes[int(best.argmax())]
         assert line.startswith(f"{path}: {name} {best.max().item():.1%}, ")
         assert line.count("%") == 2
+
+    # A folder stands for its images.
+    folder = tmp_path / "photos" / run.classes[0]
+    words = ["predict", tmp_path / "alone", folder, "--top", "1", "--device", "cpu"]
+    assert command(monkeypatch, *words) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.partition(": ")[0] for line in lines] == sorted(map(str, folder.iterdir()))
+    (tmp_path / "empty").mkdir()
+    message = command(monkeypatch, "predict", tmp_path / "alone", tmp_path / "empty")
+    assert (
+        str(message) == f"{tmp_path}/empty: no image in it; name a folder of images, or image files"
+    )
 
     (tmp_path / "photos" / "unicorn").mkdir()
     message = command(monkeypatch, *arguments)
@@ -285,6 +299,7 @@ def test_best_is_by_validation_accuracy_and_never_by_test(tmp_path: Path) -> Non
             "cc: no run has an id that begins with it, nor is it a path; those in {0}:\n  x-aaaa",
         ),
         ("", "no run has an id"),
+        ("best:", "best:: name a sweep, as in best:<sweep>; those in {0}: mine"),
         ("best:mone", "best:mone: names none of the sweeps in {0}; did you mean best:mine?"),
     ],
 )
@@ -421,6 +436,11 @@ def test_a_test_set_that_has_changed_is_not_taken_for_the_runs(
     )
     path = run.address.path
     assert read_test_set(load(path, tmp_path / "data"))[1].tolist() == [0] * 20 + [1] * 20
+    # Elsewhere, the default folder does not hold the data, and the summary knows the one that does.
+    (tmp_path / "there").mkdir()
+    done = commands.augean("evaluate", str(path), "--device", "cpu", cwd=tmp_path / "there")
+    assert done.returncode == 0, done.stderr
+    assert f"Data: {tmp_path}/data, as the run has it recorded" in done.stdout
     (tmp_path / "data" / "photos" / "test" / "a" / "0.png").unlink()
     from augean.datasets import image_folder
 

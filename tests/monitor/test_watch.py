@@ -158,6 +158,20 @@ def test_the_page_escapes_and_reloads_until_the_command_ends(tmp_path: Path) -> 
     assert "the command has ended" in page.read_text()
 
 
+def test_a_file_that_is_not_the_page_is_not_replaced(tmp_path: Path) -> None:
+    write_states(tmp_path)
+    page = tmp_path / "w.html"
+    page.write_text("<html>mine</html>")
+    words = ["watch", "--once", "--page", str(page), "--outputs", str(tmp_path)]
+    done = augean(*words)
+    assert done.returncode == 1
+    assert f"--page {page}: exists and is not a page of augean watch; remove it" in done.stderr
+    assert page.read_text() == "<html>mine</html>"
+    page.unlink()
+    for _ in range(2):  # its own page is replaced
+        assert augean(*words).returncode == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_watch_leaves_a_whole_page_and_status_0(
     tmp_path: Path, number: signal.Signals

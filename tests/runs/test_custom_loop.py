@@ -31,6 +31,7 @@ from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state
 from augean.store.summary import Divergence
 from augean.store.sweep_record import read_record, read_records
+from augean.training.artifacts import serialize
 from conftest import ROOT, KilledError, composed
 from fake_runs import write_record, write_run
 from waiting import wait_for
@@ -120,15 +121,22 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
     assert run.summary.test_accuracy == pytest.approx(0.26)
 
 
-@pytest.mark.parametrize("kind", ["rubbish", "other run"])
+@pytest.mark.parametrize("kind", ["rubbish", "other run", "of an earlier release"])
 def test_a_foreign_checkpoint_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     for outputs, config in (("here", CONFIG), ("there", {**CONFIG, "seed": 1})):
         with pytest.raises(KilledError):
             count(tmp_path / outputs, die_after=2, config=config)
     (here,), (other,) = tmp_path.glob("here/runs/*"), tmp_path.glob("there/runs/*")
-    content = b"rubbish" if kind == "rubbish" else (other / CHECKPOINT).read_bytes()
+    content = b"rubbish"
+    if kind == "other run":
+        content = (other / CHECKPOINT).read_bytes()
+    elif kind == "of an earlier release":  # which wrote the numbers of NumPy as they are
+        content = serialize({"state": numpy.float64(1)})
     save_checkpoint(here, content)  # with a digest that fits
-    with pytest.raises(AugeanError, match=f"{here}: its checkpoint does not belong to this run"):
+    fault = "does not belong to this run"
+    if kind == "of an earlier release":
+        fault = "cannot be loaded"
+    with pytest.raises(AugeanError, match=f"{here}: its checkpoint {fault}"):
         count(tmp_path / "here")
     for name in (CHECKPOINT, PREVIOUS):
         (here / name).unlink()
@@ -146,6 +154,70 @@ def test_a_damaged_summary_is_not_believed_and_said(
         f"{file}: was altered or damaged after it was written; the run is made again"
         in capfd.readouterr().err
     )
+
+
+def train(outputs: Path, state: Callable[[int], Any], **options: Any) -> CustomRun:
+    """A loop of two epochs that saves what `state` returns, and is then killed."""
+    with augean.run(CONFIG, outputs=str(outputs), **options) as run:
+        for epoch in run.epochs(2):
+            run.log(train_loss=1.0)
+            run.save(state(epoch))
+        raise KilledError
+    return run
+
+
+def test_a_number_of_numpy_in_a_later_state_is_kept_as_pythons(tmp_path: Path) -> None:
+    network = torch.nn.Linear(2, 1)
+    best = [0.0, numpy.mean([0.5])]
+
+    def state(epoch: int) -> Any:
+        score = best[epoch - 1]
+        return {"network": network.state_dict(), "best": score, "scores": {epoch: (score, 1)}}
+
+    with pytest.raises(KilledError):
+        train(tmp_path, state, checkpoint_seconds=0)
+    with augean.run(CONFIG, outputs=str(tmp_path)) as run:
+        loaded = run.load()
+        assert (loaded["best"], loaded["scores"]) == (0.5, {2: (0.5, 1)})
+        assert type(loaded["best"]) is float
+        network.load_state_dict(loaded["network"])
+        run.finish(test_accuracy=0.5)
+
+
+def test_a_state_that_cannot_be_kept_is_refused_in_its_own_epoch(tmp_path: Path) -> None:
+    saved = []
+
+    def state(epoch: int) -> Any:
+        saved.append(epoch)
+        return {"value": 1 if epoch == 1 else tmp_path}
+
+    with pytest.raises(AugeanError, match=r"state\['value'\]: of type PosixPath"):
+        train(tmp_path, state)
+    assert saved == [1, 2]
+
+
+@pytest.mark.parametrize("epoch_of_stop", [2, 3])
+def test_a_stop_keeps_the_last_saved_state_as_it_was(epoch_of_stop: int, tmp_path: Path) -> None:
+    def stopped() -> None:
+        value = torch.zeros(1)
+        with augean.run(CONFIG, outputs=str(tmp_path)) as run:
+            for epoch in run.epochs(4):
+                if epoch == 3 == epoch_of_stop:  # Ctrl-C twice, which abandons the epoch
+                    os.kill(os.getpid(), signal.SIGINT)
+                    os.kill(os.getpid(), signal.SIGINT)
+                value += epoch
+                run.log(train_loss=1.0)
+                run.save({"value": value})
+                value *= 10  # in place, after the save
+                if epoch == 2 == epoch_of_stop:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        stopped()
+    with augean.run(CONFIG, outputs=str(tmp_path)) as run:
+        assert run.load()["value"].item() == 12
+        assert next(run.epochs(4)) == 3
+        run.finish(test_accuracy=0.5)
 
 
 SCRIPT = """
@@ -293,7 +365,19 @@ def test_an_augean_config_is_another_run_with_another_loop(tiny: Callable[..., C
             lambda run: run.finish(test_accuracy=0.5, selected_epoch=3),
             "selected_epoch=3, but only 0 were logged",
         ),
-        (lambda run: run.save({"model": object()}), "only tensors, numbers, text, bytes"),
+        (
+            lambda run: run.save({"model": object()}),
+            "state['model']: of type object; only tensors, numbers, text, bytes",
+        ),
+        (lambda run: run.save(lambda: 1), "run.save: state: of type function; only tensors"),
+        (
+            lambda run: run.save([torch.nn.Linear(1, 1)]),
+            "state[0]: of type Linear: keep its state_dict()",
+        ),
+        (
+            lambda run: run.save({"all": {"rng": numpy.ones(2)}}),
+            "state['all']['rng']: a NumPy array: keep torch.from_numpy(...) of it",
+        ),
         (lambda run: next(iter([*run.epochs(2)])), "epoch 1 ended without run.log"),
     ],
 )
@@ -309,11 +393,40 @@ def test_a_wrong_call_is_refused(
 
 
 @pytest.mark.parametrize(
-    "config", [{"lr": float("nan")}, {"path": Path("x")}, 3, {"seed": "first"}]
+    "config", [{"lr": float("nan")}, {"path": Path("x")}, 3, {"lr": torch.ones(1)}]
 )
 def test_a_config_without_plain_finite_values_is_refused(config: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="plain finite values"):
         augean.run(config, outputs=str(tmp_path))
+
+
+@pytest.mark.parametrize("seed", [0.2, "first", None, float("inf"), [1]])
+def test_a_seed_that_is_not_a_whole_number_is_refused(seed: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"seed=.*: must be a whole number"):
+        augean.run({"seed": seed}, outputs=str(tmp_path))
+
+
+@pytest.mark.parametrize("table", [7, "", " "])
+def test_a_table_is_named_by_text(table: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"table={table!r}: must be the title of a table"):
+        augean.run(CONFIG, outputs=str(tmp_path), table=table)
+
+
+@pytest.mark.parametrize("config", [{**CONFIG, "lr": 0.5}, {**CONFIG, "training": {"seed": 1}}])
+def test_a_second_run_of_one_row_and_seed_is_refused(config: Any, tmp_path: Path) -> None:
+    first, _ = count(tmp_path, table="Rates")
+    count(tmp_path, table="Rates")  # the same run once more
+    count(tmp_path, table="Rates", config={**CONFIG, "seed": 1})
+    known = f"row counter, seed 0 is already run {first.address.id} of this script; give each"
+    with pytest.raises(ConfigError, match=known):
+        count(tmp_path, table="Rates", config=config)
+    # In another row, table or folder it replaces nothing.
+    count(tmp_path, table="Rates", row="other", config=config)
+    count(tmp_path, table="Others", config=config)
+    count(tmp_path / "elsewhere", table="Rates", config=config)
+    record = read_record(tmp_path / "sweeps" / "Rates.json")
+    rows = [(job.row, job.seed) for job in record.jobs]
+    assert rows == [("counter", 0), ("counter", 1), ("other", 0)]
 
 
 @pytest.mark.parametrize(

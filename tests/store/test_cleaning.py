@@ -11,7 +11,7 @@ from augean.analysis.freshness import Freshness, FreshnessCheck
 from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.checkpoints import CHECKPOINT, NEW_CHECKPOINT, save_checkpoint
-from augean.store.cleaning import find_removable, read_removals, remove
+from augean.store.cleaning import REMOVED, find_removable, read_removals, remove
 from augean.store.find_run import find_run
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
@@ -314,6 +314,40 @@ def test_results_stay_and_the_table_says_that_weights_are_gone(tmp_path: Path) -
     write_weights(tmp_path, jobs[0])
     make_report(tmp_path)
     assert "The weights of 1 run were removed" in page.read_text()
+
+
+def test_a_full_disk_is_freed_and_the_removal_listed_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path)
+    items = find_removable(tmp_path, never)
+    (tmp_path / REMOVED).symlink_to("/dev/full")
+    result = remove(tmp_path, items[:1])
+    assert result.removed == result.unlisted == items[:1]
+    assert not items[0].path.exists()
+
+    # A disk on which there is room once the file is gone.
+    unlink = Path.unlink
+
+    def unlink_and_free(path: Path, missing_ok: bool = False) -> None:
+        (tmp_path / REMOVED).exists() and unlink(tmp_path / REMOVED)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink_and_free)
+    result = remove(tmp_path, items[1:2])
+    assert (result.removed, result.unlisted) == (items[1:2], [])
+    assert [removal.path for removal in read_removals(tmp_path)] == [
+        str(items[1].path.relative_to(tmp_path))
+    ]
+
+
+def test_a_list_that_cannot_be_written_is_named_and_nothing_removed(tmp_path: Path) -> None:
+    write_table(tmp_path)
+    (tmp_path / REMOVED).mkdir()
+    item = find_removable(tmp_path, never)[0]
+    with pytest.raises(AugeanError, match=rf"cannot write {tmp_path / REMOVED}: Is a directory"):
+        remove(tmp_path, [item])
+    assert item.path.exists()
 
 
 def test_a_line_that_was_torn_is_passed_over(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ What cannot be read becomes a `Problem`, never an exception. In a notebook:
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.cleaning import runs_without_weights
+from augean.store.files import list_folder
 from augean.store.run_directory import METRICS, check_digest, run_state, runs_dir
 from augean.store.run_files import METRICS_FILE, SUMMARY, id_in_name
 from augean.store.summary import RunState, RunSummary, read_summary
@@ -176,7 +178,7 @@ def _read_runs(contents: Contents) -> None:
     """
     copies = []
     without_weights = runs_without_weights(contents.outputs)
-    paths = sorted(runs_dir(contents.outputs).glob("[!.]*"))
+    paths = list_folder(runs_dir(contents.outputs), "[!.]*")
     for path in tqdm(paths, "reading runs", delay=1, leave=False, disable=None):
         run = _read_run(contents, path)
         if run is None:
@@ -219,7 +221,7 @@ def _read_run(contents: Contents, path: Path) -> Run | None:
             # The summary is sound, but of another schema: this Augean would train the run again.
             state = RunState.INTERRUPTED
         return Run(id=id_, directory=path.name, state=state)
-    if not (path / SUMMARY).exists():
+    if not os.path.exists(path / SUMMARY):  # Path.exists raises where it may not look
         contents.note(path, "not the directory of a run; left out", unreadable=False)
     return None
 
@@ -232,7 +234,7 @@ def _read_summary(path: Path) -> RunSummary | None:
 
 
 def _read_records(contents: Contents) -> None:
-    for path in sorted((contents.outputs / "sweeps").glob("*.json")):
+    for path in list_folder(contents.outputs / "sweeps", "*.json"):
         try:
             record = replace(read_record(path), name=_harmless_name(path.stem))
             contents.sweeps.append(_join(contents, record))

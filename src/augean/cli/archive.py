@@ -56,10 +56,12 @@ def run_pack(arguments: argparse.Namespace) -> int:
     """Write an archive of small files; return 2 where something had to be left out."""
     from augean.store.archive.packing import pack
 
+    is_replaced = arguments.to.exists()
     problems = pack(arguments.outputs, arguments.to)
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"Packed: {arguments.to}, {arguments.to.stat().st_size:,} bytes")
+    remark = ", in place of the older archive of that name" if is_replaced else ""
+    print(f"Packed: {arguments.to}, {arguments.to.stat().st_size:,} bytes{remark}")
     return 2 if problems else 0
 
 

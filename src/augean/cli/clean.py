@@ -75,6 +75,9 @@ def run_clean(arguments: argparse.Namespace) -> int:
         return 0
     result = remove(outputs, chosen)
     print(f"Removed: {_describe(result.removed)}; listed in {outputs / REMOVED}")
+    if result.unlisted:
+        paths = ", ".join(str(item.path) for item in result.unlisted)
+        print(f"The disk is full even so: {outputs / REMOVED} has no line of {paths}")
     if result.locked:
         print(f"Left, as their runs are in training: {_describe(result.locked)}")
     return 0

@@ -71,7 +71,7 @@ def _add_predict(commands: Commands) -> None:
     )
     _add_run_arguments(parser)
     _add_device_option(parser)
-    parser.add_argument("images", nargs="+", help="image files")
+    parser.add_argument("images", nargs="+", help="image files, or folders of them")
     parser.add_argument(
         "--top", type=positive_number, default=3, help="classes for each image (default: 3)"
     )
@@ -100,7 +100,10 @@ def _add_run_arguments(parser: Parser) -> None:
         "run", help="beginning of a run's id, path of its directory, or best:<sweep>"
     )
     add_outputs_option(parser)
-    parser.add_argument("--data", default="data", help="folder of the data sets (default: data)")
+    parser.add_argument(
+        "--data",
+        help="folder of the data sets (default: data, or the one that the run was trained from)",
+    )
     parser.add_argument(
         "--allow",
         action="append",
@@ -147,18 +150,26 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
     import torch
 
+    from augean.config.schema import RuntimeConfig
     from augean.inference.load import read_folder, read_test_set
     from augean.inference.metrics import measure
     from augean.store.files import write_atomic
 
     if arguments.record and arguments.images:
         raise AugeanError("--record: belongs to the run's own test set; leave out --images")
+    # Before the work: what the file holds may have taken as long.
+    if arguments.output and arguments.output.exists():
+        raise AugeanError(
+            f"--output {arguments.output}: exists; remove it, or name another file with --output"
+        )
     run = _load_run(arguments)
     if arguments.images:
         place = str(arguments.images)
         images, labels = read_folder(run, arguments.images)
     else:
         place = f"test set of {run.config.dataset.name}"
+        if arguments.data is None and run.config.runtime.data != RuntimeConfig().data:
+            print(f"Data: {run.config.runtime.data}, as the run has it recorded", flush=True)
         with _folder_as_option():
             images, labels = read_test_set(run)
     result = measure(run.score(images), torch.from_numpy(labels), run.classes)
@@ -204,13 +215,14 @@ def _print_metrics(place: str, result: dict[str, Any]) -> None:
 
 def run_predict(arguments: argparse.Namespace) -> int:
     """Print the likeliest classes of each image."""
-    from augean.inference.load import read_images
+    from augean.inference.load import image_files, read_images
 
+    files = image_files(arguments.images)
     run = _load_run(arguments)
-    probabilities = run.score(read_images(run, arguments.images)).softmax(1)  # [N, classes]
+    probabilities = run.score(read_images(run, files)).softmax(1)  # [N, classes]
     # --top may be larger than the number of classes.
     num_classes = min(arguments.top, len(run.classes))
-    for image, row in zip(arguments.images, probabilities, strict=True):
+    for image, row in zip(files, probabilities, strict=True):
         values, indices = row.topk(num_classes)
         answers = []
         for value, index in zip(values.tolist(), indices.tolist(), strict=True):

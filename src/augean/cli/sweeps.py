@@ -73,8 +73,9 @@ def run_status(arguments: argparse.Namespace) -> int:
     """Print each sweep's runs by state, and the commands that train missing or outdated ones.
 
     Returns:
-        2 where a record or the file of a SLURM array is damaged, else 0.
+        2 where a record or the file of a SLURM array is damaged, or a run may not be read; else 0.
     """
+    from augean.store.run_directory import unreadable_runs
     from augean.store.sweep_record import read_records
 
     sweep, overrides = read_sweep_arguments(arguments)
@@ -96,6 +97,7 @@ def run_status(arguments: argparse.Namespace) -> int:
             f"{words}: overrides of which sweep? Name it, as in augean status <sweep> {words}, or"
             f" preview a grid: augean status -m {words}"
         )
+    problems += unreadable_runs(outputs, [job.run for record in records for job in record.jobs])
     if not records and sweep:
         names = [record.name for record in all_records]
         _check_sweep_name(sweep, outputs, arguments.config_dir, names)

@@ -213,6 +213,17 @@ class Source(ABC):
         """
         return self.digest()
 
+    def is_here(self) -> bool:
+        """Return whether the data lies below `root`, whole or in part, or needs no files.
+
+        A class whose `digest` reads much, or reads nothing, overrides this.
+        """
+        try:
+            self.digest()
+        except DataError:
+            return False
+        return True
+
     @abstractmethod
     def load(self) -> Images:
         """Return the images, the same on every call.

@@ -31,6 +31,9 @@ class Cifar10(Source):
     def digest(self) -> str:
         return self.md5
 
+    def is_here(self) -> bool:
+        return (self.root / self.archive).exists() or (self.root / self.folder).is_dir()
+
     def count_train_images(self) -> int:
         return 50_000
 

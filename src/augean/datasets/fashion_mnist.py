@@ -58,6 +58,9 @@ class FashionMnist(Source):
     def digest(self) -> str:
         return self.content
 
+    def is_here(self) -> bool:
+        return self._find_folder() is not None
+
     def count_train_images(self) -> int:
         return 60_000
 

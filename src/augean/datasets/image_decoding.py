@@ -1,5 +1,6 @@
 """Decode image files to square RGB arrays."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augean.errors import ConfigError, DataError
+from augean.terminal import counted
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Suffixes of image files, in lower or upper case. Files with other suffixes are ignored."""
@@ -26,6 +30,10 @@ MAX_PROCESSES = 16
 """Most processes that decode at once."""
 MAX_NAMED = 20
 """Files that one message names."""
+UPRIGHT = 1
+"""Value of the EXIF tag Orientation that neither turns nor mirrors the image."""
+MOST_TURNED = 8
+"""The largest valid value of that tag."""
 MAIN_GUARD = '`if __name__ == "__main__":`'
 """A process that decodes imports the script that started it, which must then do nothing."""
 
@@ -87,6 +95,8 @@ class Decoded:
     """[N, size, size, 3]; black where a file could not be read."""
     problems: list[Problem]
     """One for each file that could not be read."""
+    num_turned: int
+    """Files with a tag that says to turn or mirror the image, which is not done."""
 
 
 def decode_all(
@@ -117,6 +127,8 @@ def decode_in_chunks(
     Yields:
         uint8 [B, size, size, 3], in the order of the files.
 
+    At the end it warns of images that lie on their side.
+
     Raises:
         DataError: at the end, with the paths of the files that cannot be read; at once where a
             process that decodes has ended.
@@ -127,6 +139,7 @@ def decode_in_chunks(
     chunks = [files[start : start + CHUNK] for start in starts]
     decode_chunk = partial(decode_files, geometry=geometry)
     problems: list[Problem] = []
+    num_turned = 0
     with ExitStack() as stack:
         results: Iterable[Decoded] = map(decode_chunk, chunks)
         if in_processes:
@@ -138,6 +151,7 @@ def decode_in_chunks(
             for chunk in results:
                 yield chunk.images
                 problems += chunk.problems
+                num_turned += chunk.num_turned
         except BrokenProcessPool as error:
             raise DataError(
                 f"dataset.name={name}: a process that decodes the images has ended; is there memory"
@@ -145,6 +159,12 @@ def decode_in_chunks(
             ) from error
     if problems:
         raise DataError(_describe_problems(problems))
+    if num_turned:
+        logger.warning(
+            f"{name}: on their side, upside down or mirrored, as the orientation tag that a camera"
+            f" wrote is ignored: {counted(num_turned, 'image')}; turn the files upright first, for"
+            " instance with `mogrify -auto-orient`"
+        )
 
 
 def _describe_problems(problems: Sequence[Problem]) -> str:
@@ -185,15 +205,17 @@ def decode_files(paths: list[str], geometry: Geometry) -> Decoded:
 
     images = np.zeros((len(paths), geometry.size, geometry.size, 3), dtype=np.uint8)
     problems = []
+    num_turned = 0
     with warnings.catch_warnings():
         # Pillow warns of large photographs long before it refuses them.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         for index, path in enumerate(paths):
             try:
-                images[index] = _decode_file(path, geometry)
+                images[index], is_turned = _decode_file(path, geometry)
+                num_turned += is_turned
             except Exception as error:  # Pillow's plugins raise far more than OSError
                 problems.append(Problem(path, _reason(path, error)))
-    return Decoded(images, problems)
+    return Decoded(images, problems, num_turned)
 
 
 def _reason(path: str, error: Exception) -> str:
@@ -212,8 +234,8 @@ def _reason(path: str, error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _decode_file(path: str, geometry: Geometry) -> NDArray[np.uint8]:
-    """Decode one file to uint8 [size, size, 3], RGB."""
+def _decode_file(path: str, geometry: Geometry) -> tuple[NDArray[np.uint8], bool]:
+    """Decode one file to uint8 [size, size, 3], RGB, and say whether it has a tag to be turned."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -225,9 +247,26 @@ def _decode_file(path: str, geometry: Geometry) -> NDArray[np.uint8]:
             # By way of RGBA, as Pillow warns about palettes with transparency otherwise.
             decoded = image.convert("RGBA")
         rgb = decoded.convert("RGB")
+        is_turned = _has_turning_tag(image)
     if rgb.size != (geometry.size, geometry.size) or geometry.shorter_side != geometry.size:
         rgb = _resize_and_crop(rgb, geometry)
-    return np.asarray(rgb)
+    return np.asarray(rgb), is_turned
+
+
+def _has_turning_tag(image: Any) -> bool:
+    """Return whether the tag of a Pillow image says to turn or mirror it.
+
+    To be asked after decoding, in which Pillow itself turns TIFF files.
+    """
+    from PIL import ExifTags
+
+    if "exif" not in image.info:  # most images of data sets
+        return False
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # damaged tags, which are none of the pixels
+        return False
+    return orientation in range(UPRIGHT + 1, MOST_TURNED + 1)
 
 
 def _resize_and_crop(image: Any, geometry: Geometry) -> Any:

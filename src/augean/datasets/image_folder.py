@@ -106,6 +106,9 @@ class ImageFolder(Source):
             index = self._hash_files(listing)
         return None if index is None else index.digest
 
+    def is_here(self) -> bool:
+        return self.folder.is_dir()
+
     def count_train_images(self) -> int:
         return self._content().num_train
 

@@ -1,7 +1,8 @@
 """Load a trained network from the directory of its run, and read images for it."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from augean.regular_files import (
     read_regular,
 )
 from augean.runs.address import build_source, find_address
-from augean.store.run_directory import run_state
+from augean.store.run_directory import place_at, run_state
 from augean.store.run_files import CONFIG, WEIGHTS
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.weights_file import read_class_names
@@ -74,13 +75,14 @@ class TrainedModel:
 
 
 def load_model(
-    path: Path, *, data: str, device: str, allowed_packages: Sequence[str]
+    path: Path, *, data: str | None, device: str, allowed_packages: Sequence[str]
 ) -> TrainedModel:
     """Load the network of a finished run from its directory.
 
     Args:
         path: the run's directory.
-        data: folder of the data sets, as in `runtime.data`.
+        data: folder of the data sets, as in `runtime.data`; None: its default or, where that does
+            not hold the run's data set, the one that the run was trained from.
         device: as in `runtime.device`.
         allowed_packages: packages whose classes may be used, as in `runtime.allowed_packages`. A
             run directory may come from a stranger.
@@ -91,8 +93,12 @@ def load_model(
     """
     summary = _read_finished(path)
     _check_files(path, summary)
-    runtime = {"data": data, "device": device, "allowed_packages": list(allowed_packages)}
+    runtime: dict[str, Any] = {"device": device, "allowed_packages": list(allowed_packages)}
+    if data is not None:
+        runtime["data"] = data
     config = _read_config(path, summary, runtime)
+    if data is None:
+        config = _with_found_data(path, summary, config)
     # Without confusion.csv the names are in the data set, which takes longer to load.
     classes = read_class_names(path) or build_source(config).load().classes
     # Weights are stored in fp32, whatever default type the calling program has set.
@@ -215,6 +221,20 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
         ) from error
 
 
+def _with_found_data(path: Path, summary: RunSummary, config: Config) -> Config:
+    """Return the config with the folder that holds the run's data set.
+
+    That is the default of `runtime.data`, or else the folder that the summary names.
+    """
+    place = (summary.places or {}).get("data")
+    if place is None or build_source(config).is_here():
+        return config
+    # A run lies in <outputs>/runs/<run>.
+    recorded_folder = place_at(path.absolute().parent.parent, place)
+    found = replace(config, runtime=replace(config.runtime, data=str(recorded_folder)))
+    return found if build_source(found).is_here() else config
+
+
 def _load_weights(file: Path, network: nn.Module) -> None:
     """Load a state dict into the network.
 
@@ -256,6 +276,30 @@ def read_test_set(model: TrainedModel) -> tuple[NDArray[numpy.uint8], NDArray[nu
         )
     images = build_source(model.config).load_lazily()
     return images.test_images.copy(), images.test_labels
+
+
+def image_files(names: Sequence[str]) -> list[str]:
+    """Return the image files that a command line names; a folder stands for all images below it.
+
+    Raises:
+        DataError: when a folder has no image, or one that cannot be read.
+    """
+    files: list[str] = []
+    for name in names:
+        if not os.path.isdir(name):
+            files.append(name)
+            continue
+        folder = Path(name)
+        try:
+            listing = list_images(folder)
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+        if listing.unread:
+            raise DataError(describe_unread(folder, listing.unread))
+        if not listing.names:
+            raise DataError(f"{folder}: no image in it; name a folder of images, or image files")
+        files += [str(folder / image) for image in listing.names]
+    return files
 
 
 def read_images(model: TrainedModel, paths: Sequence[str]) -> NDArray[numpy.uint8]:

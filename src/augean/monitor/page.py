@@ -7,11 +7,17 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, Template
 
+from augean.errors import AugeanError
 from augean.monitor.view import FAILURE_HEADINGS, ROW_HEADINGS, RUN_HEADINGS, SweepView
+from augean.regular_files import DATA_BYTES, open_regular
 from augean.store.files import write_atomic
 
 MIN_RELOAD_SECONDS = 2
 """Least time between two reloads. While a browser reloads, it shows a blank page for a moment."""
+MARK = b"<title>Augean watch</title>"
+"""What the page has among its first bytes; a file without it is somebody else's."""
+HEAD_BYTES = 4096
+"""First bytes of a file that are searched for the mark."""
 
 
 def write_watch_page(
@@ -25,8 +31,13 @@ def write_watch_page(
             not reload any more.
 
     Raises:
-        AugeanError: when the file cannot be written.
+        AugeanError: when the file cannot be written, or is there and not such a page.
     """
+    if not _may_write(file):
+        raise AugeanError(
+            f"--page {file}: exists and is not a page of augean watch; remove it, or name another"
+            " file"
+        )
     reload_seconds = None
     if seconds is not None:
         reload_seconds = max(MIN_RELOAD_SECONDS, round(seconds))
@@ -43,6 +54,17 @@ def write_watch_page(
     # The page is written every few seconds: after a power failure an old one does no harm, so no
     # write waits for the disk.
     write_atomic(file, text.encode("utf-8", "replace"), sync=False)
+
+
+def _may_write(file: Path) -> bool:
+    """Return whether there is no such file yet, or an older page."""
+    try:
+        with open_regular(file, DATA_BYTES) as page:
+            return MARK in page.read(HEAD_BYTES)
+    except FileNotFoundError:
+        return True
+    except OSError:  # such as a folder
+        return False
 
 
 @cache

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augean.errors import AugeanError
+from augean.store.files import list_folder, list_names
 from augean.store.locks import is_locked
-from augean.store.run_directory import read_failure_line, runs_dir
+from augean.store.run_directory import explain_unreadable, read_failure_line, runs_dir
 from augean.store.run_files import SUMMARY
 from augean.store.run_progress import PROGRESS_FILE, RunProgress, read_progress
 from augean.store.summary import RunState, RunSummary, read_summary
@@ -147,7 +148,7 @@ class StatusReader:
         self.outputs = outputs
         self.is_running = is_running
         self.problems: list[str] = []
-        """Messages on records that could not be read at the last look."""
+        """Messages on records and runs that could not be read at the last look."""
         self._records: dict[Path, tuple[tuple[int, int], SweepRecord]] = {}
         self._summaries: dict[str, RunSummary] = {}
         """By the name of the run's directory."""
@@ -156,7 +157,7 @@ class StatusReader:
         """Return all records, sorted by their file names; unchanged ones are not read again."""
         records = []
         self.problems = []
-        for path in sorted((self.outputs / "sweeps").glob("*.json")):
+        for path in list_folder(self.outputs / "sweeps", "*.json"):
             try:
                 status = path.stat()
                 stamp = (status.st_mtime_ns, status.st_size)
@@ -184,11 +185,12 @@ class StatusReader:
         )
 
     def _directories(self) -> set[str]:
-        """Return the names of all run directories, so that missing ones cost nothing."""
-        try:
-            return set(os.listdir(runs_dir(self.outputs)))
-        except OSError:
-            return set()
+        """Return the names of all run directories, so that missing ones cost nothing.
+
+        Raises:
+            AugeanError: when the folder may not be read.
+        """
+        return set(list_names(runs_dir(self.outputs)))
 
     def _read_run(self, job: SweepJob, present: set[str]) -> RunStatus:
         path = runs_dir(self.outputs) / job.run
@@ -199,7 +201,13 @@ class StatusReader:
         summary = self._read_summary(job, path)
         if summary is not None:
             return RunStatus(job=job, state=summary.status, summary=summary)
-        progress = read_progress(path) if (path / PROGRESS_FILE).exists() else None
+        # It counts as one with a damaged summary.
+        problem = explain_unreadable(path)
+        if problem is not None:
+            if problem not in self.problems:
+                self.problems.append(problem)
+            return RunStatus(job=job, state=RunState.INTERRUPTED)
+        progress = read_progress(path) if os.path.exists(path / PROGRESS_FILE) else None
         # Looked at before failure.txt, which the next process may not have removed yet.
         if self.is_running(job.id, progress):
             return RunStatus(job=job, state=RunState.RUNNING, progress=progress)
@@ -213,7 +221,8 @@ class StatusReader:
         known = self._summaries.get(job.run)
         if known is not None:
             return known
-        if not (path / SUMMARY).exists():
+        # Path.exists raises where the directory may not be read.
+        if not os.path.exists(path / SUMMARY):
             return None
         try:
             summary = read_summary(path, job.id)

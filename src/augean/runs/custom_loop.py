@@ -14,7 +14,6 @@ edit, are never taken for those of this one.
 import logging
 import multiprocessing
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -30,23 +29,20 @@ from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import flatten_config, parse_config
 from augean.datasets.image_decoding import MAIN_GUARD
 from augean.errors import AugeanError, ConfigError
-from augean.passwords import without_passwords
 from augean.runs.address import RunAddress, build_source, fill_open_values, find_address
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
+from augean.runs.loop_record import add_to_record, command_of_loop
 from augean.runs.session import claim_run, noting_failure, open_session
-from augean.store.record_identity import plain_name
+from augean.signals import Interrupted
 from augean.store.run_directory import place_from, runs_dir
-from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
+from augean.store.sweep_record import SweepJob
 from augean.terminal import show_messages
-from augean.training.provenance import timestamp
 
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 64
 """Most characters of the first part of a directory's name."""
-LONGEST_RECORD_NAME = 200
-"""Most characters of a record's name: the files of the report add their own words to it."""
 OTHER_NODES: Mapping[str, Any] = {
     "model": {"name": "loop", "_target_": "torch.nn.Module"},
     "activation": {"name": "loop", "_target_": "torch.nn.Module"},
@@ -144,8 +140,15 @@ def run(
     if table is not None:
         # Empty text would be a row without a label.
         label = "" if row is None else given_label(row)
-        row_label = label or description.name
-        _add_to_record(description, table, baseline, row_label)
+        job = SweepJob(
+            id=description.address.id,
+            run=description.address.path.name,
+            row=label or description.name,
+            seed=description.seed,
+            command=command_of_loop(),
+        )
+        outputs = description.address.outputs
+        add_to_record(outputs, table, job, baseline=baseline, loop_digest=loop.code.digest)
     return _running(_make_run(loop, description), _config_text(loop, description), wait)
 
 
@@ -243,6 +246,7 @@ def _describe_values(
     """Describe a run by plain values, of which Augean knows no schema.
 
     Raises:
+        ConfigError: for a seed that is not a whole number.
         TypeError, ValueError: for values that have no JSON form, such as NaN.
     """
     # Other characters could lead out of the runs' folder, or not be allowed in a file's name.
@@ -250,7 +254,7 @@ def _describe_values(
     # The report and `pack` skip hidden folders, and `pack` those that look like an option.
     if name.startswith((".", "-")):
         name = f"_{name[1:]}"
-    seed = int(values.get("seed", 0))
+    seed = _read_seed(values.get("seed", 0))
     # config.yaml and the report show whole numbers as they were given. For the id all numbers are
     # floats, as there is no schema that says which of 1 and 1.0 is meant.
     plain = plain_value(dict(values), floats=False)
@@ -273,6 +277,18 @@ def _describe_values(
         code_digests={},
         data_digest=None,
     )
+
+
+def _read_seed(seed: Any) -> int:
+    """Return a seed; refuse one that is not a whole number: two would be one row of the table."""
+    try:
+        number = int(seed)
+        is_whole = isinstance(seed, str) or number == seed
+    except (TypeError, ValueError, OverflowError):
+        is_whole = False
+    if not is_whole:
+        raise ConfigError(f"augean.run: seed={seed}: must be a whole number")
+    return number
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -306,6 +322,10 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
             run.resume()
             try:
                 yield run
+            # A second Ctrl-C, or the end of the grace time, within an epoch.
+            except Interrupted:
+                run.write_checkpoint()
+                raise
             # Raised by `run.log`, which has written the summary already. Divergence is a result, so
             # the script goes on after the block.
             except Diverged:
@@ -318,80 +338,3 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
                         f"run {address.id} ended without run.finish(test_accuracy=...)"
                     )
                 logger.info(f"Run {address.id} finished: {address.path}")
-
-
-def _command_of_loop() -> str:
-    """Return the command that started this script, as a person would type it again."""
-    script, *arguments = map(without_passwords, sys.argv)
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    # `python -m mine.loop`: as a file, it would not find the modules beside it.
-    started = [script] if spec is None else ["-m", spec.name.removesuffix(".__main__")]
-    return shlex.join(["python", *started, *arguments])
-
-
-def _record_name(table: str) -> str:
-    """Return the name of a table's record, a file name that `pack` takes."""
-    name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table)
-    if not table.isascii() or len(name) > LONGEST_RECORD_NAME:
-        name = plain_name(table)
-    return name if re.match(r"\w", name) else f"_{name}"
-
-
-def _check_joins(record: SweepRecord, path: Path, table: str) -> None:
-    """Refuse the record at `path` where it is not that of the table."""
-    if record.kind != "grid":
-        raise ConfigError(
-            f"augean.run: table={table}: {path} is the record of a study; give another name"
-        )
-    # A custom loop joins the table of a sweep file by its name, whatever that table's title is.
-    is_of_sweep = any(job.command is None for job in record.jobs)
-    if record.title != table and not is_of_sweep:
-        raise ConfigError(
-            f"augean.run: table={table!r}: has the record of the table {record.title!r}, {path};"
-            " give them titles that differ in letters or digits"
-        )
-
-
-def _add_to_record(description: _Description, table: str, baseline: str | None, row: str) -> None:
-    """Add a run to the record of its table, in place of an older one of the same row and seed."""
-    address = description.address
-    name = _record_name(table)
-    command = _command_of_loop()
-    path = address.outputs / "sweeps" / f"{name}.json"
-    # Held from reading to writing: loops that start together must not lose each other's runs.
-    with hold_record(address.outputs, name):
-        if path.exists():
-            record = read_record(path)
-            _check_joins(record, path, table)
-        else:
-            record = SweepRecord(
-                name=name,
-                title=table,
-                command=command,
-                created=timestamp(),
-                jobs=[],
-                baseline=baseline,
-            )
-        job = SweepJob(
-            id=address.id,
-            run=address.path.name,
-            row=row,
-            seed=description.seed,
-            command=command,
-        )
-        jobs = list(record.jobs)
-        for index, other in enumerate(jobs):
-            # A sweep's own runs stay, even in a row of that name.
-            if other.command is not None and (other.row, other.seed) == (job.row, job.seed):
-                jobs[index] = job
-                break
-        else:
-            jobs.append(job)
-        updated_record = replace(
-            record,
-            jobs=jobs,
-            baseline=baseline or record.baseline,
-        )
-        # A script that is started again changes nothing, and so writes nothing.
-        if updated_record != record:
-            updated_record.write(address.outputs)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from augean.config.schema import RuntimeConfig
 from augean.errors import AugeanError
 from augean.runs.address import RunAddress
+from augean.runs.loop_checkpoint import LoopCheckpoint
 from augean.runs.session import RunSession
-from augean.store.checkpoints import foreign_checkpoint_error, load_checkpoint, save_checkpoint
 from augean.store.run_directory import METRICS, write_metrics
 from augean.store.run_progress import WRITE_SECONDS, RunProgress
 from augean.store.summary import Divergence, RunState, RunSummary, parse_entries
@@ -80,6 +80,7 @@ class CustomRun:
         self._state: Any = None
         """What `load` returns: the user's state in the checkpoint that the run goes on from."""
         self._history = History()
+        self._checkpoint = LoopCheckpoint(address, runtime.checkpoint_seconds)
         self._start_clocks()
 
     def _start_clocks(self) -> None:
@@ -87,7 +88,6 @@ class CustomRun:
         now = time.perf_counter()
         self._start = now
         self._epoch_start = now
-        self._last_saved = now
         self._last_shown = now
 
     @property
@@ -193,39 +193,25 @@ class CustomRun:
         return row
 
     def save(self, state: Any) -> None:
-        """Write a checkpoint with what is needed to go on after the epochs logged so far.
+        """Keep what is needed to go on after the epochs logged so far, as it is now.
 
-        It is written at most every `checkpoint_seconds`, and at once after a stop signal: then the
-        process ends with status 128 + signal number.
+        It is written at most every `checkpoint_seconds`, and after a stop signal: then the process
+        ends with status 128 + signal number.
 
         Args:
             state: tensors, numbers, text, bytes, and lists and dictionaries of them, which is what
-                `torch.load(weights_only=True)` reads: a checkpoint can run no code.
+                `torch.load(weights_only=True)` reads: a checkpoint can run no code. Numbers of
+                NumPy become Python's.
 
         Raises:
             AugeanError: when the state holds anything else.
         """
-        is_due = time.perf_counter() - self._last_saved >= self.runtime.checkpoint_seconds
-        if self.finished or not (is_due or self._is_stopped()):
+        if self.finished:
             return
-        from augean.training.checkpoint import decode_checkpoint, encode_checkpoint
-
-        # `_restore` reads these three keys. They are part of the file format.
         history = vars(self._history) | {"seconds": self._seconds()}
-        content_by_part = {"rows": self.rows, "state": state, "past": history}
-        content = encode_checkpoint(self.address.id, content_by_part)
-        # Read the first checkpoint back, so that a state that cannot be loaded is an error now and
-        # not on the day when it is needed.
-        if self._state is None:
-            try:
-                self._state = decode_checkpoint(content, self.address.id)["state"]
-            except Exception as error:  # whatever torch raises
-                raise AugeanError(
-                    "run.save: only tensors, numbers, text, bytes, and lists and dictionaries of"
-                    f" them can be kept ({str(error).splitlines()[0]})"
-                ) from error
-        save_checkpoint(self.address.path, content)
-        self._last_saved = time.perf_counter()
+        self._checkpoint.keep(self.rows, state, history)
+        if self._checkpoint.is_due:
+            self._checkpoint.write()
         self._exit_if_stopped()
 
     def load(self) -> Any:
@@ -332,43 +318,32 @@ class CustomRun:
         """Return the wall time of all sessions so far."""
         return self._history.seconds + time.perf_counter() - self._start
 
-    def _is_stopped(self) -> bool:
-        return self.session is not None and self.session.stop.signal is not None
-
     def _exit_if_stopped(self) -> None:
-        if self.session is not None:
+        if self.session is not None and self.session.stop.signal is not None:
+            self.write_checkpoint()
             self.session.exit_if_stopped()
+
+    def write_checkpoint(self) -> None:
+        """Write the state of the last `save`, where it was not due then."""
+        self._checkpoint.write()
 
     def resume(self) -> None:
         """Go on from the newest good checkpoint, if there is one.
 
         Raises:
-            AugeanError: when it is not this run's.
+            AugeanError: when it cannot be loaded or is not this run's.
         """
         self._start_clocks()
-        content, remark = load_checkpoint(self.address.path)
-        if content is not None:
-            self._restore(content)
-            progress = f"goes on after epoch {len(self.rows)}"
-            remark = f"{remark}; {progress}" if remark else progress
+        progress, remark = self._checkpoint.read()
+        if progress is not None:
+            self._history = progress.history
+            self._history.num_resumes += 1
+            self.rows = progress.rows
+            self._state = progress.state
+            where = f"goes on after epoch {len(self.rows)}"
+            remark = f"{remark}; {where}" if remark else where
         if remark:
             logger.info(f"Run {self.address.id}: {remark}")
-
-    def _restore(self, content: bytes) -> None:
-        from augean.training.checkpoint import decode_checkpoint
-
-        try:
-            checkpoint = decode_checkpoint(content, self.address.id)
-            history = History(**checkpoint["past"])
-            rows = checkpoint["rows"]
-            state = checkpoint["state"]
-        # A file that is not a checkpoint of this run makes torch raise almost anything.
-        except Exception as error:
-            raise foreign_checkpoint_error(self.address.path, error) from error
-        history.num_resumes += 1
-        self._history = history
-        self.rows = rows
-        self._state = state
 
 
 def _check_fractions(values: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ From the first save on, a process that dies at any moment leaves at least one go
 import hashlib
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, WEIGHTS_BYTES, digest_regular, read_regular
@@ -112,9 +113,14 @@ def foreign_checkpoint_error(path: Path, error: Exception) -> AugeanError:
         error: what was raised when the checkpoint was loaded.
     """
     lines = str(error).splitlines() or [""]
+    # torch raises it for content that it will not load, which may well be of this run.
+    if isinstance(error, UnpicklingError):
+        fault = "cannot be loaded"
+    else:
+        fault = "does not belong to this run"
     return AugeanError(
-        f"{path}: its checkpoint does not belong to this run ({type(error).__name__}: {lines[0]}); "
-        f"remove {CHECKPOINT} and {PREVIOUS} to start the run anew"
+        f"{path}: its checkpoint {fault} ({type(error).__name__}: {lines[0]});"
+        f" to start the run anew, move {CHECKPOINT} and {PREVIOUS} to another folder"
     )
 
 

@@ -4,13 +4,14 @@ What cannot be judged is kept: directories that are not of a run, runs with a da
 the weights of their sweeps, weights of runs that belong to no sweep, and what lies behind links.
 """
 
+import errno
 import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from augean.errors import AugeanError, RunLocked
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.archive.packing import STAGING
 from augean.store.checkpoints import CHECKPOINT_FILES, NEW_CHECKPOINT
-from augean.store.files import temporary_files
+from augean.store.files import list_folder, temporary_files
 from augean.store.find_run import best_by_validation
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
@@ -103,7 +104,7 @@ def find_removable(outputs: Path, is_outdated: IsOutdated) -> list[Removable]:
     needs = _Needs.of(records, outputs)
     removables = list(_temporary_files(outputs))
     # `runs` itself may be a link, to a larger disk; a link in it may be to anything.
-    for path in sorted(runs_dir(outputs).glob("*")):
+    for path in list_folder(runs_dir(outputs)):
         if path.is_symlink() or not path.is_dir():
             continue
         if path.name.startswith(STAGING):
@@ -256,8 +257,10 @@ def _is_in_training(path: Path) -> bool:
 class CleaningResult:
     """What a removal did."""
 
-    removed: list[Removable]
-    locked: list[Removable]
+    removed: list[Removable] = field(default_factory=list)
+    unlisted: list[Removable] = field(default_factory=list)
+    """Those of the removed that `REMOVED` lacks, as the disk was full even without them."""
+    locked: list[Removable] = field(default_factory=list)
     """Left, as another process holds the lock of their run."""
 
 
@@ -265,55 +268,79 @@ def remove(outputs: Path, removables: Iterable[Removable]) -> CleaningResult:
     """Remove files and directories, each under the lock of its run, and list them in `REMOVED`.
 
     Raises:
-        AugeanError: when the folder cannot be written.
+        AugeanError: when the folder cannot be written, for another reason than a full disk.
     """
-    result = CleaningResult(removed=[], locked=[])
+    result = CleaningResult()
     for item in removables:
         try:
             if item.run is None:
-                _remove_one(outputs, item)
+                is_listed = _remove_one(outputs, item)
             else:
                 with hold_lock(outputs, item.run, wait=False):
-                    _remove_one(outputs, item)
-            result.removed.append(item)
+                    is_listed = _remove_one(outputs, item)
         except RunLocked:
             result.locked.append(item)
+            continue
         except OSError as error:
             raise AugeanError(f"cannot remove {item.path}: {error.strerror}") from error
+        result.removed.append(item)
+        if not is_listed:
+            result.unlisted.append(item)
     return result
 
 
-def _remove_one(outputs: Path, item: Removable) -> None:
+def _remove_one(outputs: Path, item: Removable) -> bool:
+    """Remove a file or a directory; return whether `REMOVED` lists it."""
+    removal = _describe_removal(outputs, item)  # before the removal, as it reads the summary
     # Listed first: a process that dies in between has listed a file that is still there, and the
-    # next call removes it.
-    _list_removal(outputs, item)
+    # next call removes it. On a full disk the removal makes room for its line.
+    is_listed = _list_removal(outputs, removal)
     if item.path.is_dir() and not item.path.is_symlink():
         # Without its summary the run is not finished, however much of the rest is left.
         (item.path / SUMMARY).unlink(missing_ok=True)
         shutil.rmtree(item.path)
     else:
         item.path.unlink(missing_ok=True)
+    return is_listed or _list_removal(outputs, removal)
 
 
-def _list_removal(outputs: Path, item: Removable) -> None:
+def _describe_removal(outputs: Path, item: Removable) -> Removal:
     digest = None
     if item.path.name in (WEIGHTS, STATE):
         summary = read_summary(item.path.parent)
         digest = None if summary is None else summary.files.get(item.path.name)
-    removal = Removal(
+    return Removal(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         kind=item.kind,
         path=str(item.path.relative_to(outputs)),
         num_bytes=item.num_bytes,
         sha256=digest,
     )
-    with hold_lock(outputs, "removed", wait=True), (outputs / REMOVED).open("a+b") as file:
-        # A process that was killed may have left half a line, which must not spoil this one.
-        if file.tell() > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(f"{json.dumps(asdict(removal))}\n".encode())
+
+
+def _list_removal(outputs: Path, removal: Removal) -> bool:
+    """Add a line to `REMOVED`.
+
+    Returns:
+        False on a full disk, where it may have written a part of the line.
+
+    Raises:
+        AugeanError: when it cannot be written for another reason.
+    """
+    list_file = outputs / REMOVED
+    try:
+        with hold_lock(outputs, "removed", wait=True), list_file.open("a+b") as file:
+            # A process that was killed may have left half a line, which must not spoil this one.
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write(f"{json.dumps(asdict(removal))}\n".encode())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return False
+        raise AugeanError(f"cannot write {list_file}: {error.strerror}") from error
+    return True
 
 
 def read_removals(outputs: Path) -> list[Removal]:

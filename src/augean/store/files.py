@@ -1,6 +1,7 @@
 """Write files atomically; compute the digest of a JSON file's content."""
 
 import csv
+import fnmatch
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from augean.errors import AugeanError
+from augean.system_errors import READABLE
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 """Name of a file that `write_atomic` has not given its own name yet."""
@@ -54,6 +56,25 @@ def write_atomic(
 
 def _open_privately(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def list_names(folder: Path) -> list[str]:
+    """Return the names in a folder, in no order; none of a missing folder.
+
+    Raises:
+        AugeanError: when the folder cannot be read, which `Path.glob` takes for an empty one.
+    """
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise AugeanError(f"{folder}: cannot be read ({error.strerror}); {READABLE}") from error
+
+
+def list_folder(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return the paths in a folder whose names match a pattern, sorted; see `list_names`."""
+    return [folder / name for name in sorted(fnmatch.filter(list_names(folder), pattern))]
 
 
 def temporary_files(folder: Path) -> list[Path]:

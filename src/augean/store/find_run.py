@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from augean.errors import AugeanError
+from augean.store.files import list_folder
 from augean.store.run_directory import runs_dir
 from augean.store.run_files import CONFIG, id_in_name
 from augean.store.summary import RunState, read_summary
@@ -32,7 +33,7 @@ def find_run(name: str, outputs: Path) -> Path:
     # Every run directory has a config.yaml, an interrupted one too.
     if (Path(name) / CONFIG).is_file():
         return Path(name)
-    runs = sorted(path for path in runs_dir(outputs).glob("[!.]*-*") if path.is_dir())
+    runs = [path for path in list_folder(runs_dir(outputs), "[!.]*-*") if path.is_dir()]
     matches = [path for path in runs if _is_called(name, path)]
     if len(matches) == 1:
         return matches[0]
@@ -109,5 +110,8 @@ def _find_sweep(name: str, outputs: Path) -> SweepRecord:
     """Read the record with that name, or else the only one whose name begins with it."""
     records, problems = read_records(outputs)
     by_name = {record.name: record for record in records}
+    if name == "":  # with which every name begins
+        names = ", ".join(by_name) or "none"
+        raise AugeanError(f"{BEST}: name a sweep, as in {BEST}<sweep>; those in {outputs}: {names}")
     things = f"sweeps in {outputs}"
     return by_name[choose_by_name(name, list(by_name), things, prefix=BEST, remarks=problems)]

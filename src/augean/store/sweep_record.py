@@ -17,7 +17,7 @@ from augean.errors import AugeanError
 from augean.passwords import command_without_passwords
 from augean.regular_files import DATA_BYTES, parse_json, read_regular
 from augean.store.direction import Direction, sign_of
-from augean.store.files import json_digest, write_atomic
+from augean.store.files import json_digest, list_folder, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.record_identity import (
     EXECUTION_KEY,
@@ -392,7 +392,7 @@ def read_records(outputs: Path) -> tuple[list[SweepRecord], list[str]]:
     """
     records: list[SweepRecord] = []
     problems: list[str] = []
-    for path in sorted((outputs / "sweeps").glob("*.json")):
+    for path in list_folder(outputs / "sweeps", "*.json"):
         try:
             records.append(read_record(path))
         except AugeanError as error:

@@ -134,6 +134,18 @@ def test_what_a_function_prints_goes_to_stderr(capsys: pytest.CaptureFixture[str
     assert "printed by a function" in captured.err
 
 
+@pytest.mark.usefixtures("spaces")
+def test_the_made_up_study_is_not_announced(caplog: pytest.LogCaptureFixture) -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)  # as in a new process
+    optuna.logging.enable_propagation()
+    try:
+        plan("spaces_of_mine.extend")
+    finally:
+        optuna.logging.disable_propagation()
+    assert "A new study" not in caplog.text
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
 def test_a_module_that_ends_the_process_is_refused(spaces: Path) -> None:
     spaces.write_text("import sys\nsys.exit()\n")
     with pytest.raises(ConfigError, match="cannot import spaces_of_mine: SystemExit"):

@@ -7,6 +7,7 @@ byte for byte.
 
 import hashlib
 import io
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -24,8 +25,8 @@ from augean.store.archive.members import (
     check_run,
 )
 from augean.store.archive.merge import Merged, merge
-from augean.store.archive.reader import extract
-from augean.store.files import write_atomic
+from augean.store.archive.reader import extract, is_archive
+from augean.store.files import list_folder, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.run_files import SUMMARY
@@ -38,15 +39,20 @@ def pack(outputs: Path, archive: Path, limits: Limits = LIMITS) -> list[str]:
     """Write the small files of all runs, sweep records and studies below `outputs` to an archive.
 
     Args:
-        archive: a .tar.xz, replaced if it exists.
+        archive: a .tar.xz; an older archive of that name is replaced.
 
     Returns:
         A message for each run, record and study that is damaged or too large and was left out.
 
     Raises:
         AugeanError: when there is nothing to pack, or too much for one archive, or the archive
-            cannot be written.
+            cannot be written, or its name is that of another file.
     """
+    if os.path.lexists(archive) and not is_archive(archive):
+        raise AugeanError(
+            f"{archive}: exists and is not an archive of augean pack; remove it, or name another"
+            " file with --to"
+        )
     # 1. Read all files into memory, checked.
     members: dict[str, bytes] = {}
     remarks: list[str] = []
@@ -92,9 +98,9 @@ def _too_much(outputs: Path, limits: Limits) -> AugeanError:
 def _packable_paths(outputs: Path) -> list[Path]:
     """Return the run directories, sweep records and journals below `outputs`."""
     # Hidden directories are those of calls of `unpack`.
-    runs = sorted(runs_dir(outputs).glob("[!.]*-*"))
-    records = sorted(outputs.glob("sweeps/*.json"))
-    journals = sorted(outputs.glob("studies/*.journal"))
+    runs = list_folder(runs_dir(outputs), "[!.]*-*")
+    records = list_folder(outputs / "sweeps", "*.json")
+    journals = list_folder(outputs / "studies", "*.journal")
     return [*runs, *records, *journals]
 
 

@@ -70,6 +70,19 @@ def extract(archive: Path, target: Path, limits: Limits = LIMITS) -> None:
         raise _unreadable(archive, reason) from error
 
 
+def is_archive(path: Path) -> bool:
+    """Return whether a file begins like an archive that `pack` wrote: with its manifest."""
+    try:
+        with (
+            open_regular(path, WEIGHTS_BYTES) as file,
+            tarfile.open(fileobj=file, mode="r|xz") as archive,
+        ):
+            first_member = archive.next()
+    except (OSError, *_DAMAGE):
+        return False
+    return first_member is not None and first_member.name == MANIFEST
+
+
 def _open(archive: Path) -> IO[bytes]:
     """Open the archive for reading.
 

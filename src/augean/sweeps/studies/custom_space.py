@@ -99,6 +99,7 @@ class CustomSpace:
         """
         import optuna  # a grid needs none of it
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # before its first study
         sampler = optuna.samplers.RandomSampler(seed=0)
         study = optuna.create_study(sampler=sampler)
         for point in points:

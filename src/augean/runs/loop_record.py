@@ -1,0 +1,114 @@
+"""Add the runs of a custom loop to the record of their table, which the report reads."""
+
+import re
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from augean.errors import ConfigError
+from augean.passwords import without_passwords
+from augean.store.record_identity import plain_name
+from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
+from augean.training.provenance import timestamp
+
+LONGEST_RECORD_NAME = 200
+"""Most characters of a record's name: the files of the report add their own words to it."""
+_ids_of_process: dict[tuple[Path, str, int, str], str] = {}
+"""The id of each run that this process has added, by its record, row, seed and loop."""
+
+
+def command_of_loop() -> str:
+    """Return the command that started this script, as a person would type it again."""
+    script, *arguments = map(without_passwords, sys.argv)
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    # `python -m mine.loop`: as a file, it would not find the modules beside it.
+    started = [script] if spec is None else ["-m", spec.name.removesuffix(".__main__")]
+    return shlex.join(["python", *started, *arguments])
+
+
+def _record_name(table: str) -> str:
+    """Return the name of a table's record, a file name that `pack` takes."""
+    name = re.sub(r"[^A-Za-z0-9.+-]+", "_", table)
+    if not table.isascii() or len(name) > LONGEST_RECORD_NAME:
+        name = plain_name(table)
+    return name if re.match(r"\w", name) else f"_{name}"
+
+
+def _check_joins(record: SweepRecord, path: Path, table: str) -> None:
+    """Refuse the record at `path` where it is not that of the table."""
+    if record.kind != "grid":
+        raise ConfigError(
+            f"augean.run: table={table}: {path} is the record of a study; give another name"
+        )
+    # A custom loop joins the table of a sweep file by its name, whatever that table's title is.
+    is_of_sweep = any(job.command is None for job in record.jobs)
+    if record.title != table and not is_of_sweep:
+        raise ConfigError(
+            f"augean.run: table={table!r}: has the record of the table {record.title!r}, {path};"
+            " give them titles that differ in letters or digits"
+        )
+
+
+def _refuse_second_run(path: Path, job: SweepJob, loop_digest: str) -> None:
+    """Refuse a run that would replace another of this process in the record at `path`.
+
+    The runs of a script that was edited replace the older ones: it is a new process or, where a
+    notebook has loaded a module again, another loop.
+    """
+    key = (path.resolve(), job.row, job.seed, loop_digest)
+    known_id = _ids_of_process.setdefault(key, job.id)
+    if known_id != job.id:
+        raise ConfigError(
+            f"augean.run: row {job.row}, seed {job.seed} is already run {known_id} of this script;"
+            " give each config a row of its own, and its seed as `seed`"
+        )
+
+
+def add_to_record(
+    outputs: Path, table: str, job: SweepJob, *, baseline: str | None, loop_digest: str
+) -> None:
+    """Add a run to the record of its table, in place of an older one of the same row and seed.
+
+    Args:
+        loop_digest: of the code of the loop.
+
+    Raises:
+        ConfigError: for a table that the run cannot be in, or when this process has already added
+            another run of the same row and seed.
+    """
+    if not isinstance(table, str) or not table.strip():
+        raise ConfigError(f"augean.run: table={table!r}: must be the title of a table, as text")
+    name = _record_name(table)
+    path = outputs / "sweeps" / f"{name}.json"
+    _refuse_second_run(path, job, loop_digest)
+    # Held from reading to writing: loops that start together must not lose each other's runs.
+    with hold_record(outputs, name):
+        if path.exists():
+            record = read_record(path)
+            _check_joins(record, path, table)
+        else:
+            record = SweepRecord(
+                name=name,
+                title=table,
+                command=job.command or "",
+                created=timestamp(),
+                jobs=[],
+                baseline=baseline,
+            )
+        jobs = list(record.jobs)
+        for index, other in enumerate(jobs):
+            # A sweep's own runs stay, even in a row of that name.
+            if other.command is not None and (other.row, other.seed) == (job.row, job.seed):
+                jobs[index] = job
+                break
+        else:
+            jobs.append(job)
+        updated_record = replace(
+            record,
+            jobs=jobs,
+            baseline=baseline or record.baseline,
+        )
+        # A script that is started again changes nothing, and so writes nothing.
+        if updated_record != record:
+            updated_record.write(outputs)
