@@ -29,6 +29,8 @@ STATES = tuple(RunState)
 """In the order in which reports name them."""
 WITHOUT_SCORE = tuple(state for state in RunState if state is not RunState.FINISHED)
 NOT_COMPLETED = tuple(state for state in RunState if not state.is_completed)
+INTERVAL = "95 % interval"
+SD = "sd"
 NEW_IMAGES = "with new images"
 """Heading of the interval for new seeds and new test images."""
 LONGEST_FLOAT = 30
@@ -78,17 +80,20 @@ def around(half_width: float) -> str:
     return f"± {number(half_width)}"
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate, ends: str = "{} to {}") -> str:
     """Format the interval of an accuracy in percent as it follows its mean.
 
     An interval that leaves 0 to 100 % is cut there, and shown by its two ends.
+
+    Args:
+        ends: how the two ends are written.
     """
     low = estimate.mean - estimate.half_width
     high = estimate.mean + estimate.half_width
     if low < 0 or high > 100:
         low = max(low, 0)
         high = min(high, 100)
-        return f"{number(low)} to {number(high)}"
+        return ends.format(number(low), number(high))
     return around(estimate.half_width)
 
 
@@ -122,8 +127,8 @@ def columns(table: Table) -> list[Column]:
     ]
     if not table.sweep.record.design:
         halves = [interval(row.accuracy) for row in rows]
-        shown.append(Column("95 % interval", "joined", halves))
-    shown.append(Column("sd", "number", [number(row.accuracy.sd) for row in rows]))
+        shown.append(Column(INTERVAL, "joined", halves))
+    shown.append(Column(SD, "number", [number(row.accuracy.sd) for row in rows]))
     if table.baseline is not None and len(rows) > 1:
         shown += _comparison_columns(rows, table.baseline)
     shown.append(Column("validation, %", "number", [number(row.val_accuracy) for row in rows]))
@@ -187,6 +192,11 @@ def _published_columns(rows: Sequence[Row]) -> list[Column]:
     return columns
 
 
+def file_kinds(table: Table) -> tuple[str, ...]:
+    """Return the endings of a table's files; without rows, as of a study, there is only text."""
+    return ("csv", "md", "tex") if table.rows else ("md",)
+
+
 def csv(table: Table) -> str:
     """Return all numbers of the table in full; an empty cell is a number that does not exist."""
     num_outdated = outdated.counts(table)
@@ -195,9 +205,7 @@ def csv(table: Table) -> str:
         line = _csv_line(row)
         line["outdated"] = num_outdated[row.label]
         lines.append(line)
-    # A file without a heading could not be read as a table.
-    names = None if lines else ["row", "n", "test_accuracy"]
-    frame = pandas.DataFrame(lines, columns=names)
+    frame = pandas.DataFrame(lines)
     return frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
@@ -286,16 +294,26 @@ def _dataset_fact(summary: RunSummary) -> str:
 
 def remarks(table: Table) -> list[str]:
     """Return what a reader must know before comparing the rows."""
+    return mixed_facts(table, FACTS) + table.remarks + outdated.remarks(table)
+
+
+def mixed_facts(table: Table, keys: Iterable[str]) -> list[str]:
+    """Return a sentence for each of these facts in which the runs differ.
+
+    Args:
+        keys: some of `FACTS`.
+    """
     mixed = []
     row_keys = table.sweep.record.row_keys
-    for key, values in facts(table).items():
+    for key in keys:
+        values = facts(table).get(key, Counter())
         # A table that sweeps a key has several values of it on purpose.
         is_swept = any(row_key.startswith(key) for row_key in row_keys)
         if len(values) < 2 or is_swept:
             continue
         texts = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
         mixed.append(f"Mixed {key}: {'; '.join(texts)}.")
-    return mixed + table.remarks + outdated.remarks(table)
+    return mixed
 
 
 def selected_epochs(table: Table) -> list[str]:

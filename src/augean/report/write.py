@@ -30,6 +30,7 @@ from augean.report.model_diagram import draw_models
 from augean.report.page import Beginning, Section, write_page
 from augean.report.plotting import STYLE, Picture, number_figures
 from augean.report.sequential_figures import draw_settling
+from augean.report.tables import file_kinds
 from augean.report.tuning_figures import draw_tuning
 from augean.store.files import write_atomic
 
@@ -216,8 +217,8 @@ def _tidy(folder: Path, sections: Sequence[Section], others: Sequence[Picture]) 
     pictures = list(others)
     for section in sections:
         pictures += section.pictures
-        for ending in (".csv", ".md", ".tex"):
-            current_files.add(f"tables/{section.table.sweep.record.name}{ending}")
+        for kind in file_kinds(section.table):
+            current_files.add(f"tables/{section.table.sweep.record.name}.{kind}")
     for picture in pictures:
         current_files.add(f"figures/{picture.name}.png")
         current_files.add(f"figures/{picture.name}.svg")
