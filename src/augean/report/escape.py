@@ -44,3 +44,8 @@ def markdown(text: str) -> str:
     """Return plain text for a Markdown table or paragraph."""
     escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", line(text))
     return escaped.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def sentence(text: str) -> str:
+    """Return text with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."

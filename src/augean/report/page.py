@@ -16,7 +16,7 @@ from markupsafe import Markup
 from augean.analysis.comparison import MARGIN, Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run, run_command, seen_from
-from augean.report import escape, outdated, paper_table, tables
+from augean.report import escape, outdated, paper_table, study_table, tables
 from augean.report.explore import chart_library
 from augean.report.findings import Finding
 from augean.report.page_svg import size_attributes, svg_link
@@ -206,11 +206,16 @@ def _add_names(environment: Environment) -> None:
         tables=tables,
         outdated=outdated,
         paper=paper_table,
+        study=study_table,
         plain_text=_plain_text,
         version=version(),
     )
     environment.filters.update(
-        md=escape.markdown, line=escape.line, percent=tables.percent, seconds=tables.seconds
+        md=escape.markdown,
+        line=escape.line,
+        sentence=escape.sentence,
+        percent=tables.percent,
+        seconds=tables.seconds,
     )
 
 

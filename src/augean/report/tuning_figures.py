@@ -22,6 +22,7 @@ from augean.analysis.studies import (
     range_of,
 )
 from augean.config.labels import row_label
+from augean.report import study_table
 from augean.report.plotting import (
     COLOURS,
     Picture,
@@ -157,15 +158,8 @@ def _scores(study: SweepRecord) -> NDArray[numpy.float64]:
 
 def _study_text(study: SweepRecord) -> str:
     """Return the number of trials and the search space, in words."""
-    text = study.describe_trials()
-    # A study that was asked for fewer trials later keeps those that it has.
-    if study.num_trials_done > (study.num_trials or 0):
-        text = counted(study.num_trials_done, "trial")
-    num_pruned = sum(trial.state == "pruned" for trial in study.trials)
-    if num_pruned:
-        text += f", {num_pruned} of them pruned"
     space = ", ".join(f"{key} {values}" for key, values in study.space.items())
-    return f"{text}, over {space}"
+    return f"{study_table.progress(study)}, over {space}"
 
 
 def expected_best(
@@ -207,8 +201,9 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
     if not keys:
         return []
     caption = (
-        f"{study.title}: validation accuracy of every trial over each parameter; the others differ"
-        " too. A pruned trial is drawn at its last score, a failed one without any at the bottom."
+        f"{study.title}: a point is a trial, at its value of one parameter and its validation"
+        " accuracy; its other values differ from those of its neighbours too. A pruned trial is"
+        " drawn at its last score, a failed one without any at the bottom."
         " Dotted: the ends of a range; values outside are drawn there."
     )
     if shares:
@@ -233,6 +228,7 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
         name=f"{study.name}_slices",
         caption=caption,
         alt=f"{study.title}: validation accuracy by parameter",
+        csv=study_table.csv(study),
     )
     return [picture]
 
