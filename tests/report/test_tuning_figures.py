@@ -157,6 +157,23 @@ def test_numbers_of_a_custom_space_are_drawn_on_an_axis_without_importance(
     assert "PED-ANOVA" not in text
 
 
+def test_small_numbers_of_a_custom_space_have_no_common_factor(tmp_path: Path) -> None:
+    values = [{"eps": 6.4e-7}, {"eps": 7.1e-7}, {"eps": 8.3e-7}]
+    write_study(tmp_path, values, space={"further values": "of mine.spaces.by_optimizer"})
+    words = words_of(make_report(tmp_path).directory / "figures" / "s_slices.svg")
+    assert "7e-7" in words
+    # Not "1e-7" beside the axis.
+    assert words.index("eps") > words.index("7e-7")
+    assert not [word for word in words if word.startswith("1e")]
+
+
+def test_rates_of_a_custom_space_have_a_logarithmic_axis(tmp_path: Path) -> None:
+    values = [{"lr": 0.01}, {"lr": 0.02}, {"lr": 0.53}]
+    write_study(tmp_path, values, space={"further values": "of mine.spaces.by_optimizer"})
+    words = words_of(make_report(tmp_path).directory / "figures" / "s_slices.svg")
+    assert words[: words.index("lr")] == ["0.01", "0.1"]
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("ends", ["1e-320,1e308", "0.5,0.5000000000000001"])
 @pytest.mark.parametrize("form", ["interval({})", "tag(log,interval({}))", "range({})"])

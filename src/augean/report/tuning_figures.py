@@ -331,7 +331,10 @@ def _draw_range(axes: Axes, searched: Range) -> None:
     else:
         if searched.num_values <= MAX_TICKS:
             axes.set_xticks(numpy.linspace(searched.low, searched.high, int(searched.num_values)))
-            axes.xaxis.set_major_formatter("{x:g}")
+        else:
+            axes.locator_params(axis="x", nbins=MAX_TICKS + 1)
+        # The usual one writes a common factor beside the axis, over its name.
+        axes.xaxis.set_major_formatter(lambda value, _: _tick_label(value))
         extent = margin * (searched.high - searched.low)
         axes.set_xlim(searched.low - extent, searched.high + extent)
     if not searched.is_recorded:
@@ -352,8 +355,12 @@ def _decades(searched: Range) -> tuple[list[float], list[str]]:
     ticks = [10.0**exponent for exponent in exponents]
     if len(ticks) < 2:
         ticks = [searched.low, searched.high]
-    labels = [f"{tick:g}".replace("e-0", "e-") for tick in ticks]
-    return ticks, labels
+    return ticks, [_tick_label(tick) for tick in ticks]
+
+
+def _tick_label(value: float) -> str:
+    """Return a number as short as it can be, such as 0.25 or 1e-7."""
+    return f"{value:g}".replace("e-0", "e-")
 
 
 def _draw_choices(axes: Axes, values: Sequence[Any]) -> list[float]:
