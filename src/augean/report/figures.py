@@ -1,7 +1,6 @@
 """Draw a table's curves and a confusion matrix, each as PNG and SVG."""
 
 import io
-import math
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,21 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from augean.analysis.comparison import Row, Table
+from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.report.plotting import (
     COLOURS,
     INK,
-    MARKERS,
     Picture,
     Styles,
     draw_unnamed,
     finish_figure,
     save_figure,
     shorten_label,
-    style_of,
 )
+from augean.report.row_styles import row_styles
 from augean.store.run_directory import read_verified, runs_dir
 from augean.terminal import counted
 
@@ -73,7 +71,11 @@ def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[
     """
     record = table.sweep.record
     labels = set(metrics.row)
-    styles, grey_labels = _row_styles(table, labels)
+    all_styles = row_styles(table)
+    styles = {label: style for label, style in all_styles.items() if label in labels}
+    grey_labels = [
+        row.label for row in table.rows if row.label in labels and row.label not in styles
+    ]
     num_lines = len(metrics)
     metrics = of_all_seeds(metrics)
     ends_differ = len(metrics) < num_lines
@@ -181,30 +183,6 @@ def _remarks(table: Table, labels: Set[str], *, num_grey: int, ends_differ: bool
     if num_grey:
         remarks.append(f"Grey: {counted(num_grey, 'further row')} of lower validation accuracy.")
     return " ".join(remarks)
-
-
-def _row_styles(table: Table, labels: Set[str]) -> tuple[Styles, list[str]]:
-    """Return the styles of the best rows, in the table's order, and the labels of the others.
-
-    Args:
-        labels: rows that are drawn.
-    """
-    rows = [row for row in table.rows if row.label in labels]
-    best = sorted(rows, key=_rank)[: len(MARKERS)]
-    best_labels = {row.label for row in best}
-    styles: dict[str, tuple[str, str]] = {}
-    grey_labels = []
-    for row in rows:
-        if row.label in best_labels:
-            styles[row.label] = style_of(len(styles))
-        else:
-            grey_labels.append(row.label)
-    return styles, grey_labels
-
-
-def _rank(row: Row) -> float:
-    """Return a key that sorts rows of high validation accuracy first and those without any last."""
-    return math.inf if math.isnan(row.val_accuracy) else -row.val_accuracy
 
 
 def _curves(
