@@ -59,3 +59,14 @@ def test_machine_and_versions_are_comments_and_the_caption_is_short(tmp_path: Pa
     (notes,) = [line for line in lines if line.startswith("\\noindent\\parbox")]
     assert "Differences to base" in notes
     assert "n=3 is few" in notes
+
+
+def test_the_file_begins_with_what_it_needs(tmp_path: Path) -> None:
+    write_scores(tmp_path / "plain", {"base": [50.0], "λ ≤ Größe": [51.0]})
+    lines = source(tmp_path / "plain").splitlines()
+    assert lines[0] == r"% Made by Augean. Needs \usepackage{booktabs,graphicx}."
+    assert "lualatex" not in lines[1]
+    write_scores(tmp_path / "foreign", {"base": [50.0], "基线 ą": [51.0]})
+    lines = source(tmp_path / "foreign").splitlines()
+    assert "[T1]{fontenc}" in lines[0]
+    assert lines[1] == "% Needs lualatex or xelatex, and a font that has these: 基线"

@@ -463,6 +463,8 @@ def test_latex_and_markdown_escape_what_would_be_read_as_a_command() -> None:
         == r"a\_b \& 5 \% of \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
     assert latex("± \u22121") == r"$\pm$ $-$1"
+    assert latex("α=0.1 ≤ Λ, Α ✓") == r"$\alpha$=0.1 $\le$ $\Lambda$, A $\surd$"
+    assert latex("u\u0308") == "ü"
     assert markdown("a|b *c* <d>\ne") == r"a\|b \*c\* &lt;d&gt; e"
 
 

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from augean.report import ReportResult, make_report
+from augean.report.escape import beyond_pdflatex, latex
 from augean.store.archive.packing import pack
 from conftest import ROOT
 from fake_runs import write_examples, write_many, write_record, write_run, write_scores
@@ -380,6 +381,21 @@ def test_every_table_compiles_with_pdflatex_and_stands_in_the_text(
     assert "Missing character" not in log
     assert "Overfull" not in log
     assert "Float too large" not in log
+
+
+@needs_latex
+def test_pdflatex_sets_every_letter_that_it_is_said_to_set(tmp_path: Path) -> None:
+    letters = [chr(code) for code in range(0x20, 0x2800) if not 0x7F <= code < 0xA0]
+    known = [letter for letter in letters if not beyond_pdflatex(latex(letter))]
+    assert len(known) > 350
+    text = "\n\n".join(latex(letter) for letter in known)
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\begin{document}"
+    (tmp_path / "letters.tex").write_text(f"{head}\n{text}\n\\end{{document}}\n")
+    assert PDFLATEX is not None
+    command = [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "letters.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+    assert "Missing character" not in (tmp_path / "letters.log").read_text(errors="replace")
 
 
 @needs_chromium

@@ -75,7 +75,7 @@ def write_page(
             continue
         _write(stem, ".csv", tables.csv(table))
         content = latex.get_template("table.tex").render(table=table, full_title=titles[name])
-        _write(stem, ".tex", content)
+        _write(stem, ".tex", paper_table.head(content) + content)
     page = _Page(contents, sections, folder)
     names = {
         "contents": contents,

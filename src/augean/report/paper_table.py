@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from augean.analysis.comparison import Table
-from augean.report import outdated, tables
+from augean.report import escape, outdated, tables
 from augean.report.tables import Column
 
 LEFT_OUT = {
@@ -54,3 +54,21 @@ def comments(table: Table) -> list[str]:
         if values:
             lines.append(f"{key.capitalize()}: {' / '.join(values)}.")
     return lines + outdated.remarks(table)
+
+
+def head(source: str) -> str:
+    """Return the comments that begin the file: what the LaTeX source needs.
+
+    Args:
+        source: the rest of the file.
+    """
+    packages = ["booktabs", "longtable" if r"\begin{longtable}" in source else "graphicx"]
+    needs = rf"\usepackage{{{','.join(packages)}}}"
+    printed = "\n".join(line for line in source.splitlines() if not line.startswith("%"))
+    if set(printed) & set(escape.T1_LETTERS):
+        needs += r" and \usepackage[T1]{fontenc}"
+    lines = [f"% Made by Augean. Needs {needs}."]
+    letters = escape.beyond_pdflatex(printed)
+    if letters:
+        lines.append(f"% Needs lualatex or xelatex, and a font that has these: {letters}")
+    return "\n".join(lines) + "\n"
