@@ -30,6 +30,7 @@ from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report
 from augean.report.escape import latex, markdown
 from augean.report.figures import of_all_seeds, scale_loss
+from augean.report.page import text_environment
 from augean.report.plotting import shorten_labels
 from augean.report.tables import interval, number
 from augean.store.locks import hold_lock
@@ -354,6 +355,20 @@ def test_a_caption_names_data_setting_device_versions_and_n(example: ReportResul
         "n = 5",
     ):
         assert part in text
+
+
+def test_a_caption_names_only_the_numbers_of_images_that_are_known(tmp_path: Path) -> None:
+    job = write_run(tmp_path, files=False)
+    write_record(tmp_path, "one", [job])
+    directory = runs_dir(tmp_path) / job["run"]
+    for known, text in (
+        ({"num_train": None, "num_val": None}, "digits (300 test images);"),
+        ({"num_train": 1497, "num_val": 0}, "digits (1,497 training images, 300 test images);"),
+        ({"num_train": None, "num_val": None, "num_test": None}, "Data: digits;"),
+    ):
+        sign(directory, **known)
+        table = summarise(scan(tmp_path).sweeps[0])
+        assert text in text_environment().get_template("table.md").render(table=table)
 
 
 # Files and the page

@@ -281,15 +281,17 @@ def _run_facts(summary: RunSummary) -> dict[str, str]:
 def _dataset_fact(summary: RunSummary) -> str:
     """Return the title of the data set and its numbers of images, as far as they are known."""
     title = summary.dataset_title or ""
-    num_train = summary.num_train or 0
-    num_val = summary.num_val or 0
-    num_test = summary.num_test or 0
-    if not any((num_train, num_val, num_test)):
-        return title
-    return (
-        f"{title} ({num_train:,} + {num_val:,} training and validation images,"
-        f" {num_test:,} test images)"
-    )
+    texts = []
+    if summary.num_train and summary.num_val:
+        counts = f"{summary.num_train:,} + {summary.num_val:,}"
+        texts.append(f"{counts} training and validation images")
+    elif summary.num_train:
+        texts.append(f"{summary.num_train:,} training images")
+    elif summary.num_val:
+        texts.append(f"{summary.num_val:,} validation images")
+    if summary.num_test:
+        texts.append(f"{summary.num_test:,} test images")
+    return f"{title} ({', '.join(texts)})" if texts else title
 
 
 def remarks(table: Table) -> list[str]:
