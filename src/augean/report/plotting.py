@@ -5,15 +5,18 @@ alone.
 """
 
 import io
+import logging
 import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -42,6 +45,15 @@ SAVE_OPTIONS: dict[str, Any] = {
 }
 """Options of `savefig` for each kind of file."""
 STYLE = Path(__file__).parent / "templates" / "figures.mplstyle"
+FALLBACK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC",
+    "Hiragino Sans GB", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "SimHei",
+    "Yu Gothic", "Malgun Gothic", "Arial Unicode MS",
+)  # fmt: skip
+"""Fonts with Chinese, Japanese or Korean letters, which Matplotlib's own font lacks."""
+MISSING_LETTER = re.compile(r"Glyph (\d+) ")
+"""How Matplotlib's warning names a letter that no font has: by its code."""
 Styles = Mapping[str, tuple[str, str]]
 """Colour and marker of each named row."""
 
@@ -54,6 +66,24 @@ class Picture(NamedTuple):
     alt: str
     has_csv: bool = False
     """Whether `name`.csv has the numbers that it shows."""
+    missing_letters: str = ""
+    """Letters that no font has, which are drawn as boxes."""
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Set how figures look, with those of the fallback fonts that are installed."""
+    installed = set(font_manager.get_font_names())
+    families = ["sans-serif", *(name for name in FALLBACK_FONTS if name in installed)]
+    # Otherwise it says of each such font that it has no bold letters.
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with rc_context({"font.family": families}, fname=STYLE):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def style_of(index: int) -> tuple[str, str]:
@@ -148,12 +178,17 @@ def save_figure(
         csv: the numbers of the figure, for `name`.csv; None writes no such file. It lies beside the
             figure, as in tables/ another sweep may have that name.
     """
+    missing_letters: dict[str, None] = {}
     for kind in ("png", "svg"):
         content = io.BytesIO()
-        with warnings.catch_warnings():
-            # Matplotlib warns of each letter that the font lacks, and draws it as a box.
-            warnings.simplefilter("ignore", UserWarning)
+        with warnings.catch_warnings(record=True) as caught:
+            # Matplotlib warns of each letter that the fonts lack, and draws it as a box.
+            warnings.simplefilter("always", UserWarning)
             figure.savefig(content, format=kind, **SAVE_OPTIONS[kind])
+        for warning in caught:
+            match = MISSING_LETTER.match(str(warning.message))
+            if match is not None:
+                missing_letters[chr(int(match[1]))] = None
         data = content.getvalue()
         if kind == "svg":
             data = _round_paths(data)
@@ -161,7 +196,13 @@ def save_figure(
     if csv is not None:
         # Names of files may hold bytes that are not text; they become question marks.
         write_atomic(folder / f"{name}.csv", csv.encode("utf-8", "replace"), sync=False)
-    return Picture(name=name, caption=caption, alt=alt, has_csv=csv is not None)
+    return Picture(
+        name=name,
+        caption=caption,
+        alt=alt,
+        has_csv=csv is not None,
+        missing_letters="".join(missing_letters),
+    )
 
 
 def _round_paths(svg: bytes) -> bytes:
