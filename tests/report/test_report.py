@@ -797,6 +797,18 @@ def test_long_labels_that_begin_alike_are_cut_in_the_middle() -> None:
     assert short["a label that is too long for its place"] == "a label that is too long …"
 
 
+def test_a_single_epoch_is_the_only_tick_and_ends_are_drawn_whole(tmp_path: Path) -> None:
+    jobs = [write_run(tmp_path, seed=seed, epochs=1, row=str(seed)) for seed in range(2)]
+    write_record(tmp_path, "one", jobs)
+    figures = make_report(tmp_path).directory / "figures"
+    words = re.findall(r"<!-- (.*?) -->", (figures / "one_curves.svg").read_text())
+    assert words[: words.index("epoch")] == ["1"]
+    # Markers at the edge of the axes are not cut, so only the grid has clips.
+    time = (figures / "one_time.svg").read_text()
+    lines = re.findall(r'<g clip-path="[^"]*">\s*<use', time)
+    assert lines == []
+
+
 def test_a_row_that_diverged_is_drawn_as_far_as_it_came(tmp_path: Path) -> None:
     good = seeds(tmp_path, [80.0, 81.0], "good")
     lost = [

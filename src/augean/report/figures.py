@@ -210,7 +210,11 @@ def _curves(
         means = val["mean"]
         draw_unnamed(axes, [numpy.column_stack((epochs, means[row])) for row in grey_labels])
         axes.set_xlabel("epoch")
-        axes.locator_params(axis="x", integer=True, nbins=7)
+        if len(epochs) == 1:
+            # Else the ticks are fractions of the only epoch.
+            axes.set_xticks(epochs)
+        else:
+            axes.locator_params(axis="x", integer=True, nbins=7)
         if part == "accuracy":
             axes.set_title("accuracy, %")
         else:
@@ -285,8 +289,9 @@ def _against_time(metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequen
     draw_unnamed(axes, [lines[row] for row in grey_labels])
     for row, (colour, marker) in styles.items():
         seconds, best = lines[row].T
-        # One marker, at the end of the line.
-        axes.plot(seconds, best, color=colour, marker=marker, markevery=[-1], markersize=7)
+        # One marker, at the end of the line, which may lie at the edge of the axes.
+        end: dict[str, Any] = {"marker": marker, "markevery": [-1], "markersize": 7, "clip_on": False}
+        axes.plot(seconds, best, color=colour, **end)
     axes.set_xlim(left=0)
     axes.set_xlabel("training time, seconds")
     axes.set_title("best validation accuracy so far, %")
