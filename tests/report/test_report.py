@@ -778,6 +778,27 @@ def test_the_heading_of_the_rows_names_groups_and_keys(tmp_path: Path) -> None:
     assert f"| {heading} | n |" in (make_report(tmp_path).directory / "report.md").read_text()
 
 
+def test_rows_that_are_bare_numbers_are_named_by_their_key(tmp_path: Path) -> None:
+    jobs = []
+    for depth in (1, 2):
+        for seed in range(2):
+            run = write_run(tmp_path, seed=seed, row=str(depth), model__arguments__depth=depth)
+            jobs.append(run)
+    # As a sweep from the command line: its record names no key.
+    write_record(tmp_path, "one", jobs, baseline="1")
+    folder = make_report(tmp_path).directory
+    text = (folder / "report.md").read_text()
+    assert "| model.arguments.depth | n |" in text
+    assert "| to depth=1 | its interval |" in text
+    for name, title in (
+        ("effects", "test accuracy minus that of depth=1, points"),
+        ("curves", "model.arguments.depth"),
+        ("time", "model.arguments.depth"),
+    ):
+        words = re.findall(r"<!-- (.*?) -->", (folder / f"figures/one_{name}.svg").read_text())
+        assert title in words
+
+
 def test_means_end_with_the_first_of_a_rows_seeds(tmp_path: Path) -> None:
     jobs = [write_run(tmp_path, seed=seed, row="a", epochs=4 + seed) for seed in range(3)]
     write_record(tmp_path, "one", jobs)
@@ -793,8 +814,16 @@ def test_long_labels_that_begin_alike_are_cut_in_the_middle() -> None:
     short = shorten_labels([*labels, "a label that is too long for its place"], 26)
     assert len(set(short.values())) == 4
     assert all(len(text) <= 26 for text in short.values())
-    assert short[labels[0]] == "augmenta… optimizer.lr=0.1"
+    assert short[labels[0]] == "augmenta…=standard, lr=0.1"
     assert short["a label that is too long for its place"] == "a label that is too long …"
+
+
+def test_a_long_label_loses_the_group_of_its_key_where_that_is_no_loss() -> None:
+    labels = ["base", "regularization.label_smoothing=0.05", "++optimizer.arguments.eps=0.1, x.y=1"]
+    short = shorten_labels(labels, 26)
+    assert list(short.values()) == ["base", "label_smoothing=0.05", "eps=0.1, y=1"]
+    same = shorten_labels(["first.part.of.a.key.eps=0.1", "second.eps=0.1"], 26)
+    assert same["second.eps=0.1"] == "second.eps=0.1"
 
 
 def test_a_single_epoch_is_the_only_tick_and_ends_are_drawn_whole(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from augean.report.plotting import (
     save_figure,
     shorten_label,
 )
+from augean.report.row_names import legend_title
 from augean.report.row_styles import row_styles
 from augean.store.run_directory import read_verified, runs_dir
 from augean.terminal import counted
@@ -89,7 +90,7 @@ def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[
             caption += f", as in the published {record.figure}"
         caption = f"{caption}. {remarks}"
         picture = save_figure(
-            _curves(metrics, styles, grey_labels, parts),
+            _curves(metrics, styles, grey_labels, parts, legend_title(table)),
             folder,
             name=f"{record.name}_{kind}",
             caption=caption.strip(),
@@ -98,7 +99,7 @@ def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[
         pictures.append(picture)
     if metrics.val_accuracy.notna().any():
         picture = save_figure(
-            _against_time(metrics, styles, grey_labels),
+            _against_time(metrics, styles, grey_labels, legend_title(table)),
             folder,
             name=f"{record.name}_time",
             caption="Best validation accuracy so far against training time.",
@@ -186,7 +187,11 @@ def _remarks(table: Table, labels: Set[str], *, num_grey: int, ends_differ: bool
 
 
 def _curves(
-    metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequence[str], parts: Sequence[str]
+    metrics: pandas.DataFrame,
+    styles: Styles,
+    grey_labels: Sequence[str],
+    parts: Sequence[str],
+    title: str,
 ) -> Figure:
     """Draw one panel for each of `parts`, "accuracy" or "loss", by epoch.
 
@@ -194,6 +199,7 @@ def _curves(
         metrics: of the table's runs, with the label of their row.
         styles: the rows that are told apart by colour.
         grey_labels: the rows in grey.
+        title: of the legend.
     """
     figure = Figure(figsize=(9.2 if len(parts) > 1 else 5.6, 3.3))
     panels = figure.subplots(1, len(parts), squeeze=False)[0]
@@ -224,7 +230,7 @@ def _curves(
         dashes["training"] = "--"
     if _has_values(metrics, "^val_"):
         dashes["validation"] = "-"
-    finish_figure(figure, styles, dashes)
+    finish_figure(figure, styles, dashes, title)
     return figure
 
 
@@ -274,7 +280,9 @@ def scale_loss(axes: Axes, metrics: pandas.DataFrame) -> None:
         axes.set_ylim(bottom=0)
 
 
-def _against_time(metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequence[str]) -> Figure:
+def _against_time(
+    metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequence[str], title: str
+) -> Figure:
     """Draw the best validation accuracy so far against the training time so far.
 
     Both are means over the seeds of a row, epoch by epoch.
@@ -290,12 +298,17 @@ def _against_time(metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequen
     for row, (colour, marker) in styles.items():
         seconds, best = lines[row].T
         # One marker, at the end of the line, which may lie at the edge of the axes.
-        end: dict[str, Any] = {"marker": marker, "markevery": [-1], "markersize": 7, "clip_on": False}
+        end: dict[str, Any] = {
+            "marker": marker,
+            "markevery": [-1],
+            "markersize": 7,
+            "clip_on": False,
+        }
         axes.plot(seconds, best, color=colour, **end)
     axes.set_xlim(left=0)
     axes.set_xlabel("training time, seconds")
     axes.set_title("best validation accuracy so far, %")
-    finish_figure(figure, styles, {})
+    finish_figure(figure, styles, {}, title)
     return figure
 
 

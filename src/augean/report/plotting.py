@@ -38,6 +38,8 @@ MUTED = "#57606A"
 """The colour of frames, scales and all that is not a row."""
 CHARACTERS_AN_INCH = 11
 """About as many letters of the legend's font fit into an inch."""
+GROUP_OF_KEY = re.compile(r"(?<![\w.])\+*(?:\w+\.)+(?=\w+=)")
+"""What stands before the last part of a key in a label such as "optimizer.arguments.eps=1e-8"."""
 SAVE_OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},
     # Without a date, the same numbers give the same file.
@@ -99,12 +101,15 @@ def draw_unnamed(axes: Axes, lines: Sequence[NDArray[numpy.float64]]) -> None:
     axes.autoscale_view()
 
 
-def finish_figure(figure: Figure, styles: Styles, dashes: Mapping[str, str]) -> None:
+def finish_figure(
+    figure: Figure, styles: Styles, dashes: Mapping[str, str], title: str = ""
+) -> None:
     """Set the margins, and a legend below the axes in a strip that grows with it.
 
     Args:
         styles: the named rows; one alone needs no legend.
         dashes: line styles, by what they stand for.
+        title: of the legend; what the rows' labels are values of.
     """
     entries = _legend_entries(styles, dashes)
     width = figure.get_figwidth()
@@ -116,7 +121,8 @@ def finish_figure(figure: Figure, styles: Styles, dashes: Mapping[str, str]) -> 
         num_lines = math.ceil(len(entries) / entries_a_line)
         # As few columns as these lines need: six entries in two lines are 3 + 3, not 5 + 1.
         num_columns = math.ceil(len(entries) / num_lines)
-        figure.legend(handles=entries, loc="lower center", ncols=num_columns)
+        figure.legend(handles=entries, loc="lower center", ncols=num_columns, title=title or None)
+        num_lines += bool(title)
     legend_height = 0.2 * num_lines
     height = figure.get_figheight() + legend_height
     figure.set_figheight(height)
@@ -146,13 +152,20 @@ def _legend_entries(styles: Styles, dashes: Mapping[str, str]) -> list[Line2D]:
 def shorten_labels(labels: Iterable[str], longest: int = 36) -> dict[str, str]:
     """Return labels that fit, by their full text.
 
-    Long ones that begin alike are cut in the middle, as they differ at their ends.
+    Where one is too long, groups are left out of "group.key=value". Long ones that begin alike are
+    cut in the middle, as they differ at their ends.
     """
-    short = {label: shorten_label(label, longest) for label in labels}
+    full_labels = list(labels)
+    names = {label: label for label in full_labels}
+    if any(len(label) > longest for label in full_labels):
+        without_groups = {label: GROUP_OF_KEY.sub("", label) for label in full_labels}
+        if len(set(without_groups.values())) == len(names):
+            names = without_groups
+    short = {label: shorten_label(name, longest) for label, name in names.items()}
     counts = Counter(short.values())
     start = longest // 3
     for label, text in short.items():
-        line = " ".join(label.split())
+        line = " ".join(names[label].split())
         if counts[text] > 1 and len(line) > longest:
             short[label] = shorten_label(f"{line[:start]}…{line[start + 1 - longest :]}", longest)
     return short

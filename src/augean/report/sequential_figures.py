@@ -10,6 +10,7 @@ from augean.analysis.comparison import Table
 from augean.analysis.sequential import Course, follow
 from augean.analysis.sequential_design import design_of
 from augean.report.plotting import MUTED, Picture, Styles, finish_figure, save_figure
+from augean.report.row_names import baseline_name, legend_title
 from augean.report.row_styles import row_styles
 
 HIGHEST = 1000.0
@@ -40,14 +41,14 @@ def draw_settling(table: Table, folder: Path) -> list[Picture]:
         return []
     margin = design_of(record).margin
     caption = (
-        f"Interval of each row's difference to {record.baseline} at every look of the sequential"
-        f" design, up to the one that settled the row. Grey: ±{margin:g}, within which a row is"
+        f"Interval of each row's difference to {baseline_name(table)} at every look of the"
+        f" sequential design, up to the one that settled the row. Grey: ±{margin:g}, within which a row is"
         " equivalent. Bars may leave the figure."
     )
     if len(drawn) < len(courses):
         caption += f" {len(drawn)} of {len(courses)} rows, those of the best validation accuracy."
     picture = save_figure(
-        _intervals(drawn, styles, margin, f"test accuracy to {record.baseline}, percentage points"),
+        _intervals(table, drawn, styles, margin),
         folder,
         name=f"{record.name}_settling",
         caption=caption,
@@ -56,7 +57,9 @@ def draw_settling(table: Table, folder: Path) -> list[Picture]:
     return [picture]
 
 
-def _intervals(courses: Sequence[Course], all_styles: Styles, margin: float, title: str) -> Figure:
+def _intervals(
+    table: Table, courses: Sequence[Course], all_styles: Styles, margin: float
+) -> Figure:
     """Draw each row's difference to the baseline with its interval, by the number of seeds."""
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
@@ -80,12 +83,12 @@ def _intervals(courses: Sequence[Course], all_styles: Styles, margin: float, tit
         )
     axes.set_ylim(*_limits(courses, margin))
     axes.set_xlabel("seeds of the row and of the baseline")
-    axes.set_title(title)
+    axes.set_title(f"test accuracy to {baseline_name(table)}, percentage points")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     first = min(course.looks[0] for course in courses)
     last = max(course.looks[-1] for course in courses)
     axes.set_xlim(first - 0.5, last + 0.5)
-    finish_figure(figure, styles, {})
+    finish_figure(figure, styles, {}, title=legend_title(table))
     return figure
 
 

@@ -12,6 +12,7 @@ import pandas
 
 from augean.analysis.comparison import Estimate, Row, Table
 from augean.report import outdated
+from augean.report.row_names import baseline_name, row_heading
 from augean.store.summary import RunState, RunSummary
 from augean.store.sweep_record import SweepRecord
 
@@ -111,11 +112,6 @@ def seconds(value: float | None) -> str:
     return number(value, 0)
 
 
-def row_heading(table: Table) -> str:
-    """Return what tells the rows apart, such as "optimizer, regularization.weight_decay"."""
-    return ", ".join(key.removesuffix(".name") for key in table.sweep.record.row_keys)
-
-
 def columns(table: Table) -> list[Column]:
     """Return the columns of a table, without those that would be empty."""
     rows = table.rows
@@ -130,7 +126,7 @@ def columns(table: Table) -> list[Column]:
         shown.append(Column(INTERVAL, "joined", halves))
     shown.append(Column(SD, "number", [number(row.accuracy.sd) for row in rows]))
     if table.baseline is not None and len(rows) > 1:
-        shown += _comparison_columns(rows, table.baseline)
+        shown += _comparison_columns(rows, baseline_name(table))
     shown.append(Column("validation, %", "number", [number(row.val_accuracy) for row in rows]))
     shown.append(Column("seconds", "number", [seconds(row.seconds) for row in rows]))
     if any(row.published for row in rows):
