@@ -30,6 +30,7 @@ from augean.report.plotting import (
 from augean.report.row_names import legend_title
 from augean.report.row_styles import row_styles
 from augean.store.run_directory import read_verified, runs_dir
+from augean.store.run_files import CONFUSION
 from augean.terminal import counted
 
 NO_SHARE = (COLOURS[0], 0.0)
@@ -317,7 +318,7 @@ def _read_confusion(contents: Contents, directory: str) -> pandas.DataFrame | No
 
     None: the run has no such file, or one that cannot be used, which becomes a problem.
     """
-    path = runs_dir(contents.outputs) / directory / "confusion.csv"
+    path = runs_dir(contents.outputs) / directory / CONFUSION
     try:
         file = io.BytesIO(read_verified(path.parent, path.name))
         # Names of classes stay text, "1" and "NA" included.
