@@ -121,7 +121,7 @@ def test_one_seed_has_a_value_and_no_spread(tmp_path: Path) -> None:
     line = next(
         line
         for line in (result.directory / "tables/one.md").read_text().splitlines()
-        if line.startswith("| a")
+        if line.startswith("| a |")
     )
     assert [cell.strip() for cell in line.split("|")][2:6] == ["1", "90.00", "-", "-"]
 

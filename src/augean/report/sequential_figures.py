@@ -42,8 +42,8 @@ def draw_settling(table: Table, folder: Path) -> list[Picture]:
     margin = design_of(record).margin
     caption = (
         f"Interval of each row's difference to {baseline_name(table)} at every look of the"
-        f" sequential design, up to the one that settled the row. Grey: ±{margin:g}, within which a row is"
-        " equivalent. Bars may leave the figure."
+        f" sequential design, up to the one that settled the row. Grey: ±{margin:g}, within which a"
+        " row is equivalent. Bars may leave the figure."
     )
     if len(drawn) < len(courses):
         caption += f" {len(drawn)} of {len(courses)} rows, those of the best validation accuracy."
