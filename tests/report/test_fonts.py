@@ -6,7 +6,7 @@ import pytest
 from matplotlib import font_manager, rcParams
 
 from augean.report import make_report
-from augean.report.plotting import figure_style
+from augean.report.figures.plotting import figure_style
 from fake_runs import write_scores
 
 

@@ -29,9 +29,9 @@ from augean.analysis.welch import largest_miss, safe_level
 from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report
 from augean.report.escape import latex, markdown
-from augean.report.figures import of_all_seeds, scale_loss
+from augean.report.figures.curves import of_all_seeds, scale_loss
+from augean.report.figures.plotting import shorten_labels
 from augean.report.page import text_environment
-from augean.report.plotting import shorten_labels
 from augean.report.tables import interval, number
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir, write_metrics

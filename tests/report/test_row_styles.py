@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from augean.report import make_report
+from augean.report.figures.plotting import COLOURS
 from augean.report.page import TEMPLATES
 from augean.report.page_svg import DARK
-from augean.report.plotting import COLOURS
 from fake_runs import write_scores
 from page_data import page_data
 

@@ -11,7 +11,7 @@ import pandas
 import pytest
 
 from augean.report import make_report
-from augean.report.tuning_figures import expected_best
+from augean.report.figures.tuning import expected_best
 from augean.store.direction import Direction
 from augean.store.sweep_record import SweepRecord
 from fake_runs import trial_job

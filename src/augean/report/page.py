@@ -18,9 +18,9 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run, run_command, seen_from
 from augean.report import escape, outdated, paper_table, study_table, tables
 from augean.report.explore import chart_library
+from augean.report.figures.plotting import Picture
 from augean.report.findings import Finding
 from augean.report.page_svg import size_attributes, svg_link
-from augean.report.plotting import Picture
 from augean.report.run_data import gather_runs, runs_of
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir

@@ -15,8 +15,8 @@ import pandas
 from augean.analysis.comparison import Table
 from augean.analysis.run import Run
 from augean.report import outdated, tables
-from augean.report.plotting import style_of
-from augean.report.row_styles import colour_number, row_styles
+from augean.report.figures.plotting import style_of
+from augean.report.figures.row_styles import colour_number, row_styles
 
 MAX_CURVES = 10_000
 """Runs beyond which the JSON has no curves: they would make the page too large to open."""

@@ -21,17 +21,17 @@ from augean.analysis.load import Contents, Problem, read_metrics, scan
 from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
-from augean.report.effect_figures import draw_all_effects, draw_effects
-from augean.report.factor_figures import draw_factors
-from augean.report.figures import draw_figures
+from augean.report.figures.curves import draw_figures
+from augean.report.figures.effects import draw_all_effects, draw_effects
+from augean.report.figures.factors import draw_factors
+from augean.report.figures.landscape import draw_landscapes
+from augean.report.figures.networks import draw_models
+from augean.report.figures.plotting import Picture, figure_style, number_figures
+from augean.report.figures.settling import draw_settling
+from augean.report.figures.tuning import draw_tuning
 from augean.report.findings import make_findings
-from augean.report.landscape_figures import draw_landscapes
-from augean.report.model_diagram import draw_models
 from augean.report.page import Beginning, Section, write_page
-from augean.report.plotting import Picture, figure_style, number_figures
-from augean.report.sequential_figures import draw_settling
 from augean.report.tables import file_kinds
-from augean.report.tuning_figures import draw_tuning
 from augean.store.files import write_atomic
 
 FEWEST_SHARED = 8

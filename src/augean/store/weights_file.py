@@ -131,8 +131,8 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         return ()
     except OSError as error:
         raise AugeanError(
-            f"{path / CONFUSION}: cannot be read ({error.strerror}); bring the file from where the run"
-            " was trained, or train it once more into another runtime.outputs"
+            f"{path / CONFUSION}: cannot be read ({error.strerror}); bring the file from where the"
+            " run was trained, or train it once more into another runtime.outputs"
         ) from error
     # Not `splitlines`, which would split a name at letters such as U+2028.
     header: list[str] = next(csv.reader(io.StringIO(text, newline="")), [])

@@ -3,7 +3,7 @@
 import math
 
 from augean.analysis.comparison import Row, Table
-from augean.report.plotting import COLOURS, MARKERS, Styles, style_of
+from augean.report.figures.plotting import COLOURS, MARKERS, Styles, style_of
 
 
 def row_styles(table: Table) -> Styles:

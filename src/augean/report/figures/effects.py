@@ -15,7 +15,14 @@ from matplotlib.lines import Line2D
 
 from augean.analysis.comparison import MARGIN, Row, Table
 from augean.analysis.verdict import Verdict
-from augean.report.plotting import GREY, MUTED, Picture, save_figure, shorten_label, shorten_labels
+from augean.report.figures.plotting import (
+    GREY,
+    MUTED,
+    Picture,
+    save_figure,
+    shorten_label,
+    shorten_labels,
+)
 from augean.report.row_names import baseline_name
 from augean.report.tables import amount, distinct_titles
 from augean.terminal import counted

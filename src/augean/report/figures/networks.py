@@ -17,7 +17,7 @@ from augean.analysis.run import Run
 from augean.config.labels import row_label
 from augean.errors import AugeanError
 from augean.regular_files import parse_json
-from augean.report.plotting import COLOURS, INK, MUTED, Picture, save_figure, shorten_label
+from augean.report.figures.plotting import COLOURS, INK, MUTED, Picture, save_figure, shorten_label
 from augean.store.run_directory import read_verified, runs_dir
 from augean.store.run_files import MODEL
 

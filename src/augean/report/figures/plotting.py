@@ -46,7 +46,7 @@ SAVE_OPTIONS: dict[str, Any] = {
     "svg": {"metadata": {"Date": None}},
 }
 """Options of `savefig` for each kind of file."""
-STYLE = Path(__file__).parent / "templates" / "figures.mplstyle"
+STYLE = Path(__file__).parents[1] / "templates" / "figures.mplstyle"
 FALLBACK_FONTS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC",
     "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC",

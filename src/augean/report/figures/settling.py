@@ -9,9 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from augean.analysis.comparison import Table
 from augean.analysis.sequential import Course, follow
 from augean.analysis.sequential_design import design_of
-from augean.report.plotting import MUTED, Picture, Styles, finish_figure, save_figure
+from augean.report.figures.plotting import MUTED, Picture, Styles, finish_figure, save_figure
+from augean.report.figures.row_styles import row_styles
 from augean.report.row_names import baseline_name, legend_title
-from augean.report.row_styles import row_styles
 
 HIGHEST = 1000.0
 """Half-width in points at which longer ones are cut, as an infinite one cannot be drawn."""

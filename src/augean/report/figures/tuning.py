@@ -23,7 +23,7 @@ from augean.analysis.studies import (
 )
 from augean.config.labels import row_label
 from augean.report import study_table
-from augean.report.plotting import (
+from augean.report.figures.plotting import (
     COLOURS,
     Picture,
     finish_figure,

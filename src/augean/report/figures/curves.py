@@ -17,7 +17,7 @@ from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.errors import AugeanError
-from augean.report.plotting import (
+from augean.report.figures.plotting import (
     COLOURS,
     INK,
     Picture,
@@ -27,8 +27,8 @@ from augean.report.plotting import (
     save_figure,
     shorten_label,
 )
+from augean.report.figures.row_styles import row_styles
 from augean.report.row_names import legend_title
-from augean.report.row_styles import row_styles
 from augean.store.run_directory import read_verified, runs_dir
 from augean.store.run_files import CONFUSION
 from augean.terminal import counted
