@@ -14,7 +14,7 @@ from augean.analysis.load import scan
 from augean.analysis.verdict import Verdict
 from augean.errors import ConfigError
 from augean.report import ReportResult, make_report
-from augean.report.factor_figures import with_margins
+from augean.report.figures.factors import with_margins
 from augean.store.sweep_record import read_records
 from augean.sweeps.plan import plan_file
 from fake_runs import write_record, write_run

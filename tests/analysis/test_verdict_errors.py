@@ -93,7 +93,8 @@ STEADY = [60.0, 60.5, 61.0]
 def test_a_collapse_in_one_row_casts_doubt_on_rows_without_any(
     scores: dict[str, list[float]], least: int | None, figure: str | None
 ) -> None:
-    text = " ".join(remarks_on_scores(scores, least=least, assumes_equal=False))
+    found = remarks_on_scores(scores, least=least, is_compared=True, assumes_equal=False)
+    text = " ".join(found)
     assert ("have not yet look better" in text) == (figure is not None)
     assert figure is None or figure in text
 
@@ -243,13 +244,23 @@ def remarks(folder: Path, rows: dict[str, list[float]]) -> str:
     return " ".join(summarise(scan(folder).sweeps[0]).remarks)
 
 
+@pytest.mark.parametrize("least", [None, 3])
+def test_nothing_is_said_of_verdicts_where_nothing_is_compared(least: int | None) -> None:
+    scores = {"a": COLLAPSED, "b": STEADY, "near": [99.9, 99.8, 99.99]}
+    found = remarks_on_scores(scores, least=least, is_compared=False, assumes_equal=False)
+    assert not [remark for remark in found if "verdict" in remark or "baseline" in remark]
+    assert any("far apart: a" in remark for remark in found)
+    assert any("of 100 %: near" in remark for remark in found)
+
+
 def test_crowded_rows_and_two_seeds_carry_a_remark_with_figures(tmp_path: Path) -> None:
     even = [90.0, 90.4, 90.2, 90.3, 90.1]
     near = [99.9, 99.8, 99.99, 99.95, 99.9]
     text = remarks(tmp_path / "near", {"a": even, "b": near})
-    assert "crowd below 100 %: b;" in text
+    assert "within 2 standard deviations of 100 %: b;" in text
+    assert "(n=5, 1 row or about as many)" in text
     assert f"{100 * SKEWED_SHARES[5][1]:.0f} % had a false verdict" in text
-    assert "crowd" not in remarks(tmp_path / "even", {"a": even, "b": even})
+    assert "standard deviations of" not in remarks(tmp_path / "even", {"a": even, "b": even})
     text = remarks(tmp_path / "two", {"a": even[:2], "b": even[:2]})
     assert f"up to {100 * TWO_SEEDS_SHARES[1]:.0f} % of simulated tables" in text
     # With other rows of more seeds deviations are tested, and these are found to differ.

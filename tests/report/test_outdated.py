@@ -51,6 +51,11 @@ def test_a_report_says_which_rows_are_outdated_and_how_to_train_them_anew(output
     assert list(reasons) == ["mine/act.py has changed"] * 2
 
 
+def test_all_runs_are_not_listed_by_their_rows(outputs: Path) -> None:
+    text = (make_report(outputs, "activation.name=own").directory / "report.md").read_text()
+    assert "Outdated: mine/act.py has changed since all 2 runs were trained." in text
+
+
 def test_outdated_is_a_column_beside_the_state_to_select_by(outputs: Path) -> None:
     runs = load_runs(outputs)
     assert sorted(runs.outdated) == ["no", "unknown", "yes", "yes"]

@@ -29,8 +29,9 @@ from augean.analysis.welch import largest_miss, safe_level
 from augean.errors import AugeanError
 from augean.report import ReportResult, load_metrics, load_runs, make_report
 from augean.report.escape import latex, markdown
-from augean.report.figures import of_all_seeds, scale_loss
-from augean.report.plotting import shorten_labels
+from augean.report.figures.curves import of_all_seeds, scale_loss
+from augean.report.figures.plotting import shorten_labels
+from augean.report.page import text_environment
 from augean.report.tables import interval, number
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir, write_metrics
@@ -120,7 +121,7 @@ def test_one_seed_has_a_value_and_no_spread(tmp_path: Path) -> None:
     line = next(
         line
         for line in (result.directory / "tables/one.md").read_text().splitlines()
-        if line.startswith("| a")
+        if line.startswith("| a |")
     )
     assert [cell.strip() for cell in line.split("|")][2:6] == ["1", "90.00", "-", "-"]
 
@@ -356,6 +357,20 @@ def test_a_caption_names_data_setting_device_versions_and_n(example: ReportResul
         assert part in text
 
 
+def test_a_caption_names_only_the_numbers_of_images_that_are_known(tmp_path: Path) -> None:
+    job = write_run(tmp_path, files=False)
+    write_record(tmp_path, "one", [job])
+    directory = runs_dir(tmp_path) / job["run"]
+    for known, text in (
+        ({"num_train": None, "num_val": None}, "digits (300 test images);"),
+        ({"num_train": 1497, "num_val": 0}, "digits (1,497 training images, 300 test images);"),
+        ({"num_train": None, "num_val": None, "num_test": None}, "Data: digits;"),
+    ):
+        sign(directory, **known)
+        table = summarise(scan(tmp_path).sweeps[0])
+        assert text in text_environment().get_template("table.md").render(table=table)
+
+
 # Files and the page
 
 
@@ -370,11 +385,12 @@ def test_every_promised_file_is_there_and_no_other_figure(example: ReportResult)
     stems.append("effects")
     stems += [f"network_digits-resnet18-cifar-c{channels}" for channels in (8, 16, 32)]
     assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
-    for record in ("empty", "final", "table1_activation", "table3_width", "table4_optimizer"):
-        assert all(
-            (example.directory / "tables" / f"{record}.{kind}").stat().st_size
-            for kind in ("csv", "md", "tex")
-        )
+    tables = {path.name for path in (example.directory / "tables").iterdir()}
+    # A table without rows has no numbers.
+    expected = {"empty.md"}
+    for record in ("final", "table1_activation", "table3_width", "table4_optimizer"):
+        expected |= {f"{record}.{kind}" for kind in ("csv", "md", "tex")}
+    assert tables == expected
     # Three runs are missing: they are counted, and have no line of their own.
     assert len(pandas.read_csv(example.directory / "runs.csv")) == 33
     assert example.num_runs == 36
@@ -462,6 +478,8 @@ def test_latex_and_markdown_escape_what_would_be_read_as_a_command() -> None:
         == r"a\_b \& 5 \% of \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
     assert latex("± \u22121") == r"$\pm$ $-$1"
+    assert latex("α=0.1 ≤ Λ, Α ✓") == r"$\alpha$=0.1 $\le$ $\Lambda$, A $\surd$"
+    assert latex("u\u0308") == "ü"
     assert markdown("a|b *c* <d>\ne") == r"a\|b \*c\* &lt;d&gt; e"
 
 
@@ -760,6 +778,27 @@ def test_the_heading_of_the_rows_names_groups_and_keys(tmp_path: Path) -> None:
     assert f"| {heading} | n |" in (make_report(tmp_path).directory / "report.md").read_text()
 
 
+def test_rows_that_are_bare_numbers_are_named_by_their_key(tmp_path: Path) -> None:
+    jobs = []
+    for depth in (1, 2):
+        for seed in range(2):
+            run = write_run(tmp_path, seed=seed, row=str(depth), model__arguments__depth=depth)
+            jobs.append(run)
+    # As a sweep from the command line: its record names no key.
+    write_record(tmp_path, "one", jobs, baseline="1")
+    folder = make_report(tmp_path).directory
+    text = (folder / "report.md").read_text()
+    assert "| model.arguments.depth | n |" in text
+    assert "| to depth=1 | its interval |" in text
+    for name, title in (
+        ("effects", "test accuracy minus that of depth=1, points"),
+        ("curves", "model.arguments.depth"),
+        ("time", "model.arguments.depth"),
+    ):
+        words = re.findall(r"<!-- (.*?) -->", (folder / f"figures/one_{name}.svg").read_text())
+        assert title in words
+
+
 def test_means_end_with_the_first_of_a_rows_seeds(tmp_path: Path) -> None:
     jobs = [write_run(tmp_path, seed=seed, row="a", epochs=4 + seed) for seed in range(3)]
     write_record(tmp_path, "one", jobs)
@@ -775,8 +814,28 @@ def test_long_labels_that_begin_alike_are_cut_in_the_middle() -> None:
     short = shorten_labels([*labels, "a label that is too long for its place"], 26)
     assert len(set(short.values())) == 4
     assert all(len(text) <= 26 for text in short.values())
-    assert short[labels[0]] == "augmenta… optimizer.lr=0.1"
+    assert short[labels[0]] == "augmenta…=standard, lr=0.1"
     assert short["a label that is too long for its place"] == "a label that is too long …"
+
+
+def test_a_long_label_loses_the_group_of_its_key_where_that_is_no_loss() -> None:
+    labels = ["base", "regularization.label_smoothing=0.05", "++optimizer.arguments.eps=0.1, x.y=1"]
+    short = shorten_labels(labels, 26)
+    assert list(short.values()) == ["base", "label_smoothing=0.05", "eps=0.1, y=1"]
+    same = shorten_labels(["first.part.of.a.key.eps=0.1", "second.eps=0.1"], 26)
+    assert same["second.eps=0.1"] == "second.eps=0.1"
+
+
+def test_a_single_epoch_is_the_only_tick_and_ends_are_drawn_whole(tmp_path: Path) -> None:
+    jobs = [write_run(tmp_path, seed=seed, epochs=1, row=str(seed)) for seed in range(2)]
+    write_record(tmp_path, "one", jobs)
+    figures = make_report(tmp_path).directory / "figures"
+    words = re.findall(r"<!-- (.*?) -->", (figures / "one_curves.svg").read_text())
+    assert words[: words.index("epoch")] == ["1"]
+    # Markers at the edge of the axes are not cut, so only the grid has clips.
+    time = (figures / "one_time.svg").read_text()
+    lines = re.findall(r'<g clip-path="[^"]*">\s*<use', time)
+    assert lines == []
 
 
 def test_a_row_that_diverged_is_drawn_as_far_as_it_came(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from augean.report import ReportResult, make_report
+from augean.report.escape import beyond_pdflatex, latex
 from augean.store.archive.packing import pack
 from conftest import ROOT
 from fake_runs import write_examples, write_many, write_record, write_run, write_scores
@@ -341,21 +342,16 @@ def test_nothing_sticks_out_of_a_window_and_verdicts_need_no_scrolling(
     assert hidden == []
 
 
-@needs_latex
-def test_every_table_compiles_with_pdflatex_and_stands_in_the_text(
-    report: ReportResult, tmp_path: Path
-) -> None:
-    tables = sorted((report.directory / "tables").glob("*.tex"))
-    assert len(tables) == 6
-    # A float of so many rows would lose its end.
-    write_scores(tmp_path, {f"row {number}": [80.0, 81.0] for number in range(60)}, baseline=None)
-    tables.append(make_report(tmp_path).directory / "tables" / "one.tex")
-    inputs = "\n".join(
-        f"Table~\\ref{{tab:table-{path.stem.replace('_', '-')}}}.\n{path.read_text()}"
-        for path in tables
-    )
-    head = r"\documentclass{article}\usepackage{booktabs,longtable}\begin{document}"
-    (tmp_path / "tables.tex").write_text(f"{head}\n{inputs}\n\\end{{document}}\n")
+def compile_latex(folder: Path, options: str, tables: list[Path]) -> str:
+    """Compile a document that has and names each of these tables; return LaTeX's log."""
+    inputs = ""
+    for path in tables:
+        text = path.read_text()
+        if "{longtable}" in text:
+            text = f"\\onecolumn\n{text}"
+        inputs += f"Table~\\ref{{tab:table-{path.stem.replace('_', '-')}}}.\n{text}\n"
+    head = rf"\documentclass[{options}]{{article}}\usepackage{{booktabs,graphicx,longtable}}"
+    (folder / "tables.tex").write_text(f"{head}\\begin{{document}}\n{inputs}\\end{{document}}\n")
     assert PDFLATEX is not None
     command = [
         PDFLATEX,
@@ -365,13 +361,41 @@ def test_every_table_compiles_with_pdflatex_and_stands_in_the_text(
         "tables.tex",
     ]
     for _ in range(2):  # the second time for the references
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
-    log = (tmp_path / "tables.log").read_text(errors="replace")
+    return (folder / "tables.log").read_text(errors="replace")
+
+
+@needs_latex
+@pytest.mark.parametrize("options", ["11pt", "twocolumn"])
+def test_every_table_compiles_with_pdflatex_and_stands_in_the_text(
+    report: ReportResult, tmp_path: Path, options: str
+) -> None:
+    tables = sorted((report.directory / "tables").glob("*.tex"))
+    assert len(tables) == 5
+    # A float of so many rows would lose its end.
+    write_scores(tmp_path, {f"row {number}": [80.0, 81.0] for number in range(60)}, baseline=None)
+    tables.append(make_report(tmp_path).directory / "tables" / "one.tex")
+    log = compile_latex(tmp_path, options, tables)
     assert "undefined references" not in log
     assert "Missing character" not in log
     assert "Overfull" not in log
     assert "Float too large" not in log
+
+
+@needs_latex
+def test_pdflatex_sets_every_letter_that_it_is_said_to_set(tmp_path: Path) -> None:
+    letters = [chr(code) for code in range(0x20, 0x2800) if not 0x7F <= code < 0xA0]
+    known = [letter for letter in letters if not beyond_pdflatex(latex(letter))]
+    assert len(known) > 350
+    text = "\n\n".join(latex(letter) for letter in known)
+    head = r"\documentclass{article}\usepackage[T1]{fontenc}\begin{document}"
+    (tmp_path / "letters.tex").write_text(f"{head}\n{text}\n\\end{{document}}\n")
+    assert PDFLATEX is not None
+    command = [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "letters.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+    assert "Missing character" not in (tmp_path / "letters.log").read_text(errors="replace")
 
 
 @needs_chromium

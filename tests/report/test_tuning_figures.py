@@ -11,7 +11,7 @@ import pandas
 import pytest
 
 from augean.report import make_report
-from augean.report.tuning_figures import expected_best
+from augean.report.figures.tuning import expected_best
 from augean.store.direction import Direction
 from augean.store.sweep_record import SweepRecord
 from fake_runs import trial_job
@@ -52,8 +52,40 @@ def test_trials_are_a_figure_and_no_rows(tmp_path: Path) -> None:
     assert not (result.directory / "figures" / "one_tuning.png").exists()  # nothing to draw from
     text = (result.directory / "report.md").read_text()
     assert "3 trials, 1 of them pruned, over optimizer.lr interval(0,1)" in text
-    assert "trial 0" not in text
-    assert len(pandas.read_csv(result.directory / "tables" / "sgd.csv")) == 0
+    assert "| trial 0" not in text
+    assert [path.name for path in (result.directory / "tables").glob("sgd*")] == ["sgd.md"]
+
+
+def test_a_study_names_the_values_of_its_best_trial_and_of_trial_0(tmp_path: Path) -> None:
+    values = [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.0123456, "activation": "elu"}]
+    write_study(tmp_path, values, space={"optimizer.lr": "interval(0,1)"})
+    result = make_report(tmp_path)
+    (finding,) = result.beginning.findings
+    assert finding.text == "a study of 2 trials; best validation accuracy 51.00% by trial 1"
+    text = (result.directory / "report.md").read_text()
+    assert "| 1 (best) | 51.00 | 0.01235 | elu |\n| 0 | 50.00 | 0.1 | - |" in text
+    page = (result.directory / "index.html").read_text()
+    assert '<th scope="row">1 (best)</th><td class="number">51.00</td>' in page
+    trials = pandas.read_csv(result.directory / "figures" / "s_slices.csv")
+    assert trials["optimizer.lr"].tolist() == [0.1, 0.0123456]
+    assert trials.val_accuracy.tolist() == [50.0, 51.0]
+
+
+def test_the_best_trial_is_the_confirmed_one(tmp_path: Path) -> None:
+    jobs = [
+        trial_job(0, 0.9, values={"a": 1}, confirmed_score=0.7),
+        trial_job(1, 0.8, values={"a": 2}, confirmed_score=0.75),
+    ]
+    write_study(tmp_path, [], jobs=jobs, num_trials=2, confirm={"top": 2, "seeds": 3})
+    text = (make_report(tmp_path).directory / "report.md").read_text()
+    assert "| 1 (best) | 80.00 | 75.00 | 2 |\n| 0 | 90.00 | 70.00 | 1 |" in text
+
+
+def test_a_study_that_only_began_says_how_far_it_is(tmp_path: Path) -> None:
+    jobs = [trial_job(0, None, "running"), trial_job(1, None, "fail")]
+    write_study(tmp_path, [], jobs=jobs, num_trials=8)
+    (finding,) = make_report(tmp_path).beginning.findings
+    assert finding.text == "a study with 0 of 8 trials finished, 1 failed"
 
 
 def test_trials_are_drawn_by_parameter_and_ends_are_remarked_on(tmp_path: Path) -> None:
@@ -123,6 +155,23 @@ def test_numbers_of_a_custom_space_are_drawn_on_an_axis_without_importance(
     text = (result.directory / "report.md").read_text()
     assert "No importance" in text
     assert "PED-ANOVA" not in text
+
+
+def test_small_numbers_of_a_custom_space_have_no_common_factor(tmp_path: Path) -> None:
+    values = [{"eps": 6.4e-7}, {"eps": 7.1e-7}, {"eps": 8.3e-7}]
+    write_study(tmp_path, values, space={"further values": "of mine.spaces.by_optimizer"})
+    words = words_of(make_report(tmp_path).directory / "figures" / "s_slices.svg")
+    assert "7e-7" in words
+    # Not "1e-7" beside the axis.
+    assert words.index("eps") > words.index("7e-7")
+    assert not [word for word in words if word.startswith("1e")]
+
+
+def test_rates_of_a_custom_space_have_a_logarithmic_axis(tmp_path: Path) -> None:
+    values = [{"lr": 0.01}, {"lr": 0.02}, {"lr": 0.53}]
+    write_study(tmp_path, values, space={"further values": "of mine.spaces.by_optimizer"})
+    words = words_of(make_report(tmp_path).directory / "figures" / "s_slices.svg")
+    assert words[: words.index("lr")] == ["0.01", "0.1"]
 
 
 @pytest.mark.filterwarnings("error")

@@ -369,7 +369,9 @@ def _remarks(sweep: Sweep, groups: Mapping[str, _RowRuns], *, is_compared: bool)
             scores[label] = group.scores
     least = design_of(sweep.record).least if sweep.record.design else None
     assumes_equal = is_compared and pools_untested(list(scores.values()))
-    return remarks + remarks_on_scores(scores, least=least, assumes_equal=assumes_equal)
+    return remarks + remarks_on_scores(
+        scores, least=least, is_compared=is_compared, assumes_equal=assumes_equal
+    )
 
 
 def _schedules(groups: Mapping[str, _RowRuns]) -> set[str | None]:

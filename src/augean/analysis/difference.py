@@ -14,7 +14,7 @@ from augean.config.validation import flatten_config
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.run_directory import read_verified
-from augean.store.run_files import CONFIG, METRICS_FILE
+from augean.store.run_files import CONFIG, CORRECT, METRICS_FILE
 from augean.store.summary import RunSummary, read_summary
 from augean.terminal import counted
 
@@ -232,6 +232,6 @@ def _compare_answers(
 
 def _correct_images(path: Path, num_test: int) -> numpy.ndarray[Any, Any]:
     """Return which test images a run classified right: bool [images]."""
-    content = read_verified(path, "correct.npy")
+    content = read_verified(path, CORRECT)
     packed = numpy.load(io.BytesIO(content), allow_pickle=False)  # eight images a byte
     return numpy.unpackbits(packed, count=num_test).astype(bool)

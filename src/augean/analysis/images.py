@@ -32,9 +32,7 @@ from augean.analysis.simultaneous import LEVEL
 from augean.analysis.verdict import Difference
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.run_directory import check_digest, runs_dir
-
-CORRECT = "correct.npy"
-"""File of a run that says which test images it classified right, eight images a byte."""
+from augean.store.run_files import CORRECT
 
 
 @dataclass(frozen=True)

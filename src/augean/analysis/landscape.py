@@ -11,6 +11,7 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.store.run_directory import read_verified, runs_dir
+from augean.store.run_files import PROBES, STEP_LOSSES
 
 UNREADABLE = (
     OSError,
@@ -32,7 +33,7 @@ PROBE_COLUMNS = frozenset(
 
 def read_step_losses(contents: Contents, run: Run) -> NDArray[numpy.float64] | None:
     """Return the loss of every step of a run, [steps]; None where it has none that can be read."""
-    path = _run_file(contents, run, "steps.npy")
+    path = _run_file(contents, run, STEP_LOSSES)
     try:
         file = io.BytesIO(read_verified(path.parent, path.name))
         array = numpy.load(file, allow_pickle=False)
@@ -49,7 +50,7 @@ def read_step_losses(contents: Contents, run: Run) -> NDArray[numpy.float64] | N
 
 def read_probes(contents: Contents, run: Run) -> pandas.DataFrame | None:
     """Return the probes of a run's loss landscape; None where it has none that can be read."""
-    path = _run_file(contents, run, "probe.csv")
+    path = _run_file(contents, run, PROBES)
     try:
         file = io.BytesIO(read_verified(path.parent, path.name))
         probes = pandas.read_csv(file, dtype=float).astype({"step": int})

@@ -8,23 +8,23 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy
 
-from augean.analysis.sequential_design import is_crowded
+from augean.analysis.sequential_design import CROWDED, is_crowded
 from augean.config.schema import LENGTH_FREE_SCHEDULES
+from augean.terminal import counted
 
 FEW_SEEDS = 5
-FEW_TEXT = (
-    "Measured with 3 seeds on real scores: 95 % intervals cover 87 to 96 %, and 2 to 7 % of tables"
-    " have a false verdict."
-)
+FEW_TEXT = "Measured with 3 seeds on real scores: 95 % intervals cover 87 to 96 %"
 """Said below that number. From tests/analysis/test_comparison.py."""
+FEW_VERDICTS_TEXT = ", and 2 to 7 % of tables have a false verdict"
+"""Said beside it of tables with verdicts."""
 SCATTERED = 10.0
 SCATTERED_TEXT = (
     "Where seeds collapse, the mean describes none of them, and with few seeds its interval is too"
     " narrow."
 )
 """Said of rows whose scores have a wider range, in percentage points."""
-CROWDED_TEXT = "a bad seed would lie far below the others, and few seeds may have missed it"
-"""Said of rows whose scores crowd below 100 %."""
+CROWDED_TEXT = "a bad seed would lie far below it, and few seeds may have missed one"
+"""Said of rows whose mean is so close to 100 %."""
 SKEWED_SHARES = {
     3: {1: 0.21, 3: 0.31, 6: 0.32, 12: 0.31, 20: 0.26},
     5: {1: 0.18, 3: 0.35, 6: 0.50, 12: 0.65, 20: 0.78},
@@ -76,22 +76,30 @@ def _nearest_above(table: Mapping[int, float], key: int) -> float:
 
 
 def remarks_on_scores(
-    scores: Mapping[str, Sequence[float]], *, least: int | None, assumes_equal: bool
+    scores: Mapping[str, Sequence[float]],
+    *,
+    least: int | None,
+    is_compared: bool,
+    assumes_equal: bool,
 ) -> list[str]:
     """Return what is odd about the scores, and how often a table like this one is wrong.
 
     Args:
         scores: of each row with several seeds, in percent.
         least: seeds at the first look of a sequential design; None where their number was fixed.
+        is_compared: the table has verdicts, which may be false.
         assumes_equal: the comparison takes deviations as equal without a test of it.
     """
     is_settled = least is not None
     remarks = _remarks_on_spread(scores)
-    remarks += _remarks_on_collapse(scores, least)
-    remarks += _remarks_on_crowding(scores, is_settled=is_settled)
+    if is_compared:
+        remarks += _remarks_on_collapse(scores, least)
+    remarks += _remarks_on_crowding(scores, is_settled=is_settled, is_compared=is_compared)
     # A sequential design has its own promise for few seeds.
     if not is_settled:
-        remarks += _remarks_on_few_seeds(scores, assumes_equal=assumes_equal)
+        remarks += _remarks_on_few_seeds(
+            scores, is_compared=is_compared, assumes_equal=assumes_equal
+        )
     return remarks
 
 
@@ -144,12 +152,14 @@ def _remarks_on_collapse(scores: Mapping[str, Sequence[float]], least: int | Non
     return [
         "If seeds can collapse in every row, those that have not yet look better than they are: of"
         " simulated tables in which a third of each row's seeds collapses and the baseline is"
-        f" steady ({seeds}, {num_rows} rows or about as many) {100 * share:.0f} % had a false"
-        " verdict."
+        f" steady ({seeds}, {counted(num_rows, 'row')} or about as many) {100 * share:.0f} % had a"
+        " false verdict."
     ]
 
 
-def _remarks_on_crowding(scores: Mapping[str, Sequence[float]], *, is_settled: bool) -> list[str]:
+def _remarks_on_crowding(
+    scores: Mapping[str, Sequence[float]], *, is_settled: bool, is_compared: bool
+) -> list[str]:
     """Return which rows crowd below 100 %, and what that does to verdicts."""
     crowded_rows = []
     for label, values in scores.items():
@@ -162,27 +172,30 @@ def _remarks_on_crowding(scores: Mapping[str, Sequence[float]], *, is_settled: b
             crowded_rows.append(quote_label(label))
     if not crowded_rows:
         return []
-    text = f"Scores crowd below 100 %: {', '.join(crowded_rows)}; {CROWDED_TEXT}."
+    text = (
+        f"The mean lies within {CROWDED:g} standard deviations of 100 %:"
+        f" {', '.join(crowded_rows)}; {CROWDED_TEXT}."
+    )
+    if not is_compared:
+        return [text]
     if is_settled:
-        return [
-            f"{text} So such a row can only be worse, and to such a baseline only better.",
-        ]
+        return [f"{text} So such a row can only be worse, and to such a baseline only better."]
     num_rows = _num_compared(scores)
     n, share = nearest_share(SKEWED_SHARES, _fewest_seeds(scores), num_rows)
     return [
         f"{text} Of simulated tables with rows like Beta(20, 0.4) beside a steady baseline (n={n},"
-        f" {num_rows} rows or about as many) {100 * share:.0f} % had a false verdict."
+        f" {counted(num_rows, 'row')} or about as many) {100 * share:.0f} % had a false verdict."
     ]
 
 
 def _remarks_on_few_seeds(
-    scores: Mapping[str, Sequence[float]], *, assumes_equal: bool
+    scores: Mapping[str, Sequence[float]], *, is_compared: bool, assumes_equal: bool
 ) -> list[str]:
     """Return how often tables with so few seeds are wrong; nothing where they are enough."""
     n = _fewest_seeds(scores)
     remarks = []
     if n < FEW_SEEDS:
-        remarks.append(f"n={n} is few. {FEW_TEXT}")
+        remarks.append(f"n={n} is few. {FEW_TEXT}{FEW_VERDICTS_TEXT if is_compared else ''}.")
     if n == 2 and assumes_equal:
         share = two_seeds_share(_num_compared(scores))
         remarks.append(

@@ -32,9 +32,9 @@ SMALLEST = 1e-100
 """The same for the lower end of a logarithmic range."""
 NARROWEST = 1e-9
 """Width of a range, as a share of its larger end, that an axis needs to tell values apart."""
-LOGARITHMIC_FROM = 100
+LOGARITHMIC_FROM = 30
 """Ratio of the largest number to the smallest from which on unrecorded ranges are drawn on a
-logarithmic scale."""
+logarithmic scale. Few trials leave the ends of a range of two or three decades unseen."""
 _INTERVAL = re.compile(r"\binterval\((?:start=)?([^,()]+),(?:end=)?([^,()]+)\)")
 _STEPS = re.compile(r"\brange\(([^()]+)\)")
 _NAMES_RANGE = re.compile(r"\b(interval|range)\(")

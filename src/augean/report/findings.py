@@ -8,6 +8,7 @@ from augean.analysis.comparison import Row, Table
 from augean.analysis.outlook import outlook
 from augean.analysis.remarks import quote_label
 from augean.analysis.verdict import Verdict
+from augean.report import study_table
 from augean.report.tables import amount, distinct_titles, interval, number, runs_text
 from augean.terminal import counted
 
@@ -60,16 +61,22 @@ def _finding(table: Table, title: str) -> Finding:
 
 def _parts(table: Table) -> Iterator[Part]:
     """Yield what the scores say, or why they say nothing."""
+    record = table.sweep.record
+    if record.kind == "study":
+        yield Part(study_table.sentence(record))
+        # Rows without a baseline are those of its best trials, which it has just named.
+        if len(table.rows) != 1 and table.baseline is None:
+            return
     # From the fewest scores to the most: a later reason supposes that no earlier one holds.
     if not table.rows:
-        yield Part(_without_rows(table))
+        yield Part("no runs were asked for")
     elif not table.runs:
         yield Part("no run has a score yet")
     elif len(table.rows) == 1:
         yield Part(f"{_score(table.rows[0])}, nothing to compare with")
-    elif table.baseline is None and table.sweep.record.baseline is not None:
+    elif table.baseline is None and record.baseline is not None:
         # A selection or a launch without that row has left it out.
-        baseline = quote_label(table.sweep.record.baseline)
+        baseline = quote_label(record.baseline)
         yield Part(f"nothing is compared, as the baseline {baseline} is not among the rows")
     elif table.baseline is None:
         yield Part("nothing is compared, as there is no baseline (runtime.table.baseline)")
@@ -83,13 +90,6 @@ def _parts(table: Table) -> Iterator[Part]:
 def _baseline(table: Table) -> Row:
     """Return the row that a table compares with; it is among its rows."""
     return next(row for row in table.rows if row.label == table.baseline)
-
-
-def _without_rows(table: Table) -> str:
-    num_trials = len(table.sweep.record.trials)
-    if num_trials:
-        return f"a study of {counted(num_trials, 'trial')}"
-    return "no runs were asked for"
 
 
 def _score(row: Row) -> str:

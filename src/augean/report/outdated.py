@@ -27,12 +27,14 @@ def is_outdated(run: Run) -> bool:
 
 def remarks(table: Table) -> list[str]:
     """Return a sentence for each change, and for each reason why a change is not known."""
+    total = sum(1 for _ in _runs(table))
     # Runs that share a reason share a sentence.
     sentences = []
     for freshness, num_runs in _runs_by_freshness(table, "yes").items():
-        sentences.append(f"Outdated: {freshness.reason} since {_runs_text(num_runs)} trained.")
+        runs = _runs_text(num_runs, total)
+        sentences.append(f"Outdated: {freshness.reason} since {runs} trained.")
     for freshness, num_runs in _runs_by_freshness(table, "unknown").items():
-        runs = _runs_text(num_runs)
+        runs = _runs_text(num_runs, total)
         sentences.append(f"Whether {runs} trained before a change is unknown: {freshness.reason}.")
     return sentences
 
@@ -76,17 +78,20 @@ def _row_runs(table: Table) -> Iterator[tuple[str, Run]]:
         yield label, run
 
 
-def _runs_text(num_runs: Counter[str]) -> str:
+def _runs_text(num_runs: Counter[str], total: int) -> str:
     """Return a text such as "3 runs of row elu, row relu were".
 
     Args:
         num_runs: of each part of the sweep.
+        total: runs of all parts.
     """
+    number = num_runs.total()
+    if number == total > 1:
+        return f"all {total} runs were"
     parts = list(num_runs)
     text = ", ".join(parts[:MAX_PARTS])
     if len(parts) > MAX_PARTS:
         text += f" and {len(parts) - MAX_PARTS} more"
-    total = num_runs.total()
-    if total == 1:
+    if number == 1:
         return f"1 run of {text} was"
-    return f"{total} runs of {text} were"
+    return f"{number} runs of {text} were"

@@ -16,11 +16,11 @@ from markupsafe import Markup
 from augean.analysis.comparison import MARGIN, Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run, run_command, seen_from
-from augean.report import escape, outdated, tables
+from augean.report import escape, outdated, paper_table, study_table, tables
 from augean.report.explore import chart_library
+from augean.report.figures.plotting import Picture
 from augean.report.findings import Finding
 from augean.report.page_svg import size_attributes, svg_link
-from augean.report.plotting import Picture
 from augean.report.run_data import gather_runs, runs_of
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
@@ -55,7 +55,7 @@ def write_page(
     metrics: pandas.DataFrame,
     folder: Path,
 ) -> None:
-    """Write index.html, report.md and tables/*.{csv,md,tex} into `folder`.
+    """Write index.html, report.md and the files of each table into `folder`.
 
     Args:
         models: the figures of the networks.
@@ -69,10 +69,13 @@ def write_page(
         table = section.table
         name = table.sweep.record.name
         stem = folder / "tables" / name
-        _write(stem, ".csv", tables.csv(table))
         _write(stem, ".md", text.get_template("table.md").render(table=table))
+        if not table.rows:
+            # Text alone: see `tables.file_kinds`.
+            continue
+        _write(stem, ".csv", tables.csv(table))
         content = latex.get_template("table.tex").render(table=table, full_title=titles[name])
-        _write(stem, ".tex", content)
+        _write(stem, ".tex", paper_table.head(content) + content)
     page = _Page(contents, sections, folder)
     names = {
         "contents": contents,
@@ -200,17 +203,26 @@ def latex_environment() -> Environment:
 def _add_names(environment: Environment) -> None:
     """Add what all templates use: modules of this package, the version and filters."""
     environment.globals.update(
-        tables=tables, outdated=outdated, caption=_caption, version=version()
+        tables=tables,
+        outdated=outdated,
+        paper=paper_table,
+        study=study_table,
+        plain_text=_plain_text,
+        version=version(),
     )
     environment.filters.update(
-        md=escape.markdown, line=escape.line, percent=tables.percent, seconds=tables.seconds
+        md=escape.markdown,
+        line=escape.line,
+        sentence=escape.sentence,
+        percent=tables.percent,
+        seconds=tables.seconds,
     )
 
 
-def _caption(table: Table) -> str:
-    """Return the caption of a table as plain text."""
-    text = text_environment().get_template("caption.txt").render(table=table, margin=MARGIN)
-    # The lines of the template are not those of the caption.
+def _plain_text(template: str, table: Table) -> str:
+    """Return what a template says of a table, such as its caption, as one line of plain text."""
+    text = text_environment().get_template(template).render(table=table, margin=MARGIN)
+    # The lines of the template are not those of the text.
     return " ".join(text.split())
 
 

@@ -15,6 +15,8 @@ import pandas
 from augean.analysis.comparison import Table
 from augean.analysis.run import Run
 from augean.report import outdated, tables
+from augean.report.figures.plotting import style_of
+from augean.report.figures.row_styles import colour_number, row_styles
 
 MAX_CURVES = 10_000
 """Runs beyond which the JSON has no curves: they would make the page too large to open."""
@@ -163,7 +165,10 @@ def runs_of(table: Table) -> list[Run]:
 
 
 def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -> dict[str, Any]:
-    """Return a table's name and title, its rows, and the places of its runs in the other lists."""
+    """Return a table's name and title, its rows, and the places of its runs in the other lists.
+
+    The colours of its rows are places in the palettes of explore.js; grey rows have none.
+    """
     record = table.sweep.record
     # A sweep may ask for the same run twice, which a dictionary has once.
     pairs: dict[tuple[str, str], None] = {}
@@ -175,6 +180,8 @@ def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -
             if run.id in places:
                 pairs["trials", run.id] = None
     labels = _repeated([label for label, _ in pairs])
+    # The trials of a study are all of one colour, the first.
+    styles = row_styles(table) if table.rows else {"trials": style_of(0)}
     baseline = None
     for row in table.rows:
         if row.label == table.baseline and math.isfinite(row.accuracy.mean):
@@ -187,6 +194,7 @@ def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -
         "baseline": baseline,
         "rows": labels["values"],
         "row": labels["of"],
+        "colours": [colour_number(styles, label) for label in labels["values"]],
         "runs": [places[id_] for _, id_ in pairs],
     }
 

@@ -12,6 +12,7 @@ import pandas
 
 from augean.analysis.comparison import Estimate, Row, Table
 from augean.report import outdated
+from augean.report.row_names import baseline_name, row_heading
 from augean.store.summary import RunState, RunSummary
 from augean.store.sweep_record import SweepRecord
 
@@ -29,6 +30,8 @@ STATES = tuple(RunState)
 """In the order in which reports name them."""
 WITHOUT_SCORE = tuple(state for state in RunState if state is not RunState.FINISHED)
 NOT_COMPLETED = tuple(state for state in RunState if not state.is_completed)
+INTERVAL = "95 % interval"
+SD = "sd"
 NEW_IMAGES = "with new images"
 """Heading of the interval for new seeds and new test images."""
 LONGEST_FLOAT = 30
@@ -78,17 +81,20 @@ def around(half_width: float) -> str:
     return f"± {number(half_width)}"
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate, ends: str = "{} to {}") -> str:
     """Format the interval of an accuracy in percent as it follows its mean.
 
     An interval that leaves 0 to 100 % is cut there, and shown by its two ends.
+
+    Args:
+        ends: how the two ends are written.
     """
     low = estimate.mean - estimate.half_width
     high = estimate.mean + estimate.half_width
     if low < 0 or high > 100:
         low = max(low, 0)
         high = min(high, 100)
-        return f"{number(low)} to {number(high)}"
+        return ends.format(number(low), number(high))
     return around(estimate.half_width)
 
 
@@ -106,11 +112,6 @@ def seconds(value: float | None) -> str:
     return number(value, 0)
 
 
-def row_heading(table: Table) -> str:
-    """Return what tells the rows apart, such as "optimizer, regularization.weight_decay"."""
-    return ", ".join(key.removesuffix(".name") for key in table.sweep.record.row_keys)
-
-
 def columns(table: Table) -> list[Column]:
     """Return the columns of a table, without those that would be empty."""
     rows = table.rows
@@ -122,10 +123,10 @@ def columns(table: Table) -> list[Column]:
     ]
     if not table.sweep.record.design:
         halves = [interval(row.accuracy) for row in rows]
-        shown.append(Column("95 % interval", "joined", halves))
-    shown.append(Column("sd", "number", [number(row.accuracy.sd) for row in rows]))
+        shown.append(Column(INTERVAL, "joined", halves))
+    shown.append(Column(SD, "number", [number(row.accuracy.sd) for row in rows]))
     if table.baseline is not None and len(rows) > 1:
-        shown += _comparison_columns(rows, table.baseline)
+        shown += _comparison_columns(rows, baseline_name(table))
     shown.append(Column("validation, %", "number", [number(row.val_accuracy) for row in rows]))
     shown.append(Column("seconds", "number", [seconds(row.seconds) for row in rows]))
     if any(row.published for row in rows):
@@ -187,6 +188,11 @@ def _published_columns(rows: Sequence[Row]) -> list[Column]:
     return columns
 
 
+def file_kinds(table: Table) -> tuple[str, ...]:
+    """Return the endings of a table's files; without rows, as of a study, there is only text."""
+    return ("csv", "md", "tex") if table.rows else ("md",)
+
+
 def csv(table: Table) -> str:
     """Return all numbers of the table in full; an empty cell is a number that does not exist."""
     num_outdated = outdated.counts(table)
@@ -195,9 +201,7 @@ def csv(table: Table) -> str:
         line = _csv_line(row)
         line["outdated"] = num_outdated[row.label]
         lines.append(line)
-    # A file without a heading could not be read as a table.
-    names = None if lines else ["row", "n", "test_accuracy"]
-    frame = pandas.DataFrame(lines, columns=names)
+    frame = pandas.DataFrame(lines)
     return frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
@@ -273,29 +277,41 @@ def _run_facts(summary: RunSummary) -> dict[str, str]:
 def _dataset_fact(summary: RunSummary) -> str:
     """Return the title of the data set and its numbers of images, as far as they are known."""
     title = summary.dataset_title or ""
-    num_train = summary.num_train or 0
-    num_val = summary.num_val or 0
-    num_test = summary.num_test or 0
-    if not any((num_train, num_val, num_test)):
-        return title
-    return (
-        f"{title} ({num_train:,} + {num_val:,} training and validation images,"
-        f" {num_test:,} test images)"
-    )
+    texts = []
+    if summary.num_train and summary.num_val:
+        counts = f"{summary.num_train:,} + {summary.num_val:,}"
+        texts.append(f"{counts} training and validation images")
+    elif summary.num_train:
+        texts.append(f"{summary.num_train:,} training images")
+    elif summary.num_val:
+        texts.append(f"{summary.num_val:,} validation images")
+    if summary.num_test:
+        texts.append(f"{summary.num_test:,} test images")
+    return f"{title} ({', '.join(texts)})" if texts else title
 
 
 def remarks(table: Table) -> list[str]:
     """Return what a reader must know before comparing the rows."""
+    return mixed_facts(table, FACTS) + table.remarks + outdated.remarks(table)
+
+
+def mixed_facts(table: Table, keys: Iterable[str]) -> list[str]:
+    """Return a sentence for each of these facts in which the runs differ.
+
+    Args:
+        keys: some of `FACTS`.
+    """
     mixed = []
     row_keys = table.sweep.record.row_keys
-    for key, values in facts(table).items():
+    for key in keys:
+        values = facts(table).get(key, Counter())
         # A table that sweeps a key has several values of it on purpose.
         is_swept = any(row_key.startswith(key) for row_key in row_keys)
         if len(values) < 2 or is_swept:
             continue
         texts = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
         mixed.append(f"Mixed {key}: {'; '.join(texts)}.")
-    return mixed + table.remarks + outdated.remarks(table)
+    return mixed
 
 
 def selected_epochs(table: Table) -> list[str]:

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib import rc_context
 from pandas import DataFrame
 from tqdm import tqdm
 
@@ -21,21 +21,26 @@ from augean.analysis.load import Contents, Problem, read_metrics, scan
 from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
-from augean.report.effect_figures import draw_all_effects, draw_effects
-from augean.report.factor_figures import draw_factors
-from augean.report.figures import draw_figures
+from augean.report.figures.curves import draw_figures
+from augean.report.figures.effects import draw_all_effects, draw_effects
+from augean.report.figures.factors import draw_factors
+from augean.report.figures.landscape import draw_landscapes
+from augean.report.figures.networks import draw_models
+from augean.report.figures.plotting import Picture, figure_style, number_figures
+from augean.report.figures.settling import draw_settling
+from augean.report.figures.tuning import draw_tuning
 from augean.report.findings import make_findings
-from augean.report.landscape_figures import draw_landscapes
-from augean.report.model_diagram import draw_models
 from augean.report.page import Beginning, Section, write_page
-from augean.report.plotting import STYLE, Picture, number_figures
-from augean.report.sequential_figures import draw_settling
-from augean.report.tuning_figures import draw_tuning
+from augean.report.tables import file_kinds
 from augean.store.files import write_atomic
 
 FEWEST_SHARED = 8
 """Number of tables from which on several processes draw. With fewer, starting the processes costs
 more than they save."""
+
+
+MAX_LETTERS = 12
+"""Letters without a font that a remark names."""
 
 
 class ReportResult(NamedTuple):
@@ -99,9 +104,10 @@ def make_report(
     tables = [summarise(sweep, correct=correct) for sweep in sweeps]
     metrics = read_metrics(contents, _completed_runs(contents))
     pictures_by_table = _draw_all(contents, tables, metrics)
-    with rc_context(fname=STYLE):
+    with figure_style():
         overview = draw_all_effects(tables, folder / "figures")
         models = draw_models(contents, tables, folder / "figures")
+    _note_missing_letters(contents, tables, [*overview, *chain(*pictures_by_table), *models])
     overview, *pictures_by_table, models = number_figures(overview, pictures_by_table, models)
     sections = []
     for table, pictures in zip(tables, pictures_by_table, strict=True):
@@ -130,6 +136,24 @@ def _make_folders(folder: Path) -> None:
         raise AugeanError(
             f"cannot write the report: {error}; {folder.parent} must be a writable folder"
         ) from error
+
+
+def _note_missing_letters(
+    contents: Contents, tables: Sequence[Table], pictures: Sequence[Picture]
+) -> None:
+    """Note which letters the figures show as boxes, once for all of them."""
+    letters = dict.fromkeys("".join(picture.missing_letters for picture in pictures))
+    if not letters:
+        return
+    rows = [row.label for table in tables for row in table.rows]
+    labels = [label for label in dict.fromkeys(rows) if not letters.keys().isdisjoint(label)]
+    place = f", such as of row {labels[0]}" if labels else ""
+    contents.note(
+        contents.outputs / "report" / "figures",
+        f"no font here has {''.join(letters)[:MAX_LETTERS]}, which are boxes in labels{place};"
+        " install one with these letters, such as Noto Sans CJK",
+        unreadable=False,
+    )
 
 
 def _completed_runs(contents: Contents) -> list[Run]:
@@ -194,7 +218,7 @@ def _draw_task_of_parent(index: int) -> _Drawing:
 
 def _draw(task: _DrawingTask) -> _Drawing:
     figures = task.contents.outputs / "report" / "figures"
-    with rc_context(fname=STYLE):
+    with figure_style():
         pictures = draw_effects(task.table, figures)
         pictures += draw_factors(task.table, figures)
         pictures += draw_figures(task.contents, task.table, task.metrics, figures)
@@ -216,8 +240,8 @@ def _tidy(folder: Path, sections: Sequence[Section], others: Sequence[Picture]) 
     pictures = list(others)
     for section in sections:
         pictures += section.pictures
-        for ending in (".csv", ".md", ".tex"):
-            current_files.add(f"tables/{section.table.sweep.record.name}{ending}")
+        for kind in file_kinds(section.table):
+            current_files.add(f"tables/{section.table.sweep.record.name}.{kind}")
     for picture in pictures:
         current_files.add(f"figures/{picture.name}.png")
         current_files.add(f"figures/{picture.name}.svg")

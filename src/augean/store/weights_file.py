@@ -10,7 +10,7 @@ from augean.errors import AugeanError, ConfigError
 from augean.regular_files import digest_regular
 from augean.store.find_run import find_run
 from augean.store.run_directory import read_verified
-from augean.store.run_files import WEIGHTS
+from augean.store.run_files import CONFUSION, WEIGHTS
 from augean.store.summary import RunState, read_summary
 
 RUN = "run:"
@@ -125,15 +125,14 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     Raises:
         AugeanError: when the file cannot be read or was altered after the run.
     """
-    file = "confusion.csv"
     try:
-        text = read_verified(path, file).decode(errors="replace")
+        text = read_verified(path, CONFUSION).decode(errors="replace")
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise AugeanError(
-            f"{path / file}: cannot be read ({error.strerror}); bring the file from where the run"
-            " was trained, or train it once more into another runtime.outputs"
+            f"{path / CONFUSION}: cannot be read ({error.strerror}); bring the file from where the"
+            " run was trained, or train it once more into another runtime.outputs"
         ) from error
     # Not `splitlines`, which would split a name at letters such as U+2028.
     header: list[str] = next(csv.reader(io.StringIO(text, newline="")), [])

@@ -1,8 +1,10 @@
 // The charts of all runs of a table: curves, and a scatter of any two entries. They are made by Bokeh when the reader
 // comes near them, so that the page opens at once.
 const explore = document.getElementById("explore");
-const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c959f"];
-const COLOURS_ON_DARK = ["#4da8e0", "#e69f00", "#2cc295", "#cc79a7", "#f0833f", "#9ad2f5", "#9aa5b1"];
+// Those of the figures, in the same order, so that a row has one colour in the whole page.
+const COLOURS = ["#0072b2", "#e69f00", "#24292f", "#cc79a7", "#009e73", "#d55e00", "#56b4e9"];
+const COLOURS_ON_DARK = ["#4da8e0", "#e69f00", "#e3e7eb", "#cc79a7", "#2cc295", "#f0833f", "#56b4e9"];
+const GREY = "#8c959f";
 const DARK_THEME = matchMedia("(prefers-color-scheme: dark)");
 const MAX_LISTED = 10;
 // More names than these cannot be read on an axis.
@@ -135,7 +137,7 @@ const showTable = (table, xName, yName) => {
   const source = new Bokeh.ColumnDataSource({data: {
     x: x.values.map(value => value ?? NaN), y: y.values.map(value => value ?? NaN),
     epochs: curves.map(curve => curve?.epochs ?? []), values: curves.map(curve => curve?.values ?? []),
-    colour: table.row.map(row => colours[row % colours.length]), row: table.row.map(row => table.rows[row]),
+    colour: table.row.map(row => colours[table.colours[row]] ?? GREY), row: table.row.map(row => table.rows[row]),
     id: table.runs.map(run => data.id[run]),
     seed: table.runs.map(run => String(data.seed[run] ?? "-")),
     validation: table.runs.map(run => number(data.validation[run], 2)),

@@ -15,7 +15,15 @@ from matplotlib.lines import Line2D
 
 from augean.analysis.comparison import MARGIN, Row, Table
 from augean.analysis.verdict import Verdict
-from augean.report.plotting import GREY, MUTED, Picture, save_figure, shorten_label, shorten_labels
+from augean.report.figures.plotting import (
+    GREY,
+    MUTED,
+    Picture,
+    save_figure,
+    shorten_label,
+    shorten_labels,
+)
+from augean.report.row_names import baseline_name
 from augean.report.tables import amount, distinct_titles
 from augean.terminal import counted
 
@@ -68,18 +76,18 @@ def draw_effects(table: Table, folder: Path) -> list[Picture]:
         return []
     record = table.sweep.record
     drawn = _most_telling(rows, MAX_DRAWN)
-    caption = f"Differences to {table.baseline}."
+    caption = f"Differences to {baseline_name(table)}."
     if len(drawn) < len(rows):
         caption += _left_out(len(rows) - len(drawn))
     margin = drawn[0].difference.margin
-    baseline = shorten_label(str(table.baseline), 20)
+    baseline = shorten_label(baseline_name(table), 20)
     title = f"test accuracy minus that of {baseline}, points"
     picture = save_figure(
         _figure(_row_lines(drawn), title, margin),
         folder,
         name=f"{record.name}_effects",
         caption=caption,
-        alt=f"{record.title}: differences to {table.baseline}",
+        alt=f"{record.title}: differences to {baseline_name(table)}",
     )
     return [picture]
 
@@ -106,7 +114,7 @@ def draw_all_effects(tables: Sequence[Table], folder: Path) -> list[Picture]:
         drawn = _most_telling(rows, rows_a_table)
         num_drawn += len(drawn)
         # The baseline stays whole as far as possible: without it a difference says nothing.
-        baseline = shorten_label(f"(to {table.baseline})", LONGEST_TITLE // 2)
+        baseline = shorten_label(f"(to {baseline_name(table)})", LONGEST_TITLE // 2)
         title = shorten_label(titles[table.sweep.record.name], LONGEST_TITLE - len(baseline) - 1)
         lines.append(_Line(f"{title} {baseline}"))
         lines += _row_lines(drawn)

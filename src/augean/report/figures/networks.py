@@ -17,8 +17,9 @@ from augean.analysis.run import Run
 from augean.config.labels import row_label
 from augean.errors import AugeanError
 from augean.regular_files import parse_json
-from augean.report.plotting import COLOURS, INK, MUTED, Picture, save_figure, shorten_label
+from augean.report.figures.plotting import COLOURS, INK, MUTED, Picture, save_figure, shorten_label
 from augean.store.run_directory import read_verified, runs_dir
+from augean.store.run_files import MODEL
 
 # All lengths are in inches; y counts downwards from the top.
 WIDTH = 6.4
@@ -136,7 +137,7 @@ def _file_name(run: Run) -> str:
 
 def _draw_model(contents: Contents, run: Run, folder: Path, network: _Network) -> Picture | None:
     """Draw the network of one run; None where the run has no readable description of it."""
-    path = runs_dir(contents.outputs) / run.directory / "model.json"
+    path = runs_dir(contents.outputs) / run.directory / MODEL
     if not path.exists():
         return None
     try:

@@ -5,15 +5,18 @@ alone.
 """
 
 import io
+import logging
 import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -35,13 +38,24 @@ MUTED = "#57606A"
 """The colour of frames, scales and all that is not a row."""
 CHARACTERS_AN_INCH = 11
 """About as many letters of the legend's font fit into an inch."""
+GROUP_OF_KEY = re.compile(r"(?<![\w.])\+*(?:\w+\.)+(?=\w+=)")
+"""What stands before the last part of a key in a label such as "optimizer.arguments.eps=1e-8"."""
 SAVE_OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 3}},
     # Without a date, the same numbers give the same file.
     "svg": {"metadata": {"Date": None}},
 }
 """Options of `savefig` for each kind of file."""
-STYLE = Path(__file__).parent / "templates" / "figures.mplstyle"
+STYLE = Path(__file__).parents[1] / "templates" / "figures.mplstyle"
+FALLBACK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC",
+    "Hiragino Sans GB", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "SimHei",
+    "Yu Gothic", "Malgun Gothic", "Arial Unicode MS",
+)  # fmt: skip
+"""Fonts with Chinese, Japanese or Korean letters, which Matplotlib's own font lacks."""
+MISSING_LETTER = re.compile(r"Glyph (\d+) ")
+"""How Matplotlib's warning names a letter that no font has: by its code."""
 Styles = Mapping[str, tuple[str, str]]
 """Colour and marker of each named row."""
 
@@ -54,6 +68,24 @@ class Picture(NamedTuple):
     alt: str
     has_csv: bool = False
     """Whether `name`.csv has the numbers that it shows."""
+    missing_letters: str = ""
+    """Letters that no font has, which are drawn as boxes."""
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Set how figures look, with those of the fallback fonts that are installed."""
+    installed = set(font_manager.get_font_names())
+    families = ["sans-serif", *(name for name in FALLBACK_FONTS if name in installed)]
+    # Otherwise it says of each such font that it has no bold letters.
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with rc_context({"font.family": families}, fname=STYLE):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def style_of(index: int) -> tuple[str, str]:
@@ -69,12 +101,15 @@ def draw_unnamed(axes: Axes, lines: Sequence[NDArray[numpy.float64]]) -> None:
     axes.autoscale_view()
 
 
-def finish_figure(figure: Figure, styles: Styles, dashes: Mapping[str, str]) -> None:
+def finish_figure(
+    figure: Figure, styles: Styles, dashes: Mapping[str, str], title: str = ""
+) -> None:
     """Set the margins, and a legend below the axes in a strip that grows with it.
 
     Args:
         styles: the named rows; one alone needs no legend.
         dashes: line styles, by what they stand for.
+        title: of the legend; what the rows' labels are values of.
     """
     entries = _legend_entries(styles, dashes)
     width = figure.get_figwidth()
@@ -86,7 +121,8 @@ def finish_figure(figure: Figure, styles: Styles, dashes: Mapping[str, str]) -> 
         num_lines = math.ceil(len(entries) / entries_a_line)
         # As few columns as these lines need: six entries in two lines are 3 + 3, not 5 + 1.
         num_columns = math.ceil(len(entries) / num_lines)
-        figure.legend(handles=entries, loc="lower center", ncols=num_columns)
+        figure.legend(handles=entries, loc="lower center", ncols=num_columns, title=title or None)
+        num_lines += bool(title)
     legend_height = 0.2 * num_lines
     height = figure.get_figheight() + legend_height
     figure.set_figheight(height)
@@ -116,13 +152,20 @@ def _legend_entries(styles: Styles, dashes: Mapping[str, str]) -> list[Line2D]:
 def shorten_labels(labels: Iterable[str], longest: int = 36) -> dict[str, str]:
     """Return labels that fit, by their full text.
 
-    Long ones that begin alike are cut in the middle, as they differ at their ends.
+    Where one is too long, groups are left out of "group.key=value". Long ones that begin alike are
+    cut in the middle, as they differ at their ends.
     """
-    short = {label: shorten_label(label, longest) for label in labels}
+    full_labels = list(labels)
+    names = {label: label for label in full_labels}
+    if any(len(label) > longest for label in full_labels):
+        without_groups = {label: GROUP_OF_KEY.sub("", label) for label in full_labels}
+        if len(set(without_groups.values())) == len(names):
+            names = without_groups
+    short = {label: shorten_label(name, longest) for label, name in names.items()}
     counts = Counter(short.values())
     start = longest // 3
     for label, text in short.items():
-        line = " ".join(label.split())
+        line = " ".join(names[label].split())
         if counts[text] > 1 and len(line) > longest:
             short[label] = shorten_label(f"{line[:start]}…{line[start + 1 - longest :]}", longest)
     return short
@@ -148,12 +191,17 @@ def save_figure(
         csv: the numbers of the figure, for `name`.csv; None writes no such file. It lies beside the
             figure, as in tables/ another sweep may have that name.
     """
+    missing_letters: dict[str, None] = {}
     for kind in ("png", "svg"):
         content = io.BytesIO()
-        with warnings.catch_warnings():
-            # Matplotlib warns of each letter that the font lacks, and draws it as a box.
-            warnings.simplefilter("ignore", UserWarning)
+        with warnings.catch_warnings(record=True) as caught:
+            # Matplotlib warns of each letter that the fonts lack, and draws it as a box.
+            warnings.simplefilter("always", UserWarning)
             figure.savefig(content, format=kind, **SAVE_OPTIONS[kind])
+        for warning in caught:
+            match = MISSING_LETTER.match(str(warning.message))
+            if match is not None:
+                missing_letters[chr(int(match[1]))] = None
         data = content.getvalue()
         if kind == "svg":
             data = _round_paths(data)
@@ -161,7 +209,13 @@ def save_figure(
     if csv is not None:
         # Names of files may hold bytes that are not text; they become question marks.
         write_atomic(folder / f"{name}.csv", csv.encode("utf-8", "replace"), sync=False)
-    return Picture(name=name, caption=caption, alt=alt, has_csv=csv is not None)
+    return Picture(
+        name=name,
+        caption=caption,
+        alt=alt,
+        has_csv=csv is not None,
+        missing_letters="".join(missing_letters),
+    )
 
 
 def _round_paths(svg: bytes) -> bytes:

@@ -9,7 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from augean.analysis.comparison import Table
 from augean.analysis.sequential import Course, follow
 from augean.analysis.sequential_design import design_of
-from augean.report.plotting import MARKERS, MUTED, Picture, finish_figure, save_figure, style_of
+from augean.report.figures.plotting import MUTED, Picture, Styles, finish_figure, save_figure
+from augean.report.figures.row_styles import row_styles
+from augean.report.row_names import baseline_name, legend_title
 
 HIGHEST = 1000.0
 """Half-width in points at which longer ones are cut, as an infinite one cannot be drawn."""
@@ -33,18 +35,20 @@ def draw_settling(table: Table, folder: Path) -> list[Picture]:
         # A row with too few seeds has not been looked at yet.
         if course.looks:
             courses.append(course)
-    if not courses:
+    styles = row_styles(table)
+    drawn = [course for course in courses if course.row in styles]
+    if not drawn:
         return []
     margin = design_of(record).margin
     caption = (
-        f"Interval of each row's difference to {record.baseline} at every look of the sequential"
-        f" design, up to the one that settled the row. Grey: ±{margin:g}, within which a row is"
-        " equivalent. Bars may leave the figure."
+        f"Interval of each row's difference to {baseline_name(table)} at every look of the"
+        f" sequential design, up to the one that settled the row. Grey: ±{margin:g}, within which a"
+        " row is equivalent. Bars may leave the figure."
     )
-    if len(courses) > len(MARKERS):
-        caption += f" The first {len(MARKERS)} of {len(courses)} rows."
+    if len(drawn) < len(courses):
+        caption += f" {len(drawn)} of {len(courses)} rows, those of the best validation accuracy."
     picture = save_figure(
-        _intervals(courses, margin, f"test accuracy to {record.baseline}, percentage points"),
+        _intervals(table, drawn, styles, margin),
         folder,
         name=f"{record.name}_settling",
         caption=caption,
@@ -53,19 +57,19 @@ def draw_settling(table: Table, folder: Path) -> list[Picture]:
     return [picture]
 
 
-def _intervals(courses: Sequence[Course], margin: float, title: str) -> Figure:
+def _intervals(
+    table: Table, courses: Sequence[Course], all_styles: Styles, margin: float
+) -> Figure:
     """Draw each row's difference to the baseline with its interval, by the number of seeds."""
     figure = Figure(figsize=(5.6, 3.3))
     axes = figure.subplots()
     axes.axhspan(-margin, margin, color=MUTED, alpha=0.15, linewidth=0)
     axes.axhline(0, color=MUTED, linewidth=0.8)
-    styles = {}
-    drawn = courses[: len(MARKERS)]
-    for index, course in enumerate(drawn):
-        colour, marker = style_of(index)
-        styles[course.row] = (colour, marker)
+    styles = {course.row: all_styles[course.row] for course in courses}
+    for index, course in enumerate(courses):
+        colour, marker = styles[course.row]
         # Side by side, so that rows of equal means do not hide each other.
-        shift = 0.08 * (index - (len(drawn) - 1) / 2)
+        shift = 0.08 * (index - (len(courses) - 1) / 2)
         places = [num_seeds + shift for num_seeds in course.looks]
         halves = [min(half, HIGHEST) for half in course.halves]
         axes.errorbar(
@@ -77,14 +81,14 @@ def _intervals(courses: Sequence[Course], margin: float, title: str) -> Figure:
             markersize=4,
             linewidth=0.6,
         )
-    axes.set_ylim(*_limits(drawn, margin))
+    axes.set_ylim(*_limits(courses, margin))
     axes.set_xlabel("seeds of the row and of the baseline")
-    axes.set_title(title)
+    axes.set_title(f"test accuracy to {baseline_name(table)}, percentage points")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    first = min(course.looks[0] for course in drawn)
-    last = max(course.looks[-1] for course in drawn)
+    first = min(course.looks[0] for course in courses)
+    last = max(course.looks[-1] for course in courses)
     axes.set_xlim(first - 0.5, last + 0.5)
-    finish_figure(figure, styles, {})
+    finish_figure(figure, styles, {}, title=legend_title(table))
     return figure
 
 

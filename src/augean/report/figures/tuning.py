@@ -22,7 +22,8 @@ from augean.analysis.studies import (
     range_of,
 )
 from augean.config.labels import row_label
-from augean.report.plotting import (
+from augean.report import study_table
+from augean.report.figures.plotting import (
     COLOURS,
     Picture,
     finish_figure,
@@ -157,15 +158,8 @@ def _scores(study: SweepRecord) -> NDArray[numpy.float64]:
 
 def _study_text(study: SweepRecord) -> str:
     """Return the number of trials and the search space, in words."""
-    text = study.describe_trials()
-    # A study that was asked for fewer trials later keeps those that it has.
-    if study.num_trials_done > (study.num_trials or 0):
-        text = counted(study.num_trials_done, "trial")
-    num_pruned = sum(trial.state == "pruned" for trial in study.trials)
-    if num_pruned:
-        text += f", {num_pruned} of them pruned"
     space = ", ".join(f"{key} {values}" for key, values in study.space.items())
-    return f"{text}, over {space}"
+    return f"{study_table.progress(study)}, over {space}"
 
 
 def expected_best(
@@ -207,8 +201,9 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
     if not keys:
         return []
     caption = (
-        f"{study.title}: validation accuracy of every trial over each parameter; the others differ"
-        " too. A pruned trial is drawn at its last score, a failed one without any at the bottom."
+        f"{study.title}: a point is a trial, at its value of one parameter and its validation"
+        " accuracy; its other values differ from those of its neighbours too. A pruned trial is"
+        " drawn at its last score, a failed one without any at the bottom."
         " Dotted: the ends of a range; values outside are drawn there."
     )
     if shares:
@@ -233,6 +228,7 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
         name=f"{study.name}_slices",
         caption=caption,
         alt=f"{study.title}: validation accuracy by parameter",
+        csv=study_table.csv(study),
     )
     return [picture]
 
@@ -335,7 +331,10 @@ def _draw_range(axes: Axes, searched: Range) -> None:
     else:
         if searched.num_values <= MAX_TICKS:
             axes.set_xticks(numpy.linspace(searched.low, searched.high, int(searched.num_values)))
-            axes.xaxis.set_major_formatter("{x:g}")
+        else:
+            axes.locator_params(axis="x", nbins=MAX_TICKS + 1)
+        # The usual one writes a common factor beside the axis, over its name.
+        axes.xaxis.set_major_formatter(lambda value, _: _tick_label(value))
         extent = margin * (searched.high - searched.low)
         axes.set_xlim(searched.low - extent, searched.high + extent)
     if not searched.is_recorded:
@@ -356,8 +355,12 @@ def _decades(searched: Range) -> tuple[list[float], list[str]]:
     ticks = [10.0**exponent for exponent in exponents]
     if len(ticks) < 2:
         ticks = [searched.low, searched.high]
-    labels = [f"{tick:g}".replace("e-0", "e-") for tick in ticks]
-    return ticks, labels
+    return ticks, [_tick_label(tick) for tick in ticks]
+
+
+def _tick_label(value: float) -> str:
+    """Return a number as short as it can be, such as 0.25 or 1e-7."""
+    return f"{value:g}".replace("e-0", "e-")
 
 
 def _draw_choices(axes: Axes, values: Sequence[Any]) -> list[float]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from augean.analysis.comparison import Table
 from augean.analysis.factors import Factors, two_factors
-from augean.report.plotting import Picture, save_figure, shorten_labels
+from augean.report.figures.plotting import Picture, save_figure, shorten_labels
 
 MARGINS = "mean"
 """Label of the last row and the last column."""

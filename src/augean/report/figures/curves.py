@@ -1,7 +1,6 @@
 """Draw a table's curves and a confusion matrix, each as PNG and SVG."""
 
 import io
-import math
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,24 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from augean.analysis.comparison import Row, Table
+from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.errors import AugeanError
-from augean.report.plotting import (
+from augean.report.figures.plotting import (
     COLOURS,
     INK,
-    MARKERS,
     Picture,
     Styles,
     draw_unnamed,
     finish_figure,
     save_figure,
     shorten_label,
-    style_of,
 )
+from augean.report.figures.row_styles import row_styles
+from augean.report.row_names import legend_title
 from augean.store.run_directory import read_verified, runs_dir
+from augean.store.run_files import CONFUSION
 from augean.terminal import counted
 
 NO_SHARE = (COLOURS[0], 0.0)
@@ -73,7 +73,11 @@ def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[
     """
     record = table.sweep.record
     labels = set(metrics.row)
-    styles, grey_labels = _row_styles(table, labels)
+    all_styles = row_styles(table)
+    styles = {label: style for label, style in all_styles.items() if label in labels}
+    grey_labels = [
+        row.label for row in table.rows if row.label in labels and row.label not in styles
+    ]
     num_lines = len(metrics)
     metrics = of_all_seeds(metrics)
     ends_differ = len(metrics) < num_lines
@@ -87,7 +91,7 @@ def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[
             caption += f", as in the published {record.figure}"
         caption = f"{caption}. {remarks}"
         picture = save_figure(
-            _curves(metrics, styles, grey_labels, parts),
+            _curves(metrics, styles, grey_labels, parts, legend_title(table)),
             folder,
             name=f"{record.name}_{kind}",
             caption=caption.strip(),
@@ -96,7 +100,7 @@ def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[
         pictures.append(picture)
     if metrics.val_accuracy.notna().any():
         picture = save_figure(
-            _against_time(metrics, styles, grey_labels),
+            _against_time(metrics, styles, grey_labels, legend_title(table)),
             folder,
             name=f"{record.name}_time",
             caption="Best validation accuracy so far against training time.",
@@ -183,32 +187,12 @@ def _remarks(table: Table, labels: Set[str], *, num_grey: int, ends_differ: bool
     return " ".join(remarks)
 
 
-def _row_styles(table: Table, labels: Set[str]) -> tuple[Styles, list[str]]:
-    """Return the styles of the best rows, in the table's order, and the labels of the others.
-
-    Args:
-        labels: rows that are drawn.
-    """
-    rows = [row for row in table.rows if row.label in labels]
-    best = sorted(rows, key=_rank)[: len(MARKERS)]
-    best_labels = {row.label for row in best}
-    styles: dict[str, tuple[str, str]] = {}
-    grey_labels = []
-    for row in rows:
-        if row.label in best_labels:
-            styles[row.label] = style_of(len(styles))
-        else:
-            grey_labels.append(row.label)
-    return styles, grey_labels
-
-
-def _rank(row: Row) -> float:
-    """Return a key that sorts rows of high validation accuracy first and those without any last."""
-    return math.inf if math.isnan(row.val_accuracy) else -row.val_accuracy
-
-
 def _curves(
-    metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequence[str], parts: Sequence[str]
+    metrics: pandas.DataFrame,
+    styles: Styles,
+    grey_labels: Sequence[str],
+    parts: Sequence[str],
+    title: str,
 ) -> Figure:
     """Draw one panel for each of `parts`, "accuracy" or "loss", by epoch.
 
@@ -216,6 +200,7 @@ def _curves(
         metrics: of the table's runs, with the label of their row.
         styles: the rows that are told apart by colour.
         grey_labels: the rows in grey.
+        title: of the legend.
     """
     figure = Figure(figsize=(9.2 if len(parts) > 1 else 5.6, 3.3))
     panels = figure.subplots(1, len(parts), squeeze=False)[0]
@@ -232,7 +217,11 @@ def _curves(
         means = val["mean"]
         draw_unnamed(axes, [numpy.column_stack((epochs, means[row])) for row in grey_labels])
         axes.set_xlabel("epoch")
-        axes.locator_params(axis="x", integer=True, nbins=7)
+        if len(epochs) == 1:
+            # Else the ticks are fractions of the only epoch.
+            axes.set_xticks(epochs)
+        else:
+            axes.locator_params(axis="x", integer=True, nbins=7)
         if part == "accuracy":
             axes.set_title("accuracy, %")
         else:
@@ -242,7 +231,7 @@ def _curves(
         dashes["training"] = "--"
     if _has_values(metrics, "^val_"):
         dashes["validation"] = "-"
-    finish_figure(figure, styles, dashes)
+    finish_figure(figure, styles, dashes, title)
     return figure
 
 
@@ -292,7 +281,9 @@ def scale_loss(axes: Axes, metrics: pandas.DataFrame) -> None:
         axes.set_ylim(bottom=0)
 
 
-def _against_time(metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequence[str]) -> Figure:
+def _against_time(
+    metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequence[str], title: str
+) -> Figure:
     """Draw the best validation accuracy so far against the training time so far.
 
     Both are means over the seeds of a row, epoch by epoch.
@@ -307,12 +298,18 @@ def _against_time(metrics: pandas.DataFrame, styles: Styles, grey_labels: Sequen
     draw_unnamed(axes, [lines[row] for row in grey_labels])
     for row, (colour, marker) in styles.items():
         seconds, best = lines[row].T
-        # One marker, at the end of the line.
-        axes.plot(seconds, best, color=colour, marker=marker, markevery=[-1], markersize=7)
+        # One marker, at the end of the line, which may lie at the edge of the axes.
+        end: dict[str, Any] = {
+            "marker": marker,
+            "markevery": [-1],
+            "markersize": 7,
+            "clip_on": False,
+        }
+        axes.plot(seconds, best, color=colour, **end)
     axes.set_xlim(left=0)
     axes.set_xlabel("training time, seconds")
     axes.set_title("best validation accuracy so far, %")
-    finish_figure(figure, styles, {})
+    finish_figure(figure, styles, {}, title)
     return figure
 
 
@@ -321,7 +318,7 @@ def _read_confusion(contents: Contents, directory: str) -> pandas.DataFrame | No
 
     None: the run has no such file, or one that cannot be used, which becomes a problem.
     """
-    path = runs_dir(contents.outputs) / directory / "confusion.csv"
+    path = runs_dir(contents.outputs) / directory / CONFUSION
     try:
         file = io.BytesIO(read_verified(path.parent, path.name))
         # Names of classes stay text, "1" and "NA" included.
