@@ -62,7 +62,7 @@ def test_a_difference_at_the_margin_is_named_as_one_that_seeds_will_not_decide(
     tmp_path: Path,
 ) -> None:
     write_scores(tmp_path, {"base": scores(70, 9.0, 3), "open": scores(70.5, 9.0, 3)})
-    assert text_of(tmp_path) == "open undecided (open probably even at n=400)"
+    assert text_of(tmp_path) == "open undecided (probably even at n=400)"
 
 
 def test_rows_of_one_seed_are_asked_for_more_seeds(tmp_path: Path) -> None:

@@ -150,10 +150,13 @@ def _what_it_takes(table: Table) -> str:
         texts.append(f"{FEWEST_SEEDS} seeds a row at least for {_names(needed.single)}")
     if needed.diverged:
         texts.append(f"{_names(needed.diverged)} as the means lie now, as runs diverged")
+    rows = {row.label for row in table.rows if row.difference.verdict is Verdict.UNDECIDED}
     if needed.hopeless:
-        texts.append(f"{_names(needed.hopeless)} probably even at n={needed.most}")
+        names = "" if rows == set(needed.hopeless) else f"{_names(needed.hopeless)} "
+        texts.append(f"{names}probably even at n={needed.most}")
     if needed.exhausted:
-        texts.append(f"{_names(needed.exhausted)} even at n={needed.most}, the most")
+        names = "" if rows == set(needed.exhausted) else f"{_names(needed.exhausted)} "
+        texts.append(f"{names}even at n={needed.most}, the most")
     if not texts:
         return ""
     return f" ({'; '.join(texts)})"
