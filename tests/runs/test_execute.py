@@ -463,7 +463,7 @@ def test_leftovers_of_an_earlier_try_are_cleared(tiny: Make) -> None:
     path = find_address(tiny()).path
     path.mkdir(parents=True)
     (path / "failure.txt").write_text("an old story")
-    (path / ".best.pt.123.tmp").write_text("torn")
+    (path / ".best.pt.0123456789ab.tmp").write_text("torn")
     execute(tiny())
     assert not (path / "failure.txt").exists()
     assert not list(path.glob(".*.tmp"))
