@@ -58,6 +58,21 @@ def test_so_many_more_runs_decide_where_means_and_deviations_stay(
     assert compare(shorter, "base", {})[0]["open"].verdict is Verdict.UNDECIDED
 
 
+def test_further_runs_leave_all_rows_with_equally_many_seeds(tmp_path: Path) -> None:
+    means = {"base": 70, "open": 71.5, "low": 67}
+    write_scores(tmp_path, {row: scores(mean, 1.0, 3) for row, mean in means.items()})
+    table = summarise(scan(tmp_path).sweeps[0])
+    verdicts = {row.label: row.difference.verdict for row in table.rows}
+    assert verdicts["open"] is Verdict.UNDECIDED
+    assert verdicts["low"] is Verdict.WORSE
+    needed = outlook(table).num_runs
+    assert needed % len(means) == 0
+    longer = {row: scores(mean, 1.0, 3 + needed // 3) for row, mean in means.items()}
+    differences, _ = compare(longer, "base", {})
+    assert differences["open"].verdict is Verdict.BETTER
+    assert differences["low"].verdict is Verdict.WORSE
+
+
 def test_a_difference_at_the_margin_is_named_as_one_that_seeds_will_not_decide(
     tmp_path: Path,
 ) -> None:

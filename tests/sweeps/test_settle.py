@@ -34,7 +34,8 @@ from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.budget import Budget, Unit, read_budget
 from augean.sweeps.plan import plan_file, with_additions
 from augean.sweeps.settle import Settling
-from augean.sweeps.settle_look import Look
+from augean.sweeps.settle_look import Look, show
+from augean.terminal import show_messages
 from conftest import ROOT, TINY
 from fake_runs import write_record, write_run
 from waiting import wait_for
@@ -230,6 +231,21 @@ def test_a_row_that_the_most_seeds_would_not_settle_has_no_expected_number(tmp_p
     (course,) = follow(sweep.record, sweep.job_runs)
     assert course.open
     assert course.expected is None
+
+
+@pytest.mark.parametrize(("num_seeds", "is_named"), [(1, False), (5, True)])
+def test_rows_that_the_most_seeds_would_leave_undecided_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], num_seeds: int, is_named: bool
+) -> None:
+    spread = numpy.array([0.5, -0.5, 0.4, -0.4, 0.0])[:num_seeds]
+    sweep = settled(tmp_path, {"a": (90 + spread).tolist(), "b": (90.3 - spread).tolist()})
+    courses = follow(sweep.record, sweep.job_runs)
+    show_messages()
+    show(sweep.record, Look(job_runs=sweep.job_runs, courses=courses, seconds=1.0))
+    text = capsys.readouterr().out
+    assert "undecided: 1 of 1 rows" in text
+    # Of one seed nothing is known.
+    assert ("20 seeds would probably leave b undecided" in text) == is_named
 
 
 def test_a_row_that_diverges_is_neither_better_nor_equivalent_and_gets_no_more_seeds(

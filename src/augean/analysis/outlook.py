@@ -71,6 +71,11 @@ def outlook(table: Table) -> Outlook:
                 result.hopeless.append(label)
             else:
                 targets[label] = target
+    if targets and not record.design:
+        # One row alone with more seeds would leave the table unequal, and its variances unpooled:
+        # rows that are decided could become undecided.
+        most = max(targets.values())
+        targets = {label: most for label, row in rows.items() if row.accuracy.n > 1}
     result.num_runs = _further_runs(rows, baseline, targets)
     return result
 
@@ -140,7 +145,7 @@ def _further_runs(rows: Mapping[str, Row], baseline: Row, targets: Mapping[str, 
     """Return how many runs bring every row, and the baseline, to its number of seeds.
 
     Args:
-        targets: seeds of each row that is to be decided.
+        targets: seeds of each row that is to have more.
     """
     missing: Counter[str] = Counter()
     for label, target in targets.items():

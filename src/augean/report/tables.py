@@ -75,9 +75,15 @@ def amount(value: float, half_width: float, *, signed: bool = False) -> str:
 
 
 def around(half_width: float) -> str:
-    """Format a half-width as it follows its mean; "-" where there is none."""
+    """Format the half-width of an accuracy or a difference of two as it follows its mean.
+
+    "-" where there is none. More than 100 points say nothing: two seeds beside others can give
+    thousands.
+    """
     if math.isnan(half_width):
         return "-"
+    if half_width > 100:
+        return "± >100"
     return f"± {number(half_width)}"
 
 

@@ -54,7 +54,8 @@ def show(record: SweepRecord, look: Look) -> None:
         f"  undecided: {len(undecided)} of {len(look.courses)} rows; if means and deviations stay"
         f" as they are, about {num_runs} more runs, {hours:.2g} h of device time"
     )
-    hopeless = [course.row for course in undecided if course.expected is None]
+    # Of a row with one seed nothing is known.
+    hopeless = [item.row for item in undecided if item.expected is None and item.n > 1]
     if hopeless:
         logger.info(f"  {design.most} seeds would probably leave {', '.join(hopeless)} undecided")
 
