@@ -198,6 +198,12 @@ def test_pack_replaces_an_archive_and_no_other_file(tmp_path: Path) -> None:
         assert archive.read_bytes() == content
 
 
+def test_pack_to_the_folder_itself_is_told_a_name(tmp_path: Path) -> None:
+    done = augean("pack", "--to", ".", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "argument --to: .: an archive is a .tar.xz; name it runs.tar.xz" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["runs.zip", "runs.tar.gz", "runs"])
 def test_pack_refuses_a_name_that_says_another_format(name: str, tmp_path: Path) -> None:
     write_run(tmp_path / "outputs")

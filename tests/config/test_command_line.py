@@ -529,7 +529,7 @@ def test_an_option_that_hydra_would_not_read_is_refused(
         assert "mine/optimizer/sgd.yaml: would not be read, as Augean's own optimizer=sgd" in said
         assert "rename it" in said
     # A copy says the same, and an option of another name is read.
-    option.write_text(own)
+    option.write_text(f"# mine\n{own}")
     option.with_name("fast.yaml").write_text(own.replace("lr: 0.1", "lr: 0.2"))
     check_command_line(["-cd", "mine", "optimizer=fast"])
     for folder in (ROOT, ROOT / "conf"):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ from fake_runs import write_record, write_run
 from waiting import wait_for
 
 CONFIG = {"name": "counter", "lr": 0.1, "seed": 0}
+
+
+class Marked(torch.Tensor):
+    """A tensor of a class that torch does not load."""
 
 
 def count(
@@ -378,6 +383,14 @@ def test_an_augean_config_is_another_run_with_another_loop(tiny: Callable[..., C
             lambda run: run.save({"all": {"rng": numpy.ones(2)}}),
             "state['all']['rng']: a NumPy array: keep torch.from_numpy(...) of it",
         ),
+        (
+            lambda run: run.save({"best": 0.1}) or run.save({"classes": defaultdict(int, {1: 2})}),
+            "state['classes']: of type defaultdict: keep dict(...) of it",
+        ),
+        (
+            lambda run: run.save({"image": Marked(torch.ones(1))}),
+            "state['image']: a tensor of the class Marked: keep its as_subclass(torch.Tensor)",
+        ),
         (lambda run: next(iter([*run.epochs(2)])), "epoch 1 ended without run.log"),
     ],
 )
@@ -420,6 +433,10 @@ def test_a_second_run_of_one_row_and_seed_is_refused(config: Any, tmp_path: Path
     known = f"row counter, seed 0 is already run {first.address.id} of this script; give each"
     with pytest.raises(ConfigError, match=known):
         count(tmp_path, table="Rates", config=config)
+    # One that has failed can be corrected, as in a notebook.
+    with pytest.raises(KilledError):
+        count(tmp_path, table="Failed", config={**CONFIG, "lr": 1e9}, die_after=1)
+    count(tmp_path, table="Failed")
     # In another row, table or folder it replaces nothing.
     count(tmp_path, table="Rates", row="other", config=config)
     count(tmp_path, table="Others", config=config)

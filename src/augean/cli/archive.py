@@ -47,7 +47,7 @@ def archive_file(text: str) -> Path:
     if not path.name.endswith((".tar.xz", ".txz")):
         stem = path.name.partition(".")[0] or "runs"
         raise argparse.ArgumentTypeError(
-            f"{text}: an archive is a .tar.xz; name it {path.with_name(f'{stem}.tar.xz')}"
+            f"{text}: an archive is a .tar.xz; name it {path.parent / f'{stem}.tar.xz'}"
         )
     return path
 

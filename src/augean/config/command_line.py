@@ -149,7 +149,7 @@ def refuse_shadowed_options(folder: Path) -> None:
     for own_file in sorted(conf.glob("*/**/*.yaml")):
         file = folder / own_file.relative_to(conf)
         # A copy of Augean's file is no mistake, and the folder may be conf itself.
-        if file.is_file() and _read(file) != own_file.read_bytes():
+        if file.is_file() and _read_mapping(file) != _read_mapping(own_file):
             raise AugeanError(
                 f"{file}: would not be read, as Augean's own {own_file.parent.name}="
                 f"{own_file.stem} comes first; rename it"

@@ -61,7 +61,7 @@ class LoopCheckpoint:
             # `read` reads these three keys. They are part of the file format.
             content_by_part = {"rows": rows, "state": plain, "past": history}
             content = encode_checkpoint(self.address.id, content_by_part)
-            # Once, for what only torch knows, such as a tensor of a class of one's own.
+            # Once, for what only torch knows.
             if not self._is_read_back:
                 decode_checkpoint(content, self.address.id)
                 self._is_read_back = True

@@ -9,13 +9,15 @@ from pathlib import Path
 from augean.errors import ConfigError
 from augean.passwords import without_passwords
 from augean.store.record_identity import plain_name
+from augean.store.run_directory import run_state, runs_dir
+from augean.store.summary import RunState
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 from augean.training.provenance import timestamp
 
 LONGEST_RECORD_NAME = 200
 """Most characters of a record's name: the files of the report add their own words to it."""
-_ids_of_process: dict[tuple[Path, str, int, str], str] = {}
-"""The id of each run that this process has added, by its record, row, seed and loop."""
+_jobs_of_process: dict[tuple[Path, str, int, str], SweepJob] = {}
+"""The runs that this process has added, by their record, row, seed and loop."""
 
 
 def command_of_loop() -> str:
@@ -46,21 +48,20 @@ def _check_joins(record: SweepRecord, path: Path, table: str) -> None:
     if record.title != table and not is_of_sweep:
         raise ConfigError(
             f"augean.run: table={table!r}: has the record of the table {record.title!r}, {path};"
-            " give them titles that differ in letters or digits"
+            " give them titles that differ in letters or digits, or move that record away"
         )
 
 
-def _refuse_second_run(path: Path, job: SweepJob, loop_digest: str) -> None:
-    """Refuse a run that would replace another of this process in the record at `path`.
+def _refuse_second_run(outputs: Path, known: SweepJob, job: SweepJob) -> None:
+    """Refuse a run that would replace another one of this process, unless that has failed.
 
     The runs of a script that was edited replace the older ones: it is a new process or, where a
     notebook has loaded a module again, another loop.
     """
-    key = (path.resolve(), job.row, job.seed, loop_digest)
-    known_id = _ids_of_process.setdefault(key, job.id)
-    if known_id != job.id:
+    state = run_state(outputs, runs_dir(outputs) / known.run, known.id)
+    if known.id != job.id and (state.is_completed or state is RunState.RUNNING):
         raise ConfigError(
-            f"augean.run: row {job.row}, seed {job.seed} is already run {known_id} of this script;"
+            f"augean.run: row {job.row}, seed {job.seed} is already run {known.id} of this script;"
             " give each config a row of its own, and its seed as `seed`"
         )
 
@@ -81,7 +82,8 @@ def add_to_record(
         raise ConfigError(f"augean.run: table={table!r}: must be the title of a table, as text")
     name = _record_name(table)
     path = outputs / "sweeps" / f"{name}.json"
-    _refuse_second_run(path, job, loop_digest)
+    key = (path.resolve(), job.row, job.seed, loop_digest)
+    _refuse_second_run(outputs, _jobs_of_process.get(key, job), job)
     # Held from reading to writing: loops that start together must not lose each other's runs.
     with hold_record(outputs, name):
         if path.exists():
@@ -112,3 +114,4 @@ def add_to_record(
         # A script that is started again changes nothing, and so writes nothing.
         if updated_record != record:
             updated_record.write(outputs)
+    _jobs_of_process[key] = job

@@ -5,6 +5,7 @@ types; what it refuses is found here when it is saved, and not on the day when i
 """
 
 import copy
+from collections import Counter, OrderedDict
 from typing import Any
 
 import numpy
@@ -21,6 +22,8 @@ PLAIN_TYPES = (
     str,
     bytes,
     bytearray,
+    torch.Tensor,
+    torch.nn.Parameter,
     torch.Size,
     torch.dtype,
     torch.device,
@@ -28,7 +31,7 @@ PLAIN_TYPES = (
     torch.qscheme,
     torch.UntypedStorage,
 )
-"""Types beside tensors and containers of which torch loads each value, but none of a subclass."""
+"""Types beside containers of which torch loads each value, but none of a subclass."""
 
 
 def plain_state(value: Any, place: str = "state") -> Any:
@@ -43,10 +46,10 @@ def plain_state(value: Any, place: str = "state") -> Any:
     # `max(best, numpy.mean(scores))` is such a number, whatever `best` was at first.
     if isinstance(value, numpy.generic):
         value = value.item()
-    if isinstance(value, torch.Tensor) or type(value) in PLAIN_TYPES:
+    if type(value) in PLAIN_TYPES:
         return value
-    # OrderedDict and Counter are among the types that torch loads, other subclasses are not.
-    if isinstance(value, dict):
+    # These are the types that torch loads, other subclasses are not.
+    if type(value) in (dict, OrderedDict, Counter):
         return _plain_dict(value, place)
     if type(value) in (list, tuple, set):
         members = [plain_state(member, f"{place}[{i}]") for i, member in enumerate(value)]
@@ -80,6 +83,10 @@ def _advise(value: Any) -> str:
     kind = type(value).__name__
     if isinstance(value, numpy.ndarray):
         return "a NumPy array: keep torch.from_numpy(...) of it"
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of the class {kind}: keep its as_subclass(torch.Tensor)"
+    if isinstance(value, dict):
+        return f"of type {kind}: keep dict(...) of it"
     if hasattr(value, "state_dict"):
         return f"of type {kind}: keep its state_dict()"
     return f"of type {kind}"

@@ -159,7 +159,9 @@ def with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRec
         return record
     own = [job for job in record.jobs if job.command is None]
     joined = [job for job in earlier.jobs if job.command is not None]
-    record = replace(record, design=earlier.design, jobs=[*own, *joined])
+    # A loop may have named the baseline, too.
+    baseline = record.baseline or (earlier.baseline if joined else None)
+    record = replace(record, design=earlier.design, jobs=[*own, *joined], baseline=baseline)
     return with_row_labels(record, [job.row for job in own])
 
 

@@ -125,7 +125,7 @@ class Settling:
         earlier = self.find_record()
         # Planned although there is a record, as the file may ask for other runs by now. A table
         # that cannot be settled is refused before anything is trained.
-        record = _with_design(self.plan_record(earlier), self.design)
+        record = _with_design(self.plan_record(earlier, dry=dry), self.design)
         self.completed_before |= self._completed_runs(record)
         is_changed = False
         if earlier is not None:
@@ -143,21 +143,21 @@ class Settling:
         self._settle(record)
         return 0
 
-    def plan_record(self, earlier: SweepRecord | None) -> SweepRecord:
+    def plan_record(self, earlier: SweepRecord | None, *, dry: bool) -> SweepRecord:
         """Return the record that a launch would write now; the earlier one where none is possible.
 
         Raises:
-            AugeanError: for whatever a launch would refuse.
+            AugeanError: for whatever a launch would refuse, where runs are to be trained.
         """
         # A record alone, such as an unpacked one, is settled as it is.
         if earlier is not None and not has_file(self.sweep, self.folder):
             return earlier
         try:
             return plan_file(self.sweep, [*self.overrides, self.place], self.folder).record
-        except DataError as error:
-            if earlier is None:
+        except AugeanError as error:
+            # Without the data, or own code, no run can be addressed, but the scores are all here.
+            if earlier is None or not (dry or isinstance(error, DataError)):
                 raise
-            # Without the data no run can be addressed, but the scores are all here.
             logger.warning(f"{error}; the record is taken as it is")
             return earlier
 

@@ -159,8 +159,9 @@ def count_values(override: Override) -> float:
         start, stop, step = (Decimal(str(item)) for item in (value.start, value.stop, value.step))
         if not step:
             return 0  # listing it says what is wrong
-        num_values = (stop - start) / step
-        return max(0, math.ceil(num_values)) if num_values.is_finite() else math.inf
+        if not (start.is_finite() and stop.is_finite() and step.is_finite()):
+            return math.inf
+        return max(0, math.ceil((stop - start) / step))
     if override.is_discrete_sweep():
         return sum(1 for _ in override.sweep_iterator())
     return 1

@@ -649,10 +649,11 @@ def test_a_study_is_not_begun_anew_over_the_record_of_its_trials(tmp_path: Path)
     for words in ([f"{storage}.other"], []):
         refused = train(*common, *words)
         assert refused.returncode == 1
-        assert "has 1 trial of this study, from another storage; give that" in refused.stderr
+        assert "has 1 trial of this study, which its storage lacks; give that" in refused.stderr
         assert "secret" not in refused.stderr
     assert record.read_bytes() == before
     assert not list(outputs.glob("studies/*"))
+    assert not list(tmp_path.glob("*.other"))
     again = train(*common, storage)
     assert "1 of them done already" in again.stdout, again.stderr
     other = train(*common, "hydra.sweeper.study_name=other")

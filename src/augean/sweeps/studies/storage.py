@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 
 from augean.errors import AugeanError, ConfigError, StorageError
 from augean.passwords import hide_passwords
@@ -82,31 +81,27 @@ def refuse_lost_trials(record: Path, study: str, url: str) -> None:
         url: as for `open_storage`.
 
     Raises:
-        AugeanError: when the record has finished trials, and the storage has none.
+        AugeanError: when the record has finished trials, and the storage lacks the study.
     """
     # The record is read first: what it has by now was in the storage before.
     num_trials = read_record(record).num_trials_done if record.exists() else 0
-    if num_trials == 0 or _has_ended_trials(study, url):
+    # A journal that was cut at a damaged line has the study, and the trials before that line.
+    if num_trials == 0 or _has_study(study, url):
         return
     # Without the address, in which a password may be.
     raise AugeanError(
-        f"{record}: has {counted(num_trials, 'trial')} of this study, from another storage; give"
-        " that hydra.sweeper.storage again, bring its journal back, or give another"
-        " hydra.sweeper.study_name"
+        f"{record}: has {counted(num_trials, 'trial')} of this study, which its storage lacks; give that"
+        " hydra.sweeper.storage again, bring its journal back, or move the record away to begin anew"
     )
 
 
-def _has_ended_trials(study: str, url: str) -> bool:
-    """Return whether a storage has trials of the study that are complete or pruned."""
-    if url.endswith(".journal") and not Path(url).exists():
+def _has_study(study: str, url: str) -> bool:
+    """Return whether a storage has a study of this name."""
+    file = url.removeprefix("sqlite:///")
+    is_file = url.endswith(".journal") or file != url
+    if is_file and not Path(file).exists():
         return False  # opening it would create it
-    storage = open_storage(url)
-    names = [item.study_name for item in storage.get_all_studies()]
-    if study not in names:
-        return False
-    states = (TrialState.COMPLETE, TrialState.PRUNED)
-    id_ = storage.get_study_id_from_name(study)
-    return bool(storage.get_all_trials(id_, deepcopy=False, states=states))
+    return study in [item.study_name for item in open_storage(url).get_all_studies()]
 
 
 @contextmanager
