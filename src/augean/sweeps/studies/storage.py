@@ -90,8 +90,9 @@ def refuse_lost_trials(record: Path, study: str, url: str) -> None:
         return
     # Without the address, in which a password may be.
     raise AugeanError(
-        f"{record}: has {counted(num_trials, 'trial')} of this study, which its storage lacks; give that"
-        " hydra.sweeper.storage again, bring its journal back, or move the record away to begin anew"
+        f"{record}: has {counted(num_trials, 'trial')} of this study, which its storage lacks;"
+        " give that hydra.sweeper.storage again, bring its journal back, or move the record away"
+        " to begin anew"
     )
 
 
