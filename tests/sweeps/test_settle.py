@@ -456,6 +456,19 @@ def test_the_record_of_a_sweep_in_a_folder_is_found(
     assert settling.find_record() is not None
 
 
+def test_settling_asks_for_the_folder_of_a_users_file_with_the_name_of_augeans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "stem.yaml").touch()
+    sweep = settled(tmp_path, ORDER)
+    settling = Settling("stem", None, tmp_path, [], {}, budget=None)
+    record = replace(sweep.record, command="augean train -cd mine -cn stem")
+    with pytest.raises(AugeanError, match="was launched with -cd mine; add that"):
+        settling.plan_record(record, dry=True)
+
+
 # The command, on real runs
 
 SWEEP = """

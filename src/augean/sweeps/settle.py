@@ -4,9 +4,11 @@
 record notes them, and the sweep's own command trains them as ordinary runs.
 """
 
+import itertools
 import logging
 import math
 import re
+import shlex
 import statistics
 import sys
 import time
@@ -19,6 +21,7 @@ from augean.analysis.run import Run
 from augean.analysis.sequential import JobRuns, follow
 from augean.analysis.sequential_design import MAX_LOOKS, Design, design_of
 from augean.config.override_text import override_text
+from augean.config.paths import sweeps_dir
 from augean.errors import AugeanError, DataError
 from augean.override_key import outputs_override
 from augean.signals import ChildProcesses
@@ -152,6 +155,8 @@ class Settling:
         # A record alone, such as an unpacked one, is settled as it is.
         if earlier is not None and not has_file(self.sweep, self.folder):
             return earlier
+        if earlier is not None and self.folder is None:
+            _refuse_other_file(earlier, self.sweep)
         try:
             return plan_file(self.sweep, [*self.overrides, self.place], self.folder).record
         except AugeanError as error:
@@ -283,6 +288,20 @@ class Settling:
             raise SystemExit(128 + children.signal)
         if status:
             raise SystemExit(status)
+
+
+def _refuse_other_file(record: SweepRecord, sweep: str) -> None:
+    """Refuse Augean's own sweep file where the record is of the user's of the same name.
+
+    Raises:
+        AugeanError: with the option that names the user's folder.
+    """
+    words = shlex.split(record.command)
+    for option, value in itertools.pairwise(words):
+        folder = Path(value)
+        is_users = folder.resolve() != sweeps_dir().resolve()
+        if option in ("-cd", "--config-dir") and is_users and (folder / f"{sweep}.yaml").is_file():
+            raise AugeanError(f"{record.name}: was launched with -cd {value}; add that")
 
 
 def _joined_rows(record: SweepRecord) -> list[str]:
