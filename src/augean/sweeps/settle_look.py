@@ -50,9 +50,11 @@ def show(record: SweepRecord, look: Look) -> None:
     for row, target in targets.items():
         num_runs += max(0, target - len(seeds_of_row(record, row)))
     hours = num_runs * look.seconds / 3600
+    # Without a finished run no time is known.
+    time_text = "" if math.isnan(hours) else f", {hours:.2g} h of device time"
     logger.info(
         f"  undecided: {len(undecided)} of {len(look.courses)} rows; if means and deviations stay"
-        f" as they are, about {num_runs} more runs, {hours:.2g} h of device time"
+        f" as they are, about {num_runs} more runs{time_text}"
     )
     # Of a row with one seed nothing is known.
     hopeless = [item.row for item in undecided if item.expected is None and item.n > 1]
