@@ -8,7 +8,7 @@ has the references.
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy
@@ -63,20 +63,18 @@ def simultaneous_intervals(
     return dict(zip(rows, intervals, strict=True)), _method(reason, p)
 
 
-def levene_p(groups: Iterable[Sequence[float] | NDArray[numpy.float64]]) -> float:
+def levene_p(groups: Sequence[Sequence[float] | NDArray[numpy.float64]]) -> float:
     """Return the p-value of Levene's test of equal variances; NaN where it cannot be made.
 
-    Groups of two values are left out: these always lie equally far from their mean, so the test
-    would reject whatever the data.
+    Two values always lie equally far from their mean, so the test says nothing of them.
     """
-    testable = [group for group in groups if len(group) >= 3]
-    if len(testable) < 2:
+    if min(len(group) for group in groups) < 3:
         return math.nan
     with warnings.catch_warnings():
         # scipy warns where no group has a spread: then p is NaN.
         warnings.simplefilter("ignore", RuntimeWarning)
         # Around means: with three seeds the form around medians never rejects.
-        return float(stats.levene(*testable, center="mean").pvalue)
+        return float(stats.levene(*groups, center="mean").pvalue)
 
 
 def pools_untested(groups: Sequence[Sequence[float]]) -> bool:

@@ -151,12 +151,12 @@ def _what_it_takes(table: Table) -> str:
     if needed.diverged:
         texts.append(f"{_names(needed.diverged)} as the means lie now, as runs diverged")
     rows = {row.label for row in table.rows if row.difference.verdict is Verdict.UNDECIDED}
-    if needed.hopeless:
-        names = "" if rows == set(needed.hopeless) else f"{_names(needed.hopeless)} "
-        texts.append(f"{names}probably even at n={needed.most}")
-    if needed.exhausted:
-        names = "" if rows == set(needed.exhausted) else f"{_names(needed.exhausted)} "
-        texts.append(f"{names}even at n={needed.most}, the most")
+    probably = f"probably even at n={needed.most}"
+    surely = f"even at n={needed.most}, the most"
+    for labels, words in ((needed.hopeless, probably), (needed.exhausted, surely)):
+        # What is said of all undecided rows needs no names.
+        if labels:
+            texts.append(words if rows == set(labels) else f"{_names(labels)} {words}")
     if not texts:
         return ""
     return f" ({'; '.join(texts)})"

@@ -17,8 +17,8 @@ def progress(study: SweepRecord) -> str:
     """
     done = study.num_trials_done
     total = study.num_trials or len(study.trials)
-    is_over = bool(study.winner) or done >= total > 0
-    text = study.describe_trials() if is_over else f"{done} of {counted(total, 'trial')} finished"
+    has_ended = bool(study.winner) or done >= total > 0
+    text = study.describe_trials() if has_ended else f"{done} of {counted(total, 'trial')} finished"
     for state, words in (("pruned", "of them pruned"), ("fail", "failed")):
         number = sum(trial.state == state for trial in study.trials)
         if number:

@@ -58,8 +58,10 @@ def _refuse_second_run(outputs: Path, known: SweepJob, job: SweepJob) -> None:
     The runs of a script that was edited replace the older ones: it is a new process or, where a
     notebook has loaded a module again, another loop.
     """
+    if known.id == job.id:
+        return
     state = run_state(outputs, runs_dir(outputs) / known.run, known.id)
-    if known.id != job.id and (state.is_completed or state is RunState.RUNNING):
+    if state.is_completed or state is RunState.RUNNING:
         raise ConfigError(
             f"augean.run: row {job.row}, seed {job.seed} is already run {known.id} of this script;"
             " give each config a row of its own, and its seed as `seed`"
