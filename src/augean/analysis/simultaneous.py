@@ -68,7 +68,7 @@ def levene_p(groups: Sequence[Sequence[float] | NDArray[numpy.float64]]) -> floa
 
     Two values always lie equally far from their mean, so the test says nothing of them.
     """
-    if min(len(group) for group in groups) < 3:
+    if min(map(len, groups), default=0) < 3:
         return math.nan
     with warnings.catch_warnings():
         # scipy warns where no group has a spread: then p is NaN.
