@@ -64,6 +64,15 @@ def test_a_loop_that_fails_leaves_what_was_measured_before_it(
     assert [line["loop"] for line in entry["loops"]] == ["core"]
 
 
+def test_an_earlier_measurement_is_not_written_over(tmp_path: Path) -> None:
+    output = tmp_path / "bench.json"
+    output.write_text("hours of work")
+    done = augean("bench", "--output", str(output))
+    assert done.returncode == 1
+    assert f"--output {output}: exists" in done.stderr
+    assert output.read_text() == "hours of work"
+
+
 @pytest.mark.slow
 def test_runs_at_once_are_measured_by_their_total_rate(tmp_path: Path) -> None:
     written = run_bench(tmp_path / "bench.json", "core", at_once=("1", "2"))

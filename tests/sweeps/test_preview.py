@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from augean.config.compose import compose
+from augean.datasets.digits import Digits
 from augean.errors import AugeanError
+from augean.runs.address import count_train_images
 from augean.runs.execute import execute
 from augean.sweeps.plan import plan_file
 from augean.sweeps.preview import preview
@@ -148,6 +150,20 @@ def test_a_preview_names_the_row_that_is_wrong(
     with pytest.raises(AugeanError, match=message):
         preview(name, ["dataset=digits", *by_model, *overrides], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_counts_its_images_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[str] = []
+
+    def count(source: Digits) -> int:
+        counted.append(source.name)
+        return source.num_train
+
+    monkeypatch.setattr(Digits, "count_train_images", count)
+    count_train_images.cache_clear()
+    lines = preview("table1_activation", ["dataset=digits", "dataset.num_val=100"], tmp_path)
+    assert "9 runs: 9 missing" in lines[1]
+    assert counted == ["digits"]
 
 
 def test_a_studys_preview_sees_every_choice_and_both_ends_of_every_range(tmp_path: Path) -> None:

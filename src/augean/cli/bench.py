@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augean.cli.parser import Commands, add_command, path_argument, positive_number
+from augean.cli.parser import Commands, add_command, check_output, path_argument, positive_number
 from augean.errors import AugeanError
 from augean.store.files import write_atomic
 from augean.terminal import counted
@@ -81,6 +81,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
         raise AugeanError(
             f"--epochs {arguments.epochs}: must be at least 2, as the first is not counted"
         )
+    check_output(arguments.output)
     plan = BenchPlan(
         loops=arguments.loops,
         at_once=arguments.at_once,

@@ -11,6 +11,7 @@ from augean.cli.parser import (
     Parser,
     add_command,
     add_outputs_option,
+    check_output,
     path_argument,
     positive_number,
 )
@@ -157,11 +158,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
     if arguments.record and arguments.images:
         raise AugeanError("--record: belongs to the run's own test set; leave out --images")
-    # Before the work: what the file holds may have taken as long.
-    if arguments.output and arguments.output.exists():
-        raise AugeanError(
-            f"--output {arguments.output}: exists; remove it, or name another file with --output"
-        )
+    check_output(arguments.output)
     run = _load_run(arguments)
     if arguments.images:
         place = str(arguments.images)

@@ -107,6 +107,20 @@ def path_argument(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def check_output(output: Path | None) -> None:
+    """Refuse a file for `--output` that exists: what it holds may have taken hours.
+
+    To be called before the work.
+
+    Raises:
+        AugeanError: when there is something of that name.
+    """
+    if output is not None and output.exists():
+        raise AugeanError(
+            f"--output {output}: exists; remove it, or name another file with --output"
+        )
+
+
 def add_outputs_option(parser: Parser) -> None:
     parser.add_argument(
         "--outputs",

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augean.errors import AugeanError
-from augean.store.files import list_folder, list_names
+from augean.store.files import list_names
 from augean.store.locks import is_locked
+from augean.store.record_identity import record_paths
 from augean.store.run_directory import explain_unreadable, read_failure_line, runs_dir
 from augean.store.run_files import SUMMARY
 from augean.store.run_progress import PROGRESS_FILE, RunProgress, read_progress
@@ -157,7 +158,7 @@ class StatusReader:
         """Return all records, sorted by their file names; unchanged ones are not read again."""
         records = []
         self.problems = []
-        for path in list_folder(self.outputs / "sweeps", "*.json"):
+        for path in record_paths(self.outputs):
             try:
                 status = path.stat()
                 stamp = (status.st_mtime_ns, status.st_size)

@@ -86,11 +86,21 @@ def fill_open_values(config: Config) -> Config:
     return replace(config, dataset=replace(config.dataset, num_val=num_val))
 
 
-# Cached, so that a sweep of many runs counts the images, and logs the number, only once.
+@lru_cache(maxsize=64)
+def count_train_images(source: Source) -> int:
+    """Return the number of training images, which all runs of a sweep share.
+
+    Raises:
+        DataError: as `Source.load`.
+    """
+    return source.count_train_images()
+
+
+# Cached, so that a sweep of many runs logs the number only once.
 @lru_cache(maxsize=64)
 def _default_num_val(source: Source) -> int:
     """Return a tenth of the training images, at least 1 and at most `MAX_DEFAULT_VAL`."""
-    num_images = source.count_train_images()
+    num_images = count_train_images(source)
     num_val = min(MAX_DEFAULT_VAL, max(1, num_images // 10))
     if num_val < MAX_DEFAULT_VAL:
         logger.info(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from augean.errors import ConfigError
 from augean.passwords import without_passwords
-from augean.store.record_identity import plain_name
+from augean.store.record_identity import plain_name, record_path
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
@@ -83,7 +83,7 @@ def add_to_record(
     if not isinstance(table, str) or not table.strip():
         raise ConfigError(f"augean.run: table={table!r}: must be the title of a table, as text")
     name = _record_name(table)
-    path = outputs / "sweeps" / f"{name}.json"
+    path = record_path(outputs, name)
     key = (path.resolve(), job.row, job.seed, loop_digest)
     _refuse_second_run(outputs, _jobs_of_process.get(key, job), job)
     # Held from reading to writing: loops that start together must not lose each other's runs.

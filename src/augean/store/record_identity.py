@@ -3,6 +3,9 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from augean.store.files import list_folder
 
 # An override begins with +, ++ or ~ where it adds or deletes a key. `runtime` and `launcher` say
 # where runs are executed. Below `hydra` only `sweeper.params`, `.rows` and `.ablate` identify it.
@@ -17,6 +20,16 @@ EXECUTION_KEY = re.compile(r"[+~]*(runtime|hydra|launcher)\b")
 def record_name(sweep: str, suffix: str = "") -> str:
     """Return the name of a sweep's record, a file name: other letters become "_"."""
     return plain_name(sweep) + re.sub(r"[^A-Za-z0-9_.+-]", "_", suffix)
+
+
+def record_path(outputs: Path, name: str) -> Path:
+    """Return the file of the record with this name."""
+    return outputs / "sweeps" / f"{name}.json"
+
+
+def record_paths(outputs: Path) -> list[Path]:
+    """Return the files of all records below `outputs`, sorted."""
+    return list_folder(outputs / "sweeps", "*.json")
 
 
 def plain_name(text: str) -> str:

@@ -118,3 +118,9 @@ _OPTIONAL = frozenset(
     }
 )
 """Names of values that may be None."""
+
+
+def split_row_keys(text: str | None) -> list[str]:
+    """Return the dotted keys of `runtime.table.row`, a text with commas between them."""
+    parts = (part.strip() for part in (text or "").split(","))
+    return [part for part in parts if part]

@@ -17,15 +17,17 @@ from augean.errors import AugeanError
 from augean.passwords import command_without_passwords
 from augean.regular_files import DATA_BYTES, parse_json, read_regular
 from augean.store.direction import Direction, sign_of
-from augean.store.files import json_digest, list_folder, write_atomic
+from augean.store.files import json_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.record_identity import (
     EXECUTION_KEY,
     identifying_overrides,
     record_name,
+    record_path,
+    record_paths,
     same_overrides,
 )
-from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_value
+from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_value, split_row_keys
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
 from augean.terminal import counted
@@ -129,14 +131,13 @@ class SweepRecord:
             AugeanError: when the folder cannot be written, or a value is of a wrong type.
         """
         text = self._as_text()
-        folder = outputs / "sweeps"
+        path = record_path(outputs, self.name)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise AugeanError(
-                f"runtime.outputs={outputs}: cannot make {folder} ({error.strerror})"
+                f"runtime.outputs={outputs}: cannot make {path.parent} ({error.strerror})"
             ) from error
-        path = folder / f"{self.name}.json"
         write_atomic(path, text)
         return path
 
@@ -288,12 +289,6 @@ def rank_trials(trials: Iterable[SweepJob], direction: Direction) -> list[SweepJ
     return sorted(complete, key=lambda job: (-sign * (job.score or 0.0), job.trial or 0))
 
 
-def split_row_keys(text: str | None) -> list[str]:
-    """Return the dotted keys of `runtime.table.row`, a text with commas between them."""
-    parts = (part.strip() for part in (text or "").split(","))
-    return [part for part in parts if part]
-
-
 def read_record(path: Path) -> SweepRecord:
     """Read one record.
 
@@ -392,7 +387,7 @@ def read_records(outputs: Path) -> tuple[list[SweepRecord], list[str]]:
     """
     records: list[SweepRecord] = []
     problems: list[str] = []
-    for path in list_folder(outputs / "sweeps", "*.json"):
+    for path in record_paths(outputs):
         try:
             records.append(read_record(path))
         except AugeanError as error:

@@ -13,6 +13,7 @@ from augean.config.sweep_rows import STUDY_PREFIX, read_rows, words_of_file
 from augean.config.sweeper_options import SweepOptions, read_options
 from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.errors import AugeanError, ConfigError
+from augean.store.record_identity import record_path
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from augean.sweeps.composition import Composition, compose_sweep
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
@@ -202,7 +203,7 @@ def read_earlier_record(outputs: Path, name: str) -> SweepRecord | None:
     Raises:
         AugeanError: when it is damaged, or that of a study, which this one would overwrite.
     """
-    path = outputs / "sweeps" / f"{name}.json"
+    path = record_path(outputs, name)
     if not path.exists():
         return None
     record = read_record(path)

@@ -23,6 +23,7 @@ from augean.override_key import override_key
 from augean.runs.address import (
     RunAddress,
     build_source,
+    count_train_images,
     fill_open_values,
     find_address,
     find_outcome,
@@ -166,7 +167,7 @@ def _check_sizes(config: Config, address: RunAddress) -> None:
     num_val = dataset.num_val or 0
     try:
         num_images = check_sizes(
-            source.count_train_images(), num_val=num_val, num_train=dataset.num_train
+            count_train_images(source), num_val=num_val, num_train=dataset.num_train
         )
         check_last_batch(config.trainer.batch_size, num_images)
     except ConfigError:

@@ -14,11 +14,11 @@ from augean.config.sweep_rows import STUDY_PREFIX
 from augean.config.validation import flatten_config
 from augean.errors import ConfigError
 from augean.override_key import override_key
-from augean.store.record_identity import EXECUTION_KEY
+from augean.store.record_identity import EXECUTION_KEY, record_path
+from augean.store.record_values import split_row_keys
 from augean.store.sweep_record import (
     SweepRecord,
     read_record,
-    split_row_keys,
 )
 
 # At most 150 characters, and no dot in front: record names become file names.
@@ -57,12 +57,12 @@ def read_finished_study(
         raise ConfigError(f"hydra.sweeper.rows: {item}: {RECORD_NAME_RULE}")
     # The study of the same settings has the table's suffix. One with a name of its own has no
     # suffix, so its overrides are compared instead.
-    path = outputs / "sweeps" / f"{name}{suffix}.json"
+    path = record_path(outputs, f"{name}{suffix}")
     record = None
     if path.exists():
         record = read_record(path)
-    elif path.with_name(f"{name}.json").exists():
-        record = read_record(path.with_name(f"{name}.json"))
+    elif record_path(outputs, name).exists():
+        record = read_record(record_path(outputs, name))
         _refuse_other_settings(item, record, overrides)
     if record is None:
         raise ConfigError(f"hydra.sweeper.rows: {item} has no record {path}; run that study first")
@@ -149,7 +149,7 @@ def refuse_name_of_grid(outputs: Path, name: str) -> None:
 
     A study of that name is this one, asked for again.
     """
-    path = outputs / "sweeps" / f"{name}.json"
+    path = record_path(outputs, name)
     if path.exists() and read_record(path).kind != "study":
         raise ConfigError(
             f"{path}: a grid has this name; give the study another one with"

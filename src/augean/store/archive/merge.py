@@ -19,6 +19,7 @@ from augean.store.archive.members import RUN_FILES
 from augean.store.checkpoints import remove_checkpoints
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock
+from augean.store.record_identity import record_path, record_paths
 from augean.store.run_directory import clear_leftovers, run_state, runs_dir
 from augean.store.run_files import DIGESTED_FILES, id_in_name
 from augean.store.run_progress import remove_progress
@@ -62,10 +63,10 @@ def merge(staged: Path, outputs: Path, completed: Mapping[str, bool]) -> Merged:
             the folder cannot be written.
     """
     merged = Merged()
-    records = sorted(staged.glob("sweeps/*.json"))
+    records = record_paths(staged)
     # A damaged record in `outputs` is found here, while nothing has been changed yet.
     for record in records:
-        _read_if_there(outputs / "sweeps" / record.name)
+        _read_if_there(record_path(outputs, record.stem))
     # Runs first and records last, so that a record never names a run that is not there yet.
     for name, is_completed in completed.items():
         try:
@@ -149,7 +150,7 @@ def _merge_record(file: Path, outputs: Path, merged: Merged) -> None:
     Grids are combined. Of two states of one study the later one stays.
     """
     name = file.stem
-    path = outputs / "sweeps" / file.name
+    path = record_path(outputs, name)
     # The record in `outputs` is read under both locks, so that no job is lost that another process
     # adds. A custom loop adds its runs under the first lock, a study its trials under the second.
     with (

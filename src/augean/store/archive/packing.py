@@ -28,6 +28,7 @@ from augean.store.archive.merge import Merged, merge
 from augean.store.archive.reader import extract, is_archive
 from augean.store.files import list_folder, write_atomic
 from augean.store.locks import hold_lock
+from augean.store.record_identity import record_paths
 from augean.store.run_directory import runs_dir
 from augean.store.run_files import SUMMARY
 
@@ -99,7 +100,7 @@ def _packable_paths(outputs: Path) -> list[Path]:
     """Return the run directories, sweep records and journals below `outputs`."""
     # Hidden directories are those of calls of `unpack`.
     runs = list_folder(runs_dir(outputs), "[!.]*-*")
-    records = list_folder(outputs / "sweeps", "*.json")
+    records = record_paths(outputs)
     journals = list_folder(outputs / "studies", "*.journal")
     return [*runs, *records, *journals]
 
@@ -231,7 +232,7 @@ def _check_staged(archive: Path, staged: Path) -> dict[str, bool]:
     try:
         for run in sorted(staged.glob("runs/*")):
             completed[run.name] = check_run(run)
-        for record in sorted(staged.glob("sweeps/*.json")):
+        for record in record_paths(staged):
             check_record(record)
     except AugeanError as error:
         # When the message is read the temporary folder is gone, so the file is named by its place

@@ -21,6 +21,7 @@ from augean.runs.address import build_source, find_outcome
 from augean.runs.code_snapshot import snapshot_code
 from augean.runs.weights import find_weights
 from augean.store.locks import folder_id
+from augean.store.record_identity import record_path
 from augean.store.run_directory import runs_dir
 from augean.store.sweep_record import SweepJob, best_trial
 from augean.sweeps.budget import read_seconds
@@ -58,7 +59,7 @@ def run_study(
     make_pruner(options.sweeper.pruner)  # refuses here what every job would fail at
     setup = make_setup(plan, options.sweeper)
     if WORKER not in os.environ:  # whoever started a worker has checked it
-        record_file = plan.outputs / "sweeps" / f"{plan.record.name}.json"
+        record_file = record_path(plan.outputs, plan.record.name)
         refuse_lost_trials(record_file, setup.name, setup.storage)
     had_journal = Path(setup.storage).exists()
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space.distributions)
