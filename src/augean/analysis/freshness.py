@@ -18,9 +18,10 @@ from augean.config.run_id import CORE
 from augean.config.schema import CLASS_NODES, TRUSTED_PACKAGES
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
+from augean.store.record_identity import record_path
 from augean.store.run_directory import place_at, runs_dir
 from augean.store.summary import RunSummary, read_summary
-from augean.store.sweep_record import SweepRecord
+from augean.store.sweep_record import SweepRecord, read_record
 
 Outdated = Literal["no", "yes", "unknown"]
 MAX_REASONS = 3
@@ -145,6 +146,8 @@ def describe_record(record: SweepRecord, check: FreshnessCheck) -> list[str]:
     for finding, number in counts.items():
         if finding.outdated == "yes":
             lines.append(f"{number} outdated: {finding.reason} since")
+    for name in changed_studies(record, check.outputs):
+        lines.append(f"the row of {name} is outdated: another trial has won since")
     if lines:
         lines.append(f"to train them anew: {command_anew(record)}")
     for finding, number in counts.items():
@@ -152,6 +155,20 @@ def describe_record(record: SweepRecord, check: FreshnessCheck) -> list[str]:
             verb = "is" if number == 1 else "are"
             lines.append(f"unknown whether {number} {verb} outdated: {finding.reason}")
     return lines
+
+
+def changed_studies(record: SweepRecord, outputs: Path) -> list[str]:
+    """Return the studies that have other winners than when the rows of a table were planned."""
+    changed = []
+    for name, trial_id in record.winners.items():
+        try:
+            best = read_record(record_path(outputs, name)).best_trial()
+        except AugeanError:
+            # A record that is damaged or gone says nothing of its winner.
+            continue
+        if best is not None and best.id != trial_id:
+            changed.append(name)
+    return changed
 
 
 def command_anew(record: SweepRecord) -> str:

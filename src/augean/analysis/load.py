@@ -21,7 +21,7 @@ from typing import NamedTuple
 import pandas
 from tqdm import tqdm
 
-from augean.analysis.freshness import FreshnessCheck
+from augean.analysis.freshness import FreshnessCheck, changed_studies
 from augean.analysis.run import Run, matches, parse_terms
 from augean.analysis.sequential_design import design_of
 from augean.config.labels import find_label
@@ -60,6 +60,8 @@ class Sweep(NamedTuple):
     left_out: Sequence[tuple[SweepJob, Run]] = ()
     """Jobs that a selection left out, of rows that it keeps. They are not shown, but what they
     forbid to conclude holds all the same."""
+    changed_studies: Sequence[str] = ()
+    """Names of studies whose winners are rows, and that have other winners by now."""
 
     @property
     def all_job_runs(self) -> list[tuple[SweepJob, Run]]:
@@ -156,9 +158,9 @@ def scan(outputs: Path, select: str | None = None, *, check_freshness: bool = Tr
         )
     contents = Contents(outputs, (select or "").strip())
     _read_runs(contents)
+    _read_records(contents)
     if check_freshness:
         _check_freshness(contents)
-    _read_records(contents)
     if contents.select:
         _select(contents)
     return contents
@@ -169,6 +171,9 @@ def _check_freshness(contents: Contents) -> None:
     for run in contents.runs.values():
         if run.summary is not None:
             run.freshness = check.check(run.summary)
+    for index, sweep in enumerate(contents.sweeps):
+        changed = changed_studies(sweep.record, contents.outputs)
+        contents.sweeps[index] = sweep._replace(changed_studies=changed)
 
 
 def _read_runs(contents: Contents) -> None:
@@ -331,7 +336,8 @@ def _select(contents: Contents) -> None:
             if job.row in rows and not run.is_selected(terms):
                 left_out.append((job, run))
         if job_runs or trial_runs:
-            sweeps.append(Sweep(sweep.record, job_runs, trial_runs, left_out))
+            chosen = Sweep(sweep.record, job_runs, trial_runs, left_out, sweep.changed_studies)
+            sweeps.append(chosen)
     contents.sweeps = sweeps
     ids_in_tables = set(contents.runs)
     if tables is not None:

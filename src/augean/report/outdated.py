@@ -33,6 +33,8 @@ def remarks(table: Table) -> list[str]:
     for freshness, num_runs in _runs_by_freshness(table, "yes").items():
         runs = _runs_text(num_runs, total)
         sentences.append(f"Outdated: {freshness.reason} since {runs} trained.")
+    for name in table.sweep.changed_studies:
+        sentences.append(f"Outdated: another trial of {name} has won since its row was planned.")
     for freshness, num_runs in _runs_by_freshness(table, "unknown").items():
         runs = _runs_text(num_runs, total)
         sentences.append(f"Whether {runs} trained before a change is unknown: {freshness.reason}.")
@@ -40,11 +42,9 @@ def remarks(table: Table) -> list[str]:
 
 
 def command(table: Table) -> str:
-    """Return the command that trains the outdated runs anew; "" where no run is outdated."""
-    for _, run in _runs(table):
-        if is_outdated(run):
-            return command_anew(table.sweep.record)
-    return ""
+    """Return the command that trains what is outdated anew; "" where nothing is."""
+    is_needed = table.sweep.changed_studies or any(is_outdated(run) for _, run in _runs(table))
+    return command_anew(table.sweep.record) if is_needed else ""
 
 
 def _runs_by_freshness(table: Table, outdated: Outdated) -> dict[Freshness, Counter[str]]:

@@ -79,6 +79,7 @@ RECORD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "overrides": _as_text_list,
     "winner": _as_text_list,
     "studies": _as_text_list,
+    "winners": as_texts,
     "row_keys": _as_text_list,
     "column": as_text,
     "band": as_text,

@@ -100,6 +100,8 @@ class SweepRecord:
     chosen; empty where the best score decides."""
     studies: list[str] = field(default_factory=list)
     """Names of the studies' records whose winners are rows of this one."""
+    winners: dict[str, str] = field(default_factory=dict)
+    """By these names the run ids of the trials that had won when the rows were planned."""
     figure: str | None = None
     """Name of the figure in the course report, such as "Figure 2". It orders the sections of a
     report."""

@@ -51,6 +51,11 @@ class RecordDraft:
         table = config.runtime.table
         budgets = [describe_budget(study) for study in studies]
         notes = [table.note, *budgets]
+        winners = {}
+        for study in studies:
+            best = study.best_trial()
+            if best is not None:
+                winners[study.name] = best.id
         reference = {given_label(row): dict(item) for row, item in table.reference.items()}
         return SweepRecord(
             name=name or self._name(),
@@ -63,6 +68,7 @@ class RecordDraft:
             choices=self.choices,
             overrides=self.overrides,
             studies=[study.name for study in studies],
+            winners=winners,
             row_keys=table_keys(table),
             column=table.column,
             band=table.band,

@@ -22,6 +22,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from augean.analysis.freshness import changed_studies
 from augean.errors import AugeanError, ConfigError, RunLocked
 from augean.store.direction import Direction
 from augean.store.run_directory import run_state
@@ -563,6 +564,24 @@ def test_a_table_of_winners_names_every_rows_budget_and_space(tmp_path: Path) ->
         table.note
     )
     assert table.states(moved) == Counter(finished=12)
+    check_that_another_winner_is_noticed(table, moved)
+
+
+def check_that_another_winner_is_noticed(table: SweepRecord, outputs: Path) -> None:
+    adam = next(record for record in read_records(outputs)[0] if record.is_of("tune_adam"))
+    assert changed_studies(table, outputs) == []
+    worst = min(adam.trials, key=lambda job: job.score or 0.0)
+    jobs = [replace(job, score=1.0) if job is worst else job for job in adam.jobs]
+    replace(adam, jobs=jobs).write(outputs)
+    assert changed_studies(table, outputs) == [adam.name]
+    status = augean("status", "table4_tuned", "--outputs", str(outputs))
+    assert f"the row of {adam.name} is outdated: another trial has won since" in status.stdout
+    assert f"to train them anew: {table.command}" in status.stdout
+    done = augean("report", "--outputs", str(outputs))
+    assert done.returncode == 0, done.stderr
+    page = (outputs / "report" / "report.md").read_text()
+    assert f"another trial of {adam.name} has won since its row was planned" in page
+    assert "This trains the outdated runs anew" in page
 
 
 def test_a_promoted_winner_is_the_same_run_as_an_experiment(tmp_path: Path) -> None:
