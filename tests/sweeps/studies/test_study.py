@@ -358,6 +358,15 @@ def test_a_study_with_another_space_direction_or_base_is_refused_with_the_differ
             [*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=grid"],
             "optimizer.lr needs a list of values",
         ),
+        (
+            [
+                "trainer.epochs=range(1,1000000000)",
+                "seed=0",
+                "hydra.sweeper.n_trials=3",
+                "hydra/sweeper/sampler=grid",
+            ],
+            "the space has 999,999,999 points",
+        ),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused(

@@ -1,5 +1,6 @@
 """The search space of a study, its points, and the configured sampler."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from augean.config.override_text import written_value
 from augean.errors import ConfigError
 from augean.override_key import override_key
+from augean.sweeps.sweep_overrides import MAX_RUNS
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -131,21 +133,33 @@ def grid_values(space: "Mapping[str, BaseDistribution]") -> dict[str, list[Any]]
     """List every value of every key.
 
     Raises:
-        ConfigError: for a continuous range.
+        ConfigError: for a continuous range, and for more points than a sweep may have runs.
     """
+    num_points = math.prod(_count_values(key, item) for key, item in space.items())
+    if num_points > MAX_RUNS:
+        raise ConfigError(
+            f"hydra/sweeper/sampler=grid: the space has {num_points:,} points, and a sweep may have"
+            f" {MAX_RUNS:,} runs; give fewer values to {', '.join(space)}"
+        )
     return {key: _list_values(key, distribution) for key, distribution in space.items()}
+
+
+def _count_values(key: str, distribution: Any) -> int:
+    if hasattr(distribution, "choices"):
+        return len(distribution.choices)
+    if distribution.step is None:
+        raise ConfigError(
+            f"hydra/sweeper/sampler=grid: {key} needs a list of values such as {key}=a,b,c"
+        )
+    num_steps: int = round((distribution.high - distribution.low) / distribution.step)
+    return num_steps + 1
 
 
 def _list_values(key: str, distribution: Any) -> list[Any]:
     if hasattr(distribution, "choices"):
         return list(distribution.choices)
-    low, high, step = distribution.low, distribution.high, distribution.step
-    if step is None:
-        raise ConfigError(
-            f"hydra/sweeper/sampler=grid: {key} needs a list of values such as {key}=a,b,c"
-        )
-    num_steps = round((high - low) / step)
-    return [_step_from(low, step, index) for index in range(num_steps + 1)]
+    low, step = distribution.low, distribution.step
+    return [_step_from(low, step, index) for index in range(_count_values(key, distribution))]
 
 
 def spanning_points(space: "Mapping[str, BaseDistribution]") -> list[dict[str, Any]]:
