@@ -362,9 +362,10 @@ def test_a_caption_names_only_the_numbers_of_images_that_are_known(tmp_path: Pat
     write_record(tmp_path, "one", [job])
     directory = runs_dir(tmp_path) / job["run"]
     for known, text in (
-        ({"num_train": None, "num_val": None}, "digits (300 test images);"),
-        ({"num_train": 1497, "num_val": 0}, "digits (1,497 training images, 300 test images);"),
-        ({"num_train": None, "num_val": None, "num_test": None}, "Data: digits;"),
+        ({"num_train": None, "num_val": None}, "digits (300 test images, 16x16 pixels);"),
+        ({"num_train": 1497, "num_val": 0}, "digits (1,497 training images, 300 test images,"),
+        ({"num_train": None, "num_val": None, "num_test": None}, "digits (16x16 pixels);"),
+        ({"num_test": None, "config": {}}, "Data: digits;"),
     ):
         sign(directory, **known)
         table = summarise(scan(tmp_path).sweeps[0])

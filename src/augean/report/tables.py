@@ -281,7 +281,7 @@ def _run_facts(summary: RunSummary) -> dict[str, str]:
 
 
 def _dataset_fact(summary: RunSummary) -> str:
-    """Return the title of the data set and its numbers of images, as far as they are known."""
+    """Return the title of the data set, its numbers of images and their size, as far as known."""
     title = summary.dataset_title or ""
     texts = []
     if summary.num_train and summary.num_val:
@@ -293,6 +293,9 @@ def _dataset_fact(summary: RunSummary) -> str:
         texts.append(f"{summary.num_val:,} validation images")
     if summary.num_test:
         texts.append(f"{summary.num_test:,} test images")
+    size = summary.config.get("dataset.image_size")
+    if size:
+        texts.append(f"{size}x{size} pixels")
     return f"{title} ({', '.join(texts)})" if texts else title
 
 
