@@ -159,6 +159,8 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py runtime.dataset_title=My images", 1, ["images: is not key=value", "takes two pairs of quotes"]),
     ("train.py 'runtime.dataset_title=My images!'", 1, ["cannot be read", """'runtime.dataset_title="My images!"'"""]),
     ("train.py model=[resnet18", 1, ["model=[resnet18: cannot be read"]),
+    ("train.py '++runtime.table.reference={\"8\":{seconds:1}}'", 1, ["cannot be read; write the values one by one"]),
+    ("train.py -cn table3_width ++runtime.table.reference={32:{seconds:1}}", 1, ["write runtime.table.reference.32=..., or"]),
     # functions of Hydra's
     ("train.py -m activation=choice()", 1, ["activation=choice(): the function choice", "empty choice", "choice(a,b)"]),
     ("train.py -m optimizer.lr=tag(log,0.1,0.2)", 1, ["the function tag does not take that", "tag(log,interval("]),

@@ -1115,7 +1115,7 @@ def test_many_rows_are_drawn_in_one_readable_figure(tmp_path: Path) -> None:
         [job for row in range(40) for job in seeds(tmp_path, [80.0 + row / 10], f"_{row}")],
     )
     result = make_report(tmp_path)
-    assert "Grey: 31 further rows of lower validation accuracy." in page(result)
+    assert "Grey: 33 further rows of lower validation accuracy" in page(result)
 
 
 def test_runs_without_a_validation_split_are_reported(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from scipy import special
 
 from augean.analysis.run import Run
 from augean.analysis.sequential_design import (
+    SPENT,
     VERDICT_OF_CODE,
     Design,
     Looks,
@@ -124,11 +125,11 @@ def judge(record: SweepRecord, job_runs: JobRuns) -> tuple[dict[str, Difference]
     design = design_of(record)
     method = (
         f"a sequential design ({design.least} to {design.most} seeds, a look after each; Welch's t"
-        f" with repeated confidence intervals that spend {100 * design.alpha:g} % over all looks"
-        " and rows): seeds were added only to rows that were undecided, and the intervals of all"
-        f" looks hold together with {100 * (1 - design.alpha):g} %; each difference is over the"
-        " first seeds of both rows, as many as its verdict took, and no seed after a missing one"
-        " counts"
+        f" with repeated confidence intervals that spend {100 * SPENT * design.alpha:g} % over all"
+        f" looks and rows, so that few seeds keep within {100 * design.alpha:g} %): seeds were"
+        " added only to rows that were undecided, and the intervals of all looks hold together"
+        f" with {100 * (1 - design.alpha):g} %; each difference is over the first seeds of both"
+        " rows, as many as its verdict took, and no seed after a missing one counts"
     )
     differences = {str(record.baseline): Difference(verdict=Verdict.BASELINE)}
     for course in follow(record, job_runs):

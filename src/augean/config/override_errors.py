@@ -31,12 +31,13 @@ from augean.config.key_suggestions import (
 )
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.schema import Config, RuntimeConfig
-from augean.config.validation import long_number_text, walk_fields
+from augean.config.validation import walk_fields
 from augean.config.value_hints import (
     deletion_message,
     describe_values,
     function_message,
     hydra_value_message,
+    long_number_message,
     sweep_hint,
 )
 from augean.errors import AugeanError, ConfigError, UsageError
@@ -74,7 +75,7 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
         return _explain_key(error)
     # From here on exceptions that were not raised by Hydra itself.
     if "int too large to convert to float" in text:
-        return _long_number(words)
+        return long_number_message(words)
     # OmegaConf raises a TypeError where a list and a dictionary are merged. A ValueError of another
     # place than these libraries is a fault of Augean or of the user's own code.
     is_unreadable = isinstance(error, ValueError) and _is_raised_by_config_library(error)
@@ -110,15 +111,6 @@ def _is_raised_by_config_library(error: BaseException) -> bool:
         if package not in sys.stdlib_module_names:
             packages.append(package)
     return bool(packages) and packages[-1] in CONFIG_LIBRARIES
-
-
-def _long_number(words: Sequence[str]) -> str:
-    """Name the argument with a whole number that is too large for a float."""
-    for word in words:
-        key, _, value = word.partition("=")
-        if match := re.search(r"\d{17,}", value):
-            return f"{key}: {long_number_text(match[0])}"
-    return "a whole number in the config file is too large for a float; write it as 1e20"
 
 
 def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
@@ -159,7 +151,9 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
 def _explain_key(error: OmegaConfBaseException) -> str:
     """Explain a key that OmegaConf cannot use, or an interpolation that it cannot resolve."""
     place = f"{error.full_key}: " if error.full_key else ""
-    hint = "; write the key in quotes" if isinstance(error, KeyValidationError) else ""
+    hint = ""
+    if isinstance(error, KeyValidationError):
+        hint = f"; write {error.full_key}=..., or in a file the key in quotes"
     # The lines after the first name OmegaConf's types and nodes.
     first_line = str(error).splitlines()[0]
     return f"{place}{first_line}{hint}"
@@ -311,6 +305,8 @@ def _unreadable_override(word: str, cause: BaseException | None) -> str:
     # 5. A function of Hydra's, and any other value that Hydra cannot read.
     if message := function_message(word, cause):
         return message
+    if sign and value.startswith("{"):
+        return f"{word}: cannot be read; write the values one by one, as in {key}.name=1"
     if sign and key:
         return (
             f"{word}: cannot be read; a value with blanks or signs takes two pairs of quotes: "

@@ -1,13 +1,14 @@
 """Say what to type in place of a value that its key does not take."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import MISSING, Field
 from typing import Any
 
 from omegaconf.errors import ValidationError
 
 from augean.config.schema import Config
-from augean.config.validation import choices_of, walk_fields
+from augean.config.validation import choices_of, long_number_text, walk_fields
 
 TYPE_NAMES = {
     "bool": "true or false",
@@ -24,6 +25,15 @@ OMEGACONF_TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": 
 """Names of types in messages, by those of OmegaConf."""
 MAX_LISTED = 10
 """Most values that a hint lists one by one."""
+
+
+def long_number_message(words: Sequence[str]) -> str:
+    """Name the argument with a whole number that is too large for a float."""
+    for word in words:
+        key, _, value = word.partition("=")
+        if match := re.search(r"\d{17,}", value):
+            return f"{key}: {long_number_text(match[0])}"
+    return "a whole number in the config file is too large for a float; write it as 1e20"
 
 
 def hydra_value_message(cause: ValidationError, word: str) -> str:

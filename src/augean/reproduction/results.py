@@ -161,10 +161,13 @@ def render(variables: dict[str, Any], base: str, block: str | None = None) -> st
         AugeanError: when there is no such block.
     """
     template = _template()
+    # Another document may show several passes, so each heading there names its own.
+    of_pass = "" if base == "." else f" ({variables['name']})"
+    variables = {**variables, "base": base, "of_pass": of_pass}
     if block is None:
-        text = template.render(variables, base=base)
+        text = template.render(variables)
     elif block in template.blocks:
-        context = template.new_context({**variables, "base": base})
+        context = template.new_context(variables)
         text = "".join(template.blocks[block](context))
     else:
         raise AugeanError(

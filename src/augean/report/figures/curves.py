@@ -183,7 +183,10 @@ def _remarks(table: Table, labels: Set[str], *, num_grey: int, ends_differ: bool
     if ends_differ:
         remarks.append("Where seeds of a row end at different epochs, means end with the first.")
     if num_grey:
-        remarks.append(f"Grey: {counted(num_grey, 'further row')} of lower validation accuracy.")
+        remarks.append(
+            f"Grey: {counted(num_grey, 'further row')} of lower validation accuracy, whose losses"
+            " may lie above the axes."
+        )
     return " ".join(remarks)
 
 
@@ -225,7 +228,7 @@ def _curves(
         if part == "accuracy":
             axes.set_title("accuracy, %")
         else:
-            scale_loss(axes, metrics)
+            scale_loss(axes, metrics[metrics.row.isin(styles)])
     dashes = {}
     if _has_values(metrics, "^train_"):
         dashes["training"] = "--"
@@ -266,6 +269,9 @@ def scale_loss(axes: Axes, metrics: pandas.DataFrame) -> None:
     """Set the scale and the title of an axis of losses.
 
     A loss that starts in the hundreds, or ends near 0, hides everything else on a linear scale.
+
+    Args:
+        metrics: of the named rows. Losses of the others may lie outside the axes.
     """
     losses = metrics[["train_loss", "val_loss"]].to_numpy(float)
     # A logarithm exists of these alone.
@@ -276,9 +282,12 @@ def scale_loss(axes: Axes, metrics: pandas.DataFrame) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
         # The usual one writes formulas, which are drawn as they are spelt.
         axes.yaxis.set_minor_formatter(LogFormatter())
+        axes.set_ylim(top=1.2 * losses.max())
     else:
         axes.set_title("cross-entropy loss")
         axes.set_ylim(bottom=0)
+        if len(losses):
+            axes.set_ylim(top=1.05 * losses.max())
 
 
 def _against_time(

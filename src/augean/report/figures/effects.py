@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from augean.analysis.comparison import MARGIN, Row, Table
+from augean.analysis.comparison import Row, Table
 from augean.analysis.verdict import Verdict
 from augean.report.figures.plotting import (
     GREY,
@@ -122,11 +122,11 @@ def draw_all_effects(tables: Sequence[Table], folder: Path) -> list[Picture]:
     caption = "Differences to the baseline of each table."
     if num_drawn < num_rows:
         caption += _left_out(num_rows - num_drawn)
-    margin = MARGIN
+    margin = 0.0
     if len(margins) == 1:
         margin = margins.pop()
-    elif margins:
-        caption += f" Grey is ±{MARGIN:g} points; other margins are in their tables' own figures."
+    else:
+        caption += " Margins of equivalence differ and are drawn in the tables' own figures."
     picture = save_figure(
         _figure(lines, "test accuracy minus the baseline's, points", margin),
         folder,

@@ -1,5 +1,5 @@
-"""Draw Part 2's figures: the band of losses over learning rates, and the paper's three measures
-along a trajectory.
+"""Draw Part 2's figures: the band of losses over learning rates, and the paper's measures along a
+trajectory.
 
 Each has its numbers as CSV beside it. Bands are told apart by colour and hatching.
 """
@@ -26,6 +26,8 @@ from augean.store.summary import RunState
 HATCHES = ("", "////", "....", "xxxx")
 SMOOTHED_SHARE = 100
 """A band is smoothed by a moving average over this fraction of its steps."""
+MEDIAN_OF = 9
+"""Probed steps that a running median of a measure is over."""
 
 
 def draw_landscapes(contents: Contents, table: Table, folder: Path) -> list[Picture]:
@@ -222,7 +224,7 @@ def _draw_edges(
 
 
 def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture]:
-    """Draw the three measures of Santurkar et al. 2018, one band or line a row of the table."""
+    """Draw the measures of Santurkar et al. 2018, one line a row of the table."""
     record = table.sweep.record
     ranges = _read_probes(contents, table)
     if not ranges:
@@ -233,15 +235,16 @@ def _draw_probes(contents: Contents, table: Table, folder: Path) -> list[Picture
     rows = {label: means.loc[label] for label in labels}
     texts = [_probe_text(label, measures) for label, measures in rows.items()]
     caption = (
-        "Three measures along one trajectory (Santurkar et al. 2018): at a step, on its batch, the"
-        f" weights are moved along the gradient. Means over the probed steps: {'; '.join(texts)}."
+        "Measures along a trajectory (Santurkar et al. 2018): at a step, on its batch, the weights"
+        " are moved along the gradient. Faint: means over the seeds; strong: their median over"
+        f" {MEDIAN_OF} probed steps. Means over all probed steps: {'; '.join(texts)}."
     )
     picture = save_figure(
         _probe_figure(rows),
         folder,
         name=f"{record.name}_probe",
         caption=caption,
-        alt=f"{record.title}: three measures",
+        alt=f"{record.title}: measures of the loss landscape",
         csv=means.to_csv(lineterminator="\n"),
     )
     return [picture]
@@ -296,41 +299,45 @@ def _probe_figure(rows: Mapping[str, pandas.DataFrame]) -> Figure:
         rows: ranges by step, by row.
     """
     # One above the other, so that each is as wide as the page also on a small screen.
-    figure = Figure(figsize=(5.6, 7.2))
-    loss, distance, smoothness = figure.subplots(3, 1)
+    figure = Figure(figsize=(5.6, 8.4))
+    loss, distance, cosine, smoothness = figure.subplots(4, 1, sharex=True)
     styles = {}
     for index, (label, measures) in enumerate(rows.items()):
-        colour, marker = style_of(index)
-        styles[label] = (colour, marker)
-        steps = measures.index.to_numpy(float)
-        for axes, name in ((loss, "loss"), (distance, "distance")):
-            low = measures[f"{name}_lowest"].to_numpy(float)
-            high = measures[f"{name}_highest"].to_numpy(float)
-            _draw_edges(axes, steps, low, high, index)
-        smoothness.plot(
-            steps,
-            measures["smoothness"],
-            color=colour,
-            lw=1,
-            marker=marker,
-            markersize=4,
-            markevery=max(1, len(steps) // 6),
-        )
-    _set_titles(loss, distance, smoothness)
+        styles[label] = style_of(index)
+        for axes, values in (
+            (loss, measures["loss_highest"] - measures["loss_lowest"]),
+            (distance, measures["distance_highest"]),
+            (cosine, measures["cosine_lowest"]),
+            (smoothness, measures["smoothness"]),
+        ):
+            _draw_measure(axes, values, styles[label])
+    loss.set_title("range of the loss")
+    distance.set_title("largest l2 change of the gradient")
+    cosine.set_title("smallest cosine between the gradients")
+    smoothness.set_title("effective smoothness, log scale")
+    smoothness.set_xlabel("step")
+    smoothness.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    smoothness.set_yscale("log")
+    smoothness.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    smoothness.yaxis.set_major_formatter("{x:g}")
+    smoothness.yaxis.set_minor_formatter(NullFormatter())
     finish_figure(figure, styles, {})
     figure.subplots_adjust(hspace=0.42)
     return figure
 
 
-def _set_titles(loss: Axes, distance: Axes, smoothness: Axes) -> None:
-    """Set titles and scales of the three panels."""
-    loss.set_title("loss along the gradient")
-    distance.set_title("l2 change of the gradient")
-    smoothness.set_title("effective smoothness, log scale")
-    smoothness.set_xlabel("step")
-    for axes in (loss, distance, smoothness):
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    smoothness.set_yscale("log")
-    smoothness.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    smoothness.yaxis.set_major_formatter("{x:g}")
-    smoothness.yaxis.set_minor_formatter(NullFormatter())
+def _draw_measure(axes: Axes, values: pandas.Series, style: tuple[str, str]) -> None:
+    """Draw the values at the probed steps faintly, and their running median over them."""
+    colour, marker = style
+    medians = values.rolling(MEDIAN_OF, center=True, min_periods=1).median()
+    axes.plot(values.index, values, color=colour, lw=0.8, alpha=0.4)
+    marker_distance = max(1, len(medians) // 6)
+    axes.plot(
+        medians.index,
+        medians,
+        color=colour,
+        lw=1.6,
+        marker=marker,
+        markersize=4,
+        markevery=marker_distance,
+    )

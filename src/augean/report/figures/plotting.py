@@ -30,8 +30,8 @@ INK = "#24292F"
 COLOURS = ("#0072B2", "#E69F00", INK, "#CC79A7", "#009E73", "#D55E00", "#56B4E9")
 """Okabe and Ito's colours, without yellow, which vanishes on white; black is text's. Neighbours
 differ in lightness."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-"""One for each row that gets a colour and a name; the others of a larger table are grey."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""One for each colour. Rows beyond them are grey and have no name."""
 GREY = "#C4C8CC"
 """The colour of rows without a name."""
 MUTED = "#57606A"

@@ -3,7 +3,7 @@
 import math
 
 from augean.analysis.comparison import Row, Table
-from augean.report.figures.plotting import COLOURS, MARKERS, Styles, style_of
+from augean.report.figures.plotting import COLOURS, Styles, style_of
 
 
 def row_styles(table: Table) -> Styles:
@@ -12,7 +12,7 @@ def row_styles(table: Table) -> Styles:
     The other rows are grey. Rows without a run that could be drawn take no style from another.
     """
     rows = [row for row in table.rows if row.runs or row.diverged]
-    best = sorted(rows, key=_rank)[: len(MARKERS)]
+    best = sorted(rows, key=_rank)[: len(COLOURS)]
     best_labels = {row.label for row in best}
     labels = [row.label for row in rows if row.label in best_labels]
     return {label: style_of(index) for index, label in enumerate(labels)}
