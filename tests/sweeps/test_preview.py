@@ -3,6 +3,7 @@ written.
 """
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,18 @@ from augean.datasets.digits import Digits
 from augean.errors import AugeanError
 from augean.runs.address import count_train_images
 from augean.runs.execute import execute
-from augean.sweeps.plan import plan_file
-from augean.sweeps.preview import preview
+from augean.sweeps.plan import plan_file, plan_for
+from augean.sweeps.preview import describe_plan
 from augean.sweeps.studies.sampler import spanning_points
 from augean.terminal import readable_seconds
 from commands import Done, augean
 from conftest import TINY
+
+
+def preview(
+    name: str, overrides: Sequence[str], outputs: Path, folder: Path | None = None
+) -> list[str]:
+    return describe_plan(plan_for(outputs, name, overrides, folder))
 
 
 def status(outputs: Path, *arguments: str) -> Done:

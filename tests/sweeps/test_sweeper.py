@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from PIL import Image
 
 from augean.config.compose import compose
 from augean.config.labels import row_label
@@ -556,3 +558,35 @@ def test_a_launch_says_which_rows_of_its_record_it_leaves_out(tmp_path: Path) ->
     ((record,), _) = read_records(outputs)
     assert [job.row for job in record.jobs] == ["all", "mine"]
     assert "leaves out" not in train(*words).stdout
+
+
+def test_a_launch_on_other_data_says_what_it_leaves_out(tmp_path: Path) -> None:
+    """Where data lies is no part of a sweep's identity, so the two grids share a record."""
+    outputs = tmp_path / "out"
+    setting = [item for item in TINY if not item.startswith("dataset")]
+    words = [
+        "-m", *setting, "trainer.epochs=1", "dataset=image_folder", "dataset.name=photos",
+        "dataset.image_size=16", "trainer.batch_size=8", "activation=relu,elu",
+        f"runtime.outputs={outputs}",
+    ]  # fmt: skip
+    for place, seed in (("one", 0), ("two", 1)):
+        write_photos(tmp_path / place / "photos", seed)
+    first = train(*words, f"runtime.data={tmp_path}/one")
+    assert first.returncode == 0, first.stderr
+    place = f"runtime.data={tmp_path}/two"
+    status = augean("status", *words, place)
+    assert "what it asks for, or code, data or weights of its runs, have changed" in status.stdout
+    assert "2 missing" in status.stdout
+    second = train(*words, place)
+    assert "leaves out 2 finished runs of rows that stay" in second.stdout
+    assert "have changed" not in augean("status", *words, place).stdout
+
+
+def write_photos(folder: Path, seed: int) -> None:
+    """Write 12 images of noise in each of two classes."""
+    pixels = numpy.random.Generator(numpy.random.PCG64(seed))
+    for name in ("bright", "dark"):
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            image = pixels.integers(0, 256, (16, 16, 3), dtype=numpy.uint8)
+            Image.fromarray(image).save(folder / name / f"{number}.png")

@@ -89,7 +89,9 @@ def run_status(arguments: argparse.Namespace) -> int:
     if sweep:
         records = [record for record in records if record.was_asked_as(sweep, overrides)]
     elif arguments.multirun:
-        grid = _plan_grid(overrides, outputs, arguments.config_dir)
+        from augean.sweeps.plan import plan_for
+
+        grid = plan_for(outputs, "config", overrides, arguments.config_dir)
         records = [record for record in records if record.name == grid.record.name]
     elif overrides:
         words = " ".join(overrides)
@@ -104,20 +106,35 @@ def run_status(arguments: argparse.Namespace) -> int:
     if not records and not arguments.json:
         # What was not launched yet is previewed.
         if sweep:
-            return _print_preview(sweep, overrides, outputs, arguments.config_dir)
+            from augean.sweeps.plan import plan_for
+
+            return _print_plan(plan_for(outputs, sweep, overrides, arguments.config_dir))
         if arguments.multirun:
             return _print_plan(grid)
         example = "augean train -cn table1_activation experiment=demo"
         print(f"No sweep was launched into {outputs} yet. For example: {example}")
     status = _print_status(outputs, records, problems, as_json=arguments.json)
-    # A file that is named as in a launch may ask for other runs than it did at the last one.
+    # What is asked for as in a launch may be other runs than at the last one.
     names_file = arguments.config_name is not None or arguments.config_dir is not None
-    if sweep and names_file and not arguments.json:
-        _print_changes(sweep, overrides, outputs, arguments.config_dir, records)
+    if arguments.json:
+        return status
+    if sweep and names_file:
+        _print_changed_file(sweep, overrides, outputs, arguments.config_dir, records)
+    elif arguments.multirun:
+        _print_changes(records, grid)
     return status
 
 
-def _print_changes(
+def _print_changes(records: "Sequence[SweepRecord]", grid: "SweepPlan") -> None:
+    """Print what a grid on the command line asks for that its record lacks, and the reverse."""
+    from augean.sweeps.preview import describe_changes
+
+    for record in records:
+        for line in describe_changes(record, grid):
+            print(line)
+
+
+def _print_changed_file(
     sweep: str,
     overrides: Sequence[str],
     outputs: Path,
@@ -129,13 +146,13 @@ def _print_changes(
     Raises:
         AugeanError: for whatever is wrong with the file.
     """
-    from augean.sweeps.preview import describe_changes
+    from augean.sweeps.preview import describe_changed_file
 
     identity = identifying_overrides(overrides)
     for record in records:
         is_same = record.is_of(sweep) and same_overrides(record.overrides, identity)
         if is_same and record.kind == "grid":
-            for line in describe_changes(record, sweep, overrides, outputs, config_dir):
+            for line in describe_changed_file(record, outputs, sweep, overrides, config_dir):
                 print(line)
 
 
@@ -225,29 +242,6 @@ def _check_sweep_name(
         raise AugeanError(
             f"{sweep}: no sweep in {outputs}, and no sweep file in {folders[0]}{choices}"
         )
-
-
-def _print_preview(
-    sweep: str, overrides: Sequence[str], outputs: Path, config_dir: Path | None
-) -> int:
-    """Print what a sweep file that was not launched yet would do.
-
-    Raises:
-        AugeanError: for whatever is wrong with the sweep.
-    """
-    from augean.sweeps.preview import preview
-
-    print(*preview(sweep, overrides, outputs, config_dir), sep="\n")
-    return 0
-
-
-def _plan_grid(overrides: Sequence[str], outputs: Path, config_dir: Path | None) -> "SweepPlan":
-    """Plan a sweep that is on the command line alone."""
-    from augean.config.override_text import override_text
-    from augean.sweeps.plan import plan_file
-
-    place = override_text(str(outputs), "runtime.outputs")
-    return plan_file("config", [f"runtime.outputs={place}", *overrides], config_dir)
 
 
 def _print_plan(plan: "SweepPlan") -> int:

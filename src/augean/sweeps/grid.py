@@ -21,10 +21,10 @@ from augean.store.sweep_record import hold_record
 from augean.sweeps.job import JobRunner
 from augean.sweeps.plan import read_earlier_record, with_additions
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
-from augean.sweeps.record_changes import rows_left_out
+from augean.sweeps.record_changes import describe_left_out
 from augean.sweeps.slurm import submit, train_run
 from augean.sweeps.workers import WORKER, orphaned, supervise
-from augean.terminal import counted, readable_seconds
+from augean.terminal import readable_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +59,12 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
         with hold_record(plan.outputs, record.name):
             earlier = read_earlier_record(plan.outputs, record.name)
             new = with_additions(record, earlier)
-            rows = [] if earlier is None else rows_left_out(earlier, new, plan.outputs)
+            left_out = "" if earlier is None else describe_left_out(earlier, new, plan.outputs)
             new.write(plan.outputs)
-        if rows:
+        if left_out:
             logger.info(
-                f"Sweep {record.name} leaves out {counted(len(rows), 'row')} of its record:"
-                f" {'; '.join(rows)}; the runs stay in {runs_dir(plan.outputs)}"
+                f"Sweep {record.name} leaves out {left_out}; the runs stay in"
+                f" {runs_dir(plan.outputs)}"
             )
         logger.info(f"Sweep {record.name}: {num_runs} runs, {num_before} of them there already.")
 

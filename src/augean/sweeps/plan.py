@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
+from augean.config.override_text import override_text
 from augean.config.sweep_rows import STUDY_PREFIX, read_rows, words_of_file
 from augean.config.sweeper_options import SweepOptions, read_options
 from augean.config.sweeper_schema import AugeanSweeperConfig
@@ -83,6 +84,22 @@ def plan_sweep(
     else:
         plan = plan_study(composition, options, overrides, draft, with_samples=with_samples)
     return replace(plan, notice=options.notice)
+
+
+def plan_for(
+    outputs: Path, name: str, overrides: Sequence[str], folder: Path | None = None
+) -> SweepPlan:
+    """Plan a sweep as its launch into a folder would.
+
+    Args:
+        name: of a sweep file; `config` for a sweep that is on the command line alone.
+        folder: of the sweep file, if it is not one of Augean's own.
+
+    Raises:
+        AugeanError: for whatever is wrong, with the rows that it is wrong in.
+    """
+    place = override_text(str(outputs), "runtime.outputs")
+    return plan_file(name, [f"runtime.outputs={place}", *overrides], folder)
 
 
 def _plan_grid(

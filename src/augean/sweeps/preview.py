@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from augean.analysis.freshness import FreshnessCheck
-from augean.config.override_text import override_text
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, DataError, DeviceError
@@ -23,7 +22,7 @@ from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.sweeps.budget import read_seconds
 from augean.sweeps.grid import check_networks
-from augean.sweeps.plan import plan_file
+from augean.sweeps.plan import plan_for
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
 from augean.sweeps.record_changes import compare_records, has_file
 from augean.terminal import counted, readable_seconds
@@ -47,35 +46,18 @@ MAX_ROWS = 8
 """Most rows whose names one line lists."""
 
 
-def preview(
-    name: str, overrides: Sequence[str], outputs: Path, folder: Path | None = None
-) -> list[str]:
-    """Return lines that say what a sweep asks for, what of it is done and how long the rest will
-    take.
-
-    Args:
-        name: of a sweep file.
-        folder: of the sweep file, if it is not one of Augean's own.
-
-    Raises:
-        AugeanError: for whatever is wrong, with the rows that it is wrong in.
-    """
-    place = override_text(str(outputs), "runtime.outputs")
-    return describe_plan(plan_file(name, [f"runtime.outputs={place}", *overrides], folder))
-
-
-def describe_changes(
+def describe_changed_file(
     record: SweepRecord,
+    outputs: Path,
     name: str,
     overrides: Sequence[str],
-    outputs: Path,
     folder: Path | None = None,
 ) -> list[str]:
     """Return lines that say in what a sweep file differs from the record of its last launch.
 
     Args:
         record: of a grid.
-        name, overrides, outputs, folder: as for `preview`.
+        outputs, name, overrides, folder: as for `plan_for`.
 
     Returns:
         No lines where they agree, and where the file is not there any more.
@@ -85,20 +67,29 @@ def describe_changes(
     """
     if not has_file(name, folder):
         return []
-    place = override_text(str(outputs), "runtime.outputs")
     try:
-        plan = plan_file(name, [f"runtime.outputs={place}", *overrides], folder)
+        plan = plan_for(outputs, name, overrides, folder)
     except DataError as error:  # no run has an address without it, but the record is right
         return [f"{record.name}: cannot be compared with its file: {error}"]
+    return describe_changes(record, plan)
+
+
+def describe_changes(record: SweepRecord, plan: SweepPlan) -> list[str]:
+    """Return lines that say in what a plan of the same grid differs from its record.
+
+    Raises:
+        AugeanError: for a network that cannot be built, with the rows that have it.
+    """
     check_networks(plan.jobs, check_network)
     changes = compare_records(record, plan.record)
     if not changes.has_other_jobs:
         return []
-    states = plan.record.states(outputs)
+    states = plan.record.states(plan.outputs)
     counts = [f"{states[state]} {state}" for state in RunState if states[state]]
     return [
-        f"{record.name}: its file, or code or data of its runs, has changed since the launch."
-        f" A launch asks for {counted(states.total(), 'run')} now: {', '.join(counts)}",
+        f"{record.name}: what it asks for, or code, data or weights of its runs, have changed"
+        f" since the launch. A launch asks for {counted(states.total(), 'run')} now:"
+        f" {', '.join(counts)}",
         f"  new: {_describe_jobs(changes.new)}",
         f"  no longer asked for: {_describe_jobs(changes.dropped)}",
         f"  {estimate(plan)}",

@@ -7,6 +7,7 @@ from pathlib import Path
 from augean.config.paths import sweeps_dir
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.sweep_record import SweepJob, SweepRecord
+from augean.terminal import counted
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,28 @@ def compare_records(earlier: SweepRecord, planned: SweepRecord) -> RecordChanges
     )
 
 
-def rows_left_out(earlier: SweepRecord, planned: SweepRecord, outputs: Path) -> list[str]:
-    """Return the rows with completed runs that are in a record and not in what a launch writes."""
+def describe_left_out(earlier: SweepRecord, planned: SweepRecord, outputs: Path) -> str:
+    """Say which completed runs of a record are not in what a launch writes; "" where all are."""
     remaining = {job.row for job in planned.jobs}
     folder = runs_dir(outputs)
     rows: dict[str, None] = {}
+    num_replaced = 0
     for job in compare_records(earlier, planned).dropped:
-        if job.row in remaining or job.row in rows:
+        if not run_state(outputs, folder / job.run, job.id).is_completed:
             continue
-        if run_state(outputs, folder / job.run, job.id).is_completed:
+        if job.row in remaining:
+            num_replaced += 1
+        else:
             rows[job.row] = None
-    return list(rows)
+    parts = []
+    if rows:
+        parts.append(f"{counted(len(rows), 'row')} of its record: {'; '.join(rows)}")
+    if num_replaced:
+        parts.append(
+            f"{counted(num_replaced, 'finished run')} of rows that stay, of which other seeds,"
+            " code, data or weights are asked for"
+        )
+    return "; and ".join(parts)
 
 
 def _own_jobs(record: SweepRecord) -> dict[tuple[str, str], SweepJob]:
