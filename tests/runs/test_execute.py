@@ -694,6 +694,8 @@ def test_training_leaves_deterministic_algorithms_as_it_found_them(warn_only: bo
     try:
         with algorithms(deterministic=False):
             assert not torch.are_deterministic_algorithms_enabled()
+            assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert torch.utils.deterministic.fill_uninitialized_memory
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.is_deterministic_algorithms_warn_only_enabled() == warn_only
     finally:

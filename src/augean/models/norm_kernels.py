@@ -22,35 +22,37 @@ def sum_blocks(
 ):
     """Store mean and sum of squared deviations of each column over a block of rows.
 
-    Tiles are joined as in Chan, Golub and LeVeque (1983): a plain sum of squares would cancel where
-    the mean is large beside the deviation.
+    Each element of the tile has a running mean and sum over the tiles (Welford 1962), and only in
+    the end they are joined (Chan, Golub and LeVeque 1983): a sum over a tile makes all threads of
+    the program wait, and a plain sum of squares would cancel where the mean is large beside the
+    deviation.
     """
     block = tl.program_id(0)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     in_columns = column < num_columns
     first = block * rows_per_block
     end = tl.minimum(first + rows_per_block, num_rows)
-    mean = tl.zeros([COLUMNS], tl.float32)
-    deviation_sum = tl.zeros([COLUMNS], tl.float32)
+    means = tl.zeros([ROWS, COLUMNS], tl.float32)
+    squares = tl.zeros([ROWS, COLUMNS], tl.float32)
     count = 0.0
     for start in range(first, end, ROWS):
         row = start + tl.arange(0, ROWS)
         mask = (row < end)[:, None] & in_columns[None, :]
         offset = row[:, None] * num_columns + column[None, :]
         x = tl.load(x_pointer + offset, mask=mask, other=0.0).to(tl.float32)
-        # The tile's own mean and squared deviations.
-        tile_count = (tl.minimum(end, start + ROWS) - start).to(tl.float32)
-        tile_mean = tl.sum(x, axis=0) / tile_count
-        deviation = tl.where(mask, x - tile_mean[None, :], 0.0)
-        tile_deviation_sum = tl.sum(deviation * deviation, axis=0)
-        # Join them with those of the tiles before.
-        new_count = count + tile_count
-        delta = tile_mean - mean
-        mean += delta * (tile_count / new_count)
-        deviation_sum += tile_deviation_sum + delta * delta * (count * tile_count / new_count)
-        count = new_count
+        count += 1.0
+        # Beyond the block an element keeps what it has.
+        delta = tl.where(mask, x - means, 0.0)
+        means += delta * (1.0 / count)
+        squares += delta * (x - means)
+    # How many tiles had a row of the block at each of their rows.
+    later_rows = end - first - tl.arange(0, ROWS)
+    counts = (tl.maximum(later_rows + ROWS - 1, 0) // ROWS).to(tl.float32)[:, None]
+    mean = tl.sum(means * counts, axis=0) / (end - first)
+    deviation = means - mean[None, :]
+    square = tl.sum(squares + counts * deviation * deviation, axis=0)
     tl.store(mean_pointer + block * num_columns + column, mean, mask=in_columns)
-    tl.store(square_pointer + block * num_columns + column, deviation_sum, mask=in_columns)
+    tl.store(square_pointer + block * num_columns + column, square, mask=in_columns)
 
 
 @triton.jit
@@ -169,8 +171,9 @@ def sum_gradient_blocks(
     inverse = tl.load(inverse_pointer + column, mask=in_columns)
     first = block * rows_per_block
     end = tl.minimum(first + rows_per_block, num_rows)
-    gradient_sum = tl.zeros([COLUMNS], tl.float32)
-    product_sum = tl.zeros([COLUMNS], tl.float32)
+    # By the place in the tile, and joined in the end, as in `sum_blocks`.
+    gradient_sums = tl.zeros([ROWS, COLUMNS], tl.float32)
+    product_sums = tl.zeros([ROWS, COLUMNS], tl.float32)
     for start in range(first, end, ROWS):
         row = start + tl.arange(0, ROWS)
         mask = (row < end)[:, None] & in_columns[None, :]
@@ -188,8 +191,10 @@ def sum_gradient_blocks(
         inner = gradient.to(inner_pointer.dtype.element_ty)
         tl.store(inner_pointer + offset, inner, mask=mask)
         gradient = inner.to(tl.float32)
-        gradient_sum += tl.sum(gradient, axis=0)
-        product_sum += tl.sum(gradient * (x - mean[None, :]) * inverse[None, :], axis=0)
+        gradient_sums += gradient
+        product_sums += gradient * (x - mean[None, :]) * inverse[None, :]
+    gradient_sum = tl.sum(gradient_sums, axis=0)
+    product_sum = tl.sum(product_sums, axis=0)
     tl.store(sum_pointer + block * num_columns + column, gradient_sum, mask=in_columns)
     tl.store(product_pointer + block * num_columns + column, product_sum, mask=in_columns)
 

@@ -263,7 +263,9 @@ def _fits(num_bytes: int, device: torch.device) -> bool:
 def _free_bytes(device: torch.device) -> int | None:
     """Return the free memory of a device; None where the system does not say."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # What torch keeps of earlier runs counts as used there, but is given out again.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
