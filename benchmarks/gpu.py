@@ -182,19 +182,22 @@ def run_limited(
     try:
         code = process.wait(timeout=limit)
     except subprocess.TimeoutExpired:
-        # The process is the first of its group, which its children belong to.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        # A process that hangs in the driver cannot even be killed.
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+        stop(process)
         return f"stopped after {limit:.0f} s"
     except BaseException:
-        # A session of its own outlives this process, and would share the device with what follows.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # In a session of its own it would live on, and share the device with what follows.
+        stop(process)
         raise
     return "done" if code == 0 else f"failed with exit code {code}"
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and its children; it is the first of its group, which they belong to."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    # A process that hangs in the driver cannot even be killed.
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
 
 
 def run_with_mps(
@@ -220,7 +223,7 @@ def run_with_mps(
                 if outcome == "done":
                     outcome = run_limited(command, log, limit, {**variables, **mps_variables})
                 else:
-                    outcome = f"not run: a first client of the service was {outcome}"
+                    outcome = f"not run: a first client of the service {outcome}"
             finally:
                 control_mps(log, mps_variables, request="quit -t 5\n")
         else:
@@ -296,8 +299,6 @@ def main() -> None:
         by_name = {part.name: part for part in parts}
         parts = [by_name[name] for name in arguments.parts]
     arguments.output.mkdir(parents=True, exist_ok=True)
-    # A program that is stopped by its caller raises, so that `run_limited` ends its part too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     end = time.perf_counter() + arguments.seconds
     outcomes: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
@@ -313,4 +314,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # Stopped by its caller, it raises, so that `run_limited` ends its part too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()

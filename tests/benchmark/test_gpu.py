@@ -5,6 +5,7 @@ No GPU is needed: parts are small processes, and a script stands in for NVIDIA's
 
 import importlib.util
 import json
+import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from conftest import ROOT
+from waiting import wait_for
 
 SERVICE = """#!/bin/sh
 echo "control $@" >> "$CUDA_MPS_LOG_DIRECTORY/control.log"
@@ -64,6 +66,7 @@ def install_service(
     program.write_text(SERVICE.format(code=code))
     program.chmod(0o755)
     monkeypatch.setattr(gpu, "DRIVER_PROGRAMS", str(folder))
+    monkeypatch.setattr(gpu, "FIRST_CLIENT", (sys.executable, "-c", ""))
 
 
 def test_two_files_have_outcomes_results_and_logs_of_all_parts(
@@ -144,6 +147,35 @@ def test_where_a_part_with_the_service_fails_its_log_has_those_of_the_service(
     log = "\n".join(part["end_of_log"])
     assert "control -d" in log
     assert "server of the test" in log
+
+
+def test_a_first_client_that_fails_spares_the_part(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install_service(gpu, monkeypatch, tmp_path / "bin", code=0)
+    monkeypatch.setattr(gpu, "FIRST_CLIENT", (sys.executable, "-c", "raise SystemExit(7)"))
+    use_parts(gpu, monkeypatch, [python(gpu, "part", "", with_mps=True)])
+    outcome = run_main(gpu, monkeypatch, tmp_path / "out")["part"]["outcome"]
+    assert outcome == "not run: a first client of the service failed with exit code 7"
+
+
+def test_a_part_ends_with_the_program_that_started_it(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    hangs = f"import os, pathlib, time; pathlib.Path({str(begun)!r}).write_text(str(os.getpid()))"
+    use_parts(gpu, monkeypatch, [python(gpu, "hangs", f"{hangs}; time.sleep(60)")])
+    real_wait = subprocess.Popen.wait
+
+    def interrupt(process: "subprocess.Popen[bytes]", timeout: float | None = None) -> int:
+        wait_for(lambda: begun.exists() and begun.read_text() != "")
+        monkeypatch.setattr(subprocess.Popen, "wait", real_wait)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_main(gpu, monkeypatch, tmp_path / "out")
+    assert not Path(f"/proc/{begun.read_text()}").exists()
 
 
 def test_without_the_service_its_parts_are_named_as_not_run(

@@ -217,21 +217,23 @@ def algorithms(deterministic: bool) -> Iterator[None]:
     benchmark_before = torch.backends.cudnn.benchmark
     deterministic_before = torch.are_deterministic_algorithms_enabled()
     warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill_before = torch.utils.deterministic.fill_uninitialized_memory
+    # torch makes this attribute at run time.
+    filling: Any = torch.utils.deterministic
+    filled_before = filling.fill_uninitialized_memory
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         # cuBLAS reads this when its first handle is made.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     # No memory is read before it is written, so filling it first would only cost time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    filling.fill_uninitialized_memory = False
     try:
         with exact_fp32():
             yield
     finally:
         torch.backends.cudnn.benchmark = benchmark_before
         torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only_before)
-        torch.utils.deterministic.fill_uninitialized_memory = fill_before
+        filling.fill_uninitialized_memory = filled_before
 
 
 def instruction_set(device: torch.device) -> str | None:
