@@ -13,7 +13,7 @@ import tarfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +40,7 @@ from augean.datasets.synthetic import Synthetic
 from augean.errors import ConfigError, DataError
 
 Labels = NDArray[np.int64]
+Messages = Callable[[], list[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -679,6 +680,77 @@ def test_images_in_folders_below_a_class_are_read(tmp_path: Path) -> None:
     (folder / "train/cat/loop").symlink_to(folder / "train/cat")
     with pytest.raises(DataError, match="a link to itself"):
         later(ImageFolder, tmp_path).digest()
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Messages:
+    """What was logged since the last call, such as `INFO pets: 3 images`."""
+    monkeypatch.setattr(logging.getLogger("augean"), "propagate", True)
+    caplog.set_level(logging.INFO, "augean")
+
+    def take() -> list[str]:
+        lines = [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+        caplog.clear()
+        return lines
+
+    return take
+
+
+@pytest.mark.parametrize("ask", ["digest", "load"])
+def test_a_process_says_once_what_a_folder_holds(
+    ask: str, tmp_path: Path, messages: Messages
+) -> None:
+    folder = write_pets(tmp_path)
+    pets = source(ImageFolder, tmp_path)
+    getattr(pets, ask)()
+    assert messages() == [f"INFO {folder}: 12 images of 2 classes: cat, dog"]
+    pets.digest()
+    pets.load()
+    assert messages() == []
+    for name in ("train/dog/IMG_1", "train/dog/new/21.jpg.1", "test/cat/.hidden"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "train/cat/0.png", folder / name)
+    getattr(later(ImageFolder, tmp_path), ask)()
+    assert messages() == [
+        f"INFO {folder}: 12 images of 2 classes: cat, dog; 2 other files ignored, such as"
+        " train/dog/IMG_1"
+    ]
+
+
+def test_files_that_are_not_images_leave_index_and_digest_as_they_are(tmp_path: Path) -> None:
+    folder = write_pets(tmp_path)
+    digest = source(ImageFolder, tmp_path).digest()
+    index = (tmp_path / "cache" / "pets.index.json").read_bytes()
+    (folder / "train" / "cat" / "IMG_1").write_text("no suffix")
+    assert later(ImageFolder, tmp_path).digest() == digest
+    assert (tmp_path / "cache" / "pets.index.json").read_bytes() == index
+
+
+def test_of_many_classes_the_first_are_named(tmp_path: Path, messages: Messages) -> None:
+    folder = write_photos(tmp_path, num_images=5)
+    for number in range(20):
+        shutil.copytree(folder / "cat", folder / f"kind {number:02}")
+    source(ImageFolder, tmp_path).digest()
+    assert "115 images of 23 classes: cat, dog, fox, kind 00, " in messages()[0]
+    assert later(ImageFolder, tmp_path).digest()
+    assert messages()[0].endswith(", kind 06 and 13 more")
+
+
+@pytest.mark.parametrize("part", ["", "train"])
+@pytest.mark.parametrize("name", ["train", "Test", "val"])
+def test_a_data_set_is_not_taken_for_a_class(part: str, name: str, tmp_path: Path) -> None:
+    for site in ("a", "b"):
+        for image in ("train/cat/0.png", "test/cat/1.png"):
+            path = tmp_path / "pets" / part / f"site {site}" / image
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(path)
+    sites = tmp_path / "pets" / part
+    (sites / "site a" / "train").rename(sites / "site a" / name)
+    if name != "Test":
+        shutil.rmtree(sites / "site a" / "test")
+    advice = f"set runtime.data={sites} dataset.name=site a"
+    with pytest.raises(DataError, match=rf"{sites}/site a: .* a folder {name}: .*{advice}"):
+        source(ImageFolder, tmp_path).digest()
 
 
 def test_images_outside_of_the_classes_are_refused_with_their_number_and_place(

@@ -6,7 +6,7 @@ keeps their digest and their pixels.
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from augean.datasets.image_decoding import DECODER, Geometry, decode_in_chunks, 
 from augean.datasets.image_layout import ImageLayout
 from augean.datasets.image_listing import FolderListing
 from augean.errors import DataError
+from augean.terminal import counted
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ QUICK_BYTES = 100_000_000
 """Size of all image files up to which a report reads them: a second at most from a local disk."""
 TEST_SHARE = 0.2
 """Share of the images that is set aside for the test where there is no folder `test`."""
+MAX_NAMED = 10
+"""Classes that one message names."""
 
 
 @dataclass(frozen=True)
@@ -118,19 +121,38 @@ class ImageFolder(Source):
 
     def _content(self) -> _Content:
         """Return the digest and number of training images, from the first call in this process."""
+        content = process_contents.get((self.folder, self.cache))
+        if content is None:
+            listing = self._layout.scan()
+            content = self._remember(listing, self._index(listing))
+        return content
+
+    def _remember(self, listing: FolderListing, index: FolderIndex) -> _Content:
+        """Return the content that this process has noted first; if it is this one, describe it."""
         key = (self.folder, self.cache)
         if key not in process_contents:
-            listing = self._layout.scan()
-            index = self._index(listing)
             num_train = listing.num_train - len(index.test)
             process_contents[key] = _Content(digest=index.digest, num_train=num_train)
-            if not listing.has_test:
-                logger.info(
-                    f"{self.folder}: no folder test, so a fifth of the images is set aside for it:"
-                    f" {num_train:,} for training and validation,"
-                    f" {len(listing.paths) - num_train:,} for the test"
-                )
+            self._describe(listing, index)
         return process_contents[key]
+
+    def _describe(self, listing: FolderListing, index: FolderIndex) -> None:
+        """Log what there is to train on: a wrong folder shows in the names of its classes."""
+        text = (
+            f"{self.folder}: {counted(len(listing.paths), 'image')} of {len(listing.classes)}"
+            f" classes: {_name_some(listing.classes)}"
+        )
+        if listing.others:
+            num_others = counted(len(listing.others), "other file")
+            text += f"; {num_others} ignored, such as {listing.others[0]}"
+        logger.info(text)
+        if not listing.has_test:
+            num_test = len(index.test)
+            logger.info(
+                f"{self.folder}: no folder test, so a fifth of the images is set aside for it:"
+                f" {listing.num_train - num_test:,} for training and validation,"
+                f" {num_test:,} for the test"
+            )
 
     def load(self) -> Images:
         return self.load_lazily().in_memory()
@@ -138,9 +160,8 @@ class ImageFolder(Source):
     def load_lazily(self) -> LazyImages:
         listing = self._layout.scan()
         index = self._index(listing)
-        content = _Content(index.digest, listing.num_train - len(index.test))
         # Runs of this process may already have their addresses by an earlier digest.
-        if process_contents.setdefault((self.folder, self.cache), content) != content:
+        if self._remember(listing, index).digest != index.digest:
             raise DataError(
                 f"{self.folder}: images have changed since this command started; start it again"
             )
@@ -247,6 +268,14 @@ class ImageFolder(Source):
         # The pixels are kept by the digest that was computed before: they must be of those files.
         if self._layout.scan().fingerprint != listing.fingerprint:
             raise DataError(f"{self.folder}: images have changed while they were read; start again")
+
+
+def _name_some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    text = ", ".join(names[:MAX_NAMED])
+    if len(names) > MAX_NAMED:
+        text += f" and {len(names) - MAX_NAMED} more"
+    return text
 
 
 def _splits(

@@ -1,6 +1,7 @@
 """Find the images of an image folder by its layout, and refuse a folder with another one.
 
-Every image is either listed or refused with a message: none is left out without a word.
+Every file with the suffix of an image is either listed or refused with a message. The other files
+in the folders of the classes are listed apart, so that none is left out without a word.
 """
 
 import hashlib
@@ -53,6 +54,7 @@ class ImageLayout:
         paths: list[str] = []
         labels: list[NDArray[np.int64]] = []
         unread: list[str] = []
+        others: list[str] = []
         num_bytes = 0
         num_train = 0
         for part in parts:
@@ -63,6 +65,7 @@ class ImageLayout:
                 folder = f"{part}/{name}" if part else name
                 paths += [f"{folder}/{file}" for file in files.names]
                 unread += [f"{folder}/{file}" for file in files.unread]
+                others += [f"{folder}/{file}" for file in files.others]
                 labels.append(np.full(len(files.names), label, dtype=np.int64))
                 num_bytes += sum(stamp.size for stamp in files.stamps)
             # `test` is the last part, so that the count stops before it.
@@ -76,6 +79,7 @@ class ImageLayout:
             labels=np.concatenate(labels),
             num_train=num_train,
             has_test="test" in parts,
+            others=others,
             num_bytes=num_bytes,
             fingerprint=fingerprint.hexdigest(),
         )
@@ -183,12 +187,21 @@ class ImageLayout:
         """List the images of a class.
 
         Raises:
-            DataError: when the folder has no image or cannot be read.
+            DataError: when the folder has no image, cannot be read, or holds a folder such as
+                "train", with which it looks like a data set.
         """
         try:
             files = list_images(folder)
         except OSError as error:
             raise self._unreadable(folder, error) from error
+        for name in files.subfolders:
+            if name.lower() in PART_NAMES:
+                raise DataError(
+                    f"{folder}: is not taken for a class, as it holds a folder {name}: if"
+                    f" {folder.name} is a data set, set runtime.data={folder.parent}"
+                    f" dataset.name={folder.name}; if it is a class, put its images into"
+                    f" {self.folder}/{{train,test}}/{folder.name}, or give {name} another name"
+                )
         if not files.names and not files.unread:
             raise self.error(f"there is no image in {folder}")
         return files
