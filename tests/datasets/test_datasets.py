@@ -888,6 +888,22 @@ def test_a_class_that_would_have_no_training_image_is_refused(tmp_path: Path) ->
         later(ImageFolder, tmp_path).digest()
 
 
+def test_classes_without_a_test_image_are_named_in_every_process(
+    tmp_path: Path, messages: Messages
+) -> None:
+    folder = write_photos(tmp_path)
+    images = source(ImageFolder, tmp_path).load()
+    test_images = {image.tobytes() for image in images.test_images}
+    assert not any("no test image" in message for message in messages())
+    for path in sorted((folder / "fox").iterdir()):
+        if np.asarray(Image.open(path)).tobytes() in test_images:
+            path.unlink()
+    for _ in range(2):
+        later(ImageFolder, tmp_path).digest()
+        (warning,) = (message for message in messages() if message.startswith("WARNING"))
+        assert warning.startswith(f"WARNING {folder}: no test image of fox;")
+
+
 @pytest.mark.parametrize(
     "name", ["a, b", "Žluťoučký kůň", "猫", "1", "NA", 'say "cat"', "a\u2028b"]
 )

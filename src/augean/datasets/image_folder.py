@@ -137,7 +137,10 @@ class ImageFolder(Source):
         return process_contents[key]
 
     def _describe(self, listing: FolderListing, index: FolderIndex) -> None:
-        """Log what there is to train on: a wrong folder shows in the names of its classes."""
+        """Log what there is to train on: a wrong folder shows in the names of its classes.
+
+        Warn of classes about which the test says nothing.
+        """
         text = (
             f"{self.folder}: {counted(len(listing.paths), 'image')} of {len(listing.classes)}"
             f" classes: {_name_some(listing.classes)}"
@@ -152,6 +155,15 @@ class ImageFolder(Source):
                 f"{self.folder}: no folder test, so a fifth of the images is set aside for it:"
                 f" {listing.num_train - num_test:,} for training and validation,"
                 f" {num_test:,} for the test"
+            )
+        _, test = _splits(listing, index)
+        num_test_images = np.bincount(listing.labels[test], minlength=len(listing.classes))
+        untested = [listing.classes[label] for label in np.flatnonzero(num_test_images == 0)]
+        if untested:
+            logger.warning(
+                f"{self.folder}: no test image of {_name_some(untested)}; the test accuracy says"
+                " nothing about such a class: add images of it, or choose the test images of all"
+                " classes yourself: put them into test/<class>, the others into train/<class>"
             )
 
     def load(self) -> Images:
