@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from augean.datasets import image_folder
 from augean.datasets.base import Images, Source
 from augean.datasets.cifar import Cifar10, Cifar100
 from augean.datasets.digits import Digits
+from augean.datasets.image_copies import copies_in_both_parts, copies_in_two_classes
 from augean.datasets.image_folder import ImageFolder
 from augean.datasets.split import stratified_split
 from augean.datasets.synthetic import Synthetic
@@ -493,8 +495,11 @@ def test_repeated_digest_reads_the_index_and_no_image(
     assert later(ImageFolder, tmp_path).digest() == digest
 
 
-def test_no_flipped_bit_of_the_index_gives_another_digest(tmp_path: Path) -> None:
-    write_pets(tmp_path)
+@pytest.mark.parametrize("has_copies", [False, True])
+def test_no_flipped_bit_of_the_index_gives_another_digest(has_copies: bool, tmp_path: Path) -> None:
+    folder = write_pets(tmp_path)
+    if has_copies:
+        shutil.copy(folder / "train/dog/0.png", folder / "test/cat/0.png")
     digest, index = source(ImageFolder, tmp_path).digest(), tmp_path / "cache" / "pets.index.json"
     whole = index.read_bytes()
     assert digest.encode() in whole
@@ -902,6 +907,65 @@ def test_classes_without_a_test_image_are_named_in_every_process(
         later(ImageFolder, tmp_path).digest()
         (warning,) = (message for message in messages() if message.startswith("WARNING"))
         assert warning.startswith(f"WARNING {folder}: no test image of fox;")
+
+
+def warnings_of(folder: Path, messages: Messages) -> list[str]:
+    """What a new process warns of, without the name of the folder."""
+    later(ImageFolder, folder).digest()
+    prefix = f"WARNING {folder}/pets: "
+    return [line.removeprefix(prefix) for line in messages() if line.startswith(prefix)]
+
+
+def test_copies_in_train_and_test_are_counted_in_every_process(
+    tmp_path: Path, messages: Messages
+) -> None:
+    folder = write_pets(tmp_path)
+    assert warnings_of(tmp_path, messages) == []
+    shutil.copy(folder / "train/dog/1.png", folder / "train/dog/copy.png")  # harmless here
+    assert warnings_of(tmp_path, messages) == []
+    for number in (1, 2):
+        shutil.copy(folder / f"train/dog/{number}.png", folder / f"test/dog/a{number}.png")
+    for _ in range(2):
+        (warning,) = warnings_of(tmp_path, messages)
+        assert "in both train and test: 2 images (train/dog/1.png = test/dog/a1.png)" in warning
+
+
+@pytest.mark.parametrize("name", ["0.png", os.fsdecode(b"caf\xe9.png")])
+def test_copies_in_two_classes_are_counted_in_every_process(
+    name: str, tmp_path: Path, messages: Messages
+) -> None:
+    folder = write_photos(tmp_path)
+    assert warnings_of(tmp_path, messages) == []
+    for place in (f"dog/copy {name}", f"fox/copy {name}", "cat/again.png"):
+        shutil.copy(folder / "cat/0.png", folder / place)
+    shutil.copy(folder / "dog/7.png", folder / "fox/copy 7.png")
+    for _ in range(2):
+        (warning,) = warnings_of(tmp_path, messages)
+        assert f"in more than one class: 2 images (cat/again.png = dog/copy {name})" in warning
+
+
+@given(
+    contents=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=12), data=st.data()
+)
+def test_copies_are_those_that_a_comparison_of_all_pairs_finds(
+    contents: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    num_train = data.draw(st.integers(0, len(contents)))
+    hashes = np.array([content for content, _ in contents], dtype=np.uint64)
+    labels = np.array([label for _, label in contents], dtype=np.int64)
+    paths = [str(position) for position in range(len(contents))]
+    in_parts = copies_in_both_parts(hashes, paths, num_train)
+    in_classes = copies_in_two_classes(hashes, paths, labels)
+    for copies, place in ((in_parts, np.arange(len(paths)) < num_train), (in_classes, labels)):
+        expected = set()
+        for first, second in combinations(range(len(paths)), 2):
+            if hashes[first] == hashes[second] and place[first] != place[second]:
+                expected.add(hashes[first])
+        assert (copies.number if copies else 0) == len(expected)
+        if copies:
+            first, second = map(int, copies.example)
+            assert hashes[first] == hashes[second]
+            assert place[first] != place[second]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Load a data set of image files, in one folder per class; they are decoded once and cached.
 
-`image_layout` and `image_listing` find the files, `image_decoding` reads them, and `image_cache`
-keeps their digest and their pixels.
+`image_layout` and `image_listing` find the files, `image_copies` finds those that are there twice,
+`image_decoding` reads them, and `image_cache` keeps their digest and their pixels.
 """
 
 import hashlib
@@ -16,10 +16,16 @@ from numpy.typing import NDArray
 from augean.datasets.base import ImageArray, Images, LazyImages, Source
 from augean.datasets.image_cache import (
     FolderIndex,
+    Place,
     map_images,
     read_index,
     write_images,
     write_index,
+)
+from augean.datasets.image_copies import (
+    Copies,
+    copies_in_both_parts,
+    copies_in_two_classes,
 )
 from augean.datasets.image_decoding import DECODER, Geometry, decode_in_chunks, show_progress
 from augean.datasets.image_layout import ImageLayout
@@ -139,7 +145,7 @@ class ImageFolder(Source):
     def _describe(self, listing: FolderListing, index: FolderIndex) -> None:
         """Log what there is to train on: a wrong folder shows in the names of its classes.
 
-        Warn of classes about which the test says nothing.
+        Warn of what makes the test accuracy mean less than it seems to.
         """
         text = (
             f"{self.folder}: {counted(len(listing.paths), 'image')} of {len(listing.classes)}"
@@ -164,6 +170,16 @@ class ImageFolder(Source):
                 f"{self.folder}: no test image of {_name_some(untested)}; the test accuracy says"
                 " nothing about such a class: add images of it, or choose the test images of all"
                 " classes yourself: put them into test/<class>, the others into train/<class>"
+            )
+        if "part" in index.copies:
+            logger.warning(
+                f"{self.folder}: in both train and test: {index.copies['part']}; the test accuracy"
+                " is then not that of new images: remove them from one of the two"
+            )
+        if "class" in index.copies:
+            logger.warning(
+                f"{self.folder}: in more than one class: {index.copies['class']}; some of their"
+                " labels are wrong then: leave each in one class only"
             )
 
     def load(self) -> Images:
@@ -204,9 +220,11 @@ class ImageFolder(Source):
     def _hash_files(self, listing: FolderListing) -> FolderIndex:
         """Read all files, for the digest of the data and the hash of each image."""
         content = hashlib.sha256()
-        test_paths = set()
+        hashes = np.zeros(len(listing.paths), dtype=np.uint64)
         # Sorted by path alone, so that the digest does not depend on the order of the listing.
-        for path in show_progress(sorted(listing.paths), "Reading", self.name):
+        positions = sorted(range(len(listing.paths)), key=listing.paths.__getitem__)
+        for position in show_progress(positions, "Reading", self.name):
+            path = listing.paths[position]
             try:
                 # `open` with a text takes half the time of Path.read_bytes.
                 with open(f"{self.folder}/{path}", "rb") as image:
@@ -217,14 +235,16 @@ class ImageFolder(Source):
                 ) from error
             # The names of files may hold bytes beside UTF-8, which Python reads as surrogates.
             content.update(f"{path}\0{digest}\n".encode(errors="surrogateescape"))
-            # The first 32 bits of an image's sha256 are evenly spread from 0 to 2**32.
-            if int(digest[:8], 16) < TEST_SHARE * 2**32:
-                test_paths.add(path)
+            # 64 bits suffice to tell millions of images apart.
+            hashes[position] = int(digest[:16], 16)
         test: tuple[int, ...] = ()
         if not listing.has_test:
-            test = tuple(i for i, path in enumerate(listing.paths) if path in test_paths)
+            # The first 32 bits of an image's sha256 are evenly spread from 0 to 2**32.
+            is_test = (hashes >> np.uint64(32)) < TEST_SHARE * 2**32
+            test = tuple(np.flatnonzero(is_test).tolist())
             self._check_test(listing, test)
-        return FolderIndex(digest=content.hexdigest(), test=test)
+        copies = _find_copies(listing, hashes)
+        return FolderIndex(digest=content.hexdigest(), test=test, copies=copies)
 
     def _check_test(self, listing: FolderListing, test: tuple[int, ...]) -> None:
         """Check the images that are set aside for the test.
@@ -288,6 +308,18 @@ def _name_some(names: Sequence[str]) -> str:
     if len(names) > MAX_NAMED:
         text += f" and {len(names) - MAX_NAMED} more"
     return text
+
+
+def _find_copies(listing: FolderListing, hashes: NDArray[np.uint64]) -> dict[Place, Copies]:
+    """Find the images that are in two parts or in two classes; `hashes` are of their content."""
+    copies: dict[Place, Copies] = {}
+    in_parts = copies_in_both_parts(hashes, listing.paths, listing.num_train)
+    if in_parts is not None:
+        copies["part"] = in_parts
+    in_classes = copies_in_two_classes(hashes, listing.paths, listing.labels)
+    if in_classes is not None:
+        copies["class"] = in_classes
+    return copies
 
 
 def _splits(
