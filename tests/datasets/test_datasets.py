@@ -592,7 +592,7 @@ def test_a_missing_folder_is_answered_with_the_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("train", r"cannot read .*/pets/train \(No such file"),
+        ("train", r"no folder .*/pets/train; .*/pets/test is taken for the test images"),
         ("test/dog", "train and test do not both have the classes dog"),
         ("train/cat/*", r"no image in .*/pets/train/cat"),
         ("*/*", r"no class folder in .*/pets/train"),
@@ -607,6 +607,23 @@ def test_an_incomplete_folder_is_refused_by_what_is_missing(
     with pytest.raises(
         DataError, match=rf"dataset.name=pets: .*{message}.* Expected .*<class>/<image>"
     ):
+        source(ImageFolder, tmp_path).digest()
+
+
+def test_classes_that_look_the_same_in_train_and_test_are_told_apart(tmp_path: Path) -> None:
+    folder = write_pets(tmp_path)
+    (folder / "train" / "cat").rename(folder / "train" / "caf\u00e9")
+    (folder / "test" / "cat").rename(folder / "test" / "cafe\u0301")
+    (folder / "test" / "dog").rename(folder / "test" / "fox")
+    with pytest.raises(DataError, match="do not both have the classes") as error:
+        source(ImageFolder, tmp_path).digest()
+    assert r"('cafe\u0301', 'caf\xe9'): rename the folder" in str(error.value)
+
+
+def test_a_class_named_test_is_told_that_this_name_is_taken(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path, num_images=5)
+    (folder / "cat").rename(folder / "test")
+    with pytest.raises(DataError, match="if it is a class, give it another name"):
         source(ImageFolder, tmp_path).digest()
 
 

@@ -6,6 +6,7 @@ in the folders of the classes are listed apart, so that none is left out without
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +100,19 @@ class ImageLayout:
         return self.error(f"cannot read {folder / str(error.filename)} ({error.strerror})")
 
     def _find_parts(self) -> list[str]:
-        """Return the parts: `train` and `test`, `train` alone, or "" for the folder itself."""
+        """Return the parts: `train` and `test`, `train` alone, or "" for the folder itself.
+
+        Raises:
+            DataError: when there is `test` alone.
+        """
         parts = [part for part in ("train", "test") if (self.folder / part).is_dir()]
-        # Without `train` its classes are looked for all the same, and the message then says that
-        # it is missing.
-        if parts == ["test"] or not self.folder.is_dir():
+        if parts == ["test"]:
+            raise self.error(
+                f"there is no folder {self.folder / 'train'}; {self.folder / 'test'} is taken for"
+                " the test images: if it is a class, give it another name"
+            )
+        # Classes are looked for in a missing folder all the same, and the message then names it.
+        if not self.folder.is_dir():
             return ["train", "test"]
         return parts or [""]
 
@@ -124,7 +133,7 @@ class ImageLayout:
                     raise self.error(f"{path} is not taken for a class; rename it to train or test")
             return
         if "train" not in names:
-            return  # the message that it is missing comes when its classes are listed
+            return  # it is Train or TRAIN, where the system ignores the case of letters
         for name in names:
             path = self.folder / name
             if name in ("train", "test"):
@@ -144,9 +153,7 @@ class ImageLayout:
             # Classes that only one of train and test has.
             unmatched = set(classes) ^ set(self._class_names(part))
             if unmatched:
-                raise self.error(
-                    f"train and test do not both have the classes {', '.join(sorted(unmatched))}"
-                )
+                raise self.error(_describe_unmatched(sorted(unmatched)))
         if not classes:
             raise self.error(f"there is no class folder in {self.folder / parts[0]}")
         if len(classes) == 1:
@@ -205,6 +212,20 @@ class ImageLayout:
         if not files.names and not files.unread:
             raise self.error(f"there is no image in {folder}")
         return files
+
+
+def _describe_unmatched(names: Sequence[str]) -> str:
+    """Return the problem with classes that only one of `train` and `test` has."""
+    problem = f"train and test do not both have the classes {', '.join(names)}"
+    # An accented letter is one character or two (the letter, then its accent), which look the same.
+    forms = [unicodedata.normalize("NFC", name) for name in names]
+    alike = [ascii(name) for name, form in zip(names, forms, strict=True) if forms.count(form) > 1]
+    if alike:
+        problem += (
+            f"; those that look the same differ in their characters ({', '.join(alike)}): rename"
+            " the folder in one of the two"
+        )
+    return problem
 
 
 def describe_unread(folder: Path, names: Sequence[str]) -> str:
