@@ -807,7 +807,7 @@ def test_photographs_that_lie_on_their_side_are_counted(
         image.save(path, exif=tags)
     turned = later(ImageFolder, tmp_path).load()
     assert "on their side, upside down or mirrored" in caplog.text
-    assert ": 2 images; turn the files upright first" in caplog.text
+    assert ": 2 images; turn the files upright first, in a copy of the folder" in caplog.text
     read = np.concatenate([turned.train_images, turned.test_images])
     before = np.concatenate([upright.train_images, upright.test_images])
     assert sorted(map(bytes, read)) == sorted(map(bytes, before))

@@ -163,8 +163,8 @@ def decode_in_chunks(
     if num_turned:
         logger.warning(
             f"{name}: on their side, upside down or mirrored, as the orientation tag that a camera"
-            f" wrote is ignored: {counted(num_turned, 'image')}; turn the files upright first, for"
-            " instance with `mogrify -auto-orient`"
+            f" wrote is ignored: {counted(num_turned, 'image')}; turn the files upright first, in a"
+            " copy of the folder, as tools such as `mogrify -auto-orient` overwrite them"
         )
 
 
