@@ -348,7 +348,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("place")
     for file in ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png"):
         (here / "photos" / file).parent.mkdir(parents=True)
-        (here / "photos" / file).write_text("not an image")
+        (here / "photos" / file).write_text(f"not an image: {file}")
     (here / "own").mkdir()
     for name in ("table", "config"):
         (here / "own" / f"{name}.yaml").write_text("defaults: [config, _self_]\n")

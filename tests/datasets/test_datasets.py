@@ -13,10 +13,11 @@ import tarfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,14 @@ from augean.datasets import image_folder
 from augean.datasets.base import Images, Source
 from augean.datasets.cifar import Cifar10, Cifar100
 from augean.datasets.digits import Digits
+from augean.datasets.image_copies import copies_in_both_parts, copies_in_two_classes
 from augean.datasets.image_folder import ImageFolder
 from augean.datasets.split import stratified_split
 from augean.datasets.synthetic import Synthetic
 from augean.errors import ConfigError, DataError
 
 Labels = NDArray[np.int64]
+Messages = Callable[[], list[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -492,8 +495,11 @@ def test_repeated_digest_reads_the_index_and_no_image(
     assert later(ImageFolder, tmp_path).digest() == digest
 
 
-def test_no_flipped_bit_of_the_index_gives_another_digest(tmp_path: Path) -> None:
-    write_pets(tmp_path)
+@pytest.mark.parametrize("has_copies", [False, True])
+def test_no_flipped_bit_of_the_index_gives_another_digest(has_copies: bool, tmp_path: Path) -> None:
+    folder = write_pets(tmp_path)
+    if has_copies:
+        shutil.copy(folder / "train/dog/0.png", folder / "test/cat/0.png")
     digest, index = source(ImageFolder, tmp_path).digest(), tmp_path / "cache" / "pets.index.json"
     whole = index.read_bytes()
     assert digest.encode() in whole
@@ -586,7 +592,7 @@ def test_a_missing_folder_is_answered_with_the_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("train", r"cannot read .*/pets/train \(No such file"),
+        ("train", r"no folder .*/pets/train; .*/pets/test is taken for the test images"),
         ("test/dog", "train and test do not both have the classes dog"),
         ("train/cat/*", r"no image in .*/pets/train/cat"),
         ("*/*", r"no class folder in .*/pets/train"),
@@ -601,6 +607,23 @@ def test_an_incomplete_folder_is_refused_by_what_is_missing(
     with pytest.raises(
         DataError, match=rf"dataset.name=pets: .*{message}.* Expected .*<class>/<image>"
     ):
+        source(ImageFolder, tmp_path).digest()
+
+
+def test_classes_that_look_the_same_in_train_and_test_are_told_apart(tmp_path: Path) -> None:
+    folder = write_pets(tmp_path)
+    (folder / "train" / "cat").rename(folder / "train" / "caf\u00e9")
+    (folder / "test" / "cat").rename(folder / "test" / "cafe\u0301")
+    (folder / "test" / "dog").rename(folder / "test" / "fox")
+    with pytest.raises(DataError, match="do not both have the classes") as error:
+        source(ImageFolder, tmp_path).digest()
+    assert r"('cafe\u0301', 'caf\xe9'): rename the folder" in str(error.value)
+
+
+def test_a_class_named_test_is_told_that_this_name_is_taken(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path, num_images=5)
+    (folder / "cat").rename(folder / "test")
+    with pytest.raises(DataError, match="if it is a class, give it another name"):
         source(ImageFolder, tmp_path).digest()
 
 
@@ -681,6 +704,77 @@ def test_images_in_folders_below_a_class_are_read(tmp_path: Path) -> None:
         later(ImageFolder, tmp_path).digest()
 
 
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Messages:
+    """What was logged since the last call, such as `INFO pets: 3 images`."""
+    monkeypatch.setattr(logging.getLogger("augean"), "propagate", True)
+    caplog.set_level(logging.INFO, "augean")
+
+    def take() -> list[str]:
+        lines = [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+        caplog.clear()
+        return lines
+
+    return take
+
+
+@pytest.mark.parametrize("ask", ["digest", "load"])
+def test_a_process_says_once_what_a_folder_holds(
+    ask: str, tmp_path: Path, messages: Messages
+) -> None:
+    folder = write_pets(tmp_path)
+    pets = source(ImageFolder, tmp_path)
+    getattr(pets, ask)()
+    assert messages() == [f"INFO {folder}: 12 images of 2 classes: cat, dog"]
+    pets.digest()
+    pets.load()
+    assert messages() == []
+    for name in ("train/dog/IMG_1", "train/dog/new/21.jpg.1", "test/cat/.hidden"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "train/cat/0.png", folder / name)
+    getattr(later(ImageFolder, tmp_path), ask)()
+    assert messages() == [
+        f"INFO {folder}: 12 images of 2 classes: cat, dog; 2 other files ignored, such as"
+        " train/dog/IMG_1"
+    ]
+
+
+def test_files_that_are_not_images_leave_index_and_digest_as_they_are(tmp_path: Path) -> None:
+    folder = write_pets(tmp_path)
+    digest = source(ImageFolder, tmp_path).digest()
+    index = (tmp_path / "cache" / "pets.index.json").read_bytes()
+    (folder / "train" / "cat" / "IMG_1").write_text("no suffix")
+    assert later(ImageFolder, tmp_path).digest() == digest
+    assert (tmp_path / "cache" / "pets.index.json").read_bytes() == index
+
+
+def test_of_many_classes_the_first_are_named(tmp_path: Path, messages: Messages) -> None:
+    folder = write_photos(tmp_path, num_images=5)
+    for number in range(20):
+        shutil.copytree(folder / "cat", folder / f"kind {number:02}")
+    source(ImageFolder, tmp_path).digest()
+    assert "115 images of 23 classes: cat, dog, fox, kind 00, " in messages()[0]
+    assert later(ImageFolder, tmp_path).digest()
+    assert messages()[0].endswith(", kind 06 and 13 more")
+
+
+@pytest.mark.parametrize("part", ["", "train"])
+@pytest.mark.parametrize("name", ["train", "Test", "val"])
+def test_a_data_set_is_not_taken_for_a_class(part: str, name: str, tmp_path: Path) -> None:
+    for site in ("a", "b"):
+        for image in ("train/cat/0.png", "test/cat/1.png"):
+            path = tmp_path / "pets" / part / f"site {site}" / image
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(path)
+    sites = tmp_path / "pets" / part
+    (sites / "site a" / "train").rename(sites / "site a" / name)
+    if name != "Test":
+        shutil.rmtree(sites / "site a" / "test")
+    advice = f"set runtime.data={sites} dataset.name=site a"
+    with pytest.raises(DataError, match=rf"{sites}/site a: .* a folder {name}: .*{advice}"):
+        source(ImageFolder, tmp_path).digest()
+
+
 def test_images_outside_of_the_classes_are_refused_with_their_number_and_place(
     tmp_path: Path,
 ) -> None:
@@ -713,7 +807,7 @@ def test_photographs_that_lie_on_their_side_are_counted(
         image.save(path, exif=tags)
     turned = later(ImageFolder, tmp_path).load()
     assert "on their side, upside down or mirrored" in caplog.text
-    assert ": 2 images; turn the files upright first" in caplog.text
+    assert ": 2 images; turn the files upright first, in a copy of the folder" in caplog.text
     read = np.concatenate([turned.train_images, turned.test_images])
     before = np.concatenate([upright.train_images, upright.test_images])
     assert sorted(map(bytes, read)) == sorted(map(bytes, before))
@@ -814,6 +908,81 @@ def test_a_class_that_would_have_no_training_image_is_refused(tmp_path: Path) ->
     shutil.copy(folder / "cat" / f"{number}.png", folder / "owl")
     with pytest.raises(DataError, match=r"the class owl has too few images .* all 1 of it"):
         later(ImageFolder, tmp_path).digest()
+
+
+def test_classes_without_a_test_image_are_named_in_every_process(
+    tmp_path: Path, messages: Messages
+) -> None:
+    folder = write_photos(tmp_path)
+    images = source(ImageFolder, tmp_path).load()
+    test_images = {image.tobytes() for image in images.test_images}
+    assert not any("no test image" in message for message in messages())
+    for path in sorted((folder / "fox").iterdir()):
+        if np.asarray(Image.open(path)).tobytes() in test_images:
+            path.unlink()
+    for _ in range(2):
+        later(ImageFolder, tmp_path).digest()
+        (warning,) = (message for message in messages() if message.startswith("WARNING"))
+        assert warning.startswith(f"WARNING {folder}: no test image of fox;")
+
+
+def warnings_of(folder: Path, messages: Messages) -> list[str]:
+    """What a new process warns of, without the name of the folder."""
+    later(ImageFolder, folder).digest()
+    prefix = f"WARNING {folder}/pets: "
+    return [line.removeprefix(prefix) for line in messages() if line.startswith(prefix)]
+
+
+def test_copies_in_train_and_test_are_counted_in_every_process(
+    tmp_path: Path, messages: Messages
+) -> None:
+    folder = write_pets(tmp_path)
+    assert warnings_of(tmp_path, messages) == []
+    shutil.copy(folder / "train/dog/1.png", folder / "train/dog/copy.png")  # harmless here
+    assert warnings_of(tmp_path, messages) == []
+    for number in (1, 2):
+        shutil.copy(folder / f"train/dog/{number}.png", folder / f"test/dog/a{number}.png")
+    for _ in range(2):
+        (warning,) = warnings_of(tmp_path, messages)
+        assert "in both train and test: 2 images (train/dog/1.png = test/dog/a1.png)" in warning
+
+
+@pytest.mark.parametrize("name", ["0.png", os.fsdecode(b"caf\xe9.png")])
+def test_copies_in_two_classes_are_counted_in_every_process(
+    name: str, tmp_path: Path, messages: Messages
+) -> None:
+    folder = write_photos(tmp_path)
+    assert warnings_of(tmp_path, messages) == []
+    for place in (f"dog/copy {name}", f"fox/copy {name}", "cat/again.png"):
+        shutil.copy(folder / "cat/0.png", folder / place)
+    shutil.copy(folder / "dog/7.png", folder / "fox/copy 7.png")
+    for _ in range(2):
+        (warning,) = warnings_of(tmp_path, messages)
+        assert f"in more than one class: 2 images (cat/again.png = dog/copy {name})" in warning
+
+
+@given(
+    contents=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=12), data=st.data()
+)
+def test_copies_are_those_that_a_comparison_of_all_pairs_finds(
+    contents: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    num_train = data.draw(st.integers(0, len(contents)))
+    hashes = np.array([content for content, _ in contents], dtype=np.uint64)
+    labels = np.array([label for _, label in contents], dtype=np.int64)
+    paths = [str(position) for position in range(len(contents))]
+    in_parts = copies_in_both_parts(hashes, paths, num_train)
+    in_classes = copies_in_two_classes(hashes, paths, labels)
+    for copies, place in ((in_parts, np.arange(len(paths)) < num_train), (in_classes, labels)):
+        expected = set()
+        for first, second in combinations(range(len(paths)), 2):
+            if hashes[first] == hashes[second] and place[first] != place[second]:
+                expected.add(hashes[first])
+        assert (copies.number if copies else 0) == len(expected)
+        if copies:
+            first, second = map(int, copies.example)
+            assert hashes[first] == hashes[second]
+            assert place[first] != place[second]
 
 
 @pytest.mark.parametrize(

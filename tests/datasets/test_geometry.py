@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from augean.datasets.image_decoding import Geometry, decode_all
 from augean.datasets.image_folder import ImageFolder
-from augean.errors import ConfigError
+from augean.errors import ConfigError, DataError
 
 
 def write_image(path: Path, width: int, height: int) -> None:
@@ -46,6 +46,19 @@ def test_a_geometry_equals_torchvisions_resize_and_center_crop(
     geometry = Geometry(8, resize, interpolation)
     images = decode_all([f"{tmp_path}/image.png"], geometry, "test", in_processes=False)
     assert np.array_equal(images[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [((1, 60_000), "as high as wide"), ((60_000, 1), "as wide as high")]
+)
+def test_a_line_of_pixels_is_refused_and_not_blown_up(
+    size: tuple[int, int], shape: str, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "line.png", *size)
+    with pytest.raises(DataError, match=f"line.png: .* 60,000 times {shape}, .*; crop it"):
+        decode_all([f"{tmp_path}/line.png"], Geometry(224), "test", in_processes=False)
+    images = decode_all([f"{tmp_path}/line.png"], Geometry(8), "test", in_processes=False)
+    assert images.shape == (1, 8, 8, 3)
 
 
 def load(root: Path, **arguments: object) -> NDArray[np.uint8]:

@@ -11,21 +11,24 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from mmap import ACCESS_READ, mmap
 from os import SEEK_CUR
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augean.datasets.base import ImageArray, cache_error
+from augean.datasets.image_copies import Copies
 from augean.regular_files import DATA_BYTES, WEIGHTS_BYTES, open_regular, parse_json, read_regular
 
 logger = logging.getLogger(__name__)
 
+Place = Literal["part", "class"]
+"""What holds an image: `train` or `test`, and the folder of its class."""
 MEMBER = "images.npy"
 """Name of the images in the npz file."""
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
@@ -43,6 +46,8 @@ class FolderIndex:
     """Digest of the data set, see `ImageFolder`."""
     test: tuple[int, ...] = ()
     """Positions of the images that are set aside for the test, where there is no folder `test`."""
+    copies: dict[Place, Copies] = field(default_factory=dict)
+    """Images that are in two places, by the kind of place; none where there are no such images."""
 
 
 def read_index(path: Path, fingerprint: str) -> FolderIndex | None:
@@ -58,11 +63,15 @@ def read_index(path: Path, fingerprint: str) -> FolderIndex | None:
     try:
         # The index holds one entry, of the state of the files when it was written.
         entry = parse_json(read_regular(path, DATA_BYTES))
-        index = FolderIndex(digest=entry["digest"], test=tuple(entry.get("test", ())))
+        copies = {}
+        for place, (number, example) in entry.get("copies", {}).items():
+            copies[place] = Copies(number=number, example=tuple(example))
+        test = tuple(entry.get("test", ()))
+        index = FolderIndex(digest=entry["digest"], test=test, copies=copies)
         # Another fingerprint makes another seal, and so does a damaged digest.
         if entry == _index_entry(fingerprint, index):
             return index
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     return None
 
@@ -89,6 +98,12 @@ def _index_entry(fingerprint: str, index: FolderIndex) -> dict[str, Any]:
     if index.test:
         entry["test"] = list(index.test)
         sealed_text += f" {entry['test']}"
+    if index.copies:
+        entry["copies"] = {}
+        for place, copies in index.copies.items():
+            entry["copies"][place] = [copies.number, list(copies.example)]
+        # Sealed as JSON, which is ASCII: the names of files need not be valid UTF-8.
+        sealed_text += f" {json.dumps(entry['copies'])}"
     return {**entry, "seal": hashlib.sha256(sealed_text.encode()).hexdigest()}
 
 

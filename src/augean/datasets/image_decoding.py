@@ -1,6 +1,7 @@
 """Decode image files to square RGB arrays."""
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -162,8 +163,8 @@ def decode_in_chunks(
     if num_turned:
         logger.warning(
             f"{name}: on their side, upside down or mirrored, as the orientation tag that a camera"
-            f" wrote is ignored: {counted(num_turned, 'image')}; turn the files upright first, for"
-            " instance with `mogrify -auto-orient`"
+            f" wrote is ignored: {counted(num_turned, 'image')}; turn the files upright first, in a"
+            " copy of the folder, as tools such as `mogrify -auto-orient` overwrite them"
         )
 
 
@@ -273,14 +274,25 @@ def _resize_and_crop(image: Any, geometry: Geometry) -> Any:
     """Resize a Pillow image by its shorter side, and crop its centre.
 
     Sizes and positions are rounded as by torchvision's Resize and CenterCrop.
+
+    Raises:
+        ValueError: when the image is so thin that it would have too many pixels before the crop.
     """
     from PIL import Image
 
     width, height = image.size
     size = geometry.size
     shorter = min(width, height)
+    ratio = max(width, height) / shorter
+    shape = "as high as wide" if height > width else "as wide as high"
     width = geometry.shorter_side * width // shorter
     height = geometry.shorter_side * height // shorter
+    # An image of 1 x 60,000 pixels would take gigabytes with a shorter side of 224.
+    if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise ValueError(
+            f"it is {ratio:,.0f} times {shape}, and would have {width:,} x {height:,} pixels"
+            " before its centre is cut out; crop it"
+        )
     # Pillow's filters are antialiased by themselves.
     method = Image.Resampling[geometry.interpolation.upper()]
     resized = image.resize((width, height), method)

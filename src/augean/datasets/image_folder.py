@@ -1,12 +1,12 @@
 """Load a data set of image files, in one folder per class; they are decoded once and cached.
 
-`image_layout` and `image_listing` find the files, `image_decoding` reads them, and `image_cache`
-keeps their digest and their pixels.
+`image_layout` and `image_listing` find the files, `image_copies` finds those that are there twice,
+`image_decoding` reads them, and `image_cache` keeps their digest and their pixels.
 """
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,22 @@ from numpy.typing import NDArray
 from augean.datasets.base import ImageArray, Images, LazyImages, Source
 from augean.datasets.image_cache import (
     FolderIndex,
+    Place,
     map_images,
     read_index,
     write_images,
     write_index,
 )
+from augean.datasets.image_copies import (
+    Copies,
+    copies_in_both_parts,
+    copies_in_two_classes,
+)
 from augean.datasets.image_decoding import DECODER, Geometry, decode_in_chunks, show_progress
 from augean.datasets.image_layout import ImageLayout
 from augean.datasets.image_listing import FolderListing
 from augean.errors import DataError
+from augean.terminal import counted
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +42,8 @@ QUICK_BYTES = 100_000_000
 """Size of all image files up to which a report reads them: a second at most from a local disk."""
 TEST_SHARE = 0.2
 """Share of the images that is set aside for the test where there is no folder `test`."""
+MAX_NAMED = 10
+"""Classes that one message names."""
 
 
 @dataclass(frozen=True)
@@ -118,19 +127,60 @@ class ImageFolder(Source):
 
     def _content(self) -> _Content:
         """Return the digest and number of training images, from the first call in this process."""
+        content = process_contents.get((self.folder, self.cache))
+        if content is None:
+            listing = self._layout.scan()
+            content = self._remember(listing, self._index(listing))
+        return content
+
+    def _remember(self, listing: FolderListing, index: FolderIndex) -> _Content:
+        """Return the content that this process has noted first; if it is this one, describe it."""
         key = (self.folder, self.cache)
         if key not in process_contents:
-            listing = self._layout.scan()
-            index = self._index(listing)
             num_train = listing.num_train - len(index.test)
             process_contents[key] = _Content(digest=index.digest, num_train=num_train)
-            if not listing.has_test:
-                logger.info(
-                    f"{self.folder}: no folder test, so a fifth of the images is set aside for it:"
-                    f" {num_train:,} for training and validation,"
-                    f" {len(listing.paths) - num_train:,} for the test"
-                )
+            self._describe(listing, index)
         return process_contents[key]
+
+    def _describe(self, listing: FolderListing, index: FolderIndex) -> None:
+        """Log what there is to train on: a wrong folder shows in the names of its classes.
+
+        Warn of what makes the test accuracy mean less than it seems to.
+        """
+        text = (
+            f"{self.folder}: {counted(len(listing.paths), 'image')} of {len(listing.classes)}"
+            f" classes: {_name_some(listing.classes)}"
+        )
+        if listing.others:
+            num_others = counted(len(listing.others), "other file")
+            text += f"; {num_others} ignored, such as {listing.others[0]}"
+        logger.info(text)
+        if not listing.has_test:
+            num_test = len(index.test)
+            logger.info(
+                f"{self.folder}: no folder test, so a fifth of the images is set aside for it:"
+                f" {listing.num_train - num_test:,} for training and validation,"
+                f" {num_test:,} for the test"
+            )
+        _, test = _splits(listing, index)
+        num_test_images = np.bincount(listing.labels[test], minlength=len(listing.classes))
+        untested = [listing.classes[label] for label in np.flatnonzero(num_test_images == 0)]
+        if untested:
+            logger.warning(
+                f"{self.folder}: no test image of {_name_some(untested)}; the test accuracy says"
+                " nothing about such a class: add images of it, or choose the test images of all"
+                " classes yourself: put them into test/<class>, the others into train/<class>"
+            )
+        if "part" in index.copies:
+            logger.warning(
+                f"{self.folder}: in both train and test: {index.copies['part']}; the test accuracy"
+                " is then not that of new images: remove them from one of the two"
+            )
+        if "class" in index.copies:
+            logger.warning(
+                f"{self.folder}: in more than one class: {index.copies['class']}; some of their"
+                " labels are wrong then: leave each in one class only"
+            )
 
     def load(self) -> Images:
         return self.load_lazily().in_memory()
@@ -138,9 +188,8 @@ class ImageFolder(Source):
     def load_lazily(self) -> LazyImages:
         listing = self._layout.scan()
         index = self._index(listing)
-        content = _Content(index.digest, listing.num_train - len(index.test))
         # Runs of this process may already have their addresses by an earlier digest.
-        if process_contents.setdefault((self.folder, self.cache), content) != content:
+        if self._remember(listing, index).digest != index.digest:
             raise DataError(
                 f"{self.folder}: images have changed since this command started; start it again"
             )
@@ -171,9 +220,11 @@ class ImageFolder(Source):
     def _hash_files(self, listing: FolderListing) -> FolderIndex:
         """Read all files, for the digest of the data and the hash of each image."""
         content = hashlib.sha256()
-        test_paths = set()
+        hashes = np.zeros(len(listing.paths), dtype=np.uint64)
         # Sorted by path alone, so that the digest does not depend on the order of the listing.
-        for path in show_progress(sorted(listing.paths), "Reading", self.name):
+        positions = sorted(range(len(listing.paths)), key=listing.paths.__getitem__)
+        for position in show_progress(positions, "Reading", self.name):
+            path = listing.paths[position]
             try:
                 # `open` with a text takes half the time of Path.read_bytes.
                 with open(f"{self.folder}/{path}", "rb") as image:
@@ -184,14 +235,16 @@ class ImageFolder(Source):
                 ) from error
             # The names of files may hold bytes beside UTF-8, which Python reads as surrogates.
             content.update(f"{path}\0{digest}\n".encode(errors="surrogateescape"))
-            # The first 32 bits of an image's sha256 are evenly spread from 0 to 2**32.
-            if int(digest[:8], 16) < TEST_SHARE * 2**32:
-                test_paths.add(path)
+            # 64 bits suffice to tell millions of images apart.
+            hashes[position] = int(digest[:16], 16)
         test: tuple[int, ...] = ()
         if not listing.has_test:
-            test = tuple(i for i, path in enumerate(listing.paths) if path in test_paths)
+            # The first 32 bits of an image's sha256 are evenly spread from 0 to 2**32.
+            is_test = (hashes >> np.uint64(32)) < TEST_SHARE * 2**32
+            test = tuple(np.flatnonzero(is_test).tolist())
             self._check_test(listing, test)
-        return FolderIndex(digest=content.hexdigest(), test=test)
+        copies = _find_copies(listing, hashes)
+        return FolderIndex(digest=content.hexdigest(), test=test, copies=copies)
 
     def _check_test(self, listing: FolderListing, test: tuple[int, ...]) -> None:
         """Check the images that are set aside for the test.
@@ -247,6 +300,26 @@ class ImageFolder(Source):
         # The pixels are kept by the digest that was computed before: they must be of those files.
         if self._layout.scan().fingerprint != listing.fingerprint:
             raise DataError(f"{self.folder}: images have changed while they were read; start again")
+
+
+def _name_some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    text = ", ".join(names[:MAX_NAMED])
+    if len(names) > MAX_NAMED:
+        text += f" and {len(names) - MAX_NAMED} more"
+    return text
+
+
+def _find_copies(listing: FolderListing, hashes: NDArray[np.uint64]) -> dict[Place, Copies]:
+    """Find the images that are in two parts or in two classes; `hashes` are of their content."""
+    copies: dict[Place, Copies] = {}
+    in_parts = copies_in_both_parts(hashes, listing.paths, listing.num_train)
+    if in_parts is not None:
+        copies["part"] = in_parts
+    in_classes = copies_in_two_classes(hashes, listing.paths, listing.labels)
+    if in_classes is not None:
+        copies["class"] = in_classes
+    return copies
 
 
 def _splits(

@@ -1,10 +1,12 @@
 """Find the images of an image folder by its layout, and refuse a folder with another one.
 
-Every image is either listed or refused with a message: none is left out without a word.
+Every file with the suffix of an image is either listed or refused with a message. The other files
+in the folders of the classes are listed apart, so that none is left out without a word.
 """
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,7 @@ class ImageLayout:
         paths: list[str] = []
         labels: list[NDArray[np.int64]] = []
         unread: list[str] = []
+        others: list[str] = []
         num_bytes = 0
         num_train = 0
         for part in parts:
@@ -63,6 +66,7 @@ class ImageLayout:
                 folder = f"{part}/{name}" if part else name
                 paths += [f"{folder}/{file}" for file in files.names]
                 unread += [f"{folder}/{file}" for file in files.unread]
+                others += [f"{folder}/{file}" for file in files.others]
                 labels.append(np.full(len(files.names), label, dtype=np.int64))
                 num_bytes += sum(stamp.size for stamp in files.stamps)
             # `test` is the last part, so that the count stops before it.
@@ -76,6 +80,7 @@ class ImageLayout:
             labels=np.concatenate(labels),
             num_train=num_train,
             has_test="test" in parts,
+            others=others,
             num_bytes=num_bytes,
             fingerprint=fingerprint.hexdigest(),
         )
@@ -95,11 +100,19 @@ class ImageLayout:
         return self.error(f"cannot read {folder / str(error.filename)} ({error.strerror})")
 
     def _find_parts(self) -> list[str]:
-        """Return the parts: `train` and `test`, `train` alone, or "" for the folder itself."""
+        """Return the parts: `train` and `test`, `train` alone, or "" for the folder itself.
+
+        Raises:
+            DataError: when there is `test` alone.
+        """
         parts = [part for part in ("train", "test") if (self.folder / part).is_dir()]
-        # Without `train` its classes are looked for all the same, and the message then says that
-        # it is missing.
-        if parts == ["test"] or not self.folder.is_dir():
+        if parts == ["test"]:
+            raise self.error(
+                f"there is no folder {self.folder / 'train'}; {self.folder / 'test'} is taken for"
+                " the test images: if it is a class, give it another name"
+            )
+        # Classes are looked for in a missing folder all the same, and the message then names it.
+        if not self.folder.is_dir():
             return ["train", "test"]
         return parts or [""]
 
@@ -120,7 +133,7 @@ class ImageLayout:
                     raise self.error(f"{path} is not taken for a class; rename it to train or test")
             return
         if "train" not in names:
-            return  # the message that it is missing comes when its classes are listed
+            return  # it is Train or TRAIN, where the system ignores the case of letters
         for name in names:
             path = self.folder / name
             if name in ("train", "test"):
@@ -140,9 +153,7 @@ class ImageLayout:
             # Classes that only one of train and test has.
             unmatched = set(classes) ^ set(self._class_names(part))
             if unmatched:
-                raise self.error(
-                    f"train and test do not both have the classes {', '.join(sorted(unmatched))}"
-                )
+                raise self.error(_describe_unmatched(sorted(unmatched)))
         if not classes:
             raise self.error(f"there is no class folder in {self.folder / parts[0]}")
         if len(classes) == 1:
@@ -183,15 +194,38 @@ class ImageLayout:
         """List the images of a class.
 
         Raises:
-            DataError: when the folder has no image or cannot be read.
+            DataError: when the folder has no image, cannot be read, or holds a folder such as
+                "train", with which it looks like a data set.
         """
         try:
             files = list_images(folder)
         except OSError as error:
             raise self._unreadable(folder, error) from error
+        for name in files.subfolders:
+            if name.lower() in PART_NAMES:
+                raise DataError(
+                    f"{folder}: is not taken for a class, as it holds a folder {name}: if"
+                    f" {folder.name} is a data set, set runtime.data={folder.parent}"
+                    f" dataset.name={folder.name}; if it is a class, put its images into"
+                    f" {self.folder}/{{train,test}}/{folder.name}, or give {name} another name"
+                )
         if not files.names and not files.unread:
             raise self.error(f"there is no image in {folder}")
         return files
+
+
+def _describe_unmatched(names: Sequence[str]) -> str:
+    """Return the problem with classes that only one of `train` and `test` has."""
+    problem = f"train and test do not both have the classes {', '.join(names)}"
+    # An accented letter is one character or two (the letter, then its accent), which look the same.
+    forms = [unicodedata.normalize("NFC", name) for name in names]
+    alike = [ascii(name) for name, form in zip(names, forms, strict=True) if forms.count(form) > 1]
+    if alike:
+        problem += (
+            f"; those that look the same differ in their characters ({', '.join(alike)}): rename"
+            " the folder in one of the two"
+        )
+    return problem
 
 
 def describe_unread(folder: Path, names: Sequence[str]) -> str:

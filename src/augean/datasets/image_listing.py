@@ -35,8 +35,10 @@ class FolderListing:
     """Images before those of the folder `test`."""
     has_test: bool
     """Whether there is a folder `test`."""
+    others: list[str]
+    """Paths, like `paths`, of the files in the folders of the classes that are not images."""
     num_bytes: int
-    """Size of all files together."""
+    """Size of all images together."""
     fingerprint: str
     """sha256 of the paths, sizes, mtimes and ctimes: another one means that files may have changed.
     The ctime is needed because unpacking an archive restores the others."""
@@ -62,6 +64,10 @@ class ImageFiles:
     """One for each name."""
     unread: list[str] = field(default_factory=list)
     """Names of images with a suffix that is not read."""
+    others: list[str] = field(default_factory=list)
+    """Names of files that are not images, going by their suffix."""
+    subfolders: list[str] = field(default_factory=list)
+    """Names of the folders directly in this one; sorted."""
 
 
 def is_image(name: str) -> bool:
@@ -103,6 +109,8 @@ def _add_images(files: ImageFiles, folder: Path, prefix: str) -> None:
                     subfolders.append(name)
                 elif is_image(name):
                     files.unread.append(f"{prefix}{name}")
+                else:
+                    files.others.append(f"{prefix}{name}")
                 continue
             stat = os.stat(name, dir_fd=directory)
             if not S_ISREG(stat.st_mode):  # a pipe or a device would be read for ever
@@ -113,6 +121,8 @@ def _add_images(files: ImageFiles, folder: Path, prefix: str) -> None:
             )
     finally:
         os.close(directory)
+    if not prefix:
+        files.subfolders = subfolders
     for name in subfolders:
         _add_images(files, folder / name, f"{prefix}{name}/")
 
