@@ -365,6 +365,10 @@ def test_a_caption_names_only_the_numbers_of_images_that_are_known(tmp_path: Pat
         ({"num_train": None, "num_val": None}, "digits (300 test images, 16x16 pixels);"),
         ({"num_train": 1497, "num_val": 0}, "digits (1,497 training images, 300 test images,"),
         ({"num_train": None, "num_val": None, "num_test": None}, "digits (16x16 pixels);"),
+        (
+            {"config": {"dataset.image_size": 224, "dataset.arguments.resize": 256}},
+            "digits (224x224 pixels cut from 256, bilinear);",
+        ),
         ({"num_test": None, "config": {}}, "Data: digits;"),
     ):
         sign(directory, **known)

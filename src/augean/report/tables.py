@@ -13,19 +13,10 @@ import pandas
 from augean.analysis.comparison import Estimate, Row, Table
 from augean.report import outdated
 from augean.report.row_names import baseline_name, row_heading
-from augean.store.summary import RunState, RunSummary
+from augean.report.run_facts import FACTS, run_facts
+from augean.store.summary import RunState
 from augean.store.sweep_record import SweepRecord
 
-FACTS = (
-    "dataset",
-    "trainer.epochs",
-    "trainer.batch_size",
-    "device",
-    "trainer.precision",
-    "versions",
-    "loop",
-)
-"""What the caption states of the runs, in its order."""
 STATES = tuple(RunState)
 """In the order in which reports name them."""
 WITHOUT_SCORE = tuple(state for state in RunState if state is not RunState.FINISHED)
@@ -252,51 +243,12 @@ def facts(table: Table) -> dict[str, Counter[str]]:
     """
     values_by_key: dict[str, Counter[str]] = {}
     for summary in table.summaries:
-        for key, value in _run_facts(summary).items():
+        for key, value in run_facts(summary).items():
             values = values_by_key.setdefault(key, Counter())
             # A value that is not known is not counted, and its key is there all the same.
             if value:
                 values[value] += 1
     return values_by_key
-
-
-def _run_facts(summary: RunSummary) -> dict[str, str]:
-    """Return what one run has for each key of `FACTS`; "" where that is not known."""
-    # A custom loop has config keys of its own, and need not have recorded everything.
-    epochs = summary.config.get("trainer.epochs", summary.epochs)
-    batch_size = summary.config.get("trainer.batch_size")
-    device = summary.device or ""
-    if device.startswith("cpu") and summary.threads is not None:
-        device += f", threads: {summary.threads}"
-    versions = [f"{name} {text}" for name, text in summary.versions.items()]
-    return {
-        "dataset": _dataset_fact(summary),
-        "trainer.epochs": "1 epoch" if epochs == 1 else f"{epochs} epochs",
-        "trainer.batch_size": f"batch size {batch_size}" if batch_size else "",
-        "device": device,
-        "trainer.precision": summary.precision or "",
-        "versions": ", ".join(versions),
-        "loop": summary.loop or "Augean's",
-    }
-
-
-def _dataset_fact(summary: RunSummary) -> str:
-    """Return the title of the data set, its numbers of images and their size, as far as known."""
-    title = summary.dataset_title or ""
-    texts = []
-    if summary.num_train and summary.num_val:
-        counts = f"{summary.num_train:,} + {summary.num_val:,}"
-        texts.append(f"{counts} training and validation images")
-    elif summary.num_train:
-        texts.append(f"{summary.num_train:,} training images")
-    elif summary.num_val:
-        texts.append(f"{summary.num_val:,} validation images")
-    if summary.num_test:
-        texts.append(f"{summary.num_test:,} test images")
-    size = summary.config.get("dataset.image_size")
-    if size:
-        texts.append(f"{size}x{size} pixels")
-    return f"{title} ({', '.join(texts)})" if texts else title
 
 
 def remarks(table: Table) -> list[str]:
