@@ -15,7 +15,7 @@ from typing import Any, Literal
 from augean.config.code_digest import file_digest, package_files, source_digest
 from augean.config.instantiate import find_class
 from augean.config.run_id import CORE
-from augean.config.schema import CLASS_NODES, TRUSTED_PACKAGES
+from augean.config.validation import own_packages
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
 from augean.store.record_identity import record_path
@@ -179,13 +179,6 @@ def command_anew(record: SweepRecord) -> str:
     if record.trials:
         return f"{record.command} hydra.sweeper.study_name={record.name}_anew"
     return record.command
-
-
-def own_packages(config: Mapping[str, Any]) -> list[str]:
-    """Return the packages of a flat config's classes that are neither Augean's nor a library's."""
-    targets = [str(config.get(f"{node}._target_", "")) for node in CLASS_NODES]
-    packages = {target.split(".")[0] for target in targets}
-    return sorted(packages - {"", *TRUSTED_PACKAGES})
 
 
 def _combine(findings: Iterable[Freshness]) -> Freshness:
