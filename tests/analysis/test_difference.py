@@ -43,6 +43,7 @@ def test_config_data_code_environment_and_history_are_told_apart(tmp_path: Path)
     sign(
         other,
         data_digest="another",
+        weights_digest="those",
         code_digests={"mine/net.py": "bb", "mine/same.py": "cc"},
         instruction_set="AVX2",
         torch_settings={"float32_matmul_precision": "high"},
@@ -51,7 +52,10 @@ def test_config_data_code_environment_and_history_are_told_apart(tmp_path: Path)
     digest = read_summary(run).data_digest  # type: ignore[union-attr]
     assert changed(run, other) == {
         "config": [Entry("optimizer.lr", 0.1, 0.2)],
-        "data": [Entry("data_digest", digest, "another")],
+        "data": [
+            Entry("data_digest", digest, "another"),
+            Entry("weights_digest", None, "those"),
+        ],
         "code": [Entry("mine/net.py", "aa", "bb")],
         "environment": [
             Entry("instruction_set", "AVX512", "AVX2"),

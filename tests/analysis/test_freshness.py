@@ -1,7 +1,9 @@
 """Outdated or not: what a check of finished runs says after edits of their code and data."""
 
 import os
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from augean.config.run_id import CORE
 from augean.datasets import image_folder
 from augean.datasets.digits import Digits
 from augean.datasets.image_folder import ImageFolder
+from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary
+from augean.store.weights_file import weights_of_file, weights_of_run
+from fake_runs import sign, write_run
 
 DIGITS: Mapping[str, Any] = {
     "dataset._target_": f"{DATASETS}digits.Digits",
@@ -186,6 +191,44 @@ def test_what_is_not_here_or_was_not_recorded_is_unknown(
     freshness = check(tmp_path, summary(config, **entries))
     assert freshness.outdated == "unknown"
     assert reason in freshness.reason
+
+
+def test_weights_that_are_replaced_make_a_run_outdated(tmp_path: Path) -> None:
+    file = tmp_path / "start.pt"
+    file.write_bytes(b"weights")
+    digests = weights_of_file("start.pt", file).digests
+    config = {**DIGITS, "model.weights": "start.pt"}
+    # Either of the two: with the last layer of the file, or with one made anew.
+    runs = [summary(config, weights_digest=digest) for digest in digests]
+    for run in runs:
+        assert check(tmp_path, run) == Freshness("no")
+    file.write_bytes(b"other weights")
+    for run in runs:
+        assert check(tmp_path, run) == Freshness("yes", "the weights start.pt have changed")
+    file.unlink()
+    assert check(tmp_path, runs[0]) == Freshness("unknown", "the weights start.pt are not here")
+
+
+def test_weights_of_a_run_are_compared_by_its_summary(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    first = runs_dir(outputs) / str(write_run(outputs)["run"])
+    (first / "best.pt").write_bytes(b"weights")
+    sign(first)
+    name = f"run:{first.name}"
+    digest = weights_of_run(name, outputs).digest
+    (first / "best.pt").unlink()
+    run = summary({**DIGITS, "model.weights": name}, weights_digest=digest)
+    assert check(tmp_path, run) == Freshness("no")
+    changed = replace(run, weights_digest="0" * 16)
+    assert check(tmp_path, changed) == Freshness("yes", f"the weights {name} have changed")
+    shutil.rmtree(first)
+    reason = f"the run of model.weights={name} is not here, or damaged"
+    assert check(tmp_path, run) == Freshness("unknown", reason)
+
+
+def test_weights_that_torchvision_publishes_never_change(tmp_path: Path) -> None:
+    run = summary({**DIGITS, "model.weights": "DEFAULT"}, weights_digest="0" * 16)
+    assert check(tmp_path, run) == Freshness("no")
 
 
 def test_a_custom_loop_is_compared_by_its_files_alone(tmp_path: Path) -> None:

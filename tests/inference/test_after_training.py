@@ -401,6 +401,23 @@ def test_a_run_that_came_without_weights_is_trained_once_more_beside_its_result(
     assert (path / "summary.json").read_bytes() == before
 
 
+def test_a_run_that_began_from_another_is_trained_once_more_at_its_address(
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = execute(tiny("trainer.epochs=1"))
+    second = execute(tiny("trainer.epochs=1", f"model.weights=run:{first.address.id}", "seed=1"))
+    weights = (second.address.path / "best.pt").read_bytes()
+    (second.address.path / "best.pt").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AugeanError, match="is not here") as caught:
+        load(second.address.path, tmp_path)
+    words = shlex.split(str(caught.value).splitlines()[-1].replace("$PWD", str(tmp_path)))
+    done = commands.augean(*words[1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = runs_dir(tmp_path / "retrained") / second.address.path.name
+    assert (again / "best.pt").read_bytes() == weights
+
+
 def test_a_test_set_that_has_changed_is_not_taken_for_the_runs(
     tmp_path: Path, tiny: Callable[..., Config]
 ) -> None:

@@ -86,6 +86,10 @@ def test_model_torchvision_brings_native_activation_and_width() -> None:
             ["model=torchvision", "model.arguments.name=resnet5"],
             "name=resnet5: no classification network .* did you mean resnet50",
         ),
+        (
+            ["model=torchvision", "++model.arguments.pretrained=true"],
+            "pretrained=True: weights are no argument .* set model.weights=DEFAULT",
+        ),
     ],
 )
 def test_what_a_network_does_not_take_is_refused_early(overrides: list[str], message: str) -> None:

@@ -63,6 +63,12 @@ def test_the_same_values_written_out_are_the_same_run(photos: Path) -> None:
     assert find_address(written) == find_address(of_photos(photos, *network))
 
 
+def test_a_mistyped_network_is_named_before_its_weights(photos: Path) -> None:
+    network = ["model=torchvision", "model.arguments.name=resnet_18"]
+    with pytest.raises(ConfigError, match=r"^model.arguments: name=resnet_18: .* mean resnet18"):
+        fill_open_values(of_photos(photos, *network))
+
+
 def test_networks_without_published_weights_need_values_of_their_own(photos: Path) -> None:
     with pytest.raises(ConfigError, match=r"transforms=weights: only model\.weights=run:<id>"):
         fill_open_values(of_photos(photos))

@@ -14,6 +14,7 @@ from augean.datasets.digits import Digits
 from augean.errors import AugeanError
 from augean.runs.address import count_train_images
 from augean.runs.execute import execute
+from augean.store.run_directory import runs_dir
 from augean.sweeps.plan import plan_file, plan_for
 from augean.sweeps.preview import describe_plan
 from augean.sweeps.studies.sampler import spanning_points
@@ -157,6 +158,25 @@ def test_a_preview_names_the_row_that_is_wrong(
     with pytest.raises(AugeanError, match=message):
         preview(name, ["dataset=digits", *by_model, *overrides], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_no_run_could_begin_from_are_refused_by_a_preview(tmp_path: Path) -> None:
+    outputs = tmp_path / "out"
+    # The network of the sweep file, so that its weights fit there.
+    settings = [*TINY, "schedule=constant", f"runtime.outputs={outputs}"]
+    first = execute(compose(["activation=relu", "trainer.epochs=1", *settings]))
+    rows = ["activation=relu,elu", "runtime.table.baseline=relu"]
+    asked = [*rows, *settings, f"model.weights=run:{first.address.id}"]
+    assert "missing" in preview("table1_activation", asked, outputs)[1]
+    with pytest.raises(AugeanError, match=r"model.weights=run:.*: .*another shape.*\n  in relu"):
+        preview("table1_activation", [*asked, "width.channels=8"], outputs)
+    (first.address.path / "best.pt").unlink()
+    with pytest.raises(AugeanError, match=r"best.pt is not here; .*\n  augean train .*\n  in relu"):
+        preview("table1_activation", asked, outputs)
+    done = augean("train", "-cn", "table1_activation", *asked)
+    assert done.returncode == 1
+    assert "best.pt is not here" in done.stderr
+    assert [path.name for path in runs_dir(outputs).iterdir()] == [first.address.path.name]
 
 
 def test_a_sweep_counts_its_images_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Runs that begin from weights: which weights, in the address by content; what is frozen stays."""
 
+import shlex
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
@@ -7,6 +8,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -16,15 +18,17 @@ from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError
 from augean.inference.load import load_model, read_test_set
-from augean.models.pretrained import find_head, load_pretrained, load_state
-from augean.runs.address import RunOutcome, find_address
+from augean.models.pretrained import find_head, load_pretrained, load_state, read_state
+from augean.runs.address import RunOutcome, build_source, find_address
 from augean.runs.execute import execute
 from augean.runs.weights import find_weights
+from augean.store.run_directory import runs_dir
 from augean.store.summary import read_summary
 from augean.training.build import build_model
 from augean.training.data import Batch, Split
 from augean.training.optimizer import build_optimizer
 from augean.training.step import Step
+from commands import augean
 from conftest import composed
 from contexts import make_context
 
@@ -108,12 +112,56 @@ def test_the_address_has_the_weights_by_their_content(
     # One id, so the same classes however the run's file is named: the last layer depends on them.
     files = []
     for name in (f"run:{pretrained.address.id}", f"{pretrained.address.path}/best.pt"):
-        files.append(find_weights(tiny(f"model.weights={name}")))
+        config = tiny(f"model.weights={name}")
+        files.append(find_weights(config, build_source(config)))
     assert files[0] is not None
     assert files[1] is not None
     assert files[0].classes == files[1].classes != ()
     copy.write_bytes(copy.read_bytes() + b"more")
     assert find_address(tiny(f"model.weights={copy}")).id not in (by_run, plain)
+
+
+def test_one_address_begins_in_one_way(
+    tiny: Callable[..., Config], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outputs = f"runtime.outputs={tmp_path}/outputs"
+    ten = execute(tiny("dataset.arguments.num_classes=10", "trainer.epochs=1"))
+    by_run = f"model.weights=run:{ten.address.id}"
+    by_copy = f"model.weights={tmp_path}/copy.pt"
+    (tmp_path / "copy.pt").write_bytes((ten.address.path / "best.pt").read_bytes())
+    # As many classes, of other names. Those of the copy are not known, so its head is loaded.
+    digits = [
+        *("dataset=digits", "dataset.num_train=64", "width.channels=4", "trainer.epochs=1"),
+        *("trainer.batch_size=32", "trainer.precision=fp32", "runtime.progress=none", outputs),
+    ]
+    outcomes = []
+    with caplog.at_level("INFO"):
+        for name in (by_run, by_copy):
+            outcomes.append(execute(compose([*digits, name])))
+    assert f"{by_run}, with the last layer head.2 made anew for 10 classes" in caplog.text
+    assert f"{by_copy}, its last layer too: the names of its classes are not known" in caplog.text
+    assert outcomes[0].address.id != outcomes[1].address.id
+    by_path = f"model.weights={ten.address.path}/best.pt"
+    assert find_address(compose([*digits, by_path])).id == outcomes[0].address.id
+    # The digest in the summary gives the same address, without the file.
+    for outcome in outcomes:
+        model = load_model(
+            outcome.address.path, data=f"{tmp_path}/data", device="cpu", allowed_packages=[]
+        )
+        assert len(read_test_set(model)[1]) == outcome.summary.num_test
+
+
+def test_other_numbers_of_classes_leave_the_address_to_the_content(
+    tiny: Callable[..., Config], pretrained: RunOutcome, tmp_path: Path
+) -> None:
+    # No last layer fits, whoever knows its classes.
+    copy = tmp_path / "copy.pt"
+    copy.write_bytes((pretrained.address.path / "best.pt").read_bytes())
+    ids = {
+        find_address(tiny(f"model.weights={name}", *OTHER_TASK)).id
+        for name in (f"run:{pretrained.address.id}", str(copy))
+    }
+    assert len(ids) == 1
 
 
 def test_a_finished_run_is_evaluated_without_the_weights_that_it_began_from(
@@ -173,15 +221,88 @@ def test_weights_that_do_not_fit_are_refused_by_name(
         execute(tiny(f"model.weights=run:{pretrained.address.id}", override))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"epoch": 3}, r"must hold a state dict, names with tensors, and nothing else$"),
+        (
+            {"state_dict": {"a": torch.zeros(1)}, "epoch": 3},
+            "nothing else; its entry state_dict is one: save that alone",
+        ),
+        (
+            nn.ReLU(),
+            "holds objects of Python, such as torch.nn.modules.activation.ReLU; of a whole",
+        ),
+        (None, "cannot be read as a file of weights: torch.save has not written it"),
+    ],
+)
 def test_a_file_without_a_state_dict_is_refused(
-    tiny: Callable[..., Config], tmp_path: Path
+    tiny: Callable[..., Config], tmp_path: Path, content: object, message: str
 ) -> None:
-    torch.save({"epoch": 3}, tmp_path / "other.pt")
-    with pytest.raises(ConfigError, match="must hold a state dict"):
-        execute(tiny(f"model.weights={tmp_path}/other.pt"))
-    (tmp_path / "text.pt").write_text("no weights")
-    with pytest.raises(ConfigError, match="cannot be read as a file of weights"):
-        execute(tiny(f"model.weights={tmp_path}/text.pt"))
+    file = tmp_path / "other.pt"
+    if content is None:
+        file.write_text("no weights")
+    else:
+        torch.save(content, file)
+    with pytest.raises(ConfigError, match=message) as caught:
+        execute(tiny(f"model.weights={file}"))
+    # Nothing of torch's own messages, which have colours and many lines.
+    assert "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_under_a_wrappers_names_and_as_safetensors_are_the_same(
+    tiny: Callable[..., Config], pretrained: RunOutcome, tmp_path: Path
+) -> None:
+    weights = weights_of(pretrained)
+    wrapped = {f"module.{name}": value for name, value in weights.items()}
+    torch.save(wrapped, tmp_path / "wrapped.pt")
+    safetensors.torch.save_file(weights, tmp_path / "weights.safetensors")
+    for file in ("wrapped.pt", "weights.safetensors"):
+        network = build_model(tiny(), 4)
+        state = read_state(tmp_path / file)
+        assert load_pretrained(network, state, tuple("abcd"), ()) is None
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, weights[name]), name
+
+
+def test_weights_of_a_run_that_are_gone_come_back_by_the_command_of_the_message(
+    tiny: Callable[..., Config],
+    pretrained: RunOutcome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tiny(f"model.weights=run:{pretrained.address.id}", "trainer.epochs=1", *OTHER_TASK)
+    finished = execute(config)
+    (pretrained.address.path / "best.pt").unlink()
+    # What is finished stays so; what is not is refused before it has a directory.
+    assert execute(config).skipped
+    config.seed = 1
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"best.pt is not here; .* augean clean") as caught:
+        execute(config)
+    assert not find_address(config).path.exists()
+    advice, command = str(caught.value).splitlines()
+    words = [word.replace("$PWD", str(tmp_path)) for word in shlex.split(command)]
+    done = augean(*words[1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = advice.rpartition("model.weights=")[2].removesuffix(":")
+    assert again == f"run:{runs_dir(tmp_path / 'retrained')}/{pretrained.address.path.name}"
+    overrides = [f"model.weights={again}", "trainer.epochs=1", *OTHER_TASK]
+    assert find_address(tiny(*overrides)).id == finished.address.id
+
+
+def test_a_diverged_run_has_no_weights_to_begin_from(tiny: Callable[..., Config]) -> None:
+    diverged = execute(tiny("optimizer.lr=1e20", "regularization.weight_decay=1"))
+    with pytest.raises(ConfigError, match="diverged, so it has no weights; name another run"):
+        find_address(tiny(f"model.weights=run:{diverged.address.id}"))
+
+
+def test_a_frozen_part_with_random_weights_is_trained_with_a_warning(
+    tiny: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(tiny("trainer.freeze=backbone", "trainer.epochs=1"))
+    assert "trainer.freeze=backbone keeps random weights as they are" in caplog.text
 
 
 def test_published_weights_are_loaded_from_torchvisions_cache(torch_home: Path) -> None:
@@ -197,11 +318,15 @@ def test_published_weights_are_loaded_from_torchvisions_cache(torch_home: Path) 
         assert torch.equal(ours(images), network.eval()(images))
 
 
-def test_a_run_begins_from_published_weights(tiny: Callable[..., Config], torch_home: Path) -> None:
+def test_a_run_begins_from_published_weights(
+    tiny: Callable[..., Config], torch_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     weights = write_published(torch_home)
     network = ["model=torchvision", "model.arguments.name=squeezenet1_1", "width.channels=null"]
     size = ["dataset.image_size=32", "dataset.num_train=64", "trainer.epochs=1"]
+    caplog.set_level("INFO")
     outcome = execute(tiny(*network, *size, "model.weights=DEFAULT", "trainer.freeze=backbone"))
+    assert "made for 224x224 images, these are 32x32; dataset=photos" in caplog.text
     after = weights_of(outcome)
     assert all(
         torch.equal(value, weights[name]) != name.startswith("classifier.1")

@@ -18,7 +18,7 @@ from augean.store.run_files import CONFIG, CORRECT, METRICS_FILE
 from augean.store.summary import RunSummary, read_summary
 from augean.terminal import counted
 
-DATA = ("dataset_title", "data_digest", "num_train", "num_val", "num_test")
+DATA = ("dataset_title", "data_digest", "weights_digest", "num_train", "num_val", "num_test")
 CODE = ("schema", "core", "git_commit", "loop", "loop_digest")
 ENVIRONMENT = ("device", "threads", "instruction_set", "host")
 HISTORY = ("status", "epochs", "num_resumes", "note")

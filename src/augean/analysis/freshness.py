@@ -1,4 +1,4 @@
-"""Say whether a run is outdated: whether its code or its data have changed since it was trained.
+"""Say whether a run is outdated: whether code, data or weights that it began from have changed.
 
 That is not a state of a run. Its result stays what it was, but the command that made it would now
 train a new run at another address. Neither torch nor any code of the user's is loaded for the
@@ -15,19 +15,28 @@ from typing import Any, Literal
 from augean.config.code_digest import file_digest, package_files, source_digest
 from augean.config.instantiate import find_class
 from augean.config.run_id import CORE
-from augean.config.schema import CLASS_NODES, TRUSTED_PACKAGES
+from augean.config.validation import own_packages
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
 from augean.store.record_identity import record_path
 from augean.store.run_directory import place_at, runs_dir
 from augean.store.summary import RunSummary, read_summary
 from augean.store.sweep_record import SweepRecord, read_record
+from augean.store.weights_file import (
+    RUN,
+    WeightsFile,
+    is_published,
+    weights_of_file,
+    weights_of_run,
+)
 
 Outdated = Literal["no", "yes", "unknown"]
 MAX_REASONS = 3
 """Reasons that are given for one run."""
 LARGEST_FILE = 16 * 2**20
 """Bytes of a file of code that is read: a stranger's summary could name any file."""
+LARGEST_WEIGHTS = 2**30
+"""Bytes of a file of weights that is read, which takes about a second."""
 DATASETS = "augean.datasets."
 """Classes of data sets that may be asked for their digest; others are code of the user's."""
 ARGUMENTS = "dataset.arguments."
@@ -49,7 +58,7 @@ FRESH = Freshness("no")
 
 
 class FreshnessCheck:
-    """Compare runs of one folder with the code and data as they are now."""
+    """Compare runs of one folder with code, data and weights as they are now."""
 
     def __init__(self, outputs: Path) -> None:
         self.outputs = outputs
@@ -58,11 +67,18 @@ class FreshnessCheck:
         """By what a run recorded of its code."""
         self._digests: dict[str, str | Freshness] = {}
         """By data set, its digest or why it is not known."""
+        self._weights: dict[str, WeightsFile | Freshness] = {}
+        """By the weights that runs began from, their file or why it is not known."""
         self._files = _CodeFiles()
 
     def check(self, summary: RunSummary) -> Freshness:
         """Compare one completed run."""
-        findings = [_check_core(summary), self._check_code(summary), self._check_data(summary)]
+        findings = [
+            _check_core(summary),
+            self._check_code(summary),
+            self._check_data(summary),
+            self._check_weights(summary),
+        ]
         return _combine(findings)
 
     def _check_code(self, summary: RunSummary) -> Freshness:
@@ -114,6 +130,23 @@ class FreshnessCheck:
         if current == recorded:
             return FRESH
         return Freshness("yes", f"{_data_name(node)} has changed")
+
+    def _check_weights(self, summary: RunSummary) -> Freshness:
+        name = summary.config.get("model.weights")
+        recorded = summary.weights_digest
+        # A name of torchvision's stands for one file for ever: its digest is in the file's name.
+        if recorded is None or not isinstance(name, str) or is_published(name):
+            return FRESH
+        roots = self._roots(summary)
+        key = repr((name, roots))
+        if key not in self._weights:
+            self._weights[key] = _current_weights(name, self.outputs, roots)
+        weights = self._weights[key]
+        if isinstance(weights, Freshness):
+            return weights
+        if recorded in weights.digests:
+            return FRESH
+        return Freshness("yes", f"the weights {name} have changed")
 
     def _folder(self, place: str | None, default: str) -> Path:
         """Return a folder that the run recorded, else the default of a command given here."""
@@ -181,13 +214,6 @@ def command_anew(record: SweepRecord) -> str:
     return record.command
 
 
-def own_packages(config: Mapping[str, Any]) -> list[str]:
-    """Return the packages of a flat config's classes that are neither Augean's nor a library's."""
-    targets = [str(config.get(f"{node}._target_", "")) for node in CLASS_NODES]
-    packages = {target.split(".")[0] for target in targets}
-    return sorted(packages - {"", *TRUSTED_PACKAGES})
-
-
 def _combine(findings: Iterable[Freshness]) -> Freshness:
     """Return "yes" where something has changed, else "unknown" where something is not known."""
     reasons: dict[Outdated, list[str]] = {"no": [], "yes": [], "unknown": []}
@@ -246,6 +272,29 @@ def _current_digest(node: Mapping[str, Any], data: Path, cache: Path) -> str | F
     if digest is None:
         return Freshness("unknown", f"{name} is not here, or was not read since its last change")
     return digest
+
+
+def _current_weights(name: str, outputs: Path, roots: Iterable[Path]) -> WeightsFile | Freshness:
+    """Return the file of `model.weights` as it is now, or why it is not known.
+
+    Args:
+        roots: folders from which a path may be given.
+    """
+    # The summary of a run has the digest: its weights themselves may be gone.
+    if name.startswith(RUN):
+        try:
+            return weights_of_run(name, outputs)
+        except AugeanError:
+            return Freshness("unknown", f"the run of model.weights={name} is not here, or damaged")
+    try:
+        path = Path(name).expanduser()
+        file = next(root / path for root in roots if (root / path).is_file())
+        if file.stat().st_size > LARGEST_WEIGHTS:
+            return Freshness("unknown", f"the weights {name} are too large to be read for this")
+        return weights_of_file(name, file)
+    # A summary may hold any text, and no home folder may be known.
+    except (AugeanError, OSError, RuntimeError, ValueError, StopIteration):
+        return Freshness("unknown", f"the weights {name} are not here")
 
 
 class _CodeFiles:

@@ -371,6 +371,13 @@ def class_targets(config: Config) -> dict[str, str]:
     return {f"{node}._target_": getattr(config, node)._target_ for node in CLASS_NODES}
 
 
+def own_packages(config: Mapping[str, Any]) -> list[str]:
+    """Return the packages of a flat config's classes that are neither Augean's nor a library's."""
+    targets = [str(config.get(f"{node}._target_", "")) for node in CLASS_NODES]
+    packages = {target.split(".")[0] for target in targets}
+    return sorted(packages - {"", *TRUSTED_PACKAGES})
+
+
 def flatten_config(config: Config) -> dict[str, Any]:
     """Return the config without `runtime` as `{dotted key: value}`, one entry per argument."""
     flat: dict[str, Any] = {}

@@ -153,6 +153,8 @@ class Source(ABC):
     """All but the folders, see `__new__`."""
     only_size: int | None = None
     """The one valid `image_size` of a data set whose images are not resized; None: any is valid."""
+    fixed_num_classes: int | None = None
+    """Number of the classes, of a data set that is the same everywhere; else None."""
 
     def __new__(cls, *values: Any, **options: Any) -> Self:
         source = super().__new__(cls)
@@ -246,6 +248,16 @@ class Source(ABC):
             test_labels=images.test_labels,
             classes=images.classes,
         )
+
+    def read_classes(self) -> tuple[str, ...]:
+        """Return the names of the classes, as `Images.classes` has them.
+
+        A class that finds them without reading its images overrides this.
+
+        Raises:
+            DataError: as `load`.
+        """
+        return self.load_lazily().classes
 
     def count_train_images(self) -> int:
         """Return the number of training images, those for validation among them.

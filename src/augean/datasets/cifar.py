@@ -27,6 +27,7 @@ class Cifar10(Source):
     folder = "cifar-10-batches-py"
     md5 = "c58f30108f718f92721af3b95e74349a"
     """md5 of the archive, which is also the digest of the data."""
+    fixed_num_classes = 10
 
     def digest(self) -> str:
         return self.md5
@@ -120,3 +121,4 @@ class Cifar100(Cifar10):
     archive = "cifar-100-python.tar.gz"
     folder = "cifar-100-python"
     md5 = "eb9058c3a382ffc7106e4002c42a8d85"
+    fixed_num_classes = 100

@@ -54,12 +54,16 @@ class FashionMnist(Source):
         "Bag",
         "Ankle boot",
     )
+    fixed_num_classes = len(classes)
 
     def digest(self) -> str:
         return self.content
 
     def is_here(self) -> bool:
         return self._find_folder() is not None
+
+    def read_classes(self) -> tuple[str, ...]:
+        return self.classes
 
     def count_train_images(self) -> int:
         return 60_000

@@ -118,6 +118,9 @@ class ImageFolder(Source):
     def is_here(self) -> bool:
         return self.folder.is_dir()
 
+    def read_classes(self) -> tuple[str, ...]:
+        return self._layout.scan().classes
+
     def count_train_images(self) -> int:
         return self._content().num_train
 

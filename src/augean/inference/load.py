@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from augean.analysis.freshness import FreshnessCheck
-from augean.analysis.run import run_command
 from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.config.yaml_files import parse_yaml
@@ -29,6 +28,7 @@ from augean.regular_files import (
     read_regular,
 )
 from augean.runs.address import build_source, find_address
+from augean.runs.training_command import RETRAIN_FOLDER, retrained_path, run_command
 from augean.store.run_directory import place_at, run_state
 from augean.store.run_files import CONFIG, WEIGHTS
 from augean.store.summary import RunState, RunSummary, read_summary
@@ -37,9 +37,6 @@ from augean.terminal import counted
 from augean.training.build import build_model
 from augean.training.device import exact_fp32, find_device
 from augean.training.loop import evaluation_batch, logits_of
-
-RETRAIN_FOLDER = "retrained"
-"""Folder beside the outputs for runs that are trained once more, to get lost weights back."""
 
 
 @dataclass
@@ -172,8 +169,7 @@ def _recovery_advice(path: Path, summary: RunSummary, name: str) -> str:
         return f"Use the run where it was trained, or bring its {name} from there"
     command = run_command(path, summary, into=RETRAIN_FOLDER)
     # A run lies in <outputs>/runs/<run>.
-    outputs = path.absolute().parent.parent
-    retrain_outputs = outputs.with_name(RETRAIN_FOLDER)
+    retrain_outputs = retrained_path(path).parent.parent
     return (
         f"Use the run where it was trained, or train it once more, beside its result, and give"
         f" --outputs {retrain_outputs}:\n  {command}"

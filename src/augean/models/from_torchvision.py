@@ -77,12 +77,19 @@ class TorchvisionNetwork(nn.Module):
         return find_transforms(name, weights)
 
     @staticmethod
-    def check(name: str, **_: Any) -> None:
-        """Refuse an unknown name before any work.
+    def check(name: str, **arguments: Any) -> None:
+        """Refuse an unknown name, and arguments that would load weights, before any work.
 
         Raises:
-            ValueError: with the name that may be meant.
+            ValueError: with the name that may be meant, or the key for weights.
         """
+        for key in ("weights", "pretrained"):
+            # torchvision would load them unseen by the address, and for its own classes alone.
+            if arguments.get(key):
+                raise ValueError(
+                    f"{key}={arguments[key]}: weights are no argument of a network; leave it out"
+                    " and set model.weights=DEFAULT"
+                )
         names = network_names()
         if name not in names:
             raise ValueError(

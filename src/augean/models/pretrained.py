@@ -1,5 +1,6 @@
 """Load weights into a network that may have other classes than the one they come from."""
 
+import importlib
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence, Set
@@ -9,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augean.regular_files import WEIGHTS_BYTES, open_regular
+from augean.regular_files import WEIGHTS_BYTES, open_regular, read_regular
+from augean.system_errors import require_packages
 
 MAX_NAMED = 3
 """Weights that a message names of each kind."""
@@ -17,6 +19,8 @@ AUXILIARY = ("AuxLogits", "aux1", "aux2")
 """Parts of GoogLeNet and Inception that are only for their training by torchvision."""
 OLD_DENSENET_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)")
 """Names of weights in torchvision's files of DenseNets: norm.1 is norm1 by now."""
+WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before the names of all weights."""
 
 
 def find_head(network: nn.Module) -> str:
@@ -77,19 +81,82 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
 
     Raises:
         ValueError: when the file is not a state dict.
+        SetupError: when the package that reads a .safetensors file is not installed.
+    """
+    if path.suffix == ".safetensors":
+        content: Any = _read_safetensors(path)
+    else:
+        content = _read_torch(path)
+    if not _is_state(content):
+        raise ValueError(
+            f"{path} must hold a state dict, names with tensors, and nothing else"
+            f"{_state_inside(content)}"
+        )
+    return content  # type: ignore[no-any-return]
+
+
+def _read_torch(path: Path) -> Any:
+    """Read what torch.save has written.
+
+    Raises:
+        ValueError: when it is something else, or holds more than plain values and tensors.
     """
     try:
         with open_regular(path, WEIGHTS_BYTES) as file:
-            content: Any = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that holds something else
-        reason = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"{path} cannot be read as a file of weights ({reason})") from error
-    is_state = isinstance(content, Mapping) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
-    )
-    if not is_state or not content:
-        raise ValueError(f"{path} must hold a state dict, names with tensors, and nothing else")
-    return content  # type: ignore[no-any-return]
+        # Its messages have many lines, and advise to run the code of the file.
+        objects = _named_objects(path)
+        if objects:
+            raise ValueError(
+                f"{path} holds objects of Python, such as {objects[0]}; of a whole network save"
+                " the state dict alone: torch.save(network.state_dict(), file)"
+            ) from error
+        raise ValueError(
+            f"{path} cannot be read as a file of weights: torch.save has not written it, or it is"
+            " damaged; give a file with a state dict, such as a run's best.pt"
+        ) from error
+
+
+def _named_objects(path: Path) -> list[str]:
+    """Return the classes and functions that a file of torch.save names, other than torch's first.
+
+    Runs no code of the file.
+    """
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    except Exception:  # it is not such a file, or is damaged
+        return []
+    return sorted(names, key=lambda name: (name.startswith("torch."), name))
+
+
+def _read_safetensors(path: Path) -> Any:
+    require_packages("safetensors", extra="export")
+    safetensors: Any = importlib.import_module("safetensors.torch")
+    try:
+        return safetensors.load(read_regular(path, WEIGHTS_BYTES))
+    except Exception as error:  # the package has exceptions of its own
+        raise ValueError(
+            f"{path} cannot be read as a file of safetensors: it is damaged, or of another kind;"
+            " give a run's best.pt"
+        ) from error
+
+
+def _is_state(content: Any) -> bool:
+    """Return whether content is a state dict with weights in it."""
+    if not isinstance(content, Mapping) or not content:
+        return False
+    return all(isinstance(key, str) and isinstance(item, Tensor) for key, item in content.items())
+
+
+def _state_inside(content: Any) -> str:
+    """Say which entry of a checkpoint is a state dict; "" where none is."""
+    if not isinstance(content, Mapping):
+        return ""
+    for name, value in content.items():
+        if isinstance(name, str) and _is_state(value):
+            return f"; its entry {name} is one: save that alone with torch.save"
+    return ""
 
 
 def load_pretrained(
@@ -112,6 +179,24 @@ def load_pretrained(
     Raises:
         ValueError: names weights that do not fit, or a head that cannot be left as it is.
     """
+    chosen, new_head = choose_weights(network, weights, classes, weights_classes)
+    load_state(network, chosen, strict=False)
+    return new_head
+
+
+def choose_weights(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    classes: Sequence[str],
+    weights_classes: Sequence[str],
+) -> tuple[Mapping[str, Tensor], str | None]:
+    """Return the weights that `load_pretrained` loads, and the name of the head that it leaves.
+
+    The network may be on the meta device, without any memory for it.
+
+    Raises:
+        ValueError: as `load_pretrained`.
+    """
     own = network.state_dict()
     adapted = _adapt(weights, own)
     head = find_head(network)
@@ -131,8 +216,7 @@ def load_pretrained(
             adapted.pop(name, None)
     # 3. All other weights must fit.
     _check_weights(adapted, own, not_needed)
-    load_state(network, adapted, strict=False)
-    return head if keeps_head else None
+    return adapted, head if keeps_head else None
 
 
 def _check_weights(
@@ -167,16 +251,28 @@ def _check_weights(
 def _adapt(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> "OrderedDict[str, Tensor]":
     """Return the weights under the names of the network, without auxiliary parts."""
     adapted: OrderedDict[str, Tensor] = OrderedDict()
+    wrapper = _find_wrapper(weights, own)
     for name, value in weights.items():
-        old_name = OLD_DENSENET_NAME.fullmatch(name)
-        new_name = f"{old_name[1]}{old_name[2]}" if old_name else name
-        if new_name not in own and name.split(".")[0] in AUXILIARY:
+        inner_name = name.removeprefix(wrapper)
+        old_name = OLD_DENSENET_NAME.fullmatch(inner_name)
+        new_name = f"{old_name[1]}{old_name[2]}" if old_name else inner_name
+        if new_name not in own and inner_name.split(".")[0] in AUXILIARY:
             continue
         adapted[new_name] = value
-    # The versions of the modules, see `load_state`.
-    if hasattr(weights, "_metadata"):
+    # The versions of the modules, see `load_state`; a wrapper's are under other names.
+    if hasattr(weights, "_metadata") and not wrapper:
         vars(adapted).update(vars(weights))
     return adapted
+
+
+def _find_wrapper(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """Return what a wrapper of the network has put before the names of all weights; "" if none."""
+    for wrapper in WRAPPERS:
+        in_all = all(name.startswith(wrapper) for name in weights)
+        in_own = any(name.startswith(wrapper) for name in own)
+        if in_all and not in_own:
+            return wrapper
+    return ""
 
 
 def _fits_but_for_outputs(theirs: Tensor, own: Tensor) -> bool:

@@ -1,5 +1,6 @@
 """The weights that torchvision publishes: their files in its cache, downloaded where needed."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import torch
 
 from augean.downloads import download_timeout
 from augean.suggestions import list_choices
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,5 +97,7 @@ def _download(url: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name ends in the first digits of the content's sha256: resnet50-11ad3fa6.pth.
     digest = path.stem.rpartition("-")[2]
+    # A warning, as a preview downloads too: these go to stderr, where torch draws the progress.
+    logger.warning(f"Downloading {url} to {path}")
     with download_timeout():
         torch.hub.download_url_to_file(url, str(path), hash_prefix=digest)

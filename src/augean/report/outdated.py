@@ -21,7 +21,7 @@ def counts(table: Table) -> Counter[str]:
 
 
 def is_outdated(run: Run) -> bool:
-    """Tell whether a run's code or data are known to have changed since it trained."""
+    """Tell whether a run's code, data or weights are known to have changed since it trained."""
     return run.freshness is not None and run.freshness.outdated == "yes"
 
 

@@ -15,13 +15,14 @@ from markupsafe import Markup
 
 from augean.analysis.comparison import MARGIN, Table
 from augean.analysis.load import Contents
-from augean.analysis.run import Run, run_command, seen_from
+from augean.analysis.run import Run
 from augean.report import escape, outdated, paper_table, study_table, tables
 from augean.report.explore import chart_library
 from augean.report.figures.plotting import Picture
 from augean.report.findings import Finding
 from augean.report.page_svg import size_attributes, svg_link
 from augean.report.run_data import gather_runs, runs_of
+from augean.runs.training_command import run_command, seen_from
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
 from augean.version import version

@@ -120,15 +120,16 @@ def find_address(
 
     Args:
         loop_digest: of a custom loop's code; None for Augean's own loop.
-        weights_digest: of the file of `model.weights`, where it is known: then the file need not
-            exist.
+        weights_digest: of `model.weights`, see `WeightsFile.digest`, where it is known: then the
+            file need not exist.
     """
     # The id holds the values themselves, so that null and what it stands for are one run.
     config = fill_open_values(config)
+    source = build_source(config)
     if weights_digest is None:
-        file = find_weights(config)
+        file = find_weights(config, source)
         weights_digest = file.digest if file else None
-    id_ = run_id(config, build_source(config).digest(), loop_digest, weights_digest)
+    id_ = run_id(config, source.digest(), loop_digest, weights_digest)
     outputs = Path(config.runtime.outputs)
     path = runs_dir(outputs) / directory_name(config, id_)
     return RunAddress(outputs=outputs, id=id_, path=path)

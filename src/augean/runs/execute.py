@@ -15,7 +15,7 @@ from augean.runs.address import RunAddress, RunOutcome, build_source, fill_open_
 from augean.runs.config_file import config_yaml
 from augean.runs.prefixes import find_prefixes
 from augean.runs.session import claim_run, noting_failure, open_session
-from augean.runs.weights import find_weights
+from augean.runs.weights import check_weights_are_here, find_weights
 from augean.store.summary import RunSummary
 from augean.system_errors import explaining_system_errors
 
@@ -70,15 +70,25 @@ def _train(config: Config, address: RunAddress, should_stop: "ShouldStop | None"
     from augean.training.trainer import Trainer
 
     text = config_yaml(config)
+    source = build_source(config)
+    weights = find_weights(config, source)
+    if weights is not None:
+        check_weights_are_here(weights, config)
+    elif config.trainer.freeze != "none":
+        # Not refused: how far random features go is a fair question, and finished runs ask it.
+        logger.warning(
+            f"Run {address.id}: trainer.freeze={config.trainer.freeze} keeps random weights as they"
+            " are, for model.weights is null; give model.weights, or set trainer.freeze=none"
+        )
     with algorithms(config.trainer.deterministic):
         # The trainer comes first: a config that it refuses must leave no run directory behind.
         trainer = Trainer(
             config,
-            build_source(config),
+            source,
             address.path,
             address.id,
             prefixes=find_prefixes(config, address),
-            weights=find_weights(config),
+            weights=weights,
         )
         with open_session(address, config.runtime, flatten_config(config), text) as session:
             return session.complete(trainer.train(session.stop, session.loggers, should_stop))

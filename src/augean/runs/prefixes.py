@@ -27,9 +27,10 @@ def find_prefixes(config: Config, address: RunAddress) -> list[RunPrefix]:
     # Most runs differ from all others in more than their length: then no id need be computed.
     if not names:
         return []
-    data_digest = build_source(config).digest()
+    source = build_source(config)
+    data_digest = source.digest()
     # A training from other weights is another one, however alike the configs are.
-    weights = find_weights(config)
+    weights = find_weights(config, source)
     weights_digest = weights.digest if weights else None
     prefixes = []
     for epochs in range(config.trainer.epochs - 1, 0, -1):

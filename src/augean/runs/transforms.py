@@ -10,10 +10,10 @@ from augean.config.instantiate import find_class
 from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError
-from augean.runs.weights import is_published
+from augean.runs.weights import network_class
 from augean.store.find_run import find_run
 from augean.store.summary import read_summary
-from augean.store.weights_file import RUN
+from augean.store.weights_file import RUN, is_published
 
 IMAGE_KEYS = ("image_size", "mean", "std", "resize", "interpolation")
 """What weights may say of their images. The last two are arguments of `ImageFolder`."""
@@ -54,10 +54,7 @@ def _image_settings(config: Config) -> Mapping[str, Any]:
     weights = config.model.weights
     if weights is not None and weights.startswith(RUN):
         return _run_image_settings(weights, Path(config.runtime.outputs))
-    from torch import nn
-
-    cls = find_class("model._target_", config.model._target_, nn.Module)
-    find_transforms = getattr(cls, "find_transforms", None)
+    find_transforms = getattr(network_class(config), "find_transforms", None)
     if find_transforms is None:
         raise ConfigError(
             "dataset.transforms=weights: only model.weights=run:<id> and networks of"

@@ -3,25 +3,35 @@
 Imports torch only for torchvision's, whose file names it knows.
 """
 
-import re
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from augean.config.instantiate import find_class
 from augean.config.schema import Config
+from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
+from augean.runs.training_command import RETRAIN_FOLDER, retrained_path, run_command
+from augean.store.find_run import find_run
+from augean.store.summary import read_summary
 from augean.store.weights_file import (
     RUN,
     WeightsFile,
+    is_published,
     weights_of_file,
     weights_of_path,
     weights_of_run,
 )
 
 
-def find_weights(config: Config) -> WeightsFile | None:
+def find_weights(config: Config, source: Source) -> WeightsFile | None:
     """Return the file that `model.weights` names; None where a run begins from random weights.
 
     Weights of torchvision are downloaded where they are not there yet.
+
+    Args:
+        source: the data set of the config.
 
     Raises:
         AugeanError: when there is no such file, or it cannot be downloaded.
@@ -30,22 +40,53 @@ def find_weights(config: Config) -> WeightsFile | None:
     if name is None:
         return None
     if name.startswith(RUN):
-        return weights_of_run(name, Path(config.runtime.outputs))
-    if is_published(name):
-        return _published(config, name)
-    return weights_of_path(name, Path(name).expanduser())
+        weights = weights_of_run(name, Path(config.runtime.outputs))
+    elif is_published(name):
+        weights = _published(config, name)
+    else:
+        weights = weights_of_path(name, Path(name).expanduser())
+    return replace(weights, has_new_head=_has_other_names(weights, source))
 
 
-def is_published(name: str) -> bool:
-    """Return whether `model.weights` is a name such as DEFAULT or IMAGENET1K_V1."""
-    return re.fullmatch(r"[A-Z][A-Z0-9_]*", name) is not None
+def _has_other_names(weights: WeightsFile, source: Source) -> bool:
+    """Return whether weights are of as many classes as the data has, but of other names."""
+    # An address should need no data: of another number of classes no last layer fits anyway.
+    if not weights.classes or source.fixed_num_classes not in (None, len(weights.classes)):
+        return False
+    if weights.data_digest == source.digest():
+        return False
+    classes = _read_classes(source)
+    return len(classes) == len(weights.classes) and classes != weights.classes
 
 
-def _published(config: Config, name: str) -> WeightsFile:
+# Cached, as all runs of a sweep share the data set.
+@lru_cache(maxsize=64)
+def _read_classes(source: Source) -> tuple[str, ...]:
+    return source.read_classes()
+
+
+def network_class(config: Config) -> Any:
+    """Return the class of the network; its own check of the arguments has passed.
+
+    Raises:
+        ConfigError: when there is no such class, or the check refuses the arguments.
+    """
     from torch import nn
 
     node = config.model
     cls = find_class("model._target_", node._target_, nn.Module)
+    check = getattr(cls, "check", None)
+    if check is not None:
+        stem = {} if node.stem is None else {"stem": node.stem}
+        try:
+            check(**node.arguments, **stem)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"model.arguments: {error}") from error
+    return cls
+
+
+def _published(config: Config, name: str) -> WeightsFile:
+    cls = network_class(config)
     find_published = getattr(cls, "find_published", None)
     if find_published is None:
         raise ConfigError(
@@ -53,9 +94,54 @@ def _published(config: Config, name: str) -> WeightsFile:
             " give a file or run:<id>"
         )
     try:
-        published = find_published(name, **node.arguments)
+        published = find_published(name, **config.model.arguments)
     except ValueError as error:
         raise ConfigError(f"model.weights={name}: {error}") from error
     except OSError as error:
         raise AugeanError(f"model.weights={name}: {error}") from error
-    return weights_of_file(name, published.path, published.classes)
+    weights = weights_of_file(name, published.path, published.classes)
+    return replace(weights, remark=_size_remark(cls, config, name))
+
+
+def _size_remark(cls: Any, config: Config, name: str) -> str:
+    """Say that published weights were made for images of another size; "" where they were not."""
+    find_transforms = getattr(cls, "find_transforms", None)
+    if find_transforms is None:
+        return ""
+    made_for = find_transforms(name, **config.model.arguments).image_size
+    size = config.dataset.image_size
+    if size == made_for:
+        return ""
+    return (
+        f"made for {made_for}x{made_for} images, these are {size}x{size}; dataset=photos prepares"
+        " images for them"
+    )
+
+
+def check_weights_are_here(weights: WeightsFile, config: Config) -> None:
+    """Refuse weights of a run that are not there any more.
+
+    The address of a finished run does not need them, as the digest is in the summary.
+
+    Raises:
+        ConfigError: says how to get them back.
+    """
+    if weights.path.is_file():
+        return
+    key = f"model.weights={weights.name}"
+    if not weights.name.startswith(RUN):
+        raise ConfigError(f"{key}: there is no file {weights.path} any more; bring it back")
+    path = find_run(weights.name.removeprefix(RUN), Path(config.runtime.outputs))
+    summary = read_summary(path)
+    problem = (
+        f"{key}: {weights.path} is not here; was it removed by augean clean, or did the run come"
+        " without it, as from archives?"
+    )
+    # A custom loop cannot be started from here.
+    if summary is None or summary.loop is not None:
+        raise ConfigError(f"{problem} Bring the file from where the run was trained")
+    command = run_command(path, summary, into=RETRAIN_FOLDER)
+    raise ConfigError(
+        f"{problem} Train the run once more, beside its result, and give"
+        f" model.weights={RUN}{retrained_path(path)}:\n  {command}"
+    )

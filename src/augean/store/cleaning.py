@@ -34,7 +34,7 @@ KINDS: dict[Kind, str] = {
     "weights": "best.pt of a sweep's finished runs, save its best run's",
     "states": "state.pt, from which a longer training could go on",
     "checkpoints": "checkpoints of pruned and failed trials",
-    "outdated": "runs, results and all, of other code, data or mathematics than today's",
+    "outdated": "runs, results and all, of other code, data, weights or mathematics than today's",
     "leftovers": "what killed processes left: temporary files, checkpoints of finished runs",
 }
 RESULTS: Kind = "outdated"

@@ -1,7 +1,9 @@
 """The file of weights that a run begins from, and the digest that stands for it in the address."""
 
 import csv
+import hashlib
 import io
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,10 +28,34 @@ class WeightsFile:
     name: str
     """The value of `model.weights`, for messages."""
     path: Path
-    digest: str
-    """Of the file's content."""
+    content_digest: str
     classes: tuple[str, ...] = ()
     """Names of the classes that its outputs stand for; empty where they are not known."""
+    data_digest: str | None = None
+    """Of the data set that they were trained on; None where it is not known."""
+    has_new_head: bool = False
+    """Whether the last layer would fit and is made anew all the same, for classes of other names.
+
+    Names are known of a run's file and not of a copy of it. So this is a part of the address."""
+    remark: str = ""
+    """What train.log says of the weights beside how they were used."""
+
+    @property
+    def digest(self) -> str:
+        """The part of the address that stands for the weights."""
+        return self.digests[self.has_new_head]
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Return both digests that addresses have for this content: with its head, and without."""
+        # The first is the content's own, as most addresses have it.
+        text = f"{self.content_digest} without its last layer"
+        return self.content_digest, hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def is_published(name: str) -> bool:
+    """Return whether `model.weights` is a name such as DEFAULT or IMAGENET1K_V1."""
+    return re.fullmatch(r"[A-Z][A-Z0-9_]*", name) is not None
 
 
 def weights_of_run(name: str, outputs: Path) -> WeightsFile:
@@ -48,12 +74,19 @@ def weights_of_run(name: str, outputs: Path) -> WeightsFile:
         classes = read_class_names(path)
     except AugeanError as error:
         raise ConfigError(f"{key}: {error}") from error
+    if summary is not None and summary.status == RunState.DIVERGED:
+        raise ConfigError(f"{key}: {path} diverged, so it has no weights; name another run")
     if summary is None or summary.status != RunState.FINISHED:
         raise ConfigError(f"{key}: {path} is not a finished run; train it first")
     if WEIGHTS not in summary.files:
         raise ConfigError(f"{key}: {path} has no weights; name a run that has a best.pt")
-    digest = summary.files[WEIGHTS][:DIGITS]
-    return WeightsFile(name=name, path=path / WEIGHTS, digest=digest, classes=classes)
+    return WeightsFile(
+        name=name,
+        path=path / WEIGHTS,
+        content_digest=summary.files[WEIGHTS][:DIGITS],
+        classes=classes,
+        data_digest=summary.data_digest,
+    )
 
 
 def weights_of_path(name: str, path: Path) -> WeightsFile:
@@ -66,9 +99,12 @@ def weights_of_path(name: str, path: Path) -> WeightsFile:
     if path.name != WEIGHTS:
         return weights
     try:
-        return replace(weights, classes=read_class_names(path.parent))
+        classes = read_class_names(path.parent)
+        summary = read_summary(path.parent)
     except AugeanError as error:
         raise ConfigError(f"model.weights={name}: {error}") from error
+    data_digest = None if summary is None else summary.data_digest
+    return replace(weights, classes=classes, data_digest=data_digest)
 
 
 def weights_of_file(name: str, path: Path, classes: tuple[str, ...] = ()) -> WeightsFile:
@@ -87,7 +123,7 @@ def weights_of_file(name: str, path: Path, classes: tuple[str, ...] = ()) -> Wei
         digest = _digest(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise ConfigError(f"model.weights={name}: cannot read {path} ({error.strerror})") from error
-    return WeightsFile(name=name, path=path, digest=digest, classes=classes)
+    return WeightsFile(name=name, path=path, content_digest=digest, classes=classes)
 
 
 @lru_cache(maxsize=64)
@@ -106,10 +142,10 @@ def check_content(weights: WeightsFile) -> None:
         digest = digest_regular(weights.path)[:DIGITS]
     except OSError as error:
         raise ConfigError(
-            f"model.weights={weights.name}: cannot read {weights.path} ({error.strerror}); a run"
-            " that was unpacked has no weights: train it here, or name another"
+            f"model.weights={weights.name}: cannot read {weights.path} ({error.strerror}); bring"
+            " the file back, or name other weights"
         ) from error
-    if digest != weights.digest:
+    if digest != weights.content_digest:
         raise ConfigError(
             f"model.weights={weights.name}: {weights.path} is not the file of the run's address;"
             " it was altered or damaged"

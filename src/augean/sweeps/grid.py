@@ -49,10 +49,12 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
     num_runs = len({job.address.id for job in jobs})
     num_before = num_runs - len(missing)
     if missing:
-        # Imported here because it imports torch, which a sweep with nothing to train does not need.
+        # Imported here as both load torch, which a sweep with nothing to train does not need.
+        from augean.sweeps.weights_check import check_weights
         from augean.training.build import check_classes
 
         check_networks(missing.values(), check_classes)
+        check_networks(missing.values(), check_weights)
 
     def write_record() -> None:
         # Read again: loops and `augean settle` may have added to the record since it was planned.

@@ -1,6 +1,7 @@
 """Say before its launch what a sweep would do: check its configs and networks, estimate its time.
 
-Nothing is written and nothing is downloaded.
+No run and no record is written. What a run's address needs is read, or downloaded where it is not
+here: the images of some data sets, and the weights of torchvision that a run begins from.
 """
 
 import json
@@ -25,6 +26,7 @@ from augean.sweeps.grid import check_networks
 from augean.sweeps.plan import plan_for
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
 from augean.sweeps.record_changes import compare_records, has_file
+from augean.sweeps.weights_check import check_weights_of_jobs
 from augean.terminal import counted, readable_seconds
 from augean.training.build import NUM_CLASSES, build_model, check_classes
 from augean.training.device import device_title, find_device
@@ -81,6 +83,7 @@ def describe_changes(record: SweepRecord, plan: SweepPlan) -> list[str]:
         AugeanError: for a network that cannot be built, with the rows that have it.
     """
     check_networks(plan.jobs, check_network)
+    check_weights_of_jobs(plan.jobs)
     changes = compare_records(record, plan.record)
     if not changes.has_other_jobs:
         return []
@@ -113,10 +116,12 @@ def describe_plan(plan: SweepPlan) -> list[str]:
     """Return the lines of a preview.
 
     Raises:
-        AugeanError: for a network that cannot be built, with the rows that have it.
+        AugeanError: for a network that cannot be built, or weights that are gone or do not fit,
+            with the rows that have them.
     """
     record = plan.record
     num_networks = check_networks(plan.jobs_of_points, check_network)
+    check_weights_of_jobs(plan.jobs_of_points)
     if record.kind == "study":
         request = describe_study(plan)
     else:
@@ -150,13 +155,14 @@ def describe_study(plan: SweepPlan) -> str:
 
 
 def describe_outdated(plan: SweepPlan) -> list[str]:
-    """Say which runs that are to be trained were trained before, with other code or data.
+    """Say which runs that are to be trained were trained before, with other code, data or
+    weights to begin from.
 
     Trials of a study are not known before it runs.
     """
     jobs = [] if plan.record.kind == "study" else plan.jobs
     # Config, as text, to the id that its run would have now. An older run of an equal config has
-    # another id, because its code or data was another one.
+    # another id, because one of these was another.
     configs = {}
     for job in jobs:
         if find_outcome(job.address) is None:
@@ -172,7 +178,7 @@ def describe_outdated(plan: SweepPlan) -> list[str]:
             continue
         freshness = check.check(summary)
         is_known = freshness.outdated == "yes"
-        reasons[id_] = freshness.reason if is_known else "its code or data has changed"
+        reasons[id_] = freshness.reason if is_known else "its code, data or weights have changed"
     # One line for each reason, whatever the number of runs.
     counts = Counter(reasons.values())
     return [

@@ -106,13 +106,21 @@ def _load_pretrained(network: nn.Module, weights: WeightsFile, classes: tuple[st
     """Load the weights that a run begins from; return a remark on it for train.log."""
     check_content(weights)
     key = f"model.weights={weights.name}"
+    # Whether names of classes count is a part of the address, so that one address is one start.
+    other_classes = weights.classes if weights.has_new_head else ()
     try:
-        new_head = load_pretrained(network, read_state(weights.path), classes, weights.classes)
+        new_head = load_pretrained(network, read_state(weights.path), classes, other_classes)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from error
-    if new_head is None:
-        return f"begins from {key}"
-    return f"begins from {key}, with the last layer {new_head} made anew for {len(classes)} classes"
+    remark = f"begins from {key}"
+    if new_head is not None:
+        remark += f", with the last layer {new_head} made anew for {len(classes)} classes"
+    elif not weights.classes:
+        remark += (
+            ", its last layer too: the names of its classes are not known, and must be the same"
+            f" {len(classes)}, in the same order"
+        )
+    return f"{remark}; {weights.remark}" if weights.remark else remark
 
 
 def _call_for_key(key: str, function: Callable[..., T], **arguments: Any) -> T:

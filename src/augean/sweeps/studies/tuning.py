@@ -196,8 +196,9 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
     # What all trials share. The searched keys are in it by their distributions.
     flat = flatten_config(plan.config)
     base = {key: value for key, value in flat.items() if key not in plan.space.distributions}
-    base["data"] = build_source(plan.config).digest()
-    weights = find_weights(plan.config)
+    source = build_source(plan.config)
+    base["data"] = source.digest()
+    weights = find_weights(plan.config, source)
     if weights is not None and "model.weights" not in plan.space.distributions:
         base["model.weights"] = weights.digest
     # The lock by which a worker shows that it lives is in the output folder. A worker with another

@@ -1,0 +1,59 @@
+"""Refuse before a sweep's first run weights that are gone or do not fit the network."""
+
+from collections.abc import Iterable
+
+import torch
+
+from augean.config.schema import Config
+from augean.errors import AugeanError, ConfigError
+from augean.models.pretrained import choose_weights, read_state
+from augean.runs.address import build_source, find_outcome
+from augean.runs.weights import check_weights_are_here, find_weights
+from augean.store.weights_file import check_content
+from augean.sweeps.grid import check_networks
+from augean.sweeps.planned_jobs import PlannedJob
+from augean.training.build import NUM_CLASSES, build_model
+
+_checked: set[str] = set()
+"""Weights, with the networks that they are for, that this process has found to fit."""
+
+
+def check_weights_of_jobs(jobs: Iterable[PlannedJob]) -> None:
+    """Check the weights of all jobs that still have to be trained.
+
+    Raises:
+        ConfigError: for all that is wrong, each with its rows.
+    """
+    missing = [job for job in jobs if find_outcome(job.address) is None]
+    check_networks(missing, check_weights)
+
+
+def check_weights(config: Config) -> None:
+    """Refuse weights that are gone, were altered, or do not fit the network by their names.
+
+    Raises:
+        ConfigError: as the run itself would.
+    """
+    weights = find_weights(config, build_source(config))
+    if weights is None:
+        return
+    check_weights_are_here(weights, config)
+    parts = (weights, config.model, config.activation, config.width, config.regularization.dropout)
+    # A file of weights may be large, and the runs of a sweep share few.
+    key = repr(parts)
+    if key in _checked:
+        return
+    try:
+        with torch.device("meta"):
+            network = build_model(config, NUM_CLASSES)
+    except AugeanError:
+        return  # the run will say what is wrong, with the true number of classes
+    check_content(weights)
+    # The names do not matter here: only the last layer depends on them.
+    classes = [str(label) for label in range(NUM_CLASSES)]
+    other_classes = weights.classes if weights.has_new_head else ()
+    try:
+        choose_weights(network, read_state(weights.path), classes, other_classes)
+    except ValueError as error:
+        raise ConfigError(f"model.weights={weights.name}: {error}") from error
+    _checked.add(key)
