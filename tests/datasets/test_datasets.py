@@ -473,6 +473,7 @@ def test_a_damaged_cache_is_rebuilt_with_a_word(
             }[damage]
         )
     path.with_name(f"{path.name}.part").write_bytes(b"left by a killed process")
+    caplog.set_level(logging.WARNING, "augean")
     assert equal(later(ImageFolder, tmp_path).load(), first)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert f"{path} is damaged" in caplog.text

@@ -69,6 +69,18 @@ def test_a_mistyped_network_is_named_before_its_weights(photos: Path) -> None:
         fill_open_values(of_photos(photos, *network))
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["dataset.image_size=64", "dataset.mean=[0.5,0.5,0.5]", "++dataset.arguments.resize=72"],
+)
+def test_values_that_the_weights_would_replace_are_refused(photos: Path, given: str) -> None:
+    message = f"{given.lstrip('+').split('=')[0]}=.*add dataset.transforms=own"
+    with pytest.raises(ConfigError, match=message):
+        fill_open_values(of_photos(photos, *NETWORK, given))
+    written = ["dataset.image_size=240", "++dataset.arguments.resize=255"]
+    assert fill_open_values(of_photos(photos, *NETWORK, *written)).dataset.image_size == 240
+
+
 def test_networks_without_published_weights_need_values_of_their_own(photos: Path) -> None:
     with pytest.raises(ConfigError, match=r"transforms=weights: only model\.weights=run:<id>"):
         fill_open_values(of_photos(photos))

@@ -1,19 +1,23 @@
 """Fill in how images are prepared, where a config leaves that to the weights."""
 
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from augean.config.instantiate import find_class
-from augean.config.schema import Config
+from augean.config.schema import Config, DatasetConfig
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError
 from augean.runs.weights import network_class
 from augean.store.find_run import find_run
 from augean.store.summary import read_summary
 from augean.store.weights_file import RUN, is_published
+
+logger = logging.getLogger(__name__)
 
 IMAGE_KEYS = ("image_size", "mean", "std", "resize", "interpolation")
 """What weights may say of their images. The last two are arguments of `ImageFolder`."""
@@ -25,14 +29,18 @@ def with_transforms(config: Config) -> Config:
     For a data set that does not resize its images only mean and std are set.
 
     Raises:
-        AugeanError: when nothing says how images are prepared for the network.
+        AugeanError: when nothing says how images are prepared for the network, and for values that
+            the weights would replace.
     """
     node = config.dataset
     if node.transforms == "own":
         return config
     values = _image_settings(config)
+    if _resizes(node._target_):
+        _refuse_given_values(node, values)
     dataset = replace(node, transforms="own", mean=values["mean"], std=values["std"])
     if _resizes(node._target_):
+        _say_size(values["image_size"], values.get("resize"))
         arguments = dict(node.arguments)
         for key in ("resize", "interpolation"):
             arguments.pop(key, None)
@@ -41,6 +49,37 @@ def with_transforms(config: Config) -> Config:
         dataset = replace(dataset, image_size=values["image_size"], arguments=arguments)
     # Checked again, as the rules between keys apply to these values too.
     return parse_config(asdict(replace(config, dataset=dataset)))
+
+
+def _refuse_given_values(node: DatasetConfig, values: Mapping[str, Any]) -> None:
+    """Refuse values of photographs that differ from the default and from those of the weights.
+
+    Raises:
+        ConfigError: names the first of them.
+    """
+    defaults = asdict(DatasetConfig())
+    given = {key: getattr(node, key) for key in ("image_size", "mean", "std")}
+    given = {key: value for key, value in given.items() if value != defaults[key]}
+    for key in ("resize", "interpolation"):
+        if key in node.arguments:
+            given[f"arguments.{key}"] = node.arguments[key]
+    for key, value in given.items():
+        ours = values.get(key.removeprefix("arguments."))
+        if value != ours:
+            raise ConfigError(
+                f"dataset.{key}={value}: dataset.transforms=weights takes {ours}, which belongs to"
+                " the weights; add dataset.transforms=own to prepare the images otherwise"
+            )
+
+
+# Cached, so that a sweep of many runs says it once.
+@lru_cache(maxsize=64)
+def _say_size(image_size: int, resize: int | None) -> None:
+    cut = "" if resize is None else f", cut from the middle of {resize}"
+    logger.info(
+        f"dataset.transforms=weights: images are {image_size}x{image_size}{cut}, as belongs to the"
+        " weights"
+    )
 
 
 def _resizes(target: str) -> bool:
