@@ -706,17 +706,29 @@ def test_images_in_folders_below_a_class_are_read(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Messages:
-    """What was logged since the last call, such as `INFO pets: 3 images`."""
-    monkeypatch.setattr(logging.getLogger("augean"), "propagate", True)
-    caplog.set_level(logging.INFO, "augean")
+def messages() -> Iterator[Messages]:
+    """What was logged since the last call, such as `INFO pets: 3 images`.
+
+    Not by `caplog`, whose text pytest-xdist sends on: it cannot send names that are not UTF-8.
+    """
+    logger = logging.getLogger("augean")
+    before = logger.level, logger.propagate
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
     def take() -> list[str]:
-        lines = [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
-        caplog.clear()
+        lines = [f"{record.levelname} {record.getMessage()}" for record in records]
+        records.clear()
         return lines
 
-    return take
+    yield take
+    logger.removeHandler(handler)
+    logger.setLevel(before[0])
+    logger.propagate = before[1]
 
 
 @pytest.mark.parametrize("ask", ["digest", "load"])
@@ -948,7 +960,7 @@ def test_copies_in_train_and_test_are_counted_in_every_process(
         assert "in both train and test: 2 images (train/dog/1.png = test/dog/a1.png)" in warning
 
 
-@pytest.mark.parametrize("name", ["0.png", os.fsdecode(b"caf\xe9.png")])
+@pytest.mark.parametrize("name", ["0.png", os.fsdecode(b"caf\xe9.png")], ids=["plain", "not UTF-8"])
 def test_copies_in_two_classes_are_counted_in_every_process(
     name: str, tmp_path: Path, messages: Messages
 ) -> None:
