@@ -294,6 +294,9 @@ def test_the_numbers_are_those_of_the_table(whole: Path) -> None:
         r"8 against 16: −10\.00 points \(.*\); published −5\.08", text
     )  # widths by their places
     assert re.search(r"32 against 16: \+0\.02 points \(.*\); published −2\.56", text)
+    widths = pandas.read_csv(whole / "tables" / "table3_width.csv").set_index("row")
+    assert widths.published_test_accuracy.to_dict() == {8: 83.59, 16: 88.67, 32: 86.11}
+    assert "C = 8, 16, 32 stand for the published 32, 64, 128." in text
 
 
 def test_a_pass_without_the_course_reports_sweeps_is_about_its_own_tables(tmp_path: Path) -> None:

@@ -359,22 +359,15 @@ def _neighbour(table: Table, side: str) -> str | None:
 
 
 def _describe_published(statement: Statement, table: Table) -> str:
-    """Return what the course report has for the same difference, in words.
-
-    A reduced setting has other widths than the course report; the widths at the same places of the
-    table are then taken for one another.
-    """
+    """Return what the course report has for the same difference, in words."""
     key = {"points": "test_accuracy", "seconds": "seconds"}.get(statement.measure)
     if statement.against or key is None:
         return ""
     published_rows = table.sweep.record.reference
-    label = statement.row
-    base = str(table.baseline)
-    # The course report's table of widths has three rows; the middle one is the baseline.
-    if label in ("<", ">") and len(published_rows) == 3:
-        low, base, high = sorted(published_rows, key=float)
-        label = low if label == "<" else high
-    if key not in published_rows.get(label, {}) or key not in published_rows.get(base, {}):
+    row = _find_row(table, statement.row)
+    published = {} if row is None else published_rows.get(row.label, {})
+    published_baseline = published_rows.get(str(table.baseline), {})
+    if key not in published or key not in published_baseline:
         return ""
-    difference = published_rows[label][key] - published_rows[base][key]
+    difference = published[key] - published_baseline[key]
     return f"; published {number(difference, signed=True)}"

@@ -26,13 +26,18 @@ from augean.report.tables import distinct_titles, number
 from augean.reproduction.claims import TABLES, Evidence
 from augean.reproduction.rates import read_rates
 from augean.reproduction.rivals import RIVALS, read_rivals
-from augean.reproduction.setting import describe_seeds, describe_setting, pruned_runs
+from augean.reproduction.setting import (
+    describe_seeds,
+    describe_setting,
+    name_stand_ins,
+    pruned_runs,
+)
 from augean.reproduction.statements import Judgement, course_report, num_last_epochs
 from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.run_directory import read_failure_line, runs_dir
 from augean.store.summary import RunState
-from augean.store.sweep_record import SweepRecord
+from augean.store.sweep_record import SweepRecord, read_records
 
 ARCHIVE = "runs.tar.xz"
 FIRST_LINE = "<!-- Made by `augean results`; not to be edited. -->"
@@ -71,6 +76,8 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
             # Unpacked before it is copied, so that a message names the file that the user gave.
             unpack(source, outputs)
             shutil.copyfile(source, new / ARCHIVE)
+        for record in read_records(outputs)[0]:
+            name_stand_ins(record).write(outputs)
         # All the rest is made from the archive, even where the runs are at hand: the README cannot
         # show more than the archive holds. Code and data that made the runs may be absent here, so
         # nothing is compared with them.

@@ -1,8 +1,10 @@
 """Say in which setting the runs of a pass were made, and where it is not the course report's."""
 
+import math
 import numbers
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas
@@ -13,6 +15,7 @@ from augean.report.tables import STATES, runs_text
 from augean.reproduction.claims import TABLES
 from augean.reproduction.statements import course_report
 from augean.store.summary import RunSummary
+from augean.store.sweep_record import SweepRecord
 
 PRUNED = "pruned"
 """How the runs of pruned trials are counted, which are interrupted on purpose."""
@@ -50,6 +53,35 @@ def describe_setting(contents: Contents, chosen: Mapping[str, Table]) -> dict[st
         "states_in_order": [*STATES, PRUNED],
         "hours": seconds / 3600,
     }
+
+
+def name_stand_ins(record: SweepRecord) -> SweepRecord:
+    """Return the record with each published number at the row that stands for the published one.
+
+    A reduced setting has other widths than the course report; those at the same places of the table
+    are taken for one another. By their labels alone, C = 32 would be the narrowest network of one
+    and the widest of the other.
+    """
+    published_widths = course_report().widths
+    widths = list(dict.fromkeys(job.row for job in record.jobs))
+    if not record.is_of("table3_width") or len(widths) != len(published_widths):
+        return record
+    widths.sort(key=_as_number)
+    if widths == published_widths:
+        return record
+    pairs = zip(widths, published_widths, strict=True)
+    reference = {ours: record.reference.get(theirs, {}) for ours, theirs in pairs}
+    stand_ins = f"C = {', '.join(widths)} stand for the published {', '.join(published_widths)}."
+    note = f"{record.note} {stand_ins}" if record.note else stand_ins
+    return replace(record, reference=reference, note=note)
+
+
+def _as_number(label: str) -> float:
+    """Return a width for sorting; a label that is no number, as of a custom loop, comes last."""
+    try:
+        return float(label)
+    except ValueError:
+        return math.inf
 
 
 def pruned_runs(contents: Contents) -> set[str]:
