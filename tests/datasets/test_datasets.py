@@ -456,6 +456,7 @@ def test_each_image_size_has_its_own_cache(tmp_path: Path) -> None:
 def test_a_damaged_cache_is_rebuilt_with_a_word(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "augean")
     write_pets(tmp_path)
     first = source(ImageFolder, tmp_path).load()
     path = cache_file(tmp_path)
@@ -473,7 +474,6 @@ def test_a_damaged_cache_is_rebuilt_with_a_word(
             }[damage]
         )
     path.with_name(f"{path.name}.part").write_bytes(b"left by a killed process")
-    caplog.set_level(logging.WARNING, "augean")
     assert equal(later(ImageFolder, tmp_path).load(), first)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert f"{path} is damaged" in caplog.text
