@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import augean
+from augean.config.code_digest import file_digest
 from augean.config.schema import Config
 from augean.errors import AugeanError
 from augean.inference.load import load_model, read_test_set
@@ -25,6 +26,7 @@ from augean.store.run_progress import read_progress
 from augean.store.summary import read_summary, write_summary
 from augean.training.checkpoint import decode_checkpoint, encode_checkpoint
 from augean.training.device import exact_fp32, torch_settings
+from augean.training.trainer import Trainer
 
 Make = Callable[..., Config]
 TrainUntil = Callable[[Config, int], None]
@@ -102,6 +104,23 @@ def test_the_summary_names_the_data_and_each_file_of_own_code(
     assert list(summary.code_digests) == ["own_net.py", "own_parts.py"]
     for name in ("own_net", "own_parts"):
         sys.modules.pop(name, None)
+
+
+def test_a_file_that_is_edited_during_the_training_keeps_its_first_digest(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text("as it was loaded")
+    digest = file_digest(file)
+    train = Trainer.train
+
+    def edit_and_train(trainer: Trainer, *arguments: Any) -> Any:
+        file.write_text("edited since")
+        return train(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "train", edit_and_train)
+    summary = execute(tiny(f"code_files=[{file}]")).summary
+    assert summary.code_digests == {str(file): digest}
 
 
 def test_a_run_of_augeans_own_code_has_no_code_digests(tiny: Make) -> None:

@@ -89,6 +89,9 @@ class Trainer:
         self.path = path
         self.run_id = run_id
         check_classes(config)  # before data is downloaded
+        # Read now: the files may be edited while the run trains with what was loaded.
+        self.code_digests = code_digests(config)
+        self.git_commit = git_commit()
         self.prefixes = prefixes
         self.data_digest = source.digest()
         self.device = find_device(config.runtime.device)
@@ -318,9 +321,9 @@ class Trainer:
             dead_units=score.dead_units if score else None,
             data_digest=self.data_digest,
             weights_digest=self.weights.digest if self.weights else None,
-            code_digests=code_digests(config),
+            code_digests=self.code_digests,
             versions=library_versions() | torch_versions,
-            git_commit=git_commit(),
+            git_commit=self.git_commit,
             started=history.started,
             num_resumes=history.num_resumes,
             continued=Continuation(**history.continued) if history.continued else None,
