@@ -17,6 +17,7 @@ from augean.analysis.studies import (
     range_of,
     remarks_on_ends,
     searched_range,
+    without_repeated_trials,
 )
 from augean.store.sweep_record import SweepRecord
 from conftest import ROOT
@@ -174,3 +175,11 @@ def test_ends_of_a_few_steps_are_reached_by_chance(text: str, num_remarks: int) 
 def test_optuna_is_loaded_for_a_study_with_enough_trials_alone() -> None:
     code = "import sys, augean.report; assert 'optuna' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_trial_that_was_queued_again_is_no_failure() -> None:
+    record = study([(None, {"a": 1}), (None, {"a": 2}), (0.5, {"a": 1})], space={})
+    # The first trial ended with its worker; the third has the same values, and so the same run.
+    stopped, failed, again = record.jobs
+    record = replace(record, jobs=[replace(stopped, id=again.id), failed, again])
+    assert [job.trial for job in without_repeated_trials(record).jobs] == [1, 2]

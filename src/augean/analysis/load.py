@@ -24,6 +24,7 @@ from tqdm import tqdm
 from augean.analysis.freshness import FreshnessCheck, changed_studies
 from augean.analysis.run import Run, matches, parse_terms
 from augean.analysis.sequential_design import design_of
+from augean.analysis.studies import without_repeated_trials
 from augean.config.labels import find_label
 from augean.config.run_id import SCHEMA
 from augean.errors import AugeanError
@@ -251,9 +252,8 @@ def _read_records(contents: Contents) -> None:
 
 
 def _harmless_name(name: str) -> str:
-    """Return the record's name for use in files, links and `table=`.
-
-    That is the name itself where it is harmless, else a part of it with a digest.
+    """Return the name itself where it is harmless in files, links and `table=`, else a part of it
+    with a digest.
     """
     if re.fullmatch(r"(?a:\w)[\w.+=,-]{0,99}", name):
         return name
@@ -266,9 +266,10 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
     """Look up each job's run.
 
     Raises:
-        TypeError, ValueError, AttributeError: where the record's values are of wrong types, or it
-            has a design that cannot be judged.
+        TypeError, ValueError, AttributeError: where values are of wrong types, or a design cannot
+            be judged.
     """
+    record = without_repeated_trials(record)
     design_of(record)  # only to find out now whether it can be judged
     job_runs = []
     trial_runs: dict[str, Run] = {}

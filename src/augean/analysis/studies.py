@@ -6,7 +6,7 @@ All of it comes from the sweep record; the study's storage is not needed.
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from augean.config.labels import row_label
@@ -19,6 +19,8 @@ FEWEST_TRIALS = 12
 """Complete trials from which on the importance of parameters is computed. Of simulated studies in
 which one of three parameters matters, that one came first in 51 % with 8 trials, 70 % with 12, 73 %
 with 20, and 95 % with 40 (benchmarks/importance.py)."""
+FAILED = "fail"
+"""State of a trial that broke off, in Optuna's word."""
 NUM_BEST = 3
 """Best trials that are looked at for the ends of ranges, where a study has twice as many."""
 AT_END = 0.05
@@ -74,6 +76,16 @@ class Range:
         if self.is_log:
             return math.log(inside / self.low) / math.log(self.high / self.low)
         return (inside - self.low) / (self.high - self.low)
+
+
+def without_repeated_trials(record: SweepRecord) -> SweepRecord:
+    """Return the record without trials that ended with their worker and were queued again.
+
+    Optuna calls them failed; the trial that has the same run says how it went.
+    """
+    others = {job.id for job in record.trials if job.state != FAILED}
+    kept = [job for job in record.jobs if job.state != FAILED or job.id not in others]
+    return replace(record, jobs=kept)
 
 
 def searched_range(text: str) -> Range | None:
