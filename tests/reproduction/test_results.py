@@ -17,9 +17,10 @@ from augean.errors import AugeanError
 from augean.reproduction.results import ARCHIVE, MAX_BYTES, build_results
 from augean.reproduction.statements import EXPECTATIONS, course_report, num_last_epochs
 from augean.runs.execute import execute
+from augean.store.record_identity import record_path
 from augean.store.run_directory import runs_dir
 from augean.store.summary import read_summary, write_summary
-from augean.store.sweep_record import SweepJob, SweepRecord
+from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from conftest import ROOT
 from fake_runs import contents, sign, write_record, write_run
 
@@ -654,3 +655,15 @@ def test_committed_results_and_the_numbers_in_documents_are_those_of_their_archi
             for folder in (target, archive.parent)
         ]
         assert figures[0] == figures[1]
+
+
+def test_a_record_with_the_name_of_another_folder_is_written_nowhere_else(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    scores = {"8": 0.7, "16": 0.8, "32": 0.8}
+    write_table(outputs, "table3_width", scores, key="width__channels", baseline="16")
+    file = record_path(outputs, "table3_width")
+    evil = replace(read_record(file), name=str(tmp_path / "evil"))
+    file.write_text(evil._as_text())
+    build_results(outputs, tmp_path / "tiny")
+    assert not (tmp_path / "evil.json").exists()
+    assert (tmp_path / "tiny" / "README.md").exists()

@@ -10,6 +10,8 @@ import shlex
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,9 +37,10 @@ from augean.reproduction.setting import (
 from augean.reproduction.statements import Judgement, course_report, num_last_epochs
 from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
+from augean.store.record_identity import record_paths
 from augean.store.run_directory import read_failure_line, runs_dir
 from augean.store.summary import RunState
-from augean.store.sweep_record import SweepRecord, read_records
+from augean.store.sweep_record import SweepRecord, read_record
 
 ARCHIVE = "runs.tar.xz"
 FIRST_LINE = "<!-- Made by `augean results`; not to be edited. -->"
@@ -76,8 +79,7 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
             # Unpacked before it is copied, so that a message names the file that the user gave.
             unpack(source, outputs)
             shutil.copyfile(source, new / ARCHIVE)
-        for record in read_records(outputs)[0]:
-            name_stand_ins(record).write(outputs)
+        _write_stand_ins(outputs)
         # All the rest is made from the archive, even where the runs are at hand: the README cannot
         # show more than the archive holds. Code and data that made the runs may be absent here, so
         # nothing is compared with them.
@@ -93,6 +95,18 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
         except OSError as error:
             raise AugeanError(f"cannot write the results: {error}") from error
     return problems + [f"{problem.path}: {problem.message}" for problem in report.problems]
+
+
+def _write_stand_ins(outputs: Path) -> None:
+    """Write the records anew whose rows stand for others of the course report."""
+    for path in record_paths(outputs):
+        # The report names a record that cannot be read.
+        with suppress(AugeanError):
+            # By the name of its file: that in a stranger's record could lead to any folder.
+            record = replace(read_record(path), name=path.stem)
+            with_stand_ins = name_stand_ins(record)
+            if with_stand_ins is not record:
+                with_stand_ins.write(outputs)
 
 
 def _check_target(target: Path) -> None:
