@@ -1,5 +1,6 @@
 """Runs that begin from weights: which weights, in the address by content; what is frozen stays."""
 
+import logging
 import shlex
 from collections import OrderedDict
 from collections.abc import Callable
@@ -301,8 +302,11 @@ def test_a_diverged_run_has_no_weights_to_begin_from(tiny: Callable[..., Config]
 def test_a_frozen_part_with_random_weights_is_trained_with_a_warning(
     tiny: Callable[..., Config], caplog: pytest.LogCaptureFixture
 ) -> None:
-    execute(tiny("trainer.freeze=backbone", "trainer.epochs=1"))
-    assert "trainer.freeze=backbone keeps random weights as they are" in caplog.text
+    caplog.set_level(logging.INFO)
+    outcome = execute(tiny("trainer.freeze=backbone", "trainer.epochs=1"))
+    warning = "trainer.freeze=backbone keeps random weights as they are"
+    assert warning in caplog.text
+    assert warning in (outcome.address.path / "train.log").read_text()
 
 
 def test_published_weights_are_loaded_from_torchvisions_cache(torch_home: Path) -> None:

@@ -74,12 +74,6 @@ def _train(config: Config, address: RunAddress, should_stop: "ShouldStop | None"
     weights = find_weights(config, source)
     if weights is not None:
         check_weights_are_here(weights, config)
-    elif config.trainer.freeze != "none":
-        # Not refused: how far random features go is a fair question, and finished runs ask it.
-        logger.warning(
-            f"Run {address.id}: trainer.freeze={config.trainer.freeze} keeps random weights as they"
-            " are, for model.weights is null; give model.weights, or set trainer.freeze=none"
-        )
     with algorithms(config.trainer.deterministic):
         # The trainer comes first: a config that it refuses must leave no run directory behind.
         trainer = Trainer(

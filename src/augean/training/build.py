@@ -50,7 +50,7 @@ class TrainingContext:
     frozen_norms: list[nn.Module] = field(default_factory=list)
     """Batch norms of a frozen part, see `train_mode`."""
     remark: str = ""
-    """How pretrained weights were used; empty without such."""
+    """With which weights the network begins, where that is worth a line; else empty."""
 
     def train_mode(self) -> None:
         """Set the network to training mode, except the batch norms of a frozen part."""
@@ -86,6 +86,12 @@ def build_context(
     remark = ""
     if weights is not None:
         remark = _load_pretrained(network, weights, data.classes)
+    elif config.trainer.freeze != "none":
+        # Not refused: how far random features go is a fair question, and finished runs ask it.
+        remark = (
+            f"trainer.freeze={config.trainer.freeze} keeps random weights as they are, for"
+            " model.weights is null; give model.weights, or set trainer.freeze=none"
+        )
     network = network.to(device)
     network = network.to(memory_format=choose_layout(network, device))
     num_steps = math.ceil(len(data.train) / config.trainer.batch_size) * config.trainer.epochs
