@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import torch
 
 from augean.benchmark import ceilings, measure
 from augean.benchmark.ceilings import matrix_rate
-from augean.benchmark.entry import LoopResult
+from augean.benchmark.core_loop import random_context
+from augean.benchmark.entry import Entry, LoopResult
+from augean.benchmark.measure import BenchPlan, check_epoch
 from augean.benchmark.measurement import summarize
 from augean.benchmark.processes import run_loop
+from augean.config.compose import compose
 from augean.errors import AugeanError
 from commands import augean
 
@@ -71,6 +75,23 @@ def test_an_earlier_measurement_is_not_written_over(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"--output {output}: exists" in done.stderr
     assert output.read_text() == "hours of work"
+
+
+def test_an_epoch_in_which_a_gpu_would_not_get_to_replays_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measure, "find_device", lambda _: torch.device("cuda"))
+    plan = BenchPlan(loops=["core"], at_once=[1], images=511, epochs=2, repeats=1)
+    with pytest.raises(AugeanError, match=r"on CUDA .* --images 512"):
+        check_epoch(compose([]), plan)
+    check_epoch(compose([]), replace(plan, images=512))
+    check_epoch(compose(["runtime.cuda_graph=false"]), plan)
+
+
+def test_a_frozen_network_is_measured_as_a_run_trains_it() -> None:
+    overrides = ["trainer.freeze=backbone", "width.channels=4", "runtime.device=cpu"]
+    entry = Entry(overrides=overrides, images=32, epochs=1, started=0.0)
+    assert random_context(entry).frozen_norms
 
 
 @pytest.mark.slow

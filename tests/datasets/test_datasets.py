@@ -40,6 +40,7 @@ from augean.datasets.image_folder import ImageFolder
 from augean.datasets.split import stratified_split
 from augean.datasets.synthetic import Synthetic
 from augean.errors import ConfigError, DataError
+from augean.inference.load import image_files
 
 Labels = NDArray[np.int64]
 Messages = Callable[[], list[str]]
@@ -229,7 +230,7 @@ def test_image_sizes_that_a_data_set_does_not_have_are_refused(
 def test_arrays_of_a_new_source_are_checked(images: Any, labels: Any) -> None:
     good = np.zeros((1, 8, 8, 3), dtype=np.uint8), np.zeros(1, dtype=np.int64)
     Images(*good, *good, classes=("a", "b"))
-    with pytest.raises(ValueError, match=r"are .*, must be uint8\[N, H, W, 3\], int64\[N\]"):
+    with pytest.raises(DataError, match=r"test .* must be uint8\[N, H, W, 3\], int64\[N\]"):
         Images(*good, images, labels, classes=("a", "b"))
 
 
@@ -703,6 +704,22 @@ def test_images_in_folders_below_a_class_are_read(tmp_path: Path) -> None:
     (folder / "train/cat/loop").symlink_to(folder / "train/cat")
     with pytest.raises(DataError, match="a link to itself"):
         later(ImageFolder, tmp_path).digest()
+
+
+@pytest.mark.parametrize("kind", ["broken link", "pipe"])
+def test_an_unreadable_image_in_a_deep_folder_is_named_by_its_path(
+    kind: str, tmp_path: Path
+) -> None:
+    image = write_pets(tmp_path) / "train/cat/indoors/2.png"
+    image.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(image)
+    else:
+        image.symlink_to(tmp_path / "nothing.png")
+    with pytest.raises(DataError, match=f"^{image}: cannot be read"):
+        source(ImageFolder, tmp_path).digest()
+    with pytest.raises(DataError, match=f"^{image}: cannot be read"):
+        image_files([str(tmp_path / "pets/train/cat")])
 
 
 @pytest.fixture

@@ -96,6 +96,20 @@ def test_evaluate_gives_the_runs_own_test_score(
     assert {file: file.read_bytes() for file in path.iterdir()} == before
 
 
+@pytest.mark.parametrize("device", ["banana", "cuda:99"])
+def test_a_device_that_is_not_there_is_named_as_the_command_takes_it(
+    device: str,
+    finished: RunOutcome,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    exit_code = command(monkeypatch, "evaluate", finished.address.path, "--device", device)
+    message = f"{exit_code} {capsys.readouterr().err}"
+    assert f"--device {device}: " in message
+    assert "runtime.device" not in message
+    assert "--allow" not in message
+
+
 def test_a_folder_of_images_is_evaluated_and_predicted_as_the_same_arrays(
     finished: RunOutcome,
     tmp_path: Path,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from augean.errors import DataError
 from augean.runs.address import RunOutcome, build_source, find_address
 from augean.runs.execute import execute
 from augean.training import data
-from augean.training.data import HostSplit, Split, load_data
+from augean.training.data import Data, HostSplit, Split, load_data
 from augean.training.loop import evaluation_batch
 
 CPU = torch.device("cpu")
@@ -163,10 +164,43 @@ def test_auto_takes_the_host_for_what_leaves_no_room_on_the_device(
 ) -> None:
     source = build_source(tiny())
     assert not load_data(source, 40, None, 0, CPU, "auto").is_on_host
-    load_data.cache_clear()
     monkeypatch.setattr(data, "MAX_MEMORY_SHARE", 0.0)
-    assert load_data(source, 40, None, 0, CPU, "auto").is_on_host
-    load_data.cache_clear()
+    # Another split, as runs share what they have loaded.
+    assert load_data(source, 41, None, 0, CPU, "auto").is_on_host
+
+
+def test_images_are_copied_to_the_device_in_parts(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "COPIED_AT_ONCE", 7)  # neither 40 nor the other numbers divide by it
+    source = build_source(tiny())
+    splits = load_data(source, 40, None, 0, CPU, "device")
+    on_host = load_data(source, 40, None, 0, CPU, "host")
+    for name in ("train", "val", "test"):
+        images = getattr(on_host, name).images.copy()
+        assert torch.equal(getattr(splits, name).images, torch.from_numpy(images))
+
+
+class Watched(Synthetic):
+    """Notes at each loading whether the data of the last one is still in memory."""
+
+    earlier: "weakref.ref[Data] | None" = None
+    was_in_memory = False
+
+    def load(self) -> Images:
+        if Watched.earlier is not None:
+            Watched.was_in_memory = Watched.earlier() is not None
+        return super().load()
+
+
+def test_data_is_given_up_before_the_next_is_loaded(tmp_path: Path) -> None:
+    source = Watched(name="mine", root=tmp_path, cache=tmp_path, image_size=16)
+    first = load_data(source, 40, None, 0, CPU)
+    assert load_data(source, 40, None, 0, CPU) is first
+    Watched.earlier = weakref.ref(first)
+    del first
+    load_data(source, 40, None, 1, CPU)
+    assert not Watched.was_in_memory
 
 
 class Wrong(Synthetic):

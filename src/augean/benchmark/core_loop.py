@@ -3,7 +3,6 @@
 It is `augean.training.loop`, as a run uses it, on random images.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy
@@ -11,12 +10,10 @@ import torch
 
 from augean.benchmark.entry import NUM_CLASSES, Entry
 from augean.datasets.base import ImageArray
-from augean.training.build import TrainingContext
-from augean.training.data import AnySplit, HostSplit, Split
-from augean.training.device import algorithms, choose_layout
+from augean.training.build import TrainingContext, build_context
+from augean.training.data import AnySplit, Data, HostSplit, Split
+from augean.training.device import algorithms
 from augean.training.loop import fit
-from augean.training.lr_schedule import LRSchedule
-from augean.training.optimizer import build_optimizer
 
 
 def main() -> None:
@@ -34,7 +31,7 @@ def main() -> None:
     with algorithms(config.trainer.deterministic):
         # `fit` is a generator: each `next` trains one epoch, which the entry times.
         results = fit(context, track=track)
-        while len(entry.epoch_seconds) < entry.epochs:
+        for _ in range(entry.epochs):
             with entry.epoch():
                 next(results)
     entry.print_result()
@@ -42,20 +39,10 @@ def main() -> None:
 
 def random_context(entry: Entry) -> TrainingContext:
     """Return what a run of the entry's config trains with, on random images."""
-    config = entry.config
     train = random_images(entry)
-    network = entry.build_network()
-    network = network.to(memory_format=choose_layout(network, entry.device))
-    num_steps = math.ceil(entry.images / config.trainer.batch_size) * entry.epochs
-    return TrainingContext(
-        config=config,
-        network=network,
-        optimizer=build_optimizer(config, network),
-        schedule=LRSchedule(config.schedule, config.optimizer.lr, num_steps),
-        scaler=torch.amp.GradScaler(entry.device.type, enabled=config.trainer.precision == "fp16"),
-        train=train,
-        val=None,
-    )
+    classes = tuple(str(label) for label in range(NUM_CLASSES))
+    data = Data(train=train, val=None, test=train, classes=classes)
+    return build_context(entry.config, data, entry.device)
 
 
 def random_images(entry: Entry) -> AnySplit:

@@ -18,7 +18,9 @@ from augean.benchmark.entry import LoopResult
 from augean.benchmark.measurement import Measurement, summarize
 from augean.benchmark.processes import run_loop
 from augean.config.schema import Config
+from augean.errors import AugeanError
 from augean.training.device import DTYPES, device_title, find_device
+from augean.training.step import WARMUP_STEPS
 from augean.version import version
 
 LOOP_OPTIONS = {
@@ -70,6 +72,24 @@ class Setting:
     gflop_per_step: float
     matrix_tflops: float
     """Rate of large matrix products in this precision."""
+
+
+def check_epoch(config: Config, plan: BenchPlan) -> None:
+    """Refuse an epoch in which a GPU would not get to what is measured, the replays of a graph.
+
+    The first epoch, which is not counted, has to hold the warm-up and the capture.
+
+    Raises:
+        AugeanError: for too few images.
+    """
+    batch_size = config.trainer.batch_size
+    fewest = (WARMUP_STEPS + 1) * batch_size
+    is_captured = config.runtime.cuda_graph and find_device(config.runtime.device).type == "cuda"
+    if is_captured and plan.images < fewest:
+        raise AugeanError(
+            f"--images {plan.images}: on CUDA an epoch needs {WARMUP_STEPS + 1} batches of"
+            f" {batch_size}, or the capture of the step would be counted; use --images {fewest}"
+        )
 
 
 def prepare_machine(config: Config) -> Machine:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:  # they import torch, which other commands need not wait for
     from augean.benchmark.measurement import Measurement
 
 EXAMPLES = """
-augean bench --channels 16 --images 256                    one width
+augean bench --channels 16 --images 512                    one width
 augean bench model=torchvision dataset.image_size=224      torchvision's ResNet-18
 """
 DEFAULT_WIDTHS = (16, 64)
+DEFAULT_BATCHES = 10
+"""Batches of one epoch."""
 LOOPS = ("ordinary", "expert", "core", "core+compile", "core+fused", "core+host")
 
 
@@ -50,7 +52,7 @@ def add_commands(commands: Commands) -> None:
         help="what to measure (default: ordinary expert core); ratios are to the first",
     )
     parser.add_argument(
-        "--images", type=positive_number, default=1280, help="images of one epoch (default: 1280)"
+        "--images", type=positive_number, help="images of one epoch (default: 10 batches)"
     )
     parser.add_argument(
         "--epochs",
@@ -74,7 +76,13 @@ def add_commands(commands: Commands) -> None:
 
 def run_bench(arguments: argparse.Namespace) -> int:
     """Measure the training core at each width, and print a table for each."""
-    from augean.benchmark.measure import BenchPlan, measure_ceiling, measure_loops, prepare_machine
+    from augean.benchmark.measure import (
+        BenchPlan,
+        check_epoch,
+        measure_ceiling,
+        measure_loops,
+        prepare_machine,
+    )
     from augean.config.compose import compose
 
     if arguments.epochs < 2:
@@ -82,16 +90,18 @@ def run_bench(arguments: argparse.Namespace) -> int:
             f"--epochs {arguments.epochs}: must be at least 2, as the first is not counted"
         )
     check_output(arguments.output)
-    plan = BenchPlan(
-        loops=arguments.loops,
-        at_once=arguments.at_once,
-        images=arguments.images,
-        epochs=arguments.epochs,
-        repeats=arguments.repeats,
-    )
     # A wrong override ends the command before any measurement.
     overrides_by_width = _add_widths(arguments.overrides, arguments.channels)
     configs = [compose(overrides) for overrides in overrides_by_width]
+    plan = BenchPlan(
+        loops=arguments.loops,
+        at_once=arguments.at_once,
+        images=arguments.images or DEFAULT_BATCHES * configs[0].trainer.batch_size,
+        epochs=arguments.epochs,
+        repeats=arguments.repeats,
+    )
+    for config in configs:
+        check_epoch(config, plan)
     machine = prepare_machine(configs[0])
     threads = counted(machine.threads, "thread")
     print(f"{machine.device}, {threads}, torch {machine.versions['torch']}")

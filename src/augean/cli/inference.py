@@ -15,7 +15,7 @@ from augean.cli.parser import (
     path_argument,
     positive_number,
 )
-from augean.errors import AugeanError, DataError
+from augean.errors import AugeanError, DataError, DeviceError, UsageError
 from augean.terminal import counted
 
 if TYPE_CHECKING:
@@ -122,11 +122,14 @@ def _add_device_option(parser: Parser) -> None:
 
 def _load_run(arguments: argparse.Namespace) -> "TrainedModel":
     """Load the network of the run that the command names, and print which one it is."""
+    from augean.config.validation import DEVICE_NAME
     from augean.inference.load import load_model
     from augean.store.find_run import find_run
 
+    if not DEVICE_NAME.fullmatch(arguments.device):
+        raise UsageError(f"--device {arguments.device}: must be auto, cpu, cuda, cuda:<n> or mps")
     path = find_run(arguments.run, arguments.outputs)
-    with _folder_as_option():
+    with _keys_as_options():
         run = load_model(
             path, data=arguments.data, device=arguments.device, allowed_packages=arguments.allow
         )
@@ -137,12 +140,14 @@ def _load_run(arguments: argparse.Namespace) -> "TrainedModel":
 
 
 @contextmanager
-def _folder_as_option() -> Iterator[None]:
-    """Name the folder of the data sets in a message as these commands take it, by --data."""
+def _keys_as_options() -> Iterator[None]:
+    """Name the device and the folder of the data sets as these commands take them, by options."""
     try:
         yield
-    except DataError as error:
-        raise DataError(str(error).replace("runtime.data=", "--data ")) from error
+    except (DataError, DeviceError) as error:
+        text = str(error).replace("runtime.data=", "--data ")
+        text = text.replace("runtime.device=", "--device ")
+        raise type(error)(text) from error
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
@@ -167,7 +172,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         place = f"test set of {run.config.dataset.name}"
         if arguments.data is None and run.config.runtime.data != RuntimeConfig().data:
             print(f"Data: {run.config.runtime.data}, as the run has it recorded", flush=True)
-        with _folder_as_option():
+        with _keys_as_options():
             images, labels = read_test_set(run)
     result = measure(run.score(images), torch.from_numpy(labels), run.classes)
     _print_metrics(place, result)

@@ -38,6 +38,8 @@ ARGUMENTS_SET_ELSEWHERE = {
 """Constructor arguments, by node, that other places of the config set, and these places.
 
 In `arguments` they are refused: one of the two values would be lost."""
+DEVICE_NAME = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
+"""What `runtime.device` may be."""
 LARGEST_INT = 2**53
 """Up to here a float stands for every whole number exactly."""
 
@@ -308,7 +310,7 @@ def _place_problems(config: Config) -> Iterator[str]:
         if not folder:
             yield f"runtime.{key}={folder}: must name a folder; '.' is the one you are in"
     # Not a `Literal` of the schema: `cuda:<n>` takes any number.
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", runtime.device, re.ASCII):
+    if not DEVICE_NAME.fullmatch(runtime.device):
         yield f"runtime.device={runtime.device}: must be auto, cpu, cuda, cuda:<n> or mps"
 
 

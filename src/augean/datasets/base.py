@@ -32,7 +32,7 @@ class Images:
     """A data set in memory.
 
     Raises:
-        ValueError: when images or labels do not have the type and shape given below.
+        DataError: when images or labels do not have the type and shape given below.
     """
 
     train_images: NDArray[np.uint8]
@@ -47,19 +47,20 @@ class Images:
     """Names of the classes; a label is an index into them."""
 
     def __post_init__(self) -> None:
-        _check_arrays(self.train_images, self.train_labels)
-        _check_arrays(self.test_images, self.test_labels)
+        _check_arrays("training", self.train_images, self.train_labels)
+        _check_arrays("test", self.test_images, self.test_labels)
 
 
-def _check_arrays(images: NDArray[Any], labels: NDArray[Any]) -> None:
+def _check_arrays(part: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
     # Compared as text, such as "uint8[5, 32, 32, 3], int64[5]", which is what the message shows.
     # Any height and width are valid, so those of the images are taken for both.
     actual_layout = f"{images.dtype}{list(images.shape)}, {labels.dtype}{list(labels.shape)}"
     image_shape = [len(labels), *images.shape[1:3], 3]
     valid_layout = f"uint8{image_shape}, int64[{len(labels)}]"
     if actual_layout != valid_layout:
-        raise ValueError(
-            f"images and labels are {actual_layout}, must be uint8[N, H, W, 3], int64[N]"
+        raise DataError(
+            f"the {part} images and labels of augean.datasets.base.Images are {actual_layout}, must"
+            " be uint8[N, H, W, 3], int64[N]; convert them, as by labels.astype(numpy.int64)"
         )
 
 

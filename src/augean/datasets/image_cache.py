@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from augean.datasets.base import ImageArray, cache_error
 from augean.datasets.image_copies import Copies
-from augean.regular_files import DATA_BYTES, WEIGHTS_BYTES, open_regular, parse_json, read_regular
+from augean.regular_files import DATA_BYTES, open_regular, parse_json, read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ MEMBER = "images.npy"
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 """What precedes the name of a member in a zip archive. Its last four bytes are two lengths: of the
 name, and of further fields."""
+HEADERS_BYTES = 2**16
+"""Most bytes of the file beside the pixels: headers of the zip archive and of NumPy's format."""
 READ_BYTES = 2**20
 """Bytes that are read at a time while the checksum is checked."""
 
@@ -118,15 +120,16 @@ def map_images(path: Path, shape: tuple[int, ...], *, warn: bool) -> ImageArray 
     """
     if not path.exists():
         return None
+    count = math.prod(shape)
     try:
-        with open_regular(path, WEIGHTS_BYTES) as file:
+        # Mapping it fills no memory, so it may have any size, as long as it is that of the images.
+        with open_regular(path, count + HEADERS_BYTES) as file:
             offset = _check_member(file, shape)
             mapping = mmap(file.fileno(), 0, access=ACCESS_READ)
     except Exception as error:  # zipfile and NumPy raise many kinds for damaged content
         if warn:
             logger.warning("%s is damaged (%s); decoding the images again", path, error)
         return None
-    count = math.prod(shape)
     images = np.frombuffer(mapping, dtype=np.uint8, count=count, offset=offset).reshape(shape)
     return ImageArray(images, np.arange(shape[0]), mapping)
 

@@ -140,7 +140,7 @@ class ImageFolder(Source):
         """Return the content that this process has noted first; if it is this one, describe it."""
         key = (self.folder, self.cache)
         if key not in process_contents:
-            num_train = listing.num_train - len(index.test)
+            num_train = listing.num_before_test - len(index.test)
             process_contents[key] = _Content(digest=index.digest, num_train=num_train)
             self._describe(listing, index)
         return process_contents[key]
@@ -162,7 +162,7 @@ class ImageFolder(Source):
             num_test = len(index.test)
             logger.info(
                 f"{self.folder}: no folder test, so a fifth of the images is set aside for it:"
-                f" {listing.num_train - num_test:,} for training and validation,"
+                f" {listing.num_before_test - num_test:,} for training and validation,"
                 f" {num_test:,} for the test"
             )
         _, test = _splits(listing, index)
@@ -262,13 +262,15 @@ class ImageFolder(Source):
             raise self._layout.error(
                 f"too few images to set a fifth aside for the test: there are {len(listing.paths)}"
             )
-        for label, name in enumerate(listing.classes):
-            members = set(np.flatnonzero(listing.labels == label).tolist())
-            if members <= set(test):
-                raise self._layout.error(
-                    f"the class {name} has too few images to set a fifth aside for the test:"
-                    f" all {len(members)} of it would be"
-                )
+        left = np.delete(listing.labels, list(test))
+        num_left = np.bincount(left, minlength=len(listing.classes))
+        if not num_left.all():
+            label = int(np.argmin(num_left))
+            num_images = np.count_nonzero(listing.labels == label)
+            raise self._layout.error(
+                f"the class {listing.classes[label]} has too few images to set a fifth aside for"
+                f" the test: all {num_images} of it would be"
+            )
 
     def _read_or_decode(self, listing: FolderListing, digest: str) -> ImageArray:
         """Return all images, [N, image_size, image_size, 3], mapped from the cache."""
@@ -316,7 +318,7 @@ def _name_some(names: Sequence[str]) -> str:
 def _find_copies(listing: FolderListing, hashes: NDArray[np.uint64]) -> dict[Place, Copies]:
     """Find the images that are in two parts or in two classes; `hashes` are of their content."""
     copies: dict[Place, Copies] = {}
-    in_parts = copies_in_both_parts(hashes, listing.paths, listing.num_train)
+    in_parts = copies_in_both_parts(hashes, listing.paths, listing.num_before_test)
     if in_parts is not None:
         copies["part"] = in_parts
     in_classes = copies_in_two_classes(hashes, listing.paths, listing.labels)
@@ -331,6 +333,6 @@ def _splits(
     """Return the positions of the images for training and of those for the test."""
     positions = np.arange(len(listing.paths))
     if listing.has_test:
-        return positions[: listing.num_train], positions[listing.num_train :]
+        return positions[: listing.num_before_test], positions[listing.num_before_test :]
     test = np.array(index.test, dtype=np.int64)
     return np.setdiff1d(positions, test), test

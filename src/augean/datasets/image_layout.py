@@ -57,7 +57,7 @@ class ImageLayout:
         unread: list[str] = []
         others: list[str] = []
         num_bytes = 0
-        num_train = 0
+        num_before_test = 0
         for part in parts:
             for label, name in enumerate(classes):
                 files = self._list_class(self.folder / part / name)
@@ -71,14 +71,14 @@ class ImageLayout:
                 num_bytes += sum(stamp.size for stamp in files.stamps)
             # `test` is the last part, so that the count stops before it.
             if part != "test":
-                num_train = len(paths)
+                num_before_test = len(paths)
         if unread:
             raise DataError(describe_unread(self.folder, unread))
         return FolderListing(
             classes=classes,
             paths=paths,
             labels=np.concatenate(labels),
-            num_train=num_train,
+            num_before_test=num_before_test,
             has_test="test" in parts,
             others=others,
             num_bytes=num_bytes,
@@ -94,10 +94,6 @@ class ImageLayout:
             f" {', '.join(IMAGE_SUFFIXES)}; put them there, or set runtime.data=<the folder that"
             f" contains {self.name}>"
         )
-
-    def _unreadable(self, folder: Path, error: OSError) -> DataError:
-        """Return the error for a file or folder in `folder` that the system refuses to read."""
-        return self.error(f"cannot read {folder / str(error.filename)} ({error.strerror})")
 
     def _find_parts(self) -> list[str]:
         """Return the parts: `train` and `test`, `train` alone, or "" for the folder itself.
@@ -178,7 +174,7 @@ class ImageLayout:
                     elif is_image(entry.name):
                         strays.append(entry.name)
         except OSError as error:
-            raise self._unreadable(folder, error) from error
+            raise self.error(f"cannot read {folder} ({error.strerror})") from error
         if strays:
             raise self.error(
                 f"{counted(len(strays), 'image')} in {folder} itself, not in the folder of a class,"
@@ -200,7 +196,7 @@ class ImageLayout:
         try:
             files = list_images(folder)
         except OSError as error:
-            raise self._unreadable(folder, error) from error
+            raise unreadable_error(error) from error
         for name in files.subfolders:
             if name.lower() in PART_NAMES:
                 raise DataError(
@@ -226,6 +222,11 @@ def _describe_unmatched(names: Sequence[str]) -> str:
             " the folder in one of the two"
         )
     return problem
+
+
+def unreadable_error(error: OSError) -> DataError:
+    """Return the error for a file or folder that `list_images` cannot read."""
+    return DataError(f"{error.filename}: cannot be read ({error.strerror}); mend or remove it")
 
 
 def describe_unread(folder: Path, names: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ class FolderListing:
     """Such as train/cat/1.png; sorted by split (training first), class and name."""
     labels: NDArray[np.int64]
     """[N], the label of each path."""
-    num_train: int
+    num_before_test: int
     """Images before those of the folder `test`."""
     has_test: bool
     """Whether there is a folder `test`."""
@@ -79,7 +79,7 @@ def list_images(folder: Path) -> ImageFiles:
     """List the images in a folder and below it; hidden files and folders are ignored.
 
     Raises:
-        OSError: when a file cannot be read or is not a regular file.
+        OSError: with the whole path, when a file cannot be read or is not a regular file.
     """
     files = ImageFiles()
     _add_images(files, folder, "")
@@ -94,7 +94,8 @@ def _add_images(files: ImageFiles, folder: Path, prefix: str) -> None:
     """
     # A link to a folder that contains it would be followed for ever.
     if prefix.count("/") > MAX_LEVELS:
-        raise OSError(ELOOP, "too many folders in one another; is there a link to itself?", prefix)
+        reason = "too many folders in one another; is there a link to itself?"
+        raise OSError(ELOOP, reason, str(folder))
     subfolders = []
     # `os.stat` by descriptor: for 60,000 files the system need not resolve the path each time.
     directory = os.open(folder, os.O_RDONLY)
@@ -112,9 +113,13 @@ def _add_images(files: ImageFiles, folder: Path, prefix: str) -> None:
                 else:
                     files.others.append(f"{prefix}{name}")
                 continue
-            stat = os.stat(name, dir_fd=directory)
+            try:
+                stat = os.stat(name, dir_fd=directory)
+            except OSError as error:
+                # By descriptor, the system's own error has the name alone.
+                raise OSError(error.errno, error.strerror, str(folder / name)) from error
             if not S_ISREG(stat.st_mode):  # a pipe or a device would be read for ever
-                raise OSError(EINVAL, "is not a file", name)
+                raise OSError(EINVAL, "is not a file", str(folder / name))
             files.names.append(f"{prefix}{name}")
             files.stamps.append(
                 FileStamp(size=stat.st_size, mtime=stat.st_mtime_ns, ctime=stat.st_ctime_ns)

@@ -16,7 +16,7 @@ from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.config.yaml_files import parse_yaml
 from augean.datasets.image_decoding import decode_all
-from augean.datasets.image_layout import describe_unread
+from augean.datasets.image_layout import describe_unread, unreadable_error
 from augean.datasets.image_listing import is_image, list_images
 from augean.errors import AugeanError, ConfigError, DataError
 from augean.models.pretrained import load_state
@@ -96,8 +96,8 @@ def load_model(
     config = _read_config(path, summary, runtime)
     if data is None:
         config = _with_found_data(path, summary, config)
-    # Without confusion.csv the names are in the data set, which takes longer to load.
-    classes = read_class_names(path) or build_source(config).load().classes
+    # Without confusion.csv the names are in the data set, which takes longer to read.
+    classes = read_class_names(path) or build_source(config).read_classes()
     # Weights are stored in fp32, whatever default type the calling program has set.
     with exact_fp32():
         network = build_model(config, len(classes)).eval()
@@ -212,9 +212,10 @@ def _read_config(path: Path, summary: RunSummary, runtime: dict[str, Any]) -> Co
     try:
         return parse_config({**content, "runtime": runtime})
     except ConfigError as error:
-        raise ConfigError(
-            f"{file}: {error}\n(of this command the option --allow PACKAGE)"
-        ) from error
+        hint = ""
+        if "runtime.allowed_packages" in str(error):
+            hint = "\n(of this command the option --allow PACKAGE)"
+        raise ConfigError(f"{file}: {error}{hint}") from error
 
 
 def _with_found_data(path: Path, summary: RunSummary, config: Config) -> Config:
@@ -289,7 +290,7 @@ def image_files(names: Sequence[str]) -> list[str]:
         try:
             listing = list_images(folder)
         except OSError as error:
-            raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+            raise unreadable_error(error) from error
         if listing.unread:
             raise DataError(describe_unread(folder, listing.unread))
         if not listing.names:
@@ -304,7 +305,7 @@ def read_images(model: TrainedModel, paths: Sequence[str]) -> NDArray[numpy.uint
     They are resized and cropped like those of the run's `ImageFolder`.
 
     Raises:
-        DataError: names the first file that cannot be read.
+        DataError: names the files that cannot be read.
     """
     geometry = build_source(model.config).geometry
     return decode_all(list(paths), geometry, "images", in_processes=False)
@@ -344,8 +345,7 @@ def read_folder(
         try:
             files = list_images(folder / name)
         except OSError as error:
-            path = folder / name / str(error.filename)
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+            raise unreadable_error(error) from error
         paths += [str(folder / name / file) for file in files.names]
         unread += [f"{name}/{file}" for file in files.unread]
         labels += [model.classes.index(name)] * len(files.names)

@@ -208,10 +208,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
     freeze = config.trainer.freeze
-    try:
-        freeze_part(network, freeze)
-    except ValueError as error:
-        raise ConfigError(f"trainer.freeze={freeze}: {error}") from error
+    _call_for_key(f"trainer.freeze={freeze}", freeze_part, network=network, freeze=freeze)
     return network
 
 

@@ -21,6 +21,8 @@ from augean.errors import DataError
 MAX_MEMORY_SHARE = 0.4
 """Share of the free memory that a data set may take with `runtime.data_on=auto`. The network, its
 activations and a padded copy of the training images need room, too."""
+COPIED_AT_ONCE = 1024
+"""Images that lie on the host on their way to the device."""
 NUM_READ_AHEAD = 2
 """Batches that are read while the device works on one."""
 
@@ -173,7 +175,10 @@ class Data:
         return isinstance(self.train, HostSplit)
 
 
-@lru_cache(maxsize=1)
+_loaded: dict[tuple[Source, int, int | None, int, torch.device, str], Data] = {}
+"""What this process has loaded last, by the arguments of `load_data`: one entry at most."""
+
+
 def load_data(
     source: Source,
     num_val: int,
@@ -193,6 +198,22 @@ def load_data(
         DataError: when there is no training or no test image, the images have another size than
             `dataset.image_size`, or a label has no class; and as `Source.load`.
     """
+    arguments = (source, num_val, num_train, split_seed, device, data_on)
+    if arguments not in _loaded:
+        # Before the other data is loaded: the memory may not hold both.
+        _loaded.clear()
+        _loaded[arguments] = _load_data(*arguments)
+    return _loaded[arguments]
+
+
+def _load_data(
+    source: Source,
+    num_val: int,
+    num_train: int | None,
+    split_seed: int,
+    device: torch.device,
+    data_on: str,
+) -> Data:
     data_set = source.load_lazily()
     _check_data_set(source, data_set)
     train_index, val_index = stratified_split(
@@ -209,7 +230,7 @@ def load_data(
         device_labels = torch.from_numpy(labels).to(device)
         if not on_device:
             return HostSplit(images, device_labels)
-        return Split(torch.from_numpy(images.copy()).to(device), device_labels)
+        return Split(_copy_to_device(images, device), device_labels)
 
     val = None
     if len(val_index):
@@ -220,6 +241,19 @@ def load_data(
         test=make_split(data_set.test_images, data_set.test_labels),
         classes=tuple(data_set.classes),
     )
+
+
+def _copy_to_device(images: ImageArray, device: torch.device) -> Tensor:
+    """Return all images on the device, uint8 [N, H, W, 3].
+
+    They are copied in parts, as the host may have less memory than the device.
+    """
+    on_device = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(images), COPIED_AT_ONCE):
+        stop = min(start + COPIED_AT_ONCE, len(images))
+        on_device[start:stop] = torch.from_numpy(images.take(numpy.arange(start, stop)))
+        images.release()
+    return on_device
 
 
 def _check_data_set(source: Source, data_set: LazyImages) -> None:

@@ -63,11 +63,11 @@ def probe(
         start = [parameter.detach().clone() for parameter in parameters]
         values_before = [buffer.clone() for buffer in buffers]
         streams = _random_state(device)
-        first_gradient: list[Tensor] = []
-        """Gradient at the unmoved weights; the first step size, 0, finds it."""
+        # The gradient at the unmoved weights: that of step size 0, which comes first.
+        first_gradient: list[Tensor] | None = None
         for step_size in (0.0, *step_sizes):
             with torch.no_grad():
-                if first_gradient:
+                if first_gradient is not None:
                     for parameter, value, direction in zip(
                         parameters, start, first_gradient, strict=True
                     ):
@@ -79,7 +79,8 @@ def probe(
             loss = loss_of_batch()
             # The gradient of a parameter that the network does not use is zero.
             gradient = list(torch.autograd.grad(loss, parameters, materialize_grads=True))
-            first_gradient = first_gradient or gradient
+            if first_gradient is None:
+                first_gradient = gradient
             rows.append(_compare(step_size, loss, gradient, first_gradient))
     return rows
 

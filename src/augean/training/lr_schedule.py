@@ -35,9 +35,9 @@ class LRSchedule:
     def lr_at(self, step: int) -> float:
         """Return the learning rate of step `step`, 0-based."""
         name = self.config.name
-        warmup = round(self.config.warmup * self.num_steps)
         if name in LENGTH_FREE_SCHEDULES:
             return self.initial * self.scale
+        warmup = round(self.config.warmup * self.num_steps)
         # The warm-up rises in a straight line, and reaches the full rate at its last step.
         if step < warmup:
             return self.initial * (step + 1) / warmup

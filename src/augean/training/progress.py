@@ -74,9 +74,13 @@ class ProgressDisplay:
             return
         text = f"Run {self.run_id} on this CPU will take about {readable_seconds(seconds)}."
         if seconds > LONG_SECONDS:
+            keys = ["trainer.epochs", "dataset.num_train"]
+            # A network of torchvision has its own width.
+            if self.config.width.channels is not None:
+                keys.insert(0, "width.channels")
             text += (
-                " Smaller: width=w16, trainer.epochs=10, dataset.num_train=10000, "
-                "or all of it at once: experiment=demo (digits)."
+                f" Smaller values of {', '.join(keys)} shorten it; experiment=demo takes seconds,"
+                " on digits."
             )
         self._line(text)
 

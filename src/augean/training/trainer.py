@@ -97,6 +97,7 @@ class Trainer:
         self.device = find_device(config.runtime.device)
         node = config.dataset
         data_on = config.runtime.data_on
+        assert node.num_val is not None  # see `augean.runs.address.fill_open_values`
         self.data = load_data(
             source, node.num_val, node.num_train, node.split_seed, self.device, data_on
         )
