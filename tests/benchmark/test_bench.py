@@ -14,7 +14,6 @@ from augean.benchmark.ceilings import matrix_rate
 from augean.benchmark.entry import LoopResult
 from augean.benchmark.measurement import summarize
 from augean.benchmark.processes import run_loop
-from augean.cli.parser import check_output
 from augean.errors import AugeanError
 from commands import augean
 
@@ -72,14 +71,6 @@ def test_an_earlier_measurement_is_not_written_over(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"--output {output}: exists" in done.stderr
     assert output.read_text() == "hours of work"
-
-
-def test_the_folder_of_the_output_is_made_before_the_work(tmp_path: Path) -> None:
-    check_output(tmp_path / "new" / "folder" / "bench.json")
-    assert (tmp_path / "new" / "folder").is_dir()
-    (tmp_path / "file").touch()
-    with pytest.raises(AugeanError, match="cannot make its folder"):
-        check_output(tmp_path / "file" / "bench.json")
 
 
 @pytest.mark.slow
