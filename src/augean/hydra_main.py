@@ -3,11 +3,14 @@
 `augean train` and `python train.py` both come here.
 """
 
+import contextlib
 import os
 import sys
 from argparse import Namespace
+from contextlib import AbstractContextManager
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -15,7 +18,7 @@ from omegaconf import DictConfig
 from augean.config.command_line import check_command_line
 from augean.config.compose import register
 from augean.config.override_errors import explain_error
-from augean.config.paths import config_dir, from_folder
+from augean.config.paths import config_dir
 from augean.config.sweeper_options import check_sweeper
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError, UsageError
@@ -39,22 +42,36 @@ def task(raw: DictConfig) -> float:
 
         # A sweep file may choose a sweeper of Hydra's, which writes no sweep record.
         check_sweeper(hydra_config.runtime.choices["hydra/sweeper"])
-        return run_job(parse_config(raw))
+        with _start_folder(hydra_config):
+            return run_job(parse_config(raw))
+    # Hydra prints "Error executing job with overrides" above the message of an exception that
+    # leaves this function.
     try:
-        # With hydra.job.chdir Hydra has changed the current folder by now.
-        config = from_folder(parse_config(raw), hydra_config.runtime.cwd)
+        config = parse_config(raw)
         if config.runtime.launcher.name != "local":
             raise ConfigError(
                 f"launcher={config.runtime.launcher.name}: is for sweeps; -m makes one of a"
                 " single run"
             )
-        outcome = execute(config)
+        with _start_folder(hydra_config):
+            outcome = execute(config)
     except AugeanError as error:
         message = explain_error(error, sys.argv[1:]) or str(error)
         print(hide_passwords(message, sys.argv[1:]), file=sys.stderr)
         raise SystemExit(1) from error
     log_outcome(outcome)
     return outcome.objective
+
+
+def _start_folder(hydra_config: HydraConf) -> AbstractContextManager[None]:
+    """Return a context in the folder where the command was started.
+
+    With `hydra.job.chdir` Hydra has left it by now; relative paths of the config start there.
+    """
+    # Only then: a job of Ray may run on a machine that has no such folder.
+    if not hydra_config.job.chdir:
+        return contextlib.nullcontext()
+    return contextlib.chdir(hydra_config.runtime.cwd)
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 def handle_signals(handlers: Mapping[int, Handler]) -> dict[int, Any]:
-    """Install signal handlers and return those that they replace, for `_restore`.
+    """Install signal handlers and return those that they replace.
 
     Outside the main thread nothing is installed.
     """

@@ -76,10 +76,9 @@ def explain_system_error(error: BaseException) -> str | None:
             " runtime.device=cuda:1 takes another"
         )
     if isinstance(error, ModuleNotFoundError):
-        return (
-            f"{text} in {sys.executable}: pip install {error.name}, or `make setup` for all that"
-            " Augean needs"
-        )
+        # A library that raises this by itself may leave the name out.
+        install = f"pip install {error.name}, or " if error.name else ""
+        return f"{text} in {sys.executable}: {install}`make setup` for all that Augean needs"
     if isinstance(error, OSError) and error.errno in MENDABLE_ERRNOS and error.filename:
         advice = READABLE if _is_unreadable(Path(str(error.filename))) else WRITABLE
         return f"{error.filename}: {error.strerror}; {advice}"

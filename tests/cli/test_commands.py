@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from augean.cli.main import build_parser, parse
-from augean.cli.parser import read_sweep_arguments
+from augean.cli.parser import check_output, read_sweep_arguments
 from augean.cli.train import hydra_words
+from augean.errors import AugeanError
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
 from augean.store.run_progress import RunProgress
@@ -196,6 +197,14 @@ def test_pack_replaces_an_archive_and_no_other_file(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert f"{archive}: exists and is not an archive of augean pack; remove it" in done.stderr
         assert archive.read_bytes() == content
+
+
+def test_the_folder_of_an_output_is_made_before_the_work(tmp_path: Path) -> None:
+    check_output(tmp_path / "new" / "folder" / "result.json")
+    assert (tmp_path / "new" / "folder").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(AugeanError, match="cannot make its folder"):
+        check_output(tmp_path / "file" / "result.json")
 
 
 def test_pack_to_the_folder_itself_is_told_a_name(tmp_path: Path) -> None:

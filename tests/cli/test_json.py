@@ -145,3 +145,12 @@ def test_a_study_says_how_many_trials_are_done_and_which_is_best(tmp_path: Path)
 
 def test_nothing_launched_is_an_empty_list(tmp_path: Path) -> None:
     assert read(tmp_path, "status")["sweeps"] == []
+
+
+def test_what_the_planning_of_a_grid_says_is_no_part_of_the_document(tmp_path: Path) -> None:
+    # In a folder of its own, as the default of num_val is said once a process.
+    data = ["dataset=digits", "dataset.num_val=null", f"runtime.data={tmp_path}"]
+    grid = ["-m", *data, "width=w8", "seed=0,1"]
+    done = augean("status", *grid, "--json", "--outputs", str(tmp_path))
+    assert json.loads(done.stdout)["sweeps"] == []
+    assert "dataset.num_val" in done.stderr

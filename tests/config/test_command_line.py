@@ -17,6 +17,7 @@ import augean.hydra_main
 from augean.config import paths
 from augean.config.command_line import check_command_line
 from augean.config.override_errors import explain_error
+from augean.errors import AugeanError
 from augean.regular_files import read_regular
 from conftest import ROOT, TINY
 
@@ -104,6 +105,11 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     ("train.py optimizer.weight_decay=0.1", 1, ["did you mean regularization.weight_decay=0.1?"]),
     ("train.py trainer.lr=0.1", 1, ["there is no key trainer.lr; did you mean optimizer.lr=0.1?"]),
     ("train.py -m seed=0,1 n_trials=3", 1, ["there is no key n_trials; did you mean hydra.sweeper.n_trials=3?"]),
+    ("train.py -m seed=0,1 direction=minimize", 1, ["did you mean hydra.sweeper.direction=minimize?"]),
+    ("train.py max_failures=3", 1, ["did you mean hydra.sweeper.max_failures=3?"]),
+    ("train.py confirm.top=3", 1, ["did you mean hydra.sweeper.confirm.top=3?"]),
+    ("train.py sampler=tpe", 1, ["did you mean hydra/sweeper/sampler=tpe?"]),
+    ("train.py pruner.percentile=30", 1, ["did you mean hydra.sweeper.pruner.percentile=30?"]),
     ("train.py hydra.sweeper.n_trails=3", 1, ["did you mean hydra.sweeper.n_trials=3?"]),
     # values
     ("train.py optimizer.lr=abc", 1, ["optimizer.lr=abc: must be a number, such as optimizer.lr=0.1"]),
@@ -399,6 +405,16 @@ def test_a_mistake_is_answered_with_what_to_type_instead(
     assert not list(place.glob("outputs/runs/*")), "a refused run left a directory"
 
 
+@pytest.mark.parametrize("name", [[], ["-cn", "config"], ["-cn", "config.yaml"], ["-cn", ".yaml"]])
+def test_settings_in_the_config_of_a_run_are_refused_by_any_name(
+    name: list[str], tmp_path: Path
+) -> None:
+    text = f"defaults: [augean, _self_]\nhydra: {{run: {{dir: {tmp_path}/elsewhere}}}}\n"
+    (tmp_path / (".yaml" if name[1:] == [".yaml"] else "config.yaml")).write_text(text)
+    with pytest.raises(AugeanError, match="has hydra, which Augean never writes"):
+        check_command_line(["-cp", str(tmp_path), *name])
+
+
 @pytest.mark.parametrize("command", ["train.py -cd mine -cn wrong", "augean status -cd mine wrong"])
 @pytest.mark.parametrize("mistake", MISTAKES_IN_SWEEP_FILES)
 def test_a_mistake_in_a_sweep_file_is_answered_like_one_on_the_command_line(
@@ -482,7 +498,7 @@ def test_a_python_without_the_packages_is_named_with_the_command_that_installs_t
     code, said = say(sys.executable, "-S", *command, PYTHONPATH=str(ROOT / "src"))
     assert code == 1
     assert f"in {sys.executable}" in said
-    assert "`make setup`, then `source .venv/bin/activate`" in said
+    assert "`make setup`" in said
     assert len(said.splitlines()) == 1
 
 

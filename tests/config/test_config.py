@@ -246,6 +246,16 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_is_valid(
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "override", ["seed=0,1", "seed=[0,1]", "seed=0,,1", "model=resnet18,vgg_a"]
+)
+def test_where_no_sweep_can_be_made_none_is_suggested(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose([override])
+    assert override in str(caught.value)
+    assert "-m" not in str(caught.value)
+
+
 def test_all_range_problems_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         compose(["trainer.epochs=0", "trainer.batch_size=1", "seed=-1"])

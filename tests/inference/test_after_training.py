@@ -70,7 +70,7 @@ def test_evaluate_gives_the_runs_own_test_score(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path, id_, output = finished.address.path, finished.address.id, tmp_path / "result.json"
+    path, id_, output = finished.address.path, finished.address.id, tmp_path / "new/result.json"
     before = {file: file.read_bytes() for file in path.iterdir()}
     options = [
         "--outputs",

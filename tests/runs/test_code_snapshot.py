@@ -71,6 +71,37 @@ def test_equal_code_is_copied_once_and_other_code_beside_it(
     assert len(list((tmp_path / "copies").iterdir())) == 2
 
 
+def test_a_file_of_data_that_is_added_later_is_in_the_next_copy(
+    own_code: Path, tiny: Make, tmp_path: Path
+) -> None:
+    config = tiny(*TARGET)
+    first = snapshot_code([config], tmp_path / "copies")
+    address = find_address(config).id
+    (own_code / "mine" / "data").mkdir()
+    (own_code / "mine" / "data" / "more.csv").write_text("3\n")
+    second = snapshot_code([config], tmp_path / "copies")
+    assert second is not None
+    assert second != first
+    assert (Path(second) / "mine" / "data" / "more.csv").read_text() == "3\n"
+    # Data beside the code is no part of the run.
+    assert find_address(config).id == address
+    # What is in no copy makes no new one.
+    (own_code / "mine" / ".hidden.py").write_text("A = 1\n")
+    (own_code / "mine" / "__pycache__").mkdir(exist_ok=True)
+    (own_code / "mine" / "__pycache__" / "act.pyc").write_bytes(b"compiled")
+    assert snapshot_code([config], tmp_path / "copies") == second
+
+
+def test_a_link_to_nothing_is_copied_as_a_link(own_code: Path, tiny: Make, tmp_path: Path) -> None:
+    # Data may lie where only the machine of the job has it.
+    (own_code / "mine" / "data").symlink_to(tmp_path / "scratch")
+    code = snapshot_code([tiny(*TARGET)], tmp_path / "copies")
+    assert code is not None
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "1.txt").write_text("1")
+    assert (Path(code) / "mine" / "data" / "1.txt").read_text() == "1"
+
+
 def test_without_own_code_nothing_is_copied(tiny: Make, tmp_path: Path) -> None:
     assert snapshot_code([tiny()], tmp_path / "copies") is None
     assert not (tmp_path / "copies").exists()

@@ -1,5 +1,6 @@
 """Loops of one's own as runs: skip, resume, stop, divergence, failure, table."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -30,7 +31,7 @@ from augean.store.archive.packing import pack, unpack
 from augean.store.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint, save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import run_state
-from augean.store.summary import Divergence
+from augean.store.summary import Divergence, read_summary
 from augean.store.sweep_record import read_record, read_records
 from augean.training.artifacts import serialize
 from conftest import ROOT, KilledError, composed
@@ -357,7 +358,7 @@ def test_an_augean_config_is_another_run_with_another_loop(tiny: Callable[..., C
             lambda run: run.log(val_acc=0.5),
             "val_acc: no such column; there are epoch, lr, train_loss",
         ),
-        (lambda run: run.log(epoch=3), "another epoch than the next, which is 1"),
+        (lambda run: run.log(epoch=3), "epoch=3: the next epoch is 1"),
         (
             lambda run: run.log(val_accuracy=93.0),
             "val_accuracy=93.0: must be a fraction from 0 to 1",
@@ -368,7 +369,11 @@ def test_an_augean_config_is_another_run_with_another_loop(tiny: Callable[..., C
         ),
         (
             lambda run: run.finish(test_accuracy=0.5, selected_epoch=3),
-            "selected_epoch=3, but only 0 were logged",
+            "selected_epoch=3: 0 epochs were logged",
+        ),
+        (
+            lambda run: run.log() or run.finish(test_accuracy=0.5, selected_epoch=-1),
+            "selected_epoch=-1: 1 epochs were logged",
         ),
         (
             lambda run: run.save({"model": object()}),
@@ -521,13 +526,47 @@ def test_the_example_makes_its_table_and_a_killed_one_goes_on(tmp_path: Path) ->
     assert (tmp_path / "own_figure.png").stat().st_size > 5000
 
 
-def test_a_float_of_numpy_is_the_same_number(tmp_path: Path) -> None:
-    ids = set()
-    for rate in (0.1, numpy.float64(0.1)):
-        with augean.run({"rates": [rate], "seed": 0}, outputs=tmp_path) as run:
-            run.finish(test_accuracy=0.5)
-            ids.add(run.address.id)
-    assert len(ids) == 1
+@pytest.mark.parametrize(
+    ("value", "of_numpy"),
+    [
+        (0.1, numpy.float64(0.1)),
+        (0.25, numpy.float32(0.25)),
+        (3, numpy.int64(3)),
+        (True, numpy.bool_(True)),
+        ([1, 2], (numpy.int64(1), 2)),
+    ],
+)
+def test_a_number_of_numpy_in_the_config_is_the_same_number(
+    value: Any, of_numpy: Any, tmp_path: Path
+) -> None:
+    with augean.run({"values": [value], "seed": 5}, outputs=tmp_path) as run:
+        run.finish(test_accuracy=0.5)
+    config = {"values": [of_numpy], "seed": numpy.int64(5)}
+    with augean.run(config, outputs=tmp_path) as same_run:
+        assert same_run.finished
+    assert same_run.address.id == run.address.id
+
+
+def test_a_run_is_finished_with_numbers_of_numpy(tmp_path: Path) -> None:
+    with augean.run(CONFIG, outputs=tmp_path) as run:
+        for epoch in run.epochs(3):
+            run.log(val_accuracy=0.1 * epoch)
+        run.finish(
+            test_accuracy=numpy.float32(0.5),
+            selected_epoch=numpy.argmax([0.1, 0.3, 0.2]) + 1,
+            parameters=numpy.int64(5),
+            classes=(numpy.int64(1), numpy.float64(0.5)),
+        )
+    summary = read_summary(run.address.path, run.address.id)
+    assert summary is not None
+    assert summary.selected_epoch == 2
+    assert summary.parameters == 5
+    assert summary.facts["classes"] == [1, 0.5]
+
+
+def test_arguments_of_a_parser_are_refused_with_their_vars(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Namespace.*vars"):
+        augean.run(argparse.Namespace(lr=0.1), outputs=tmp_path)
 
 
 def test_a_loop_that_logs_no_loss_has_figures_without_one(tmp_path: Path) -> None:

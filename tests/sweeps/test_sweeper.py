@@ -427,8 +427,9 @@ def test_a_folder_named_by_the_time_is_one_for_all_workers(tmp_path: Path) -> No
     assert num_finished(folder) == 2
 
 
-def test_jobs_that_change_the_folder_write_into_that_of_the_launch(tmp_path: Path) -> None:
-    tiny = [*TINY, "trainer.epochs=1", "hydra.job.chdir=true"]
+def test_jobs_that_change_the_folder_read_and_write_in_that_of_the_launch(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("1")
+    tiny = [*TINY, "trainer.epochs=1", "hydra.job.chdir=true", "code_files=[settings.json]"]
     for words in (["-m", "seed=0,1", *tiny], ["seed=2", *tiny]):
         done = train(*words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

@@ -133,6 +133,15 @@ def test_a_second_supervisor_keeps_its_own_number(tmp_path: Path) -> None:
     assert supervised_sweeps(tmp_path) == []
 
 
+@pytest.mark.parametrize("word", ["2", "nosuch"])
+def test_a_name_of_no_sweep_with_workers_is_refused(word: str, tmp_path: Path) -> None:
+    assert augean("workers", word, "--outputs", str(tmp_path)).returncode == 0
+    with announce_crew(tmp_path, "table1", 2):
+        done = augean("workers", word, "--outputs", str(tmp_path))
+    assert done.returncode == 1
+    assert "There are table1" in done.stderr
+
+
 @pytest.mark.parametrize("words", [["nothing", "2"], ["table", "0"], ["table", "x"]])
 def test_what_cannot_be_resized_is_refused(words: list[str], tmp_path: Path) -> None:
     with announce_crew(tmp_path, "table1", 2), announce_crew(tmp_path, "table2", 2):

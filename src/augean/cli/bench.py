@@ -127,7 +127,6 @@ def run_bench(arguments: argparse.Namespace) -> int:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 

@@ -128,7 +128,7 @@ def _study_entry(status: SweepStatus) -> dict[str, Any] | None:
     best = record.best_trial()
     return {
         "num_trials": record.num_trials,
-        "done": status.num_trials_done,
+        "done": record.num_trials_done,
         "timeout": record.timeout,
         "confirm": record.confirm,
         "direction": record.direction,
@@ -181,7 +181,7 @@ def _difference_entry(row: "Row") -> dict[str, Any] | None:
 def _run_entry(run: RunStatus) -> dict[str, Any]:
     """Return what the document says of one run."""
     # A run in training has a progress file, a completed one a summary. Their fields have the names
-    # of the document, except the number of epochs that were trained.
+    # of the document. A summary has no `epoch`: its `epochs` is both.
     entry: dict[str, Any] = dict.fromkeys(RUN_KEYS)
     if run.progress is not None:
         entry |= asdict(run.progress)

@@ -26,6 +26,7 @@ from augean.cli.parser import Parser
 from augean.errors import AugeanError, UsageError
 from augean.passwords import hide_passwords
 from augean.signals import exit_after_interrupt
+from augean.system_errors import explain_system_error
 from augean.terminal import exit_if_output_was_lost, guarded_streams
 from augean.version import version
 
@@ -68,7 +69,7 @@ def _main() -> None:
         exit_if_output_was_lost()
         sys.exit(status)
     except ModuleNotFoundError as error:
-        sys.exit(f"{error} in {sys.executable}: run `make setup`, then `source .venv/bin/activate`")
+        sys.exit(explain_system_error(error))
     except UsageError as error:
         print(hide_passwords(str(error), sys.argv[1:]), file=sys.stderr)
         sys.exit(2)

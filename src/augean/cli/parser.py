@@ -110,15 +110,23 @@ def path_argument(text: str) -> Path:
 def check_output(output: Path | None) -> None:
     """Refuse a file for `--output` that exists: what it holds may have taken hours.
 
-    To be called before the work.
+    To be called before the work. Makes the folder of the file.
 
     Raises:
-        AugeanError: when there is something of that name.
+        AugeanError: when there is something of that name, or the folder cannot be made.
     """
-    if output is not None and output.exists():
+    if output is None:
+        return
+    if output.exists():
         raise AugeanError(
             f"--output {output}: exists; remove it, or name another file with --output"
         )
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AugeanError(
+            f"--output {output}: cannot make its folder ({error.strerror}); name another file"
+        ) from error
 
 
 def add_outputs_option(parser: Parser) -> None:

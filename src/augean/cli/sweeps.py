@@ -22,7 +22,9 @@ from augean.override_key import outputs_override
 from augean.store.record_identity import identifying_overrides, same_overrides
 
 if TYPE_CHECKING:
-    from augean.store.sweep_record import SweepRecord
+    from augean.monitor.sweep_status import SweepStatus
+    from augean.store.run_progress import RunProgress
+    from augean.store.sweep_record import SweepJob, SweepRecord
     from augean.sweeps.planned_jobs import SweepPlan
     from augean.sweeps.settle import Settling
 
@@ -91,7 +93,9 @@ def run_status(arguments: argparse.Namespace) -> int:
     elif arguments.multirun:
         from augean.sweeps.plan import plan_for
 
-        grid = plan_for(outputs, "config", overrides, arguments.config_dir)
+        # Planning logs values that it fills in, such as dataset.num_val.
+        with messages_on_stderr(arguments.json):
+            grid = plan_for(outputs, "config", overrides, arguments.config_dir)
         records = [record for record in records if record.name == grid.record.name]
     elif overrides:
         words = " ".join(overrides)
@@ -114,10 +118,11 @@ def run_status(arguments: argparse.Namespace) -> int:
         example = "augean train -cn table1_activation experiment=demo"
         print(f"No sweep was launched into {outputs} yet. For example: {example}")
     status = _print_status(outputs, records, problems, as_json=arguments.json)
-    # What is asked for as in a launch may be other runs than at the last one.
-    names_file = arguments.config_name is not None or arguments.config_dir is not None
+    # The document has all there is, so that no text follows it on standard output.
     if arguments.json:
         return status
+    # What is asked for as in a launch may be other runs than at the last one.
+    names_file = arguments.config_name is not None or arguments.config_dir is not None
     if sweep and names_file:
         _print_changed_file(sweep, overrides, outputs, arguments.config_dir, records)
     elif arguments.multirun:
@@ -160,7 +165,7 @@ def _print_status(
     outputs: Path, records: "Sequence[SweepRecord]", problems: list[str], *, as_json: bool
 ) -> int:
     """Print launched sweeps with their runs by state; return the exit status."""
-    from augean.analysis.freshness import FreshnessCheck, describe_record
+    from augean.monitor.sweep_status import StatusReader, is_locked_run
     from augean.sweeps.slurm import Queue, queued
 
     # Without an answer of SLURM the states of the runs are still right.
@@ -169,16 +174,13 @@ def _print_status(
     except AugeanError as error:
         print(error, file=sys.stderr)
         queue = Queue()
-    # The document has all records, so that no text follows it on standard output.
+    problems = problems + queue.problems
+    reader = StatusReader(outputs, is_locked_run(outputs))
+    statuses = [reader.read(record) for record in records]
     if as_json:
-        print(_status_document(outputs, records, queue.states, problems + queue.problems))
-        records = []
-    check = FreshnessCheck(outputs)
-    for record in records:
-        _print_record(record, outputs, queue.states)
-        for line in describe_record(record, check):
-            print(f"  {line}")
-    problems += queue.problems
+        print(_status_document(outputs, statuses, queue.states, problems))
+    else:
+        _print_sweeps(outputs, statuses, queue.states)
     # Last, where they are seen: damaged records may be why a sweep is not listed.
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -186,18 +188,19 @@ def _print_status(
 
 
 def _status_document(
-    outputs: Path, records: "Sequence[SweepRecord]", slurm_jobs: dict[str, str], problems: list[str]
+    outputs: Path,
+    statuses: "Sequence[SweepStatus]",
+    slurm_jobs: dict[str, str],
+    problems: Sequence[str],
 ) -> str:
     """Return the states of sweeps as a JSON document."""
     from augean.cli.json_document import document, sweep_entry
-    from augean.monitor.sweep_status import StatusReader, is_locked_run
     from augean.sweeps.slurm import describe_queue
 
-    reader = StatusReader(outputs, is_locked_run(outputs))
     sweeps = []
-    for record in records:
-        queue = describe_queue(record, slurm_jobs)
-        sweeps.append(sweep_entry(reader.read(record), queue=queue))
+    for status in statuses:
+        queue = describe_queue(status.record, slurm_jobs)
+        sweeps.append(sweep_entry(status, queue=queue))
     return document("status", outputs, sweeps, problems)
 
 
@@ -256,7 +259,20 @@ def _print_plan(plan: "SweepPlan") -> int:
     return 0
 
 
-def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, str]) -> None:
+def _print_sweeps(
+    outputs: Path, statuses: "Sequence[SweepStatus]", slurm_jobs: dict[str, str]
+) -> None:
+    """Print the progress of sweeps, and what is outdated in them."""
+    from augean.analysis.freshness import FreshnessCheck, describe_record
+
+    check = FreshnessCheck(outputs)
+    for status in statuses:
+        _print_sweep(status, outputs, slurm_jobs)
+        for line in describe_record(status.record, check):
+            print(f"  {line}")
+
+
+def _print_sweep(status: "SweepStatus", outputs: Path, slurm_jobs: dict[str, str]) -> None:
     """Print the progress of one sweep, and the command that goes on with it."""
     from augean.config.override_text import command_in
     from augean.monitor.view import describe_progress
@@ -264,10 +280,9 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
     from augean.sweeps.slurm import describe_queue
     from augean.terminal import coloured
 
-    states = record.states(outputs)
-    present = [state for state in RunState if states[state]]
-    is_complete = all(state.is_completed for state in present)
-    parts = [coloured(f"{states[state]} {state}", state) for state in present]
+    record = status.record
+    states = status.states
+    parts = [coloured(f"{states[state]} {state}", state) for state in RunState if states[state]]
     # Trials are counted by their own states, not by those of their runs: the run of a pruned trial
     # is interrupted, but the trial is done.
     if record.kind == "study":
@@ -275,37 +290,27 @@ def _print_record(record: "SweepRecord", outputs: Path, slurm_jobs: dict[str, st
         if best := record.describe_best():
             progress += f", best {best}"
         parts.insert(0, progress)
-        # The number of trials does not tell: points that are refused are missing in the end.
-        is_complete &= bool(record.winner)
     print(f"{record.name} ({record.title}): {', '.join(parts)}")
-    _print_running(record, outputs)
-    if not is_complete:
+    for run in status.in_state(RunState.RUNNING):
+        # A run that has just begun has no progress yet.
+        if run.progress is not None:
+            _print_progress(run.job, run.progress)
+    if not status.is_complete:
         if waiting := describe_queue(record, slurm_jobs):
             print(f"  in SLURM's queue: {waiting}")
         print(f"  to go on: {command_in(record.command, outputs)}")
 
 
-def _print_running(record: "SweepRecord", outputs: Path) -> None:
-    """Print the progress of each running run that has written a progress file."""
-    from augean.store.run_directory import run_state, runs_dir
-    from augean.store.run_progress import read_progress
-    from augean.store.summary import RunState
+def _print_progress(job: "SweepJob", progress: "RunProgress") -> None:
+    """Print how far a running run is."""
     from augean.terminal import readable_seconds
 
-    # By run id, as several jobs may share a run.
-    jobs = {job.id: job for job in record.jobs}
-    for job in jobs.values():
-        path = runs_dir(outputs) / job.run
-        progress = read_progress(path)
-        # A killed process leaves its progress file behind, so the state is tested too.
-        if progress is None or run_state(outputs, path, job.id) != RunState.RUNNING:
-            continue
-        text = f"  {job.row}, seed {job.seed}: epoch {progress.epoch} of {progress.epochs}"
-        if progress.val_accuracy is not None:
-            text += f", validation {progress.val_accuracy:.2%}"
-        if progress.seconds_left is not None:
-            text += f", about {readable_seconds(progress.seconds_left)} left"
-        print(text)
+    text = f"  {job.row}, seed {job.seed}: epoch {progress.epoch} of {progress.epochs}"
+    if progress.val_accuracy is not None:
+        text += f", validation {progress.val_accuracy:.2%}"
+    if progress.seconds_left is not None:
+        text += f", about {readable_seconds(progress.seconds_left)} left"
+    print(text)
 
 
 def _add_settle(commands: Commands) -> None:

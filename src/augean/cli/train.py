@@ -20,18 +20,18 @@ WHICH_SWEEP = (
 
 
 def add_commands(commands: Commands) -> None:
-    """Add both commands for the help page and for completion; see `hydra_words`."""
+    """Add both commands for their help pages and for completion; see `hydra_words`."""
     parser = add_command(
         commands,
         "train",
-        run_train,
+        _refuse,
         summary="train a run, a grid or a sweep file: the same as python train.py",
     )
     _add_overrides(parser)
     parser = add_command(
         commands,
         "submit",
-        run_submit,
+        _refuse,
         summary="hand the missing runs of a sweep to SLURM: the same as"
         " augean train -cn <sweep> launcher=slurm",
         examples=SUBMIT_EXAMPLES,
@@ -58,8 +58,7 @@ def hydra_words(words: Sequence[str]) -> list[str] | None:
     """
     if words[:1] == ["train"]:
         return list(words[1:])
-    # Without any word argparse says what is missing.
-    if words[:1] == ["submit"] and len(words) > 1 and not {"-h", "--help"} & set(words):
+    if words[:1] == ["submit"] and not {"-h", "--help"} & set(words):
         return submit_words(words[1:])
     return None
 
@@ -84,20 +83,12 @@ def submit_words(words: Sequence[str]) -> list[str]:
         return ["launcher=slurm", "-cn", names[0], *rest]
     if options.multirun:
         return ["launcher=slurm", *words]
-    raise UsageError(f"augean submit {' '.join(words)}: {WHICH_SWEEP}")
+    raise UsageError(f"{' '.join(['augean submit', *words])}: {WHICH_SWEEP}")
 
 
-# `main` hands both commands to Hydra before argparse runs, see `hydra_words`. The next two are
-# called only for command lines that are left to argparse, such as `augean submit` alone.
-
-
-def run_train(arguments: argparse.Namespace) -> int:
-    """Run `augean train` with words that argparse has read."""
-    return run_hydra(arguments.overrides)
-
-
-def run_submit(_: argparse.Namespace) -> int:
-    raise UsageError(f"augean submit: {WHICH_SWEEP}")
+def _refuse(arguments: argparse.Namespace) -> int:
+    """Refuse words that argparse has read: it is here for help pages, see `hydra_words`."""
+    raise UsageError(f"augean {arguments.command}: {WHICH_SWEEP}")
 
 
 def run_hydra(words: Sequence[str]) -> int:

@@ -34,14 +34,17 @@ def run_workers(arguments: argparse.Namespace) -> int:
 
     outputs: Path = arguments.outputs
     names = supervised_sweeps(outputs)
+    things = f"sweeps with several workers in {outputs}"
     if arguments.number is None:
         matches = [name for name in names if name.startswith(arguments.sweep)]
+        if names and not matches:
+            # Refuses the name, and says which there are.
+            choose_by_name(arguments.sweep, names, things)
         for name in matches:
             print(f"{name}: {counted(read_crew(outputs, name), 'worker')}")
-        if not matches:
+        if not names:
             print(f"No sweep in {outputs} has several workers.")
         return 0
-    things = f"sweeps with several workers in {outputs}"
     name = choose_by_name(arguments.sweep, names, things, remarks=[ONE_PROCESS])
     before = read_crew(outputs, name)
     request_crew(outputs, name, arguments.number)

@@ -42,7 +42,9 @@ def check_command_line(words: Sequence[str]) -> Namespace:
     if options.config_dir:
         _check_sweep_file(Path(options.config_dir) / f"{name}.yaml")
     if options.config_path:
-        _refuse_settings(Path(options.config_path) / f"{name or 'config'}.yaml")
+        # Hydra adds the ending where the name has none.
+        file_name = name if name.endswith(".yaml") else f"{name or 'config'}.yaml"
+        _refuse_settings(Path(options.config_path) / file_name)
     for word in options.overrides:
         _check_override(word)
     if options.cfg and options.multirun:

@@ -99,5 +99,5 @@ def compose(
         OverflowError,
         yaml.YAMLError,
     ) as error:
-        message = explain_error(error, overrides) or f"{list(overrides)}: cannot be composed"
-        raise ConfigError(message) from error
+        message = explain_error(error, overrides, takes_sweep=False)
+        raise ConfigError(message or f"{list(overrides)}: cannot be composed") from error

@@ -1,6 +1,7 @@
 """Suggest what to type in place of a mistyped or foreign key, group or word."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -8,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
 from augean.config.schema import CLASS_NODES, Config
+from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.config.validation import walk_fields
 from augean.suggestions import closest
 
@@ -21,21 +23,17 @@ FOREIGN_KEYS = {
     "gpus": "runtime.workers={} (processes of a sweep, each on a GPU of its own)",
     "amp": "trainer.precision=bf16",
     "fp16": "trainer.precision=fp16",
+    "sampler": "hydra/sweeper/sampler={}",
+    "pruner": "hydra/sweeper/pruner={}",
 }
-"""Settings of Augean by the name that other programs use; `{}` stands for the value."""
-SWEEPER_KEYS = (
-    "params",
-    "rows",
-    "ablate",
-    "n_trials",
-    "timeout",
-    "confirm",
-    "final_seeds",
-    "storage",
-    "study_name",
-    "custom_search_space",
-)
-"""Keys of `hydra.sweeper` that people look for elsewhere."""
+"""Settings of Augean by the name that other programs use, or without the groups that they are in;
+`{}` stands for the value."""
+# The two that are taken out are Hydra's.
+SWEEPER_KEYS = frozenset(item.name for item in fields(AugeanSweeperConfig)) - {
+    "defaults",
+    "_target_",
+}
+"""Keys of `hydra.sweeper`, which people look for elsewhere."""
 MAX_SUGGESTIONS = 3
 """Most keys that one message suggests."""
 
@@ -109,7 +107,8 @@ def settings_for_unknown_key(cause: OmegaConfBaseException, word: str) -> list[s
     """
     key = str(cause.full_key)
     path, sign, value = word.lstrip("+~").partition("=")
-    if key in FOREIGN_KEYS:
+    # sampler=tpe chooses an option of a group; sampler.seed=1 sets a key.
+    if key in FOREIGN_KEYS and path == key:
         return [FOREIGN_KEYS[key].format(value)]
     # The value is a dictionary with the key, as in optimizer={lrr:0.1}.
     is_in_value = key.startswith(f"{path}.")
@@ -120,7 +119,8 @@ def settings_for_unknown_key(cause: OmegaConfBaseException, word: str) -> list[s
     settings = []
     for name in _names_for_unknown_key(cause, value):
         # optimiser.lr=0.1: optimiser is the unknown key, and the rest of the path stays.
-        rest = path.removeprefix(key) if name in group_names() else ""
+        is_node = name in group_names() or key in SWEEPER_KEYS
+        rest = path.removeprefix(key) if is_node else ""
         settings.append(f"{name}{rest}{sign}{value}")
     # Nothing is similar: model.foo=1 may be an argument of the model's class.
     node, _, argument = key.partition(".")

@@ -38,6 +38,7 @@ from augean.config.value_hints import (
     function_message,
     hydra_value_message,
     long_number_message,
+    several_values_message,
     sweep_hint,
 )
 from augean.errors import AugeanError, ConfigError, UsageError
@@ -49,11 +50,14 @@ CONFIG_LIBRARIES = ("hydra", "omegaconf", "yaml")
 """Packages whose ValueErrors mean that a config or an override cannot be read."""
 
 
-def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
+def explain_error(
+    error: BaseException, words: Sequence[str], *, takes_sweep: bool = True
+) -> str | None:
     """Return the message for an exception that a command line caused.
 
     Args:
         words: the command line, without the program's name.
+        takes_sweep: whether the words may have `-m` and keys with several values.
 
     Returns:
         None for an exception that is a fault of the program, which needs its traceback.
@@ -68,7 +72,7 @@ def explain_error(error: BaseException, words: Sequence[str]) -> str | None:
     if isinstance(error, AugeanError):
         return text
     if isinstance(error, HydraException):
-        return _explain_hydra(error, words)
+        return _explain_hydra(error, words, takes_sweep)
     if isinstance(error, ValueError) and "Config group override must be a string" in text:
         return _not_an_option(words)
     if isinstance(error, KeyValidationError | InterpolationResolutionError):
@@ -113,14 +117,14 @@ def _is_raised_by_config_library(error: BaseException) -> bool:
     return bool(packages) and packages[-1] in CONFIG_LIBRARIES
 
 
-def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
+def _explain_hydra(error: BaseException, words: Sequence[str], takes_sweep: bool) -> str:
     """Explain an exception of Hydra by its attributes and its cause, else by its text."""
     cause = error.__cause__ or error.__context__
     # Attributes of MissingConfigException and of OverrideParseException.
     if hasattr(error, "missing_cfg_file"):
         return _missing_file(error.missing_cfg_file, getattr(error, "options", None), words)
     if hasattr(error, "override"):
-        return _unreadable_override(str(error.override), cause)
+        return _unreadable_override(str(error.override), cause, takes_sweep)
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(cause, words)
     if isinstance(cause, KeyValidationError | InterpolationResolutionError):
@@ -134,8 +138,8 @@ def _explain_hydra(error: BaseException, words: Sequence[str]) -> str:
         # Hydra's own keys are not in Augean's schema.
         if str(cause.full_key).startswith("hydra."):
             return hydra_value_message(cause, _word_for(str(cause.full_key), words))
-        return _wrong_value(cause, words)
-    explanation = _explain_hydra_text(str(error), words)
+        return _wrong_value(cause, words, takes_sweep)
+    explanation = _explain_hydra_text(str(error), words, takes_sweep)
     if explanation is not None:
         return explanation
     # No explanation here: Hydra's own lines, without its search path and the hint at its `+`
@@ -159,7 +163,7 @@ def _explain_key(error: OmegaConfBaseException) -> str:
     return f"{place}{first_line}{hint}"
 
 
-def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
+def _explain_hydra_text(text: str, words: Sequence[str], takes_sweep: bool) -> str | None:
     """Explain the messages of Hydra 1.4 whose exceptions have no attributes to read.
 
     Returns:
@@ -167,12 +171,8 @@ def _explain_hydra_text(text: str, words: Sequence[str]) -> str | None:
     """
     # key=a,b without -m
     if match := re.match(r"Ambiguous value for argument '(.*)'", text):
-        if parse_options(words).cfg:
-            return f"{match[1]}: --cfg prints the config of one run; give one value"
-        return (
-            f"{match[1]}: several values are a sweep: add -m, as in -m {match[1]}; one list is"
-            " written key=[a,b]"
-        )
+        prints_config = takes_sweep and parse_options(words).cfg is not None
+        return several_values_message(match[1], takes_sweep, prints_config=prints_config)
     # +group=option or +key=value for one that the config has
     if match := re.match(r"(\S+) appears more than once", text):
         word = _word_for(match[1], words)
@@ -276,7 +276,7 @@ def _not_an_option(words: Sequence[str]) -> str:
     return "a group takes the name of an option, such as width=w64"
 
 
-def _unreadable_override(word: str, cause: BaseException | None) -> str:
+def _unreadable_override(word: str, cause: BaseException | None, takes_sweep: bool) -> str:
     """Explain an override that Hydra's grammar refuses."""
     # From the clearest mistake to the least clear one: the first that fits is explained.
     # 1. Quotes that the shell has not removed.
@@ -294,6 +294,8 @@ def _unreadable_override(word: str, cause: BaseException | None) -> str:
     if sign and key.strip() != key:
         return f"{word}: no blanks around =: {key.strip()}={value.strip()}"
     if value != value.strip(",") or ",," in value:
+        if not takes_sweep:
+            return several_values_message(word, takes_sweep, prints_config=False)
         return (
             f"{word}: several values are written with commas alone, without blanks or gaps: -m"
             f" {key}=a,b"
@@ -345,7 +347,7 @@ def _unknown_key(cause: OmegaConfBaseException, words: Sequence[str]) -> str:
     return f"{word}: there is no key {key}{place}{hint}"
 
 
-def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
+def _wrong_value(cause: ValidationError, words: Sequence[str], takes_sweep: bool) -> str:
     """Explain a value of the wrong type, or one that is not among the fixed choices."""
     # dataset.mean[0] -> dataset.mean
     key = str(cause.full_key).split("[")[0]
@@ -357,7 +359,8 @@ def _wrong_value(cause: ValidationError, words: Sequence[str]) -> str:
         if name == key:
             value = word.partition("=")[2]
             description = describe_values(key, item, value)
-            hint = sweep_hint(key, item.type, value, is_sweep=parse_options(words).multirun)
+            is_sweep = takes_sweep and parse_options(words).multirun
+            hint = sweep_hint(key, item.type, value, is_sweep=is_sweep) if takes_sweep else ""
             return f"{word}: must be {description}{hint}"
     # Not a leaf of the schema: a node with keys of its own, or an entry of a dictionary.
     keys = [name for name, _ in _fields_below(key)]

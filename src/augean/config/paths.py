@@ -1,14 +1,12 @@
 """Find the config groups and the sweep files, and fix the folders that a config names."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from augean.config.schema import Config, RuntimeConfig
+from augean.config.schema import RuntimeConfig
 from augean.config.yaml_files import parse_yaml
 from augean.regular_files import CONFIG_BYTES, read_regular
 
@@ -64,6 +62,11 @@ def outputs_of_file(sweep: str, folder: Path | None) -> str | None:
     return None
 
 
+def cache_dir(runtime: RuntimeConfig) -> Path:
+    """Return the folder for decoded images."""
+    return Path(runtime.cache) if runtime.cache else Path(runtime.data) / ".augean"
+
+
 def places(runtime: RuntimeConfig) -> dict[str, str | None]:
     """Return the folders of a config, by their keys."""
     return {key: getattr(runtime, key) for key in PLACE_KEYS}
@@ -81,19 +84,3 @@ def fix_places(config: DictConfig, values: Mapping[str, str | None]) -> None:
         for key in PLACE_KEYS:
             # Reading the key of an OmegaConf node resolves an interpolation in it.
             config.runtime[key] = values.get(key, config.runtime[key])
-
-
-def from_folder(config: Config, folder: str) -> Config:
-    """Return the config with its folders as absolute paths, read as relative to `folder`.
-
-    Args:
-        folder: where the command was started; Hydra may have changed the current folder since.
-    """
-    if Path(folder) == Path.cwd():
-        return config
-    absolute_places: dict[str, Any] = {}
-    for key, place in places(config.runtime).items():
-        if place is not None:
-            # An absolute place stays as it is: `/` ignores what stands before one.
-            absolute_places[key] = str(Path(folder) / place)
-    return replace(config, runtime=replace(config.runtime, **absolute_places))

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from augean.config.labels import given_label, read_word, row_label, value_label
 from augean.config.override_text import override_text
+from augean.config.paths import sweeps_dir
 from augean.errors import ConfigError
 
 ROWS = "hydra.sweeper.rows"
@@ -201,9 +202,12 @@ def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
 
 def _sweep_file(master: DictConfig) -> Path | None:
     """Return the file that the sweep is named after, from the first folder that has it."""
+    name = f"{master.hydra.job.config_name}.yaml"
     # In Hydra's order of search. Other sources than files are in packages or in memory.
     for source in master.hydra.runtime.config_sources:
-        file = Path(source.path) / f"{master.hydra.job.config_name}.yaml"
+        file = Path(source.path) / name
         if source.schema == "file" and file.is_file():
             return file
-    return None
+    # Augean's own sweeps come last, from memory: `augean.config.compose.register` reads them.
+    own_file = sweeps_dir() / name
+    return own_file if own_file.is_file() else None

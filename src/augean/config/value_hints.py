@@ -115,6 +115,23 @@ def deletion_message(word: str) -> str:
     return f"{word}: is a key that every config has; {fix}"
 
 
+def several_values_message(word: str, takes_sweep: bool, *, prints_config: bool) -> str:
+    """Return the message for an override with several values, such as `seed=0,1`, without `-m`.
+
+    Args:
+        takes_sweep: whether `-m` is an option here.
+        prints_config: whether the command line has `--cfg`.
+    """
+    if prints_config:
+        return f"{word}: --cfg prints the config of one run; give one value"
+    if not takes_sweep:
+        return f"{word}: is a sweep, and this takes one run; give one value, or a list as key=[a,b]"
+    return (
+        f"{word}: several values are a sweep: add -m, as in -m {word}; one list is written"
+        " key=[a,b]"
+    )
+
+
 def sweep_hint(key: str, annotation: object, value: str, *, is_sweep: bool) -> str:
     """Return how several values are written, where a value looks like several.
 

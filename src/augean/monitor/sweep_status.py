@@ -93,10 +93,6 @@ class SweepStatus:
         return Counter(state_by_id.values())
 
     @property
-    def num_trials_done(self) -> int:
-        return self.record.num_trials_done
-
-    @property
     def is_complete(self) -> bool:
         """Whether nothing of what the sweep asked for is left to do."""
         # The number of trials does not tell: a budget of time may have ended the study.

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from augean.config.instantiate import find_class
+from augean.config.paths import cache_dir
 from augean.config.run_id import directory_name, run_id
 from augean.config.schema import MAX_DEFAULT_VAL, Config
 from augean.datasets.base import Source
@@ -62,11 +63,13 @@ def build_source(config: Config) -> Source:
     runtime = config.runtime
     # mypy refuses abstract classes here; `find_class` returns a class derived from Source.
     cls = find_class("dataset._target_", node._target_, Source)  # type: ignore[type-abstract]
-    root = Path(runtime.data)
-    cache = Path(runtime.cache) if runtime.cache else root / ".augean"
     try:
         return cls(
-            name=node.name, root=root, cache=cache, image_size=node.image_size, **node.arguments
+            name=node.name,
+            root=Path(runtime.data),
+            cache=cache_dir(runtime),
+            image_size=node.image_size,
+            **node.arguments,
         )
     # From the class's own checks of `dataset.arguments`, or from Python for an unknown one.
     except (TypeError, ValueError) as error:

@@ -45,8 +45,9 @@ def snapshot_code(configs: Iterable[Config], folder: Path) -> str | None:
     if not target.is_dir():
         temporary = folder / f".{uuid.uuid4().hex}"
         try:
-            for top, source in sources.items():
-                _copy(source, temporary / top)
+            temporary.mkdir(parents=True)
+            for source in sources.values():
+                _copy(source, temporary)
             temporary.rename(target)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -89,37 +90,43 @@ def _place(module: str) -> Path | None:
     return Path(places[0])
 
 
-def _python_files(source: Path) -> Iterator[Path]:
-    if source.is_file():
+def _files(source: Path) -> Iterator[Path]:
+    """Yield a file, or the files below a folder, without hidden ones and compiled code."""
+    if source.is_dir():
+        for inner in sorted(source.iterdir()):
+            if inner.name != "__pycache__" and not inner.name.startswith("."):
+                yield from _files(inner)
+    # A link may lead to data that only the machine of the job has.
+    elif source.is_file() or source.is_symlink():
         yield source
-        return
-    for path in sorted(source.rglob("*.py")):
-        if path.is_file():
-            yield path
+
+
+def _is_code(file: Path) -> bool:
+    """Return whether a file is copied, and not linked to."""
+    return file.suffix == ".py" and file.is_file()
 
 
 def _digest(sources: dict[str, Path]) -> str:
+    """Return a digest of what `_copy` makes of all sources."""
     digest = hashlib.sha256()
     for top in sorted(sources):
         source = sources[top]
-        for file in _python_files(source):
-            digest.update(f"{file.relative_to(source.parent)}\0".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        for file in _files(source):
+            content = file.read_bytes() if _is_code(file) else os.fsencode(file.absolute())
+            digest.update(os.fsencode(file.relative_to(source.parent)) + b"\0")
+            digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_file():
-        if source.suffix == ".py":
-            shutil.copyfile(source, target)
+def _copy(source: Path, folder: Path) -> None:
+    """Copy a file or a folder into another folder: Python files, and links to all others."""
+    for file in _files(source):
+        target = folder / file.relative_to(source.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if _is_code(file):
+            shutil.copyfile(file, target)
         else:
-            target.symlink_to(source.absolute())
-        return
-    target.mkdir()
-    for inner in sorted(source.iterdir()):
-        if inner.name != "__pycache__" and not inner.name.startswith("."):
-            _copy(inner, target / inner.name)
+            target.symlink_to(file.absolute())
 
 
 def use_snapshot(folder: str | None = None) -> None:

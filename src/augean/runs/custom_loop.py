@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,7 +31,7 @@ from augean.datasets.image_decoding import MAIN_GUARD
 from augean.errors import AugeanError, ConfigError
 from augean.runs.address import RunAddress, build_source, fill_open_values, find_address
 from augean.runs.config_file import config_values, to_yaml
-from augean.runs.custom_run import CustomRun, Diverged, RunOrigin
+from augean.runs.custom_run import CustomRun, Diverged, RunOrigin, plain_numbers
 from augean.runs.loop_record import add_to_record, command_of_loop
 from augean.runs.session import claim_run, noting_failure, open_session
 from augean.signals import Interrupted
@@ -130,7 +130,7 @@ def run(
     else:
         checked_runtime = _check_runtime(RuntimeConfig(), runtime)
         try:
-            values = _plain(dict(config) if isinstance(config, Mapping) else asdict(config))
+            values = _values_of(config)
             name = str(name or values.get("name") or loop.file.stem)
             description = _describe_values(values, name, loop.code.digest, checked_runtime)
         # A value that has no JSON form, such as NaN or a tensor.
@@ -178,15 +178,23 @@ def _check_runtime(runtime: RuntimeConfig, keywords: Mapping[str, Any]) -> Runti
         raise ConfigError(f"augean.run: {error}") from error
 
 
-def _plain(value: Any) -> Any:
-    """Return a value in which NumPy's floats are Python's, from which they derive."""
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
+def _values_of(config: Any) -> dict[str, Any]:
+    """Return the values of a config that was not composed.
+
+    Raises:
+        TypeError: for an object that is neither a mapping nor a dataclass.
+    """
+    if isinstance(config, Mapping):
+        values = dict(config)
+    elif is_dataclass(config) and not isinstance(config, type):
+        values = asdict(config)
+    else:
+        # Such as an argparse.Namespace.
+        hint = "; give vars(...) of it" if hasattr(config, "__dict__") else ""
+        kind = type(config).__name__
+        raise TypeError(f"a {kind} is neither a mapping nor a dataclass{hint}")
+    plain: dict[str, Any] = plain_numbers(values)
+    return plain
 
 
 def _read_loop(caller: FrameType) -> _Loop:

@@ -2,10 +2,13 @@
 
 import logging
 import math
+import operator
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy
 
 from augean.config.schema import RuntimeConfig
 from augean.errors import AugeanError
@@ -183,8 +186,11 @@ class CustomRun:
             raise AugeanError(
                 f"run.log: {', '.join(unknown)}: no such column; there are {', '.join(METRICS)}"
             )
-        if values.pop("epoch", epoch) != epoch:
-            raise AugeanError(f"run.log: another epoch than the next, which is {epoch}")
+        given_epoch = values.pop("epoch", epoch)
+        if given_epoch != epoch:
+            raise AugeanError(
+                f"run.log: epoch={given_epoch}: the next epoch is {epoch}; epochs count from 1"
+            )
         row: dict[str, Any] = dict.fromkeys(METRICS)
         row["epoch"] = epoch
         row["seconds"] = time.perf_counter() - self._epoch_start
@@ -241,6 +247,7 @@ class CustomRun:
                 correct.npy; `num_test` is their number.
             facts: further plain entries of the summary. The report shows `device`, `precision`,
                 `parameters`, `dataset_title`, and `num_train`, `num_val`, `num_test` images.
+                Numbers of NumPy become Python's.
 
         Raises:
             AugeanError: when the accuracy is not a fraction or not the one of `correct`, or the
@@ -248,11 +255,7 @@ class CustomRun:
         """
         if self.finished:
             return
-        selected = selected_epoch or len(self.rows)
-        if selected > len(self.rows):
-            raise AugeanError(
-                f"run.finish: selected_epoch={selected}, but only {len(self.rows)} were logged"
-            )
+        selected = self._find_selected(selected_epoch)
         _check_fractions({"test_accuracy": test_accuracy})
         # First the files, then the summary: it holds their digests and completes the run.
         if correct is not None:
@@ -270,7 +273,23 @@ class CustomRun:
         if self.session is not None:
             last_epoch = len(self.rows)
             self.session.loggers.log({"epoch": last_epoch, "test_accuracy": float(test_accuracy)})
-        self._end(RunState.FINISHED, facts | scores)
+        self._end(RunState.FINISHED, plain_numbers(facts) | scores)
+
+    def _find_selected(self, selected_epoch: int | None) -> int:
+        """Return the number of the epoch that was tested; 0 for a loop that logged no epoch."""
+        if not selected_epoch:
+            return len(self.rows)
+        try:
+            # Python's number for one of NumPy or torch, which `argmax` returns.
+            selected = operator.index(selected_epoch)
+        except TypeError:
+            selected = -1
+        if not 1 <= selected <= len(self.rows):
+            raise AugeanError(
+                f"run.finish: selected_epoch={selected_epoch}: {len(self.rows)} epochs were"
+                " logged, which count from 1"
+            )
+        return selected
 
     def _write_correct(self, correct: "Sequence[bool] | Tensor", test_accuracy: float) -> None:
         """Write correct.npy, which must agree with the test accuracy."""
@@ -351,3 +370,14 @@ def _check_fractions(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name.endswith("accuracy") and value is not None and not 0 <= value <= 1:
             raise AugeanError(f"{name}={value}: must be a fraction from 0 to 1")
+
+
+def plain_numbers(value: Any) -> Any:
+    """Return a value in which numbers of NumPy are Python's, and tuples are lists, as in JSON."""
+    if isinstance(value, numpy.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: plain_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_numbers(item) for item in value]
+    return value

@@ -58,8 +58,6 @@ def _refuse_second_run(outputs: Path, known: SweepJob, job: SweepJob) -> None:
     The runs of a script that was edited replace the older ones: it is a new process or, where a
     notebook has loaded a module again, another loop.
     """
-    if known.id == job.id:
-        return
     state = run_state(outputs, runs_dir(outputs) / known.run, known.id)
     if state.is_completed or state is RunState.RUNNING:
         raise ConfigError(
@@ -85,7 +83,9 @@ def add_to_record(
     name = _record_name(table)
     path = record_path(outputs, name)
     key = (path.resolve(), job.row, job.seed, loop_digest)
-    _refuse_second_run(outputs, _jobs_of_process.get(key, job), job)
+    known = _jobs_of_process.get(key)
+    if known is not None and known.id != job.id:
+        _refuse_second_run(outputs, known, job)
     # Held from reading to writing: loops that start together must not lose each other's runs.
     with hold_record(outputs, name):
         if path.exists():

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from augean.config.paths import cache_dir
 from augean.config.run_id import SCHEMA
 from augean.config.schema import RuntimeConfig
 from augean.errors import AugeanError, Pruned
@@ -135,9 +136,11 @@ def open_session(
 
 def _places(outputs: Path, runtime: RuntimeConfig) -> dict[str, str]:
     """Return the folders that the summary records, as seen from the outputs folder."""
-    data = Path(runtime.data)
-    cache = Path(runtime.cache) if runtime.cache else data / ".augean"
-    folders = {"start": Path.cwd(), "data": data, "cache": cache}
+    folders = {
+        "start": Path.cwd(),
+        "data": Path(runtime.data),
+        "cache": cache_dir(runtime),
+    }
     return {name: place_from(outputs, folder) for name, folder in folders.items()}
 
 
