@@ -180,8 +180,8 @@ def _check_freshness(contents: Contents) -> None:
 def _read_runs(contents: Contents) -> None:
     """Read all directories of runs.
 
-    A copy of a run stands in for its original where that is gone, so that every run counts exactly
-    once.
+    A copy of a run stands in for its original where that is gone or unfinished, so that every run
+    counts exactly once.
     """
     copies = []
     without_weights = runs_without_weights(contents.outputs)
@@ -192,13 +192,19 @@ def _read_runs(contents: Contents) -> None:
             continue
         run.weights_removed = path.name in without_weights
         # A directory that was copied or renamed has another id in its name than in its summary.
-        is_original = run.id == id_in_name(path.name) and run.id not in contents.runs
-        if is_original or run.summary is None:
+        is_original = run.id == id_in_name(path.name)
+        earlier = contents.runs.get(run.id)
+        if run.summary is None:
+            contents.runs.setdefault(run.id, run)
+        elif is_original and (earlier is None or earlier.summary is None):
             contents.runs[run.id] = run
         else:
             copies.append(run)
     for run in copies:
-        if contents.runs.setdefault(run.id, run) is not run:
+        earlier = contents.runs.get(run.id)
+        if earlier is None or earlier.summary is None:
+            contents.runs[run.id] = run
+        else:
             message = f"a copy of run {run.id}, which is counted once"
             contents.note(runs_dir(contents.outputs) / run.directory, message, unreadable=False)
 
