@@ -293,6 +293,11 @@ def gap(table: Table) -> str:
     return _counts_text(table.states, NOT_COMPLETED)
 
 
+def all_diverged(states: Counter[RunState]) -> bool:
+    """Tell whether there are runs and all of them diverged, so that no score will come."""
+    return 0 < states.total() == states[RunState.DIVERGED]
+
+
 def _counts_text(counts: Counter[RunState], states: Sequence[RunState]) -> str:
     """Return how many runs are in each of `states`; states without a run are left out."""
     texts = []
