@@ -140,14 +140,14 @@ def _draw_confusion(contents: Contents, table: Table, folder: Path) -> list[Pict
     counts = _read_confusion(contents, best.directory)
     if counts is None:
         return []
+    caption = f"Confusion matrix on the test set. Of run {best.id}"
+    if best.summary is not None and best.summary.val_accuracy is not None:
+        caption += ", the one with the best validation accuracy"
     picture = save_figure(
         _confusion(counts),
         folder,
         name=f"{record.name}_confusion",
-        caption=(
-            "Confusion matrix on the test set."
-            f" Of run {best.id}, the one with the best validation accuracy."
-        ),
+        caption=f"{caption}.",
         alt=f"{record.title}: confusion matrix on the test set",
     )
     return [picture]
