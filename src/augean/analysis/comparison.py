@@ -21,6 +21,7 @@ from augean.analysis.sequential_design import design_of
 from augean.analysis.simultaneous import LEVEL, Interval, pools_untested, simultaneous_intervals
 from augean.analysis.studies import remarks_on_ends
 from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
+from augean.config.labels import find_key
 from augean.store.summary import RunState, RunSummary
 
 MARGIN = 0.5
@@ -87,6 +88,8 @@ class Table:
     rows: list[Row]
     baseline: str | None
     """The row compared with, if it is there."""
+    row_keys: list[str]
+    """The dotted keys whose values are the labels of the rows; empty for rows of other names."""
     method: str
     """How differences were judged, in words for the caption; empty where none was."""
     remarks: list[str] = field(default_factory=list)
@@ -248,7 +251,8 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         runs = {label: list(group.finished.values()) for label, group in groups.items()}
         differences = with_images(differences, baseline, runs, correct)
         remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
-    if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
+    row_keys = _row_keys(sweep, groups)
+    if baseline is not None and row_keys == ["trainer.epochs"]:
         remarks += remarks_on_epochs(_schedules(groups))
     remarks += _remarks(sweep, groups, is_compared=bool(method))
     if sweep.record.kind == "study":
@@ -259,7 +263,14 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         difference = differences.get(label, Difference())
         rows.append(_row(sweep, label, group, difference))
     remarks += remarks_on_published(sweep.record.reference_dataset, _other_data(rows))
-    return Table(sweep=sweep, rows=rows, baseline=baseline, method=method, remarks=remarks)
+    return Table(
+        sweep=sweep,
+        rows=rows,
+        baseline=baseline,
+        row_keys=row_keys,
+        method=method,
+        remarks=remarks,
+    )
 
 
 def _compare_groups(
@@ -273,6 +284,18 @@ def _compare_groups(
     scores = {label: group.scores for label, group in groups.items()}
     diverged = {label: group.num_diverged for label, group in groups.items()}
     return compare(scores, baseline, diverged, margin)
+
+
+def _row_keys(sweep: Sweep, groups: Mapping[str, _RowRuns]) -> list[str]:
+    """Return the keys whose values are the labels of the rows; none for rows of other names."""
+    if sweep.record.row_keys:
+        return sweep.record.row_keys
+    # The record of a sweep from the command line names none.
+    configs = {}
+    for label, group in groups.items():
+        configs[label] = [run.config for run in group.finished.values()]
+    key = find_key(configs)
+    return [] if key is None else [key]
 
 
 def _rows_of_the_same_runs(groups: Mapping[str, _RowRuns], baseline: str) -> list[str]:

@@ -263,11 +263,10 @@ def mixed_facts(table: Table, keys: Iterable[str]) -> list[str]:
         keys: some of `FACTS`.
     """
     mixed = []
-    row_keys = table.sweep.record.row_keys
     for key in keys:
         values = facts(table).get(key, Counter())
         # A table that sweeps a key has several values of it on purpose.
-        is_swept = any(row_key.startswith(key) for row_key in row_keys)
+        is_swept = any(row_key.startswith(key) for row_key in table.row_keys)
         if len(values) < 2 or is_swept:
             continue
         texts = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
