@@ -20,12 +20,15 @@ from augean.analysis.sequential import judge
 from augean.analysis.sequential_design import design_of
 from augean.analysis.simultaneous import LEVEL, Interval, pools_untested, simultaneous_intervals
 from augean.analysis.studies import remarks_on_ends
-from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
+from augean.analysis.verdict import (
+    MARGIN,
+    Difference,
+    Verdict,
+    is_flattered,
+    verdict_of_interval,
+)
 from augean.config.labels import find_key
 from augean.store.summary import RunState, RunSummary
-
-MARGIN = 0.5
-"""Percentage points: differences within this margin are called equivalent."""
 
 
 class Estimate(NamedTuple):
@@ -113,6 +116,11 @@ class Table:
             if summary.num_val and "dataset.split_seed" in summary.config:
                 splits.add(summary.config["dataset.split_seed"])
         return len(splits)
+
+    @property
+    def margin(self) -> float:
+        """Percentage points: differences within this margin are called equivalent."""
+        return design_of(self.sweep.record).margin
 
     @property
     def states(self) -> Counter[RunState]:
@@ -224,7 +232,7 @@ class _RowRuns:
         return scores
 
 
-def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | None = None) -> Table:
+def summarise(sweep: Sweep, correct: CorrectImages | None = None) -> Table:
     """Return the table of one sweep record, with rows in the order of their first job.
 
     Args:
@@ -244,13 +252,13 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         shared = _rows_of_the_same_runs(groups, baseline)
         # The intervals suppose that rows are independent.
         compared = {label: group for label, group in groups.items() if label not in shared}
-        differences, method = _compare_groups(sweep, compared, baseline, margin)
+        differences, method = _compare_groups(sweep, compared, baseline)
         for label in shared:
             remarks.append(f"Rows {label} and {baseline} share runs, so they are not compared.")
     if baseline is not None and correct is not None:
         runs = {label: list(group.finished.values()) for label, group in groups.items()}
         differences = with_images(differences, baseline, runs, correct)
-        remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
+        remarks += remarks_on_images(differences, design_of(sweep.record).margin)
     row_keys = _row_keys(sweep, groups)
     if baseline is not None and row_keys == ["trainer.epochs"]:
         remarks += remarks_on_epochs(_schedules(groups))
@@ -274,7 +282,7 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
 
 
 def _compare_groups(
-    sweep: Sweep, groups: Mapping[str, _RowRuns], baseline: str, margin: float
+    sweep: Sweep, groups: Mapping[str, _RowRuns], baseline: str
 ) -> tuple[dict[str, Difference], str]:
     """Compare rows by the design of the sweep, or as for a fixed number of seeds."""
     # A sequential design is one of all seeds, in their order.
@@ -283,7 +291,7 @@ def _compare_groups(
         return {label: differences[label] for label in differences if label in groups}, method
     scores = {label: group.scores for label, group in groups.items()}
     diverged = {label: group.num_diverged for label, group in groups.items()}
-    return compare(scores, baseline, diverged, margin)
+    return compare(scores, baseline, diverged)
 
 
 def _row_keys(sweep: Sweep, groups: Mapping[str, _RowRuns]) -> list[str]:

@@ -13,7 +13,7 @@ import pandas
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
-from augean.analysis.comparison import MARGIN, Table
+from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.report import escape, outdated, paper_table, study_table, tables
@@ -222,7 +222,7 @@ def _add_names(environment: Environment) -> None:
 
 def _plain_text(template: str, table: Table) -> str:
     """Return what a template says of a table, such as its caption, as one line of plain text."""
-    text = text_environment().get_template(template).render(table=table, margin=MARGIN)
+    text = text_environment().get_template(template).render(table=table)
     # The lines of the template are not those of the text.
     return " ".join(text.split())
 
