@@ -21,6 +21,7 @@ from augean.store.record_identity import record_path
 from augean.store.run_directory import runs_dir
 from augean.store.summary import read_summary, write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
+from commands import augean
 from conftest import ROOT
 from fake_runs import contents, sign, write_record, write_run
 
@@ -564,15 +565,14 @@ def test_a_folder_of_results_can_be_made_anew_from_inside(
     assert "](r/README.md)" in document.read_text()
 
 
-def test_a_remark_is_said_and_is_no_problem(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_remark_is_said_and_is_no_problem(tmp_path: Path) -> None:
     # No font has letters of the private use area.
     job = write_run(tmp_path / "o", row="row \ue123", files=False)
     other = write_run(tmp_path / "o", row="b", activation__name="elu", files=False)
     write_record(tmp_path / "o", "one", [job, other])
-    assert main(["results", str(tmp_path / "o"), "--to", str(tmp_path / "r")]) == 0
-    assert "no font here has" in capsys.readouterr().err
+    done = augean("results", str(tmp_path / "o"), "--to", str(tmp_path / "r"))
+    assert done.returncode == 0, done.stderr
+    assert "no font here has" in done.stderr
 
 
 def test_only_a_folder_of_results_is_replaced(
