@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy
 import pytest
 
-from augean.analysis.comparison import compare, summarise
+from augean.analysis.comparison import summarise
 from augean.analysis.load import scan
 from augean.analysis.outlook import outlook
+from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import Verdict
 from augean.cli.report import run_report
 from augean.report import make_report

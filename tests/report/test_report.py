@@ -21,9 +21,10 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from augean.analysis.comparison import compare, estimate, summarise
+from augean.analysis.comparison import estimate, summarise
 from augean.analysis.dunnett import dunnett_test
 from augean.analysis.load import scan
+from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import Verdict
 from augean.analysis.welch import largest_miss, safe_level
 from augean.errors import AugeanError

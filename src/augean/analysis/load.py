@@ -269,7 +269,9 @@ def _harmless_name(name: str) -> str:
 
 
 def _join(contents: Contents, record: SweepRecord) -> Sweep:
-    """Look up each job's run.
+    """Look up each job's run, and tell runs without a summary what the record knows of them.
+
+    These runs are the contents' own: `seed` and `recorded_config` are set in place.
 
     Raises:
         TypeError, ValueError, AttributeError: where values are of wrong types, or a design cannot

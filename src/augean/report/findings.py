@@ -15,7 +15,6 @@ from augean.report.tables import (
     distinct_titles,
     interval,
     number,
-    runs_text,
 )
 from augean.terminal import counted
 
@@ -62,7 +61,7 @@ def _finding(table: Table, title: str) -> Finding:
         if not state.is_completed:
             num_unfinished += count
     if num_unfinished:
-        parts.append(Part(f"{num_unfinished} of {runs_text(num_runs)} not finished"))
+        parts.append(Part(f"{num_unfinished} of {counted(num_runs, 'run')} not finished"))
     return Finding(name=table.sweep.record.name, title=title, parts=parts)
 
 

@@ -25,6 +25,7 @@ from augean.report.run_data import gather_runs, runs_of
 from augean.runs.training_command import run_command, seen_from
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
+from augean.terminal import counted
 from augean.version import version
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -209,6 +210,7 @@ def _add_names(environment: Environment) -> None:
         paper=paper_table,
         study=study_table,
         plain_text=_plain_text,
+        counted=counted,
         version=version(),
     )
     environment.filters.update(

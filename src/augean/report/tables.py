@@ -16,6 +16,7 @@ from augean.report.row_names import baseline_name, row_heading
 from augean.report.run_facts import FACTS, run_facts
 from augean.store.summary import RunState
 from augean.store.sweep_record import SweepRecord
+from augean.terminal import counted
 
 STATES = tuple(RunState)
 """In the order in which reports name them."""
@@ -269,7 +270,7 @@ def mixed_facts(table: Table, keys: Iterable[str]) -> list[str]:
         is_swept = any(row_key.startswith(key) for row_key in table.row_keys)
         if len(values) < 2 or is_swept:
             continue
-        texts = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
+        texts = [f"{value} ({counted(count, 'run')})" for value, count in values.most_common()]
         mixed.append(f"Mixed {key}: {'; '.join(texts)}.")
     return mixed
 
@@ -341,10 +342,3 @@ def distinct_titles(records: Iterable[SweepRecord]) -> dict[str, str]:
         text = texts[record.name]
         titles[record.name] = f"{record.title} ({text})" if text else record.title
     return titles
-
-
-def runs_text(count: int) -> str:
-    """Format a number of runs in words."""
-    if count == 1:
-        return "1 run"
-    return f"{count} runs"

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy
 import pandas
 
-from augean.analysis.comparison import Row, Table, compare
+from augean.analysis.comparison import Row, Table
 from augean.analysis.landscape import read_probes
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
+from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import MARGIN, Difference, Verdict
 from augean.report.tables import number
 from augean.reproduction.likeness import same_hardware, same_test_set

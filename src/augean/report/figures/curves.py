@@ -40,10 +40,10 @@ SHARES = LinearSegmentedColormap.from_list("shares", [NO_SHARE, FULL_SHARE])
 light or dark, shows through."""
 
 
-def draw_figures(
+def draw_curves(
     contents: Contents, table: Table, metrics: pandas.DataFrame, folder: Path
 ) -> list[Picture]:
-    """Draw all figures of one table, in the order in which the page shows them.
+    """Draw the curves of one table and, where it has a single row, its confusion matrix.
 
     Args:
         metrics: as `load.read_metrics` returns it, for at least the runs of this table.
@@ -59,13 +59,13 @@ def draw_figures(
     table_metrics = metrics.merge(labels_by_run, on="directory")
     pictures = []
     if len(table_metrics):
-        pictures += _draw_curves(table, table_metrics, folder)
+        pictures += _draw_row_curves(table, table_metrics, folder)
     if len(table.rows) == 1 and table.runs:
         pictures += _draw_confusion(contents, table, folder)
     return pictures
 
 
-def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[Picture]:
+def _draw_row_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[Picture]:
     """Draw accuracy and loss per epoch, and accuracy against time.
 
     Args:
