@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from augean.analysis.comparison import summarise
-from augean.analysis.load import read_metrics, scan
+from augean.analysis.load import scan
+from augean.analysis.recordings import read_metrics
 from augean.reproduction.claims import Evidence
 from augean.reproduction.statements import Judged, Judgement, Statement
 from augean.store.run_directory import METRICS, runs_dir, write_metrics

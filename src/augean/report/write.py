@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from augean.analysis.comparison import Table, summarise
 from augean.analysis.images import CorrectImages
-from augean.analysis.load import Contents, Problem, read_metrics, scan
+from augean.analysis.load import Contents, Problem, scan
+from augean.analysis.recordings import read_metrics
 from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular

@@ -15,8 +15,8 @@ import numpy
 import pandas
 
 from augean.analysis.comparison import Row, Table
-from augean.analysis.landscape import read_probes
 from augean.analysis.load import Contents
+from augean.analysis.recordings import read_probes
 from augean.analysis.run import Run
 from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import MARGIN, Difference, Verdict
@@ -80,7 +80,7 @@ class Evidence:
     tables: Mapping[str, Table]
     """By the name of their sweep file."""
     metrics: pandas.DataFrame
-    """Of all runs, as `load.read_metrics` returns them."""
+    """Of all runs, as `recordings.read_metrics` returns them."""
 
     def judge(self, statement: Statement) -> Judged:
         """Return what the tables make of the statement."""

@@ -20,7 +20,8 @@ from typing import Any
 from jinja2 import ChoiceLoader, FileSystemLoader, Template
 
 from augean.analysis.comparison import Table
-from augean.analysis.load import Contents, read_metrics, scan
+from augean.analysis.load import Contents, scan
+from augean.analysis.recordings import read_metrics
 from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.report import ReportResult, make_report
