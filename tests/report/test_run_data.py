@@ -10,7 +10,6 @@ import pytest
 
 from augean.report import explore as charts
 from augean.report import make_report, run_data
-from augean.report.figures.plotting import COLOURS, INK
 from augean.store.run_directory import runs_dir, write_metrics
 from fake_runs import sign, write_examples, write_many, write_record, write_run
 from page_data import page_commands, page_curve, page_data
@@ -46,14 +45,6 @@ def test_each_table_names_its_runs_by_their_place_with_their_rows(report: Path) 
     widths = data["keys"]["width.channels"]
     for place, row in zip(table["runs"], table["row"], strict=True):
         assert str(widths["values"][widths["of"][place]]) == table["rows"][row]
-
-
-def test_both_palettes_have_the_colours_of_the_figures_in_their_order(report: Path) -> None:
-    palettes = page_data(report)["palettes"]
-    assert palettes["light"] == [colour.lower() for colour in COLOURS]
-    assert len(palettes["dark"]) == len(COLOURS)
-    # The colour of text cannot be the same on both grounds.
-    assert palettes["dark"][COLOURS.index(INK)] != INK.lower()
 
 
 def test_curves_of_runs_in_tables_are_those_of_the_metrics(report: Path) -> None:
