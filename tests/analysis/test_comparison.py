@@ -15,9 +15,10 @@ from typing import Any
 import pandas
 import pytest
 
-from augean.analysis.comparison import compare, estimate, summarise
+from augean.analysis.comparison import estimate, summarise
 from augean.analysis.load import scan
 from augean.analysis.remarks import FEW_SEEDS, SCATTERED
+from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import Verdict
 from conftest import ROOT
 from fake_runs import write_record, write_run

@@ -91,3 +91,9 @@ def test_of_many_tables_without_effect_one_in_twenty_has_a_false_verdict() -> No
     share = (statistics.max(1) > bound).mean()
     # Four standard errors of a share of 5 % in 4,000
     assert share == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / num_tables) ** 0.5)
+
+
+def test_no_number_has_no_p_value() -> None:
+    largest = LargestStatistic(numpy.array([0.5]), 10)
+    p_values = largest.p_values(numpy.array([numpy.nan, 2.0]))
+    assert numpy.isnan(p_values).tolist() == [True, False]

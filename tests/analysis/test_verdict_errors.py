@@ -13,18 +13,19 @@ import pandas
 import pytest
 import verdict_errors as bench
 
-from augean.analysis.comparison import compare, summarise
+from augean.analysis.comparison import summarise
 from augean.analysis.load import scan
 from augean.analysis.remarks import (
     COLLAPSE_SHARES,
     SETTLED_COLLAPSE_SHARES,
     SKEWED_SHARES,
     TWO_SEEDS_SHARES,
-    nearest_share,
+    measured_share,
     remarks_on_scores,
     two_seeds_share,
 )
 from augean.analysis.sequential_design import Design, compare_looks, verdicts
+from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import Verdict, verdict_of_interval
 from fake_runs import write_record, write_run
 
@@ -55,9 +56,9 @@ def test_remarks_give_the_measured_figures() -> None:
         worst = fixed[(fixed.n == "2") & (fixed.rows == num_rows)].false.max()
         assert share == pytest.approx(worst, abs=0.006)
     # A table of other sizes gets the nearest entry.
-    assert nearest_share(SKEWED_SHARES, 2, 1) == (3, SKEWED_SHARES[3][1])
-    assert nearest_share(SKEWED_SHARES, 50, 100) == (20, SKEWED_SHARES[20][20])
-    assert nearest_share(SKEWED_SHARES, 7, 5) == (5, SKEWED_SHARES[5][6])
+    assert measured_share(SKEWED_SHARES, 2, 1) == (3, SKEWED_SHARES[3][1])
+    assert measured_share(SKEWED_SHARES, 50, 100) == (20, SKEWED_SHARES[20][20])
+    assert measured_share(SKEWED_SHARES, 7, 5) == (5, SKEWED_SHARES[5][6])
     assert two_seeds_share(2) == TWO_SEEDS_SHARES[3]
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy
 import pytest
 
-from augean.analysis.comparison import compare, summarise
+from augean.analysis.comparison import summarise
 from augean.analysis.load import scan
 from augean.analysis.outlook import outlook
+from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import Verdict
 from augean.cli.report import run_report
 from augean.report import make_report
@@ -82,7 +83,22 @@ def test_a_difference_at_the_margin_is_named_as_one_that_seeds_will_not_decide(
 
 def test_rows_of_one_seed_are_asked_for_more_seeds(tmp_path: Path) -> None:
     write_scores(tmp_path, {"base": [70.0], "open": [75.0]})
-    assert text_of(tmp_path) == "open undecided (3 seeds a row at least for open)"
+    assert text_of(tmp_path) == "open undecided (3 seeds a row at least for open and base)"
+
+
+@pytest.mark.parametrize(
+    ("rows", "names"),
+    [
+        ({"base": [70.0], "relu": [75.0, 75.5, 76.0], "elu": [60.0, 60.5, 61.0]}, ["base"]),
+        ({"base": [70.0], "relu": [75.0], "elu": [60.0, 60.5]}, ["relu", "base"]),
+        ({"base": [70.0, 70.5], "relu": [75.0], "elu": [70.0, 70.4]}, ["relu"]),
+    ],
+)
+def test_only_rows_that_lack_seeds_are_asked_for_more(
+    tmp_path: Path, rows: dict[str, list[float]], names: list[str]
+) -> None:
+    write_scores(tmp_path, rows)
+    assert outlook(summarise(scan(tmp_path).sweeps[0])).single == names
 
 
 def test_many_rows_stay_one_short_line(tmp_path: Path) -> None:
@@ -104,6 +120,24 @@ def test_a_baseline_without_a_score_is_named(tmp_path: Path) -> None:
     left = write_run(tmp_path, row="base", state="missing", activation__name="base")
     write_record(tmp_path, "one", [*done, left], baseline="base")
     line = "nothing is compared, as the baseline base has no score yet; 1 of 3 runs not finished"
+    assert text_of(tmp_path) == line
+
+
+def test_runs_that_all_diverged_are_no_runs_that_are_not_finished_yet(tmp_path: Path) -> None:
+    diverged = []
+    for row in ("base", "a"):
+        job = write_run(tmp_path, row=row, activation__name=row, state="diverged", files=False)
+        diverged.append(job)
+    write_record(tmp_path, "one", diverged, baseline="base")
+    folder = make_report(tmp_path).directory
+    assert text_of(tmp_path) == "all runs diverged"
+    for name in ("tables/one.md", "tables/one.tex"):
+        text = (folder / name).read_text()
+        assert "All runs of this table diverged" in text
+        assert "yet" not in text
+    done = [write_run(tmp_path, row="a", seed=seed, files=False) for seed in (0, 1)]
+    write_record(tmp_path, "one", [*done, diverged[0]], baseline="base")
+    line = "nothing is compared, as the baseline base diverged in all its runs"
     assert text_of(tmp_path) == line
 
 

@@ -21,9 +21,10 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from augean.analysis.comparison import compare, estimate, summarise
+from augean.analysis.comparison import estimate, summarise
 from augean.analysis.dunnett import dunnett_test
 from augean.analysis.load import scan
+from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import Verdict
 from augean.analysis.welch import largest_miss, safe_level
 from augean.errors import AugeanError
@@ -343,6 +344,41 @@ def test_a_mix_of_devices_is_flagged_and_a_swept_key_is_not(
     found = page(make_report(tmp_path))
     assert "Mixed versions: torch 1 (1 run); torch 2 (1 run)." in found
     assert "Mixed trainer.precision" not in found
+
+
+def test_the_epochs_that_a_command_line_sweeps_are_no_mix(tmp_path: Path) -> None:
+    jobs = []
+    for epochs in (2, 3):
+        for seed in (0, 1):
+            jobs.append(write_run(tmp_path, epochs=epochs, seed=seed, row=str(epochs), files=False))
+    # As a sweep from the command line: its record names no key.
+    write_record(tmp_path, "one", jobs)
+    assert "Mixed trainer.epochs" not in page(make_report(tmp_path))
+    # A table whose rows are something else has one.
+    for job in jobs:
+        job["row"] = f"of {job['row']}"
+    write_record(tmp_path, "one", jobs)
+    assert "Mixed trainer.epochs" in page(make_report(tmp_path))
+
+
+def test_a_loop_without_epochs_is_not_said_to_have_had_0(tmp_path: Path) -> None:
+    job = write_run(tmp_path, files=False)
+    sign(runs_dir(tmp_path) / job["run"], epochs=0, config={"lr": 0.1}, loop="mine")
+    write_record(tmp_path, "one", [job])
+    text = (make_report(tmp_path).directory / "tables/one.md").read_text()
+    assert "0 epochs" not in text
+    assert "10 epochs" not in text
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_an_interval_beyond_all_bounds_sorts_as_a_number() -> None:
+    script = text_environment().get_template("page.js").render()
+    code = (
+        f"const document = {{querySelectorAll: () => []}};\n{script}\n"
+        'console.log(JSON.stringify(["± >100", "± 0.72", "90 to 100"].map(asNumber)));'
+    )
+    done = subprocess.run(["node", "-e", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [100, 0.72, 5]
 
 
 def test_a_caption_names_data_setting_device_versions_and_n(example: ReportResult) -> None:
@@ -1138,6 +1174,17 @@ def test_runs_without_a_validation_split_are_reported(tmp_path: Path) -> None:
     assert table(result, "one")["a"]["val_accuracy"] == ""
     assert "weights of the last epoch" in page(result)
     assert not (result.directory / "figures/one_time.png").exists()
+
+
+def test_a_confusion_matrix_names_the_validation_that_chose_its_run(tmp_path: Path) -> None:
+    words = "the one with the best validation accuracy"
+    job = write_run(tmp_path)
+    write_record(tmp_path, "one", [job])
+    assert words in page(make_report(tmp_path))
+    sign(runs_dir(tmp_path) / job["run"], num_val=0, val_accuracy=None, val_loss=None)
+    found = page(make_report(tmp_path))
+    assert "Confusion matrix on the test set" in found
+    assert words not in found
 
 
 def test_the_same_runs_give_the_same_figures(tmp_path: Path) -> None:

@@ -1,22 +1,14 @@
 """A row has one colour in all figures and charts of its table."""
 
-import re
 from pathlib import Path
 
 from augean.report import make_report
-from augean.report.figures.plotting import COLOURS
-from augean.report.page import TEMPLATES
+from augean.report.figures.plotting import COLOURS, INK
 from augean.report.page_svg import DARK
 from fake_runs import write_scores
 from page_data import page_data
 
 DESIGN = {"margin": 0.5, "least": 3, "most": 20, "alpha": 0.05, "looks": 18, "seeds": {}}
-
-
-def palette(name: str) -> list[str]:
-    """Return one of the palettes of the page's charts."""
-    (colours,) = re.findall(rf"const {name} = (\[.*\]);", (TEMPLATES / "explore.js").read_text())
-    return re.findall("#[0-9a-f]{6}", colours)
 
 
 def test_a_row_has_one_colour_in_curves_settling_and_charts(tmp_path: Path) -> None:
@@ -42,7 +34,11 @@ def test_rows_that_figures_draw_in_grey_are_grey_in_charts(tmp_path: Path) -> No
     assert table["colours"].count(None) == 11 - len(COLOURS)
 
 
-def test_charts_have_the_palette_of_the_figures() -> None:
+def test_charts_have_the_palette_of_the_figures(tmp_path: Path) -> None:
+    write_scores(tmp_path, {"base": [50.0]})
+    palettes = page_data(make_report(tmp_path).directory)["palettes"]
     light = [colour.lower() for colour in COLOURS]
-    assert palette("COLOURS") == light
-    assert palette("COLOURS_ON_DARK") == [DARK.get(colour, colour) for colour in light]
+    assert palettes["light"] == light
+    assert palettes["dark"] == [DARK.get(colour, colour) for colour in light]
+    # The colour of text cannot be the same on both grounds.
+    assert palettes["dark"][COLOURS.index(INK)] != INK.lower()

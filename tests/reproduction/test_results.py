@@ -21,6 +21,7 @@ from augean.store.record_identity import record_path
 from augean.store.run_directory import runs_dir
 from augean.store.summary import read_summary, write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
+from commands import augean
 from conftest import ROOT
 from fake_runs import contents, sign, write_record, write_run
 
@@ -534,8 +535,44 @@ def test_marked_places_of_documents_are_filled_and_nothing_else(tmp_path: Path) 
     document.write_text("<!-- results/mine: nothing -->\n<!-- end -->")
     with pytest.raises(AugeanError, match="no block nothing; they have headline"):
         build_results(tmp_path / "o", tmp_path / "results" / "mine", [document])
-    with pytest.raises(AugeanError, match="cannot write the results"):
-        build_results(tmp_path / "o", tmp_path / "results" / "mine", [tmp_path / "absent.md"])
+
+
+@pytest.mark.parametrize("content", [None, b"\xff not UTF-8"])
+def test_a_document_that_cannot_be_filled_is_refused_before_anything_is_replaced(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    write_table(tmp_path / "o", "stem", {"cifar": 0.8}, key="model__stem")
+    document = tmp_path / "READM.md"
+    if content is not None:
+        document.write_bytes(content)
+    with pytest.raises(AugeanError, match=r"--fill .*READM\.md"):
+        build_results(tmp_path / "o", tmp_path / "r", [document])
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_of_results_can_be_made_anew_from_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path / "o", "stem", {"cifar": 0.8}, key="model__stem")
+    build_results(tmp_path / "o", tmp_path / "r")
+    before = contents(tmp_path / "r")
+    document = tmp_path / "story.md"
+    document.write_text("<!-- results/r: headline -->\n<!-- end -->")
+    monkeypatch.chdir(tmp_path / "r")
+    assert build_results(Path(ARCHIVE), Path("."), [Path("../story.md")]) == []
+    monkeypatch.chdir(tmp_path)
+    assert contents(tmp_path / "r") == before
+    assert "](r/README.md)" in document.read_text()
+
+
+def test_a_remark_is_said_and_is_no_problem(tmp_path: Path) -> None:
+    # No font has letters of the private use area.
+    job = write_run(tmp_path / "o", row="row \ue123", files=False)
+    other = write_run(tmp_path / "o", row="b", activation__name="elu", files=False)
+    write_record(tmp_path / "o", "one", [job, other])
+    done = augean("results", str(tmp_path / "o"), "--to", str(tmp_path / "r"))
+    assert done.returncode == 0, done.stderr
+    assert "no font here has" in done.stderr
 
 
 def test_only_a_folder_of_results_is_replaced(

@@ -5,7 +5,7 @@ Accuracies are in percent here, so differences are in percentage points.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,13 +18,11 @@ from augean.analysis.remarks import remarks_on_epochs, remarks_on_published, rem
 from augean.analysis.run import Run
 from augean.analysis.sequential import judge
 from augean.analysis.sequential_design import design_of
-from augean.analysis.simultaneous import LEVEL, Interval, pools_untested, simultaneous_intervals
+from augean.analysis.simultaneous import LEVEL, compare, pools_untested
 from augean.analysis.studies import remarks_on_ends
-from augean.analysis.verdict import Difference, Verdict, is_flattered, verdict_of_interval
+from augean.analysis.verdict import Difference
+from augean.config.labels import find_key
 from augean.store.summary import RunState, RunSummary
-
-MARGIN = 0.5
-"""Percentage points: differences within this margin are called equivalent."""
 
 
 class Estimate(NamedTuple):
@@ -45,10 +43,6 @@ class Row:
     label: str
     runs: list[Run]
     """The finished runs, one a seed."""
-    summaries: list[RunSummary]
-    """The summaries of `runs`, in the same order."""
-    scores: list[float]
-    """The test accuracies of `runs` in percent."""
     diverged: list[Run]
     num_diverged: int
     """Diverged runs, with those that a selection left out."""
@@ -66,6 +60,16 @@ class Row:
     """Whether all of `runs` trained on all of the data that the published numbers are of."""
     states: Counter[RunState]
     """How many of the row's runs are in each state, every run once."""
+
+    @property
+    def summaries(self) -> list[RunSummary]:
+        """The summaries of `runs`, in the same order."""
+        return _summaries(self.runs)
+
+    @property
+    def scores(self) -> list[float]:
+        """The test accuracies of `runs` in percent, in the same order."""
+        return _scores(self.runs)
 
     @property
     def published_difference(self) -> float:
@@ -87,6 +91,8 @@ class Table:
     rows: list[Row]
     baseline: str | None
     """The row compared with, if it is there."""
+    row_keys: list[str]
+    """The dotted keys whose values are the labels of the rows; empty for rows of other names."""
     method: str
     """How differences were judged, in words for the caption; empty where none was."""
     remarks: list[str] = field(default_factory=list)
@@ -110,6 +116,11 @@ class Table:
             if summary.num_val and "dataset.split_seed" in summary.config:
                 splits.add(summary.config["dataset.split_seed"])
         return len(splits)
+
+    @property
+    def margin(self) -> float:
+        """Percentage points: differences within this margin are called equivalent."""
+        return design_of(self.sweep.record).margin
 
     @property
     def states(self) -> Counter[RunState]:
@@ -143,57 +154,6 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
     return Estimate(n=n, mean=mean, half_width=quantile * sd / math.sqrt(n), sd=sd)
 
 
-def compare(
-    scores: Mapping[str, Sequence[float]],
-    baseline: str,
-    diverged: Mapping[str, int],
-    margin: float = MARGIN,
-) -> tuple[dict[str, Difference], str]:
-    """Compare every row with the baseline, such that 5 % of tables have a false verdict at most.
-
-    By `simultaneous_intervals`. Interval, p-value and verdict always agree, but for rows with
-    diverged runs, see `is_flattered`. Rows with one seed take no part.
-
-    Args:
-        scores: per row one number a seed, in percent.
-        baseline: the row compared with, one of `scores`.
-        diverged: per row the number of diverged runs.
-        margin: percentage points: a difference within it counts as equivalent.
-
-    Returns:
-        The difference of each row, and the method in words for the caption.
-    """
-    control = scores[baseline]
-    intervals, method = simultaneous_intervals(scores, baseline)
-    baseline_diverged = diverged.get(baseline, 0) > 0
-    differences = {}
-    for label, values in scores.items():
-        num_diverged = diverged.get(label, 0)
-        if label == baseline:
-            differences[label] = Difference(verdict=Verdict.BASELINE, num_diverged=num_diverged)
-            continue
-        if not values or not control:
-            differences[label] = Difference(num_diverged=num_diverged)
-            continue
-        # A row with one seed has no interval, so it stays undecided.
-        interval = intervals.get(label, Interval())
-        verdict = verdict_of_interval(interval.low, interval.high, margin)
-        row_diverged = num_diverged > 0
-        if is_flattered(verdict, row_diverged=row_diverged, baseline_diverged=baseline_diverged):
-            verdict = Verdict.UNDECIDED
-        differences[label] = Difference(
-            value=float(numpy.mean(values) - numpy.mean(control)),
-            low=interval.low,
-            high=interval.high,
-            p=interval.p,
-            verdict=verdict,
-            n=min(len(values), len(control)),
-            num_diverged=num_diverged,
-            margin=margin,
-        )
-    return differences, method
-
-
 @dataclass
 class _RowRuns:
     """The runs of one row, as the jobs name them."""
@@ -201,27 +161,34 @@ class _RowRuns:
     finished: dict[int, Run] = field(default_factory=dict)
     """By seed, those with a score; of several runs of one seed the first."""
     diverged: list[Run] = field(default_factory=list)
-    num_left_out: int = 0
+    num_diverged_left_out: int = 0
     """Diverged runs that a selection left out."""
     states: Counter[RunState] = field(default_factory=Counter)
 
     @property
     def num_diverged(self) -> int:
         """All diverged runs: the others flatter the row."""
-        return len(self.diverged) + self.num_left_out
+        return len(self.diverged) + self.num_diverged_left_out
 
     @property
     def scores(self) -> list[float]:
         """Test accuracies of `finished`, in percent."""
-        scores = []
-        for run in self.finished.values():
-            # Always there; a type checker cannot know it.
-            if run.test_accuracy is not None:
-                scores.append(100 * run.test_accuracy)
-        return scores
+        return _scores(self.finished.values())
 
 
-def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | None = None) -> Table:
+# Of finished runs both are always there, which a type checker cannot know.
+
+
+def _summaries(runs: Iterable[Run]) -> list[RunSummary]:
+    return [run.summary for run in runs if run.summary is not None]
+
+
+def _scores(runs: Iterable[Run]) -> list[float]:
+    """Return test accuracies in percent."""
+    return [100 * run.test_accuracy for run in runs if run.test_accuracy is not None]
+
+
+def summarise(sweep: Sweep, correct: CorrectImages | None = None) -> Table:
     """Return the table of one sweep record, with rows in the order of their first job.
 
     Args:
@@ -241,14 +208,15 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         shared = _rows_of_the_same_runs(groups, baseline)
         # The intervals suppose that rows are independent.
         compared = {label: group for label, group in groups.items() if label not in shared}
-        differences, method = _compare_groups(sweep, compared, baseline, margin)
+        differences, method = _compare_groups(sweep, compared, baseline)
         for label in shared:
             remarks.append(f"Rows {label} and {baseline} share runs, so they are not compared.")
     if baseline is not None and correct is not None:
         runs = {label: list(group.finished.values()) for label, group in groups.items()}
         differences = with_images(differences, baseline, runs, correct)
-        remarks += remarks_on_images(differences, sweep.record.design.get("margin", margin))
-    if baseline is not None and sweep.record.row_keys == ["trainer.epochs"]:
+        remarks += remarks_on_images(differences, design_of(sweep.record).margin)
+    row_keys = _row_keys(sweep, groups)
+    if baseline is not None and row_keys == ["trainer.epochs"]:
         remarks += remarks_on_epochs(_schedules(groups))
     remarks += _remarks(sweep, groups, is_compared=bool(method))
     if sweep.record.kind == "study":
@@ -259,11 +227,18 @@ def summarise(sweep: Sweep, margin: float = MARGIN, correct: CorrectImages | Non
         difference = differences.get(label, Difference())
         rows.append(_row(sweep, label, group, difference))
     remarks += remarks_on_published(sweep.record.reference_dataset, _other_data(rows))
-    return Table(sweep=sweep, rows=rows, baseline=baseline, method=method, remarks=remarks)
+    return Table(
+        sweep=sweep,
+        rows=rows,
+        baseline=baseline,
+        row_keys=row_keys,
+        method=method,
+        remarks=remarks,
+    )
 
 
 def _compare_groups(
-    sweep: Sweep, groups: Mapping[str, _RowRuns], baseline: str, margin: float
+    sweep: Sweep, groups: Mapping[str, _RowRuns], baseline: str
 ) -> tuple[dict[str, Difference], str]:
     """Compare rows by the design of the sweep, or as for a fixed number of seeds."""
     # A sequential design is one of all seeds, in their order.
@@ -272,7 +247,19 @@ def _compare_groups(
         return {label: differences[label] for label in differences if label in groups}, method
     scores = {label: group.scores for label, group in groups.items()}
     diverged = {label: group.num_diverged for label, group in groups.items()}
-    return compare(scores, baseline, diverged, margin)
+    return compare(scores, baseline, diverged)
+
+
+def _row_keys(sweep: Sweep, groups: Mapping[str, _RowRuns]) -> list[str]:
+    """Return the keys whose values are the labels of the rows; none for rows of other names."""
+    if sweep.record.row_keys:
+        return sweep.record.row_keys
+    # The record of a sweep from the command line names none.
+    configs = {}
+    for label, group in groups.items():
+        configs[label] = [run.config for run in group.finished.values()]
+    key = find_key(configs)
+    return [] if key is None else [key]
 
 
 def _rows_of_the_same_runs(groups: Mapping[str, _RowRuns], baseline: str) -> list[str]:
@@ -289,14 +276,12 @@ def _rows_of_the_same_runs(groups: Mapping[str, _RowRuns], baseline: str) -> lis
 def _row(sweep: Sweep, label: str, group: _RowRuns, difference: Difference) -> Row:
     """Return a row with its statistics."""
     runs = list(group.finished.values())
-    summaries = [run.summary for run in runs if run.summary is not None]
+    summaries = _summaries(runs)
     # Where the scores decided how many there are, an interval for a fixed number would be wrong.
     level = math.nan if sweep.record.design else LEVEL
     return Row(
         label=label,
         runs=runs,
-        summaries=summaries,
-        scores=group.scores,
         diverged=group.diverged,
         num_diverged=group.num_diverged,
         accuracy=estimate(group.scores, level),
@@ -347,7 +332,7 @@ def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
                 )
     for job, run in sweep.left_out:
         if job.row in groups and run.state is RunState.DIVERGED:
-            groups[job.row].num_left_out += 1
+            groups[job.row].num_diverged_left_out += 1
     return groups, remarks
 
 
@@ -356,10 +341,10 @@ def _remarks(sweep: Sweep, groups: Mapping[str, _RowRuns], *, is_compared: bool)
     remarks = []
     scores = {}
     for label, group in groups.items():
-        if group.num_left_out:
+        if group.num_diverged_left_out:
             remarks.append(
-                f"Row {label}: diverged runs that were not selected ({group.num_left_out}) count"
-                " against it all the same."
+                f"Row {label}: diverged runs that were not selected"
+                f" ({group.num_diverged_left_out}) count against it all the same."
             )
         if group.diverged:
             end = "; the mean is that of the others" if group.finished else ", so there is no mean"

@@ -11,6 +11,7 @@ import yaml
 
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
+from augean.config.yaml_files import flatten
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.run_directory import read_verified
@@ -110,7 +111,7 @@ def _read(path: Path) -> _RunFacts:
             "history": {"status": "not finished"},
         }
         return _RunFacts(summary=None, sections=facts)
-    config = _flatten(summary.config)
+    config = flatten(summary.config)
     # A custom loop has config keys of its own, of which Augean's defaults say nothing.
     if summary.loop is None:
         config = _neutral_values() | config
@@ -159,18 +160,7 @@ def _read_config(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise AugeanError(f"{file}: not the config of a run")
     content.pop("defaults", None)
-    return _flatten(content)
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values with dotted keys; an empty mapping has none."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    return flatten(content)
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Entry]:

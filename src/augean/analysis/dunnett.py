@@ -126,8 +126,10 @@ class LargestStatistic:
         Args:
             statistics: |t| of each row, float [rows].
         """
+        inside = numpy.array([self.cdf(value) for value in statistics.tolist()])
         # Rounding may bring the distribution function a trifle above 1.
-        return numpy.array([max(0.0, 1 - self.cdf(value)) for value in statistics.tolist()])
+        p_values: NDArray[numpy.float64] = numpy.maximum(0.0, 1 - inside)
+        return p_values
 
     def critical_value(self, level: float) -> float:
         """Return the bound that no |t| exceeds with a probability of `level`."""

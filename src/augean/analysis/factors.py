@@ -23,9 +23,9 @@ import numpy
 from numpy.typing import NDArray
 from scipy import stats
 
-from augean.analysis.comparison import MARGIN, Table
+from augean.analysis.comparison import Table
 from augean.analysis.simultaneous import LEVEL, levene_p, reason_against_pooling
-from augean.analysis.verdict import Verdict, verdict_of_interval
+from augean.analysis.verdict import MARGIN, Verdict, verdict_of_interval
 from augean.terminal import counted
 
 Cell = tuple[str, str]

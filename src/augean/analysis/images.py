@@ -30,8 +30,6 @@ from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.analysis.simultaneous import LEVEL
 from augean.analysis.verdict import Difference
-from augean.regular_files import DATA_BYTES, read_regular
-from augean.store.run_directory import check_digest, runs_dir
 from augean.store.run_files import CORRECT
 
 
@@ -122,23 +120,17 @@ class CorrectImages:
         return self._packed[run.id]
 
     def _read_file(self, run: Run) -> NDArray[numpy.uint8] | None:
-        digest = None if run.summary is None else run.summary.files.get(CORRECT)
-        if digest is None:
+        if run.summary is None or CORRECT not in run.summary.files:
             return None
-        path = runs_dir(self.contents.outputs) / run.directory / CORRECT
-        try:
-            content = read_regular(path, DATA_BYTES)
-            check_digest(content, digest)
-            packed: NDArray[numpy.uint8] = numpy.load(io.BytesIO(content), allow_pickle=False)
-            # The digest holds for what the run wrote, which may be a stranger's run.
-            if packed.dtype != numpy.uint8 or packed.ndim != 1:
-                raise ValueError(f"{packed.dtype} {list(packed.shape)} in place of bytes")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, EOFError) as error:
-            self.contents.note(path, f"says nothing of test images ({error})")
-            return None
-        return packed
+        return self.contents.read_file(run, CORRECT, _parse_bits, "says nothing of test images")
+
+
+def _parse_bits(content: bytes) -> NDArray[numpy.uint8]:
+    packed: NDArray[numpy.uint8] = numpy.load(io.BytesIO(content), allow_pickle=False)
+    # The digest holds for what the run wrote, which may be a stranger's run.
+    if packed.dtype != numpy.uint8 or packed.ndim != 1:
+        raise ValueError(f"{packed.dtype} {list(packed.shape)} in place of bytes")
+    return packed
 
 
 def _test_set(run: Run) -> tuple[str | None, int]:

@@ -10,13 +10,12 @@ What cannot be read becomes a `Problem`, never an exception. In a notebook:
 """
 
 import hashlib
-import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pandas
 from tqdm import tqdm
@@ -32,11 +31,23 @@ from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.cleaning import runs_without_weights
 from augean.store.files import list_folder
 from augean.store.record_identity import record_paths
-from augean.store.run_directory import METRICS, check_digest, run_state, runs_dir
-from augean.store.run_files import METRICS_FILE, SUMMARY, id_in_name
+from augean.store.run_directory import check_digest, run_state, runs_dir
+from augean.store.run_files import SUMMARY, id_in_name
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 
+T = TypeVar("T")
+UNUSABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+)
+"""What reading a damaged file, or one of other content, may raise. MemoryError is among them, as
+the header of an array may claim any size."""
 FRAME_COLUMNS = ["id", "directory", "state", "tables"]
 """The first columns of `load_runs`, which every run has."""
 
@@ -88,6 +99,33 @@ class Contents:
         place = str(path.relative_to(self.outputs))
         self.problems.append(Problem(path=place, message=text, unreadable=unreadable))
 
+    def read_file(
+        self, run: Run, name: str, parse: Callable[[bytes], T], complaint: str
+    ) -> T | None:
+        """Return what a file of a run says; None where there is none that can be used.
+
+        What cannot be used becomes a problem.
+
+        Args:
+            parse: makes something of the file's content, which may be anything.
+            complaint: what the problem's message begins with.
+        """
+        path = runs_dir(self.outputs) / run.directory / name
+        try:
+            content = read_regular(path, DATA_BYTES)
+            # A run without a summary is not completed: its files have no digests yet.
+            if run.summary is not None:
+                check_digest(content, run.summary.files.get(name))
+            return parse(content)
+        except FileNotFoundError:
+            return None
+        except UNUSABLE as error:
+            # The text of other errors, such as "'name'", says too little by itself.
+            says_why = isinstance(error, OSError | ValueError)
+            reason = error if says_why else f"{type(error).__name__}: {error}"
+            self.note(path, f"{complaint} ({reason})")
+            return None
+
     def places(self) -> dict[str, list[tuple[str, str]]]:
         """Return by run id the tables and rows that the run belongs to, each once."""
         # The inner dictionaries are ordered sets: their values mean nothing.
@@ -131,15 +169,6 @@ def load_runs(outputs: str | Path, select: str | None = None) -> pandas.DataFram
     return scan(Path(outputs), select).frame()
 
 
-def load_metrics(outputs: str | Path, select: str | None = None) -> pandas.DataFrame:
-    """Return one row an epoch of every run: directory, then the columns of metrics.csv.
-
-    Unfinished runs are among them.
-    """
-    contents = scan(Path(outputs), select)
-    return read_metrics(contents, contents.runs.values())
-
-
 def scan(outputs: Path, select: str | None = None, *, check_freshness: bool = True) -> Contents:
     """Read all summaries and records below `outputs`.
 
@@ -180,8 +209,8 @@ def _check_freshness(contents: Contents) -> None:
 def _read_runs(contents: Contents) -> None:
     """Read all directories of runs.
 
-    A copy of a run stands in for its original where that is gone, so that every run counts exactly
-    once.
+    A copy of a run stands in for its original where that is gone or unfinished, so that every run
+    counts exactly once.
     """
     copies = []
     without_weights = runs_without_weights(contents.outputs)
@@ -192,13 +221,19 @@ def _read_runs(contents: Contents) -> None:
             continue
         run.weights_removed = path.name in without_weights
         # A directory that was copied or renamed has another id in its name than in its summary.
-        is_original = run.id == id_in_name(path.name) and run.id not in contents.runs
-        if is_original or run.summary is None:
+        is_original = run.id == id_in_name(path.name)
+        earlier = contents.runs.get(run.id)
+        if run.summary is None:
+            contents.runs.setdefault(run.id, run)
+        elif is_original and (earlier is None or earlier.summary is None):
             contents.runs[run.id] = run
         else:
             copies.append(run)
     for run in copies:
-        if contents.runs.setdefault(run.id, run) is not run:
+        earlier = contents.runs.get(run.id)
+        if earlier is None or earlier.summary is None:
+            contents.runs[run.id] = run
+        else:
             message = f"a copy of run {run.id}, which is counted once"
             contents.note(runs_dir(contents.outputs) / run.directory, message, unreadable=False)
 
@@ -263,7 +298,9 @@ def _harmless_name(name: str) -> str:
 
 
 def _join(contents: Contents, record: SweepRecord) -> Sweep:
-    """Look up each job's run.
+    """Look up each job's run, and tell runs without a summary what the record knows of them.
+
+    These runs are the contents' own: `seed` and `recorded_config` are set in place.
 
     Raises:
         TypeError, ValueError, AttributeError: where values are of wrong types, or a design cannot
@@ -351,50 +388,3 @@ def _select(contents: Contents) -> None:
         if id_ in ids_in_tables and run.is_selected(terms):
             selected[id_] = run
     contents.runs = selected
-
-
-_HEADER = ",".join(METRICS).encode()
-_NUMBER = rb"(?:-?[0-9]++(?:[.][0-9]++)?(?:e[-+]?[0-9]++)?)?"
-_LINES = re.compile(rb"(?:(?:%b,){%d}%b\n)*+" % (_NUMBER, len(METRICS) - 1, _NUMBER))
-"""Lines of numbers or nothing: a blank line or a quoted break would shift all lines that follow. It
-has no backtracking (`++`), so that no file takes for ever."""
-
-
-def read_metrics(contents: Contents, runs: Iterable[Run]) -> pandas.DataFrame:
-    """Return the metrics.csv of the given runs as one table, `directory` first.
-
-    An absent file is not a problem.
-    """
-    # Parsing one long text is many times faster than parsing thousands of short files. So files
-    # that are as Augean writes them are joined, and others are parsed one by one.
-    directories: list[str] = []
-    bodies = []
-    frames = []
-    by_directory = {run.directory: run for run in runs}
-    progress = tqdm(by_directory.items(), "reading metrics", delay=1, leave=False, disable=None)
-    for directory, run in progress:
-        path = runs_dir(contents.outputs) / directory / METRICS_FILE
-        digest = None if run.summary is None else run.summary.files.get(METRICS_FILE)
-        try:
-            content = read_regular(path, DATA_BYTES)
-            if digest:
-                check_digest(content, digest)
-            header, _, body = content.partition(b"\n")
-            if digest and header == _HEADER and _LINES.fullmatch(body):
-                directories += [directory] * body.count(b"\n")
-                bodies.append(body)
-            else:
-                frame = pandas.read_csv(io.BytesIO(content), usecols=list(METRICS), dtype=float)
-                frames.append(frame.assign(directory=directory))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, ValueError) as error:
-            contents.note(path, f"not the metrics of a run, so no curve is drawn ({error})")
-    if bodies:
-        file = io.BytesIO(b"".join(bodies))
-        frame = pandas.read_csv(file, header=None, names=list(METRICS), dtype=float)
-        frames.append(frame.assign(directory=pandas.Categorical(directories)))
-    columns = ["directory", *METRICS]
-    if not frames:
-        return pandas.DataFrame(columns=columns)
-    return pandas.concat(frames, ignore_index=True)[columns]

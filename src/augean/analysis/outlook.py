@@ -35,7 +35,7 @@ class Outlook:
     exhausted: list[str] = field(default_factory=list)
     """Rows that have all the seeds that their sequential design allows."""
     single: list[str] = field(default_factory=list)
-    """Rows with one seed, or whose baseline has one: nothing is known of their spread."""
+    """Rows, the baseline among them, that have too few seeds for any interval."""
     diverged: list[str] = field(default_factory=list)
     """Rows that stay undecided, as the means lie now, because runs of theirs or of the baseline
     diverged."""
@@ -62,7 +62,9 @@ def outlook(table: Table) -> Outlook:
         if _stays_flattered(row, baseline):
             result.diverged.append(label)
         elif row.difference.n < 2:
-            result.single.append(label)
+            for item in _of_one_seed(row, baseline):
+                if item not in result.single:
+                    result.single.append(item)
         elif label in courses and not courses[label].open:
             result.exhausted.append(label)
         else:
@@ -78,6 +80,13 @@ def outlook(table: Table) -> Outlook:
         targets = {label: most for label, row in rows.items() if row.accuracy.n > 1}
     result.num_runs = _further_runs(rows, baseline, targets)
     return result
+
+
+def _of_one_seed(row: Row, baseline: Row) -> list[str]:
+    """Return which of a row and its baseline has too few seeds to know anything of its spread."""
+    labels = [item.label for item in (row, baseline) if item.accuracy.n < 2]
+    # In a sequential design seeds after a missing one do not count, however many there are.
+    return labels or [row.label]
 
 
 def _stays_flattered(row: Row, baseline: Row) -> bool:

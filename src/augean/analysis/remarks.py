@@ -52,16 +52,16 @@ SETTLED_COLLAPSE_SHARES = {
 """The same of a sequential design, by the seeds of its first look, with 20 seeds at most."""
 
 
-def nearest_share(
+def measured_share(
     table: Mapping[int, Mapping[int, float]], n: int, num_rows: int
 ) -> tuple[int, float]:
-    """Return the measured number of seeds next to n, and the share for about so many rows.
+    """Return (seeds, share) of the measurement that stands for n seeds and so many rows.
 
     Between two measured numbers it is that of the fewer seeds and the more rows.
     """
     measured = [candidate for candidate in table if candidate <= n]
-    nearest = max(measured, default=min(table))
-    return nearest, _nearest_above(table[nearest], num_rows)
+    seeds = max(measured, default=min(table))
+    return seeds, _nearest_above(table[seeds], num_rows)
 
 
 def two_seeds_share(num_rows: int) -> float:
@@ -144,10 +144,10 @@ def _remarks_on_collapse(scores: Mapping[str, Sequence[float]], least: int | Non
     if num_rows < 2 or not 0 < num_scattered < len(scores):
         return []
     if least is None:
-        n, share = nearest_share(COLLAPSE_SHARES, _fewest_seeds(scores), num_rows)
+        n, share = measured_share(COLLAPSE_SHARES, _fewest_seeds(scores), num_rows)
         seeds = f"n={n}"
     else:
-        n, share = nearest_share(SETTLED_COLLAPSE_SHARES, least, num_rows)
+        n, share = measured_share(SETTLED_COLLAPSE_SHARES, least, num_rows)
         seeds = f"first look at {n} seeds"
     return [
         "If seeds can collapse in every row, those that have not yet look better than they are: of"
@@ -181,7 +181,7 @@ def _remarks_on_crowding(
     if is_settled:
         return [f"{text} So such a row can only be worse, and to such a baseline only better."]
     num_rows = _num_compared(scores)
-    n, share = nearest_share(SKEWED_SHARES, _fewest_seeds(scores), num_rows)
+    n, share = measured_share(SKEWED_SHARES, _fewest_seeds(scores), num_rows)
     return [
         f"{text} Of simulated tables with rows like Beta(20, 0.4) beside a steady baseline (n={n},"
         f" {counted(num_rows, 'row')} or about as many) {100 * share:.0f} % had a false verdict."

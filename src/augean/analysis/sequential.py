@@ -95,8 +95,7 @@ class Course:
 def follow(record: SweepRecord, job_runs: JobRuns) -> list[Course]:
     """Compare each row of a settled sweep with the baseline, in the order of their first jobs.
 
-    The scores of a row with diverged runs are those of the survivors. So such a row is never better
-    or equivalent, and no row is worse than, or equivalent to, such a baseline.
+    What diverged runs forbid to say stays undecided, see `is_flattered`.
     """
     design = design_of(record)
     scores, diverged = _in_order(job_runs)

@@ -15,7 +15,7 @@ import numpy
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from augean.analysis.verdict import Verdict
+from augean.analysis.verdict import MARGIN, Verdict
 from augean.analysis.welch import degrees_of_freedom, safe_level
 from augean.store.sweep_record import SweepRecord
 
@@ -45,7 +45,7 @@ MAX_LOOKS = 200
 class Design:
     """What is fixed before the first look; the record of a settled sweep keeps it."""
 
-    margin: float = 0.5
+    margin: float = MARGIN
     """Percentage points: differences within it are called equivalent."""
     alpha: float = 0.05
     """Probability that any interval of the table, at any look, misses the true difference."""

@@ -1,4 +1,4 @@
-"""Simultaneous intervals of the differences between several rows and one baseline.
+"""Compare several rows with one baseline, by simultaneous intervals of their differences.
 
 All intervals of a table hold together with 95 %. Where all rows have equally many seeds and the
 variances look equal by Levene's test (1960), they are those of Dunnett's test; else those of
@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from augean.analysis.dunnett import dunnett_test
+from augean.analysis.verdict import (
+    MARGIN,
+    Difference,
+    Verdict,
+    is_flattered,
+    verdict_of_interval,
+)
 from augean.analysis.welch import degrees_of_freedom, largest_miss, safe_level
 
 LEVEL = 0.95
@@ -35,6 +42,57 @@ class Interval(NamedTuple):
     low: float = math.nan
     high: float = math.nan
     p: float = math.nan
+
+
+def compare(
+    scores: Mapping[str, Sequence[float]],
+    baseline: str,
+    diverged: Mapping[str, int],
+    margin: float = MARGIN,
+) -> tuple[dict[str, Difference], str]:
+    """Compare every row with the baseline, such that 5 % of tables have a false verdict at most.
+
+    By `simultaneous_intervals`. Interval, p-value and verdict always agree, but for rows with
+    diverged runs, see `is_flattered`. Rows with one seed take no part.
+
+    Args:
+        scores: per row one number a seed, in percent.
+        baseline: the row compared with, one of `scores`.
+        diverged: per row the number of diverged runs.
+        margin: percentage points: a difference within it counts as equivalent.
+
+    Returns:
+        The difference of each row, and the method in words for the caption.
+    """
+    control = scores[baseline]
+    intervals, method = simultaneous_intervals(scores, baseline)
+    baseline_diverged = diverged.get(baseline, 0) > 0
+    differences = {}
+    for label, values in scores.items():
+        num_diverged = diverged.get(label, 0)
+        if label == baseline:
+            differences[label] = Difference(verdict=Verdict.BASELINE, num_diverged=num_diverged)
+            continue
+        if not values or not control:
+            differences[label] = Difference(num_diverged=num_diverged)
+            continue
+        # A row with one seed has no interval, so it stays undecided.
+        interval = intervals.get(label, Interval())
+        verdict = verdict_of_interval(interval.low, interval.high, margin)
+        row_diverged = num_diverged > 0
+        if is_flattered(verdict, row_diverged=row_diverged, baseline_diverged=baseline_diverged):
+            verdict = Verdict.UNDECIDED
+        differences[label] = Difference(
+            value=float(numpy.mean(values) - numpy.mean(control)),
+            low=interval.low,
+            high=interval.high,
+            p=interval.p,
+            verdict=verdict,
+            n=min(len(values), len(control)),
+            num_diverged=num_diverged,
+            margin=margin,
+        )
+    return differences, method
 
 
 def simultaneous_intervals(

@@ -4,6 +4,9 @@ import math
 from enum import StrEnum
 from typing import NamedTuple
 
+MARGIN = 0.5
+"""Percentage points: differences within this margin are called equivalent."""
+
 
 class Verdict(StrEnum):
     """What may be said of a row beside its baseline."""

@@ -1,7 +1,7 @@
 """Write config values as labels of table rows, and find the row that a label means."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -72,6 +72,29 @@ def value_label(key: str, value: Any) -> str:
     if takes_any_type or value == "":
         return row_label(value)
     return given_label(value)
+
+
+def find_key(configs: Mapping[str, Iterable[Mapping[str, Any]]]) -> str | None:
+    """Return the one config key whose values are the labels of the rows.
+
+    None where no key is, or several are.
+
+    Args:
+        configs: of each row's runs, by its label.
+    """
+    # A single value could be that of any key.
+    if len(configs) < 2:
+        return None
+    candidates: set[str] | None = None
+    for label, configs_of_row in configs.items():
+        for config in configs_of_row:
+            keys = config if candidates is None else candidates
+            candidates = {key for key in keys if _has_label(config, key, label)}
+    return candidates.pop() if candidates and len(candidates) == 1 else None
+
+
+def _has_label(config: Mapping[str, Any], key: str, label: str) -> bool:
+    return key in config and value_label(key, config[key]) == label
 
 
 def find_label(name: Any, labels: Iterable[str]) -> str | None:

@@ -1,5 +1,6 @@
 """Parse YAML that may come from a stranger: no code is run, and few values are built."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -33,6 +34,17 @@ def parse_yaml(content: bytes) -> Any:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values with dotted keys; an empty mapping has none."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _count_values(node: yaml.Node, counts: dict[int, float]) -> float:

@@ -17,7 +17,8 @@ if _backend is not None:
     with suppress(ValueError):
         matplotlib.rcParams["backend"] = _backend
 
-from augean.analysis.load import Problem, load_metrics, load_runs  # noqa: E402
+from augean.analysis.load import Problem, load_runs  # noqa: E402
+from augean.analysis.recordings import load_metrics  # noqa: E402
 from augean.report.write import ReportResult, make_report  # noqa: E402
 
 __all__ = ["Problem", "ReportResult", "load_metrics", "load_runs", "make_report"]

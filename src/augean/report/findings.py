@@ -9,7 +9,13 @@ from augean.analysis.outlook import outlook
 from augean.analysis.remarks import quote_label
 from augean.analysis.verdict import Verdict
 from augean.report import study_table
-from augean.report.tables import amount, distinct_titles, interval, number, runs_text
+from augean.report.tables import (
+    all_diverged,
+    amount,
+    distinct_titles,
+    interval,
+    number,
+)
 from augean.terminal import counted
 
 MAX_NAMED = 3
@@ -55,7 +61,7 @@ def _finding(table: Table, title: str) -> Finding:
         if not state.is_completed:
             num_unfinished += count
     if num_unfinished:
-        parts.append(Part(f"{num_unfinished} of {runs_text(num_runs)} not finished"))
+        parts.append(Part(f"{num_unfinished} of {counted(num_runs, 'run')} not finished"))
     return Finding(name=table.sweep.record.name, title=title, parts=parts)
 
 
@@ -70,6 +76,8 @@ def _parts(table: Table) -> Iterator[Part]:
     # From the fewest scores to the most: a later reason supposes that no earlier one holds.
     if not table.rows:
         yield Part("no runs were asked for")
+    elif all_diverged(table.states):
+        yield Part("all runs diverged")
     elif not table.runs:
         yield Part("no run has a score yet")
     elif len(table.rows) == 1:
@@ -82,7 +90,9 @@ def _parts(table: Table) -> Iterator[Part]:
         yield Part("nothing is compared, as there is no baseline (runtime.table.baseline)")
     elif not _baseline(table).runs:
         baseline = quote_label(table.baseline)
-        yield Part(f"nothing is compared, as the baseline {baseline} has no score yet")
+        diverged = all_diverged(_baseline(table).states)
+        why = "diverged in all its runs" if diverged else "has no score yet"
+        yield Part(f"nothing is compared, as the baseline {baseline} {why}")
     else:
         yield from _comparisons(table)
 

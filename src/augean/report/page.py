@@ -13,7 +13,7 @@ import pandas
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
-from augean.analysis.comparison import MARGIN, Table
+from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.report import escape, outdated, paper_table, study_table, tables
@@ -25,6 +25,7 @@ from augean.report.run_data import gather_runs, runs_of
 from augean.runs.training_command import run_command, seen_from
 from augean.store.files import write_atomic
 from augean.store.run_directory import runs_dir
+from augean.terminal import counted
 from augean.version import version
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -209,6 +210,7 @@ def _add_names(environment: Environment) -> None:
         paper=paper_table,
         study=study_table,
         plain_text=_plain_text,
+        counted=counted,
         version=version(),
     )
     environment.filters.update(
@@ -222,7 +224,7 @@ def _add_names(environment: Environment) -> None:
 
 def _plain_text(template: str, table: Table) -> str:
     """Return what a template says of a table, such as its caption, as one line of plain text."""
-    text = text_environment().get_template(template).render(table=table, margin=MARGIN)
+    text = text_environment().get_template(template).render(table=table)
     # The lines of the template are not those of the text.
     return " ".join(text.split())
 

@@ -7,16 +7,18 @@ import re
 
 from markupsafe import Markup
 
+from augean.report.figures.plotting import COLOURS, GREY, INK, MUTED
+
 DARK = {
-    "#24292f": "#e3e7eb",
-    "#57606a": "#9aa5b1",
+    INK.lower(): "#e3e7eb",
+    MUTED.lower(): "#9aa5b1",
     "#8c959f": "#77828d",
-    "#c4c8cc": "#4b545d",
+    GREY.lower(): "#4b545d",
     "#e6e9ec": "#2d363f",
     "#ffffff": "#11161c",
-    "#0072b2": "#4da8e0",
-    "#009e73": "#2cc295",
-    "#d55e00": "#f0833f",
+    COLOURS[0].lower(): "#4da8e0",
+    COLOURS[4].lower(): "#2cc295",
+    COLOURS[5].lower(): "#f0833f",
 }
 """The dark theme's colour for each colour of the figures. Those that read well on both grounds are
 not listed, and stay."""

@@ -1,7 +1,7 @@
 """Say what the rows of a table differ in, where their labels alone do not."""
 
 from augean.analysis.comparison import Table
-from augean.config.labels import read_word, value_label
+from augean.config.labels import read_word
 
 
 def row_heading(table: Table) -> str:
@@ -9,7 +9,7 @@ def row_heading(table: Table) -> str:
 
     It is empty for rows with names of their own.
     """
-    return ", ".join(key.removesuffix(".name") for key in _row_keys(table))
+    return ", ".join(key.removesuffix(".name") for key in table.row_keys)
 
 
 def baseline_name(table: Table) -> str:
@@ -18,7 +18,7 @@ def baseline_name(table: Table) -> str:
     So "depth=2" for a row 2 of `model.arguments.depth`; other labels stay as they are.
     """
     label = str(table.baseline)
-    keys = _row_keys(table)
+    keys = table.row_keys
     if len(keys) != 1 or not _is_bare_value(label):
         return label
     return f"{keys[0].rpartition('.')[2]}={label}"
@@ -26,7 +26,7 @@ def baseline_name(table: Table) -> str:
 
 def legend_title(table: Table) -> str:
     """Return what the title of a legend is: the rows' key where their labels are bare values."""
-    keys = _row_keys(table)
+    keys = table.row_keys
     if len(keys) != 1 or not any(_is_bare_value(row.label) for row in table.rows):
         return ""
     return keys[0]
@@ -35,24 +35,3 @@ def legend_title(table: Table) -> str:
 def _is_bare_value(label: str) -> bool:
     """Tell whether a label is a number, true, false or null, which says nothing by itself."""
     return not isinstance(read_word(label), str)
-
-
-def _row_keys(table: Table) -> list[str]:
-    """Return the dotted keys whose values are the labels of the rows."""
-    if table.sweep.record.row_keys:
-        return table.sweep.record.row_keys
-    # A single value could be that of any key.
-    if len(table.rows) < 2:
-        return []
-    # A sweep from the command line names none: it is the one key that has just these values.
-    candidates: set[str] | None = None
-    for row in table.rows:
-        for summary in row.summaries:
-            config = summary.config
-            keys = config if candidates is None else candidates
-            candidates = {key for key in keys if _has_label(config, key, row.label)}
-    return list(candidates) if candidates and len(candidates) == 1 else []
-
-
-def _has_label(config: dict[str, object], key: str, label: str) -> bool:
-    return key in config and value_label(key, config[key]) == label

@@ -15,8 +15,9 @@ import pandas
 from augean.analysis.comparison import Table
 from augean.analysis.run import Run
 from augean.report import outdated, tables
-from augean.report.figures.plotting import style_of
+from augean.report.figures.plotting import COLOURS, style_of
 from augean.report.figures.row_styles import colour_number, row_styles
+from augean.report.page_svg import DARK
 
 MAX_CURVES = 10_000
 """Runs beyond which the JSON has no curves: they would make the page too large to open."""
@@ -48,11 +49,21 @@ def gather_runs(
     # Many commands differ in the id alone, which the page puts back in.
     data["command"] = _repeated([tuple(command(run).split(run.id)) for run in runs])
     data["keys"] = _key_values(runs, all_tables)
+    data["palettes"] = _palettes()
     data["tables"] = [_table(table, titles, places) for table in all_tables]
     data |= _curves(runs, metrics)
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # "</script>" in a label would end the script, and "<!--" would change how its end is read.
     return text.replace("<", "\\u003c")
+
+
+def _palettes() -> dict[str, list[str]]:
+    """Return the colours of the figures for both themes, so that a row has one in the whole page.
+
+    They are in the order of `COLOURS`.
+    """
+    light = [colour.lower() for colour in COLOURS]
+    return {"light": light, "dark": [DARK.get(colour, colour) for colour in light]}
 
 
 def _scores(runs: Sequence[Run]) -> dict[str, Any]:
@@ -167,7 +178,7 @@ def runs_of(table: Table) -> list[Run]:
 def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -> dict[str, Any]:
     """Return a table's name and title, its rows, and the places of its runs in the other lists.
 
-    The colours of its rows are places in the palettes of explore.js; grey rows have none.
+    The colours of its rows are places in the palettes; grey rows have none.
     """
     record = table.sweep.record
     # A sweep may ask for the same run twice, which a dictionary has once.

@@ -18,6 +18,7 @@ def run_facts(summary: RunSummary) -> dict[str, str]:
     """Return what one run has for each key of `FACTS`; "" where that is not known."""
     # A custom loop has config keys of its own, and need not have recorded everything.
     epochs = summary.config.get("trainer.epochs", summary.epochs)
+    epochs_text = "1 epoch" if epochs == 1 else f"{epochs} epochs"
     batch_size = summary.config.get("trainer.batch_size")
     device = summary.device or ""
     if device.startswith("cpu") and summary.threads is not None:
@@ -25,7 +26,8 @@ def run_facts(summary: RunSummary) -> dict[str, str]:
     versions = [f"{name} {text}" for name, text in summary.versions.items()]
     return {
         "dataset": _dataset_fact(summary),
-        "trainer.epochs": "1 epoch" if epochs == 1 else f"{epochs} epochs",
+        # 0: a custom loop that logs no epochs.
+        "trainer.epochs": epochs_text if epochs else "",
         "trainer.batch_size": f"batch size {batch_size}" if batch_size else "",
         "device": device,
         "trainer.precision": summary.precision or "",

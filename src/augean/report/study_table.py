@@ -15,10 +15,9 @@ def progress(study: SweepRecord) -> str:
 
     While trials are missing, it is "4 of 8 trials finished".
     """
-    done = study.num_trials_done
-    total = study.num_trials or len(study.trials)
-    has_ended = bool(study.winner) or done >= total > 0
-    text = study.describe_trials() if has_ended else f"{done} of {counted(total, 'trial')} finished"
+    text = study.describe_trials()
+    if not _has_ended(study):
+        text = f"{study.num_trials_done} of {counted(_num_trials(study), 'trial')} finished"
     for state, words in (("pruned", "of them pruned"), ("fail", "failed")):
         number = sum(trial.state == state for trial in study.trials)
         if number:
@@ -26,10 +25,18 @@ def progress(study: SweepRecord) -> str:
     return text
 
 
+def _has_ended(study: SweepRecord) -> bool:
+    return bool(study.winner) or study.num_trials_done >= _num_trials(study) > 0
+
+
+def _num_trials(study: SweepRecord) -> int:
+    """Return how many trials the study is to have."""
+    return study.num_trials or len(study.trials)
+
+
 def sentence(study: SweepRecord) -> str:
     """Return the study with its progress and its best score, without a full stop."""
-    text = progress(study)
-    text = f"a study with {text}" if " finished" in text else f"a study of {text}"
+    text = f"a study {'of' if _has_ended(study) else 'with'} {progress(study)}"
     best = study.describe_best()
     return f"{text}; best validation accuracy {best}" if best else text
 

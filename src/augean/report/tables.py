@@ -16,6 +16,7 @@ from augean.report.row_names import baseline_name, row_heading
 from augean.report.run_facts import FACTS, run_facts
 from augean.store.summary import RunState
 from augean.store.sweep_record import SweepRecord
+from augean.terminal import counted
 
 STATES = tuple(RunState)
 """In the order in which reports name them."""
@@ -263,14 +264,13 @@ def mixed_facts(table: Table, keys: Iterable[str]) -> list[str]:
         keys: some of `FACTS`.
     """
     mixed = []
-    row_keys = table.sweep.record.row_keys
     for key in keys:
         values = facts(table).get(key, Counter())
         # A table that sweeps a key has several values of it on purpose.
-        is_swept = any(row_key.startswith(key) for row_key in row_keys)
+        is_swept = any(row_key.startswith(key) for row_key in table.row_keys)
         if len(values) < 2 or is_swept:
             continue
-        texts = [f"{value} ({runs_text(count)})" for value, count in values.most_common()]
+        texts = [f"{value} ({counted(count, 'run')})" for value, count in values.most_common()]
         mixed.append(f"Mixed {key}: {'; '.join(texts)}.")
     return mixed
 
@@ -291,6 +291,11 @@ def selected_epochs(table: Table) -> list[str]:
 def gap(table: Table) -> str:
     """Return what is not finished, such as "1 failed, 2 missing"; "" where nothing is missing."""
     return _counts_text(table.states, NOT_COMPLETED)
+
+
+def all_diverged(states: Counter[RunState]) -> bool:
+    """Tell whether there are runs and all of them diverged, so that no score will come."""
+    return 0 < states.total() == states[RunState.DIVERGED]
 
 
 def _counts_text(counts: Counter[RunState], states: Sequence[RunState]) -> str:
@@ -337,10 +342,3 @@ def distinct_titles(records: Iterable[SweepRecord]) -> dict[str, str]:
         text = texts[record.name]
         titles[record.name] = f"{record.title} ({text})" if text else record.title
     return titles
-
-
-def runs_text(count: int) -> str:
-    """Format a number of runs in words."""
-    if count == 1:
-        return "1 run"
-    return f"{count} runs"

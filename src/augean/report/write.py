@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from augean.analysis.comparison import Table, summarise
 from augean.analysis.images import CorrectImages
-from augean.analysis.load import Contents, Problem, read_metrics, scan
+from augean.analysis.load import Contents, Problem, scan
+from augean.analysis.recordings import read_metrics
 from augean.analysis.run import Run
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
-from augean.report.figures.curves import draw_figures
+from augean.report.figures.curves import draw_curves
 from augean.report.figures.effects import draw_all_effects, draw_effects
 from augean.report.figures.factors import draw_factors
 from augean.report.figures.landscape import draw_landscapes
@@ -221,7 +222,7 @@ def _draw(task: _DrawingTask) -> _Drawing:
     with figure_style():
         pictures = draw_effects(task.table, figures)
         pictures += draw_factors(task.table, figures)
-        pictures += draw_figures(task.contents, task.table, task.metrics, figures)
+        pictures += draw_curves(task.contents, task.table, task.metrics, figures)
         pictures += draw_landscapes(task.contents, task.table, figures)
         pictures += draw_tuning(task.contents, task.table, figures)
         pictures += draw_settling(task.table, figures)

@@ -9,16 +9,17 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
 from typing import NamedTuple
 
+import numpy
 import pandas
 
-from augean.analysis.comparison import MARGIN, Row, Table, compare
-from augean.analysis.landscape import read_probes
+from augean.analysis.comparison import Row, Table
 from augean.analysis.load import Contents
+from augean.analysis.recordings import read_probes
 from augean.analysis.run import Run
-from augean.analysis.verdict import Difference, Verdict
+from augean.analysis.simultaneous import compare
+from augean.analysis.verdict import MARGIN, Difference, Verdict
 from augean.report.tables import number
 from augean.reproduction.likeness import same_hardware, same_test_set
 from augean.reproduction.statements import (
@@ -79,7 +80,7 @@ class Evidence:
     tables: Mapping[str, Table]
     """By the name of their sweep file."""
     metrics: pandas.DataFrame
-    """Of all runs, as `load.read_metrics` returns them."""
+    """Of all runs, as `recordings.read_metrics` returns them."""
 
     def judge(self, statement: Statement) -> Judged:
         """Return what the tables make of the statement."""
@@ -124,6 +125,10 @@ class Evidence:
             obstacle = "on different hardware"
         if statement.against and not same_test_set(row, base):
             obstacle = "on different test images"
+        # A comparison of scores knows whom the survivors flatter. Of other measures it does not
+        # hold that more is better.
+        if statement.measure != "points" and (row.num_diverged or base.num_diverged):
+            obstacle = "runs diverged, and the numbers are those of the others"
         if row.runs and base.runs and obstacle:
             return Comparison(Difference(), n=0, other=other, base=base, obstacle=obstacle)
         values = {item.label: self.measure(statement.measure, table, item) for item in rows}
@@ -185,11 +190,13 @@ class Evidence:
         return ranges
 
     def curves(self, runs: Iterable[Run]) -> "list[pandas.Series[float]]":
-        """Return validation accuracy in percent by epoch, one curve for each run with metrics."""
+        """Return validation accuracy in percent by epoch, one curve for each run that has any."""
         curves = []
         for run in runs:
-            if run.directory in self._accuracies:
-                curves.append(100 * self._accuracies[run.directory])
+            accuracies = self._accuracies.get(run.directory)
+            # Metrics of a run without a validation set have no accuracies.
+            if accuracies is not None and accuracies.notna().any():
+                curves.append(100 * accuracies)
         return curves
 
     @cached_property
@@ -206,10 +213,14 @@ class Evidence:
         for curve in curves:
             tail = curve.tail(num_last_epochs(len(curve)))
             swings.append(float(tail.max() - tail.min()))
-            largest_fall = float(-tail.diff().min())
             # A curve that only rises has a negative "fall".
-            falls.append(max(0.0, largest_fall))
-        return Swing(least=min(swings), median=median(swings), most=max(swings), fall=median(falls))
+            falls.append(float(numpy.maximum(0, -tail.diff().min())))
+        return Swing(
+            least=float(numpy.min(swings)),
+            median=float(numpy.median(swings)),
+            most=float(numpy.max(swings)),
+            fall=float(numpy.median(falls)),
+        )
 
     def published_effects(self) -> list[float]:
         """Return how far the course report's rows lie from their common baseline, in points.

@@ -3,8 +3,9 @@
 import math
 from typing import NamedTuple
 
-from augean.analysis.comparison import Row, Table, compare
+from augean.analysis.comparison import Row, Table
 from augean.analysis.factors import two_factors
+from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import Difference
 
 

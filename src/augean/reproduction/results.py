@@ -4,6 +4,7 @@ The folder is made from one archive of small files (see `augean.store.archive`),
 it. So anyone can make the folder again.
 """
 
+import logging
 import os
 import re
 import shlex
@@ -19,7 +20,8 @@ from typing import Any
 from jinja2 import ChoiceLoader, FileSystemLoader, Template
 
 from augean.analysis.comparison import Table
-from augean.analysis.load import Contents, read_metrics, scan
+from augean.analysis.load import Contents, scan
+from augean.analysis.recordings import read_metrics
 from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.report import ReportResult, make_report
@@ -42,6 +44,8 @@ from augean.store.run_directory import read_failure_line, runs_dir
 from augean.store.summary import RunState
 from augean.store.sweep_record import SweepRecord, read_record
 
+logger = logging.getLogger(__name__)
+
 ARCHIVE = "runs.tar.xz"
 FIRST_LINE = "<!-- Made by `augean results`; not to be edited. -->"
 """First line of the README: `build_results` replaces only folders whose README has it."""
@@ -63,10 +67,16 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
         Messages about what had to be left out.
 
     Raises:
-        AugeanError: when there are no runs, `target` holds something else, or the results are too
-            large to commit.
+        AugeanError: when there are no runs, `target` holds something else, a document cannot be
+            read, or the results are too large to commit.
     """
     _check_target(target)
+    # Now, as drawing takes minutes and the folder is replaced before the first document is filled.
+    for document in documents:
+        _read_document(document)
+    # Whole paths: "." has no name, and it may be the very folder that is replaced.
+    target = Path(os.path.abspath(target))
+    documents = [Path(os.path.abspath(document)) for document in documents]
     with TemporaryDirectory() as temporary:
         new = Path(temporary) / "results"
         outputs = Path(temporary) / "outputs"
@@ -94,7 +104,13 @@ def build_results(source: Path, target: Path, documents: Sequence[Path] = ()) ->
                 fill(document, target, variables)
         except OSError as error:
             raise AugeanError(f"cannot write the results: {error}") from error
-    return problems + [f"{problem.path}: {problem.message}" for problem in report.problems]
+    for problem in report.problems:
+        message = f"{problem.path}: {problem.message}"
+        if problem.unreadable:
+            problems.append(message)
+        else:
+            logger.warning(message)
+    return problems
 
 
 def _write_stand_ins(outputs: Path) -> None:
@@ -171,8 +187,21 @@ def fill(document: Path, target: Path, variables: dict[str, Any]) -> None:
             return match[0]  # a place for other results
         return f"{start}\n{render(variables, base, block_name)}\n\n{end}"
 
-    text = read_regular(document, DATA_BYTES).decode()
-    write_atomic(document, MARKED_PLACE.sub(replacement, text))
+    write_atomic(document, MARKED_PLACE.sub(replacement, _read_document(document)))
+
+
+def _read_document(document: Path) -> str:
+    """Return the text of a document that is to be filled.
+
+    Raises:
+        AugeanError: when it cannot be read, or is not text in UTF-8.
+    """
+    try:
+        return read_regular(document, DATA_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AugeanError(
+            f"--fill {document}: cannot be read ({error}); name a file of text in UTF-8"
+        ) from error
 
 
 def render(variables: dict[str, Any], base: str, block: str | None = None) -> str:

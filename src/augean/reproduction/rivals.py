@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from augean.analysis.comparison import Row, Table, compare
+from augean.analysis.comparison import Row, Table
+from augean.analysis.simultaneous import compare
 from augean.analysis.verdict import Difference
 from augean.reproduction.likeness import same_hardware, same_test_set
 

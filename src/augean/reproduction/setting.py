@@ -11,11 +11,12 @@ import pandas
 
 from augean.analysis.comparison import Row, Table
 from augean.analysis.load import Contents
-from augean.report.tables import STATES, runs_text
+from augean.report.tables import STATES
 from augean.reproduction.claims import TABLES
 from augean.reproduction.statements import course_report
 from augean.store.summary import RunSummary
 from augean.store.sweep_record import SweepRecord
+from augean.terminal import counted
 
 PRUNED = "pruned"
 """How the runs of pruned trials are counted, which are interrupted on purpose."""
@@ -174,7 +175,7 @@ def _values(runs: pandas.DataFrame, key: str) -> str:
         counts[_number_text(value)] = count
     if len(counts) == 1:
         return next(iter(counts))
-    return " / ".join(f"{text} ({runs_text(count)})" for text, count in counts.items())
+    return " / ".join(f"{text} ({counted(count, 'run')})" for text, count in counts.items())
 
 
 def _number_text(value: Any) -> str:

@@ -27,6 +27,7 @@ from augean.config.labels import given_label
 from augean.config.run_id import SCHEMA, code_digests, plain_value, short_hash
 from augean.config.schema import Config, RuntimeConfig
 from augean.config.validation import flatten_config, parse_config
+from augean.config.yaml_files import flatten
 from augean.datasets.image_decoding import MAIN_GUARD
 from augean.errors import AugeanError, ConfigError
 from augean.runs.address import RunAddress, build_source, fill_open_values, find_address
@@ -279,7 +280,7 @@ def _describe_values(
         address=RunAddress(outputs=outputs, id=run_id, path=path),
         runtime=runtime,
         values=plain,
-        flat=dict(_flatten(plain)),
+        flat=flatten(plain),
         name=name,
         seed=seed,
         code_digests={},
@@ -297,15 +298,6 @@ def _read_seed(seed: Any) -> int:
     if not is_whole:
         raise ConfigError(f"augean.run: seed={seed}: must be a whole number")
     return number
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of nested values."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 @contextmanager

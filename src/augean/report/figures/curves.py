@@ -16,7 +16,6 @@ from matplotlib.ticker import LogFormatter
 from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
-from augean.errors import AugeanError
 from augean.report.figures.plotting import (
     COLOURS,
     INK,
@@ -29,7 +28,6 @@ from augean.report.figures.plotting import (
 )
 from augean.report.figures.row_styles import row_styles
 from augean.report.row_names import legend_title
-from augean.store.run_directory import read_verified, runs_dir
 from augean.store.run_files import CONFUSION
 from augean.terminal import counted
 
@@ -40,13 +38,13 @@ SHARES = LinearSegmentedColormap.from_list("shares", [NO_SHARE, FULL_SHARE])
 light or dark, shows through."""
 
 
-def draw_figures(
+def draw_curves(
     contents: Contents, table: Table, metrics: pandas.DataFrame, folder: Path
 ) -> list[Picture]:
-    """Draw all figures of one table, in the order in which the page shows them.
+    """Draw the curves of one table and, where it has a single row, its confusion matrix.
 
     Args:
-        metrics: as `load.read_metrics` returns it, for at least the runs of this table.
+        metrics: as `recordings.read_metrics` returns it, for at least the runs of this table.
         folder: where the files go.
     """
     labels = []
@@ -59,13 +57,13 @@ def draw_figures(
     table_metrics = metrics.merge(labels_by_run, on="directory")
     pictures = []
     if len(table_metrics):
-        pictures += _draw_curves(table, table_metrics, folder)
+        pictures += _draw_row_curves(table, table_metrics, folder)
     if len(table.rows) == 1 and table.runs:
         pictures += _draw_confusion(contents, table, folder)
     return pictures
 
 
-def _draw_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[Picture]:
+def _draw_row_curves(table: Table, metrics: pandas.DataFrame, folder: Path) -> list[Picture]:
     """Draw accuracy and loss per epoch, and accuracy against time.
 
     Args:
@@ -137,17 +135,17 @@ def _draw_confusion(contents: Contents, table: Table, folder: Path) -> list[Pict
     """Draw the confusion matrix of the table's best run, if it has one."""
     record = table.sweep.record
     best = max(table.runs, key=_validation)
-    counts = _read_confusion(contents, best.directory)
+    counts = contents.read_file(best, CONFUSION, _parse_confusion, "not a confusion matrix")
     if counts is None:
         return []
+    caption = f"Confusion matrix on the test set. Of run {best.id}"
+    if best.summary is not None and best.summary.val_accuracy is not None:
+        caption += ", the one with the best validation accuracy"
     picture = save_figure(
         _confusion(counts),
         folder,
         name=f"{record.name}_confusion",
-        caption=(
-            "Confusion matrix on the test set."
-            f" Of run {best.id}, the one with the best validation accuracy."
-        ),
+        caption=f"{caption}.",
         alt=f"{record.title}: confusion matrix on the test set",
     )
     return [picture]
@@ -322,24 +320,14 @@ def _against_time(
     return figure
 
 
-def _read_confusion(contents: Contents, directory: str) -> pandas.DataFrame | None:
-    """Return counts with the true classes down and the predicted ones across.
-
-    None: the run has no such file, or one that cannot be used, which becomes a problem.
-    """
-    path = runs_dir(contents.outputs) / directory / CONFUSION
-    try:
-        file = io.BytesIO(read_verified(path.parent, path.name))
-        # Names of classes stay text, "1" and "NA" included.
-        counts = pandas.read_csv(file, index_col=0, dtype={0: str}, keep_default_na=False)
-        counts = counts.astype(int)
-        if not len(counts) or len(counts) != len(counts.columns):
-            raise ValueError(f"{len(counts)} x {len(counts.columns)} numbers")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, AugeanError) as error:
-        contents.note(path, f"not a confusion matrix ({error})")
-        return None
+def _parse_confusion(content: bytes) -> pandas.DataFrame:
+    """Return counts with the true classes down and the predicted ones across."""
+    # Names of classes stay text, "1" and "NA" included.
+    counts = pandas.read_csv(
+        io.BytesIO(content), index_col=0, dtype={0: str}, keep_default_na=False
+    ).astype(int)
+    if not len(counts) or len(counts) != len(counts.columns):
+        raise ValueError(f"{len(counts)} x {len(counts.columns)} numbers")
     short = counts.rename(index=shorten_label, columns=shorten_label)
     return short.rename_axis(index="true", columns="predicted")
 

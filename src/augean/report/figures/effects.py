@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from augean.analysis.comparison import Row, Table
 from augean.analysis.verdict import Verdict
 from augean.report.figures.plotting import (
+    COLOURS,
     GREY,
     MUTED,
     Picture,
@@ -28,9 +29,9 @@ from augean.report.tables import amount, distinct_titles
 from augean.terminal import counted
 
 STYLES = {
-    Verdict.BETTER: ("#0072B2", "^"),
-    Verdict.WORSE: ("#D55E00", "v"),
-    Verdict.EQUIVALENT: ("#009E73", "s"),
+    Verdict.BETTER: (COLOURS[0], "^"),
+    Verdict.WORSE: (COLOURS[5], "v"),
+    Verdict.EQUIVALENT: (COLOURS[4], "s"),
     Verdict.UNDECIDED: (MUTED, "o"),
 }
 """Colour and marker of each verdict."""

@@ -17,8 +17,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from augean.analysis.comparison import Table
-from augean.analysis.landscape import read_probes, read_step_losses
 from augean.analysis.load import Contents
+from augean.analysis.recordings import read_probes, read_step_losses
 from augean.config.labels import row_label
 from augean.report.figures.plotting import Picture, finish_figure, save_figure, style_of
 from augean.store.summary import RunState

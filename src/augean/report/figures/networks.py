@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,10 +15,8 @@ from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.run import Run
 from augean.config.labels import row_label
-from augean.errors import AugeanError
 from augean.regular_files import parse_json
 from augean.report.figures.plotting import COLOURS, INK, MUTED, Picture, save_figure, shorten_label
-from augean.store.run_directory import read_verified, runs_dir
 from augean.store.run_files import MODEL
 
 # All lengths are in inches; y counts downwards from the top.
@@ -48,16 +46,6 @@ SHAPE_KEYS = frozenset(
 )
 """Config keys that shape a network, beside the arguments of its class."""
 CONTAINERS = ("Sequential", "ModuleList")
-UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    AugeanError,
-)
-"""What reading a damaged file, or one of other content, may raise."""
 
 
 def draw_models(contents: Contents, tables: Sequence[Table], folder: Path) -> list[Picture]:
@@ -137,34 +125,46 @@ def _file_name(run: Run) -> str:
 
 def _draw_model(contents: Contents, run: Run, folder: Path, network: _Network) -> Picture | None:
     """Draw the network of one run; None where the run has no readable description of it."""
-    path = runs_dir(contents.outputs) / run.directory / MODEL
-    if not path.exists():
-        return None
-    try:
-        model = parse_json(read_verified(path.parent, path.name))
-        title = str(model["name"])
-        stem = run.config.get("model.stem")
-        if stem is not None:
-            title += f", {stem} stem"
-        channels = run.config.get("width.channels")
-        if channels is not None:
-            title += f", C = {channels}"
-        for difference in network.differences:
-            title += f", {difference}"
-        title += f", on {run.config.get('dataset.name')}"
-        size = f"{int(model['parameters']):,} parameters"
+
+    def describe(content: bytes) -> _Description:
+        model = parse_json(content)
+        title = _title(str(model["name"]), run, network.differences)
         figure = _structure(model["input"], _blocks(model["modules"]))
-    except UNREADABLE as error:
-        reason = f"{type(error).__name__}: {error}"
-        contents.note(path, f"not the description of a network ({reason})")
+        return _Description(title, int(model["parameters"]), figure)
+
+    description = contents.read_file(run, MODEL, describe, "not the description of a network")
+    if description is None:
         return None
+    title = description.title
     return save_figure(
-        figure,
+        description.figure,
         folder,
         name=network.name,
-        caption=f"{title}: {size}.",
+        caption=f"{title}: {description.parameters:,} parameters.",
         alt=f"Structure of {title} from input to output",
     )
+
+
+class _Description(NamedTuple):
+    """What the figure of a network shows."""
+
+    title: str
+    parameters: int
+    figure: Figure
+
+
+def _title(model: str, run: Run, differences: Sequence[str]) -> str:
+    """Return the name of a network with what tells it from others."""
+    title = model
+    stem = run.config.get("model.stem")
+    if stem is not None:
+        title += f", {stem} stem"
+    channels = run.config.get("width.channels")
+    if channels is not None:
+        title += f", C = {channels}"
+    for difference in differences:
+        title += f", {difference}"
+    return f"{title}, on {run.config.get('dataset.name')}"
 
 
 @dataclass

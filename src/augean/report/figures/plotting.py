@@ -70,6 +70,8 @@ class Picture(NamedTuple):
     """Whether `name`.csv has the numbers that it shows."""
     missing_letters: str = ""
     """Letters that no font has, which are drawn as boxes."""
+    number: str = ""
+    """Of the figure in its report, such as "3" or "12 (1 of 3)"."""
 
 
 @contextmanager
@@ -232,7 +234,7 @@ def number_figures(
     sections: Sequence[Sequence[Picture]],
     models: Sequence[Picture],
 ) -> list[list[Picture]]:
-    """Number the captions of a report from 1, and return its figures in the same order.
+    """Number the figures of a report from 1, and return them in the same order.
 
     Args:
         overview: the figures at the top.
@@ -248,12 +250,10 @@ def number_figures(
         group = []
         for picture in pictures:
             number += 1
-            group.append(picture._replace(caption=f"Figure {number}. {picture.caption}"))
+            group.append(picture._replace(number=str(number)))
         groups.append(group)
     numbered_models = []
     for index, picture in enumerate(models, start=1):
-        name = f"Figure {number + 1}"
-        if len(models) > 1:
-            name += f" ({index} of {len(models)})"
-        numbered_models.append(picture._replace(caption=f"{name}. {picture.caption}"))
+        share = f" ({index} of {len(models)})" if len(models) > 1 else ""
+        numbered_models.append(picture._replace(number=f"{number + 1}{share}"))
     return [*groups, numbered_models]

@@ -16,6 +16,7 @@ from augean.analysis.comparison import Table
 from augean.analysis.load import Contents
 from augean.analysis.studies import (
     Range,
+    complete_trials,
     importances,
     is_number,
     keys_outside_space,
@@ -209,7 +210,7 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
     if shares:
         listed = ", ".join(f"{key} {share:.2f}" for key, share in shares.items())
         caption += (
-            f" Importance for being among the best 10 % of {_num_complete(study)} trials, by"
+            f" Importance for being among the best 10 % of {len(complete_trials(study))} trials, by"
             f" PED-ANOVA (Watanabe et al. 2023): {listed}."
         )
     outside = keys_outside_space(study)
@@ -231,10 +232,6 @@ def _draw_slices(study: SweepRecord, folder: Path) -> list[Picture]:
         csv=study_table.csv(study),
     )
     return [picture]
-
-
-def _num_complete(study: SweepRecord) -> int:
-    return sum(trial.state == COMPLETE for trial in study.trials)
 
 
 def _slices(study: SweepRecord, keys: Sequence[str], shares: Mapping[str, float]) -> Figure:

@@ -1,9 +1,6 @@
 // The charts of all runs of a table: curves, and a scatter of any two entries. They are made by Bokeh when the reader
 // comes near them, so that the page opens at once.
 const explore = document.getElementById("explore");
-// Those of the figures, in the same order, so that a row has one colour in the whole page.
-const COLOURS = ["#0072b2", "#e69f00", "#24292f", "#cc79a7", "#009e73", "#d55e00", "#56b4e9"];
-const COLOURS_ON_DARK = ["#4da8e0", "#e69f00", "#e3e7eb", "#cc79a7", "#2cc295", "#f0833f", "#56b4e9"];
 const GREY = "#8c959f";
 const DARK_THEME = matchMedia("(prefers-color-scheme: dark)");
 const MAX_LISTED = 10;
@@ -133,7 +130,7 @@ const showTable = (table, xName, yName) => {
   const x = fieldOf(xChoice, xName, usualX);
   const y = fieldOf(yChoice, yName, usualY);
   const curves = table.runs.map(curveOf);
-  const colours = DARK_THEME.matches ? COLOURS_ON_DARK : COLOURS;
+  const colours = data.palettes[DARK_THEME.matches ? "dark" : "light"];
   const source = new Bokeh.ColumnDataSource({data: {
     x: x.values.map(value => value ?? NaN), y: y.values.map(value => value ?? NaN),
     epochs: curves.map(curve => curve?.epochs ?? []), values: curves.map(curve => curve?.values ?? []),

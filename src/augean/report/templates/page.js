@@ -1,9 +1,9 @@
 "use strict";
-// A cell as a number: "± 0.72", "1,267" and "−7.45" are numbers, "-" is none and sorts last. An interval "90 to 100"
-// is sorted by half its width.
+// A cell as a number: "± 0.72", "± >100", "1,267" and "−7.45" are numbers, "-" is none and sorts last. An interval
+// "90 to 100" is sorted by half its width.
 const asNumber = text => {
   if (text === "-" || text === "") return NaN;
-  const [low, high] = text.split(" to ").map(part => Number(part.replace("−", "-").replace(/[±,\s]/g, "")));
+  const [low, high] = text.split(" to ").map(part => Number(part.replace("−", "-").replace(/[±>,\s]/g, "")));
   return high === undefined ? low : (high - low) / 2;
 };
 for (const table of document.querySelectorAll("table.sortable")) {
