@@ -99,7 +99,7 @@ def make_report(
         )
     folder = outputs / "report"
     _make_folders(folder)
-    sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.place)
+    sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.report_order)
     correct = CorrectImages(contents)
     tables = [summarise(sweep, correct=correct) for sweep in sweeps]
     metrics = read_metrics(contents, _completed_runs(contents))

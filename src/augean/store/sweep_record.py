@@ -178,7 +178,7 @@ class SweepRecord:
         return self.name == name or self.name.startswith(f"{name}--")
 
     @property
-    def place(self) -> tuple[float, str]:
+    def report_order(self) -> tuple[float, str]:
         """Sort key of a report's sections: the number of the figure, then the name.
 
         Records without a number come last.

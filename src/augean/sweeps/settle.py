@@ -35,7 +35,7 @@ from augean.store.sweep_record import (
     read_records,
 )
 from augean.sweeps.budget import read_budget
-from augean.sweeps.plan import plan_file
+from augean.sweeps.plan import plan_for
 from augean.sweeps.record_changes import compare_records, has_file
 from augean.sweeps.settle_look import Look, seeds_of_row, show
 from augean.sweeps.workers import program
@@ -81,8 +81,8 @@ class Settling:
         self.budget = read_budget(budget)
         self.start = time.monotonic()
         self.num_workers = _num_workers(overrides)
-        self.place = f"runtime.outputs={override_text(str(outputs), 'runtime.outputs')}"
-        words = ["-cn", sweep, *overrides, self.place]
+        folder_text = override_text(str(outputs), "runtime.outputs")
+        words = ["-cn", sweep, *overrides, f"runtime.outputs={folder_text}"]
         if folder:
             words = ["-cd", str(folder), *words]
         self.command = [*program(sys.argv), *words]
@@ -158,7 +158,7 @@ class Settling:
         if earlier is not None and self.folder is None:
             _refuse_other_file(earlier, self.sweep)
         try:
-            return plan_file(self.sweep, [*self.overrides, self.place], self.folder).record
+            return plan_for(self.outputs, self.sweep, self.overrides, self.folder).record
         except AugeanError as error:
             # Without the data, or own code, no run can be addressed, but the scores are all here.
             if earlier is None or not (dry or isinstance(error, DataError)):
