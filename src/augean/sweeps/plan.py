@@ -39,6 +39,17 @@ from augean.sweeps.sweep_overrides import (
     swept_keys,
 )
 
+STUDY_OPTIONS = (
+    "timeout",
+    "confirm",
+    "final_seeds",
+    "max_failures",
+    "direction",
+    "study_name",
+    "custom_search_space",
+)
+"""Keys of `hydra.sweeper` that ask for a study."""
+
 
 def plan_file(name: str, overrides: Sequence[str] = (), folder: Path | None = None) -> SweepPlan:
     """Plan a sweep file outside a command line of Hydra's.
@@ -172,15 +183,17 @@ def with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRec
     """Return the record with the design of `augean settle` and the runs of custom loops.
 
     These are in the earlier one, and no launch plans them.
+
+    Raises:
+        ConfigError: for a baseline that is not among the rows.
     """
-    if earlier is None:
-        return record
-    own = [job for job in record.jobs if job.command is None]
-    joined = [job for job in earlier.jobs if job.command is not None]
-    # A loop may have named the baseline, too.
-    baseline = record.baseline or (earlier.baseline if joined else None)
-    record = replace(record, design=earlier.design, jobs=[*own, *joined], baseline=baseline)
-    return with_row_labels(record, [job.row for job in own])
+    if earlier is not None:
+        own = [job for job in record.jobs if job.command is None]
+        joined = [job for job in earlier.jobs if job.command is not None]
+        # A loop may have named the baseline, too, and that may be its own row.
+        baseline = record.baseline or (earlier.baseline if joined else None)
+        record = replace(record, design=earlier.design, jobs=[*own, *joined], baseline=baseline)
+    return with_row_labels(record, [job.row for job in record.jobs])
 
 
 def _further_seeds(
