@@ -133,23 +133,29 @@ def _plan_grid(
     jobs = plan_jobs(composition, points, draft.axes)
     if not jobs:
         raise ConfigError(EMPTY_SWEEP)
-    new = draft.make(jobs[0].config, studies=list(studies.values()))
-    earlier = read_earlier_record(outputs, new.name)
+    without_jobs = draft.make(jobs[0].config, studies=list(studies.values()))
+    earlier = read_earlier_record(outputs, without_jobs.name)
+    record = with_additions(_with_jobs(without_jobs, jobs), earlier)
+    _refuse_other_comparison(record, [job.row for job in jobs])
     # An earlier `augean settle` may have noted a design in the record, and seeds in that: their
     # jobs come last.
-    design = earlier.design if earlier is not None else {}
-    settled_jobs = earlier.jobs if earlier is not None and design else []
-    labels = [job.row for job in jobs]
-    labelled = with_row_labels(replace(new, design=design), labels)
-    _refuse_other_comparison(labelled, labels)
-    further_points = _further_seeds(points, jobs, labelled.design.get("seeds", {}), settled_jobs)
+    settled_jobs = earlier.jobs if earlier is not None and earlier.design else []
+    further_points = _further_seeds(points, jobs, record.design.get("seeds", {}), settled_jobs)
     jobs += plan_jobs(composition, further_points, draft.axes)
-    record = replace(labelled, jobs=[job.as_sweep_job() for job in jobs])
-    return SweepPlan(record=with_additions(record, earlier), jobs=jobs)
+    record = with_additions(_with_jobs(without_jobs, jobs), earlier)
+    return SweepPlan(record=record, jobs=jobs)
+
+
+def _with_jobs(record: SweepRecord, jobs: Sequence[PlannedJob]) -> SweepRecord:
+    return replace(record, jobs=[job.as_sweep_job() for job in jobs])
 
 
 def _refuse_options_of_studies(sweeper: AugeanSweeperConfig) -> None:
-    for name in ("timeout", "confirm", "custom_search_space"):
+    """Refuse options that only a study has: `n_trials` was probably forgotten.
+
+    Not `storage`, sampler and pruner, which a file may set for all of its sweeps.
+    """
+    for name in STUDY_OPTIONS:
         if getattr(sweeper, name) != getattr(AugeanSweeperConfig(), name):
             raise ConfigError(f"hydra.sweeper.{name}: a grid has none; for a study add n_trials")
 
