@@ -212,7 +212,7 @@ def test_a_study_searches_null_and_truth_values(tmp_path: Path) -> None:
     planned = plan(
         tmp_path, "n_trials: 2, params: {model.stem: 'null,cifar', augmentation.flip: 'true,false'}"
     )
-    values = {(job.config.model.stem, job.config.augmentation.flip) for job in planned.jobs[1:]}
+    values = {(job.config.model.stem, job.config.augmentation.flip) for job in planned.samples}
     assert values == {(None, True), ("cifar", False)}
 
 

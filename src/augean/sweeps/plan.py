@@ -143,7 +143,7 @@ def _plan_grid(
     further_points = _further_seeds(points, jobs, record.design.get("seeds", {}), settled_jobs)
     jobs += plan_jobs(composition, further_points, draft.axes)
     record = with_additions(_with_jobs(without_jobs, jobs), earlier)
-    return SweepPlan(record=record, jobs=jobs)
+    return SweepPlan(record=record, base=jobs[0], jobs=jobs)
 
 
 def _with_jobs(record: SweepRecord, jobs: Sequence[PlannedJob]) -> SweepRecord:

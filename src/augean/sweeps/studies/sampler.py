@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 TRUSTED = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 """Modules whose classes a config may name as its sampler."""
+LUCK_KEYS = ("seed", "dataset.split_seed", "dataset.num_val")
+"""Keys that decide by which images or random choices a trial is judged: a value of theirs that
+scores better does so by luck."""
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,14 @@ def run_study(
         check_submission(plan.config.runtime)  # before the study has a journal
     finished_before = _finished_runs(plan.outputs)
     make_pruner(options.sweeper.pruner)  # refuses here what every job would fail at
+    record_file = record_path(plan.outputs, plan.record.name)
+    # Whoever started a worker has checked this and what follows.
+    if WORKER not in os.environ and not record_file.exists():
+        from augean.sweeps.first_check import check_jobs  # it loads torch
+
+        check_jobs(plan.samples)  # before the study has a journal, in which a mistake would stay
     setup = make_setup(plan, options.sweeper)
-    if WORKER not in os.environ:  # whoever started a worker has checked it
-        record_file = record_path(plan.outputs, plan.record.name)
+    if WORKER not in os.environ:
         refuse_lost_trials(record_file, setup.name, setup.storage)
     had_journal = Path(setup.storage).exists()
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space.distributions)
@@ -211,7 +216,7 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
     # A worker plans no examples of the space, and knows less of the code: whoever started it has
     # compared that.
     code: dict[str, str] = {}
-    for job in plan.jobs:
+    for job in (plan.base, *plan.samples):
         code |= code_identity(job.config)
     points = plan.space.points() if visits_all_points(options.sampler) else None
     journal = (plan.outputs / "studies" / f"{name}.journal").absolute()
@@ -295,7 +300,7 @@ class Tuning:
             self.write_record()
 
     def _plan_one(self, point: Sequence[str], row: str) -> PlannedJob:
-        overrides = (*self.plan.base_overrides, *point)
+        overrides = (*self.plan.base.overrides, *point)
         return plan_jobs(self.composition, [Point(overrides=overrides, row=row)])[0]
 
     def confirmation(self) -> Confirmation:
@@ -333,7 +338,7 @@ class Tuning:
 
     def _setting(self, job: SweepJob) -> list[str]:
         """Return the overrides of a trial."""
-        return [*self.plan.base_overrides, *self.plan.space.assignments(job.values)]
+        return [*self.plan.base.overrides, *self.plan.space.assignments(job.values)]
 
     def _plan_seeds(self, job: SweepJob, seeds: Iterable[int], row: str) -> list[PlannedJob]:
         """Plan the runs of a trial's setting with other seeds."""
