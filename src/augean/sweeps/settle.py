@@ -137,13 +137,14 @@ class Settling:
         if dry:
             self._show_dry(record, is_launched=earlier is not None, is_changed=is_changed)
             return 0
-        if earlier is None or is_changed:
+        is_launched = earlier is None or is_changed
+        if is_launched:
             self.launch()
             launched = self.find_record()
             if launched is None:
                 raise AugeanError(f"{self.sweep} left no record in {self.outputs}")
             record = _with_design(launched, self.design)
-        self._settle(record)
+        self._settle(record, is_launched=is_launched)
         return 0
 
     def plan_record(self, earlier: SweepRecord | None, *, dry: bool) -> SweepRecord:
@@ -182,16 +183,29 @@ class Settling:
             )
         show(record, self.look(record))
 
-    def _settle(self, record: SweepRecord) -> None:
-        """Train seeds round by round, until nothing is undecided or the budget is spent."""
+    def _settle(self, record: SweepRecord, *, is_launched: bool) -> None:
+        """Train seeds round by round, until nothing is undecided or the budget is spent.
+
+        A launcher that trains later, such as SLURM, ends it after a round.
+
+        Args:
+            is_launched: this call has launched the sweep already.
+        """
         while True:
             with hold_record(self.outputs, record.name):
                 # Read again: a custom loop may have joined meanwhile.
                 record = replace(self.find_record() or record, design=record.design)
                 record.write(self.outputs)
-            if self.lacks_runs(record):
+            if self.lacks_runs(record) and not is_launched:
                 self.launch()
                 record = self.find_record() or record
+            is_launched = False
+            if num_missing := len(self._missing_runs(record)):
+                logger.info(
+                    f"{record.name}: {counted(num_missing, 'run')} still to be trained by the"
+                    " launcher; when they are done, the same command goes on."
+                )
+                return
             look = self.look(record)
             show(record, look)
             additions = self.next_seeds(record, look)
