@@ -1,7 +1,6 @@
 """Make a report: read a folder of runs, draw and write everything."""
 
 import gc
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from augean.analysis.comparison import Table, summarise
 from augean.analysis.images import CorrectImages
 from augean.analysis.load import Contents, Problem, read_metrics, scan
 from augean.analysis.run import Run
+from augean.cores import usable_cores
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.report.figures.curves import draw_figures
@@ -191,8 +191,8 @@ def _draw_all(
 
 
 def _draw_in_processes(tasks: Sequence[_DrawingTask]) -> list[_Drawing]:
-    """Draw in a process for each core, at most 8."""
-    num_processes = min(os.cpu_count() or 1, 8)
+    """Draw in a process for each core that may be used, at most 8."""
+    num_processes = min(usable_cores(), 8)
     # Otherwise the garbage collection of each process walks through all runs again and again.
     gc.freeze()
     try:
