@@ -30,7 +30,7 @@ from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.composition import compose_sweep, parse_search_space
 from augean.sweeps.plan import plan_file
 from augean.sweeps.points import read_finished_study, refuse_other_choices
-from augean.sweeps.studies.sampler import make_sampler
+from augean.sweeps.studies.sampler import SearchSpace, make_sampler
 from augean.sweeps.studies.storage import open_storage
 from augean.sweeps.studies.study import Study, StudySetup
 from augean.sweeps.studies.trial import RUN
@@ -297,7 +297,10 @@ def test_every_sampler_of_the_plugin_asks_for_trials(tmp_path: Path, sampler: st
     assert isinstance(options, dict)
     numbers = optuna.distributions.FloatDistribution(0, 1, step=0.5 if sampler == "grid" else None)
     space = {"x": numbers, "y": optuna.distributions.CategoricalDistribution(("a", "b"))}
-    setup = StudySetup("mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0)
+    points = SearchSpace(space).points() if sampler == "grid" else None
+    setup = StudySetup(
+        "mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0, points=points
+    )
     study = Study(setup, tmp_path, partial(make_sampler, options, space))
     with study.working():
         for number in range(4):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import sys
 import time
 from collections.abc import Iterable, Sequence, Set
@@ -52,6 +53,7 @@ def run_study(
         SystemExit: with status 1 when trials are missing or a further seed failed; with 0 in a
             worker; with that of `augean.sweeps.slurm.submit` when SLURM is to do the work.
     """
+    since = float(os.environ.get(WORKER, time.time()))
     is_submission = plan.config.runtime.launcher.name == "slurm" and WORKER not in os.environ
     if is_submission:
         check_submission(plan.config.runtime)  # before the study has a journal
@@ -68,7 +70,7 @@ def run_study(
         refuse_lost_trials(record_file, setup.name, setup.storage)
     had_journal = Path(setup.storage).exists()
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space.distributions)
-    study = Study(setup, plan.outputs, sampler)
+    study = Study(setup, plan.outputs, sampler, since)
     tuning = Tuning(
         plan=plan,
         composition=composition,
@@ -77,7 +79,7 @@ def run_study(
         options=options.sweeper,
     )
     if WORKER in os.environ:
-        tuning.work(float(os.environ[WORKER]))
+        tuning.work(since)
         raise SystemExit(0)
     logger.info(
         f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them done already."
@@ -218,7 +220,11 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
     code: dict[str, str] = {}
     for job in (plan.base, *plan.samples):
         code |= code_identity(job.config)
-    points = plan.space.points() if visits_all_points(options.sampler) else None
+    points = None
+    if visits_all_points(options.sampler):
+        points = plan.space.points()
+        # So that fewer trials than points see values of every key, in one order in all workers.
+        random.Random(options.sampler.get("seed") or 0).shuffle(points)
     journal = (plan.outputs / "studies" / f"{name}.journal").absolute()
     return StudySetup(
         name=name,
@@ -251,13 +257,13 @@ class Tuning:
         """Run trials until the study has all of its own, then what is missing of the seeds.
 
         Args:
-            since: when this command began, in seconds since 1970; what failed before that is tried
-                again.
+            since: when this command began, in seconds since 1970; runs that failed before that are
+                tried again.
         """
         with self.study.working():
             self._run_trials()
         if not self.study.is_complete():
-            return  # this worker's supervisor was killed
+            return  # points of a grid failed, or this worker's supervisor was killed
         confirmation = self.confirmation()
         if not confirmation.is_complete():
             self.write_record()
