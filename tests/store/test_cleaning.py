@@ -88,6 +88,12 @@ def test_where_the_best_run_may_be_a_damaged_one_all_weights_are_kept(tmp_path: 
     assert "weights" not in found(tmp_path)
 
 
+def test_where_no_run_has_a_validation_accuracy_all_weights_are_kept(tmp_path: Path) -> None:
+    for job in write_table(tmp_path):
+        sign(directory(tmp_path, job), val_accuracy=None)
+    assert "weights" not in found(tmp_path)
+
+
 def test_what_is_best_in_one_of_two_tables_is_kept(tmp_path: Path) -> None:
     jobs = write_table(tmp_path)
     write_record(tmp_path, "smaller", jobs[2:])

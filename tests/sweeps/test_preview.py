@@ -111,6 +111,11 @@ def test_a_launched_sweep_is_read_from_its_record(tmp_path: Path) -> None:
             r"Adam takes .*\n  in adam$",
         ),
         (
+            "table1_activation",
+            ["trainer.freeze=none,until stage7"],
+            r"^trainer.freeze=until stage7: the network has no module .*\n  in .*elu",
+        ),
+        (
             "stem",
             ["model=resnet18,vgg_a", "model.stem=imagenet"],
             r"^model.stem: VGG takes .*\n  in vgg_a$",
@@ -204,7 +209,7 @@ def test_a_studys_preview_sees_every_choice_and_both_ends_of_every_range(tmp_pat
         "silu",
     }
     assert {point["optimizer.lr"] for point in points} == {0.01, 1.0}
-    assert {job.config.activation.name for job in plan.jobs[1:]} == {
+    assert {job.config.activation.name for job in plan.samples} == {
         point["activation"] for point in points
     }
     lines = preview("tune_final", ["experiment=demo", "hydra.sweeper.n_trials=7"], tmp_path)

@@ -5,6 +5,7 @@ Sweeps are planned, not run, where no property hangs on a run.
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,7 +212,7 @@ def test_a_study_searches_null_and_truth_values(tmp_path: Path) -> None:
     planned = plan(
         tmp_path, "n_trials: 2, params: {model.stem: 'null,cifar', augmentation.flip: 'true,false'}"
     )
-    values = {(job.config.model.stem, job.config.augmentation.flip) for job in planned.jobs[1:]}
+    values = {(job.config.model.stem, job.config.augmentation.flip) for job in planned.samples}
     assert values == {(None, True), ("cifar", False)}
 
 
@@ -247,3 +248,15 @@ def test_a_design_of_older_labels_keeps_its_seeds(tmp_path: Path) -> None:
     again = plan(tmp_path, sweeper, table)
     assert again.record.design["seeds"] == {"true": 4, "false": 3}
     assert [job.seed for job in again.record.jobs if job.row == "true"] == [0, 1, 2, 3]
+
+
+def test_a_row_that_a_custom_loop_joined_may_be_the_baseline(tmp_path: Path) -> None:
+    record = plan(tmp_path, "params: {optimizer: 'sgd,adam'}").record
+    own = replace(record.jobs[0], row="mine", command="python mine.py")
+    design = {"margin": 0.5, "least": 3, "most": 20, "baseline": "mine", "rows": ["sgd", "adam"]}
+    joined = replace(record, jobs=[*record.jobs, own], baseline="mine", design=design)
+    joined.write(tmp_path / "out")
+    for table in ("", "baseline: mine"):
+        again = plan(tmp_path, "params: {optimizer: 'sgd,adam'}", table).record
+        assert [job.row for job in again.jobs] == ["sgd", "adam", "mine"]
+        assert again.baseline == "mine"

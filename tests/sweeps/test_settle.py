@@ -32,7 +32,7 @@ from augean.errors import AugeanError
 from augean.report import make_report
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.budget import Budget, Unit, read_budget
-from augean.sweeps.plan import plan_file, with_additions
+from augean.sweeps.plan import plan_file, plan_for, with_additions
 from augean.sweeps.settle import Settling
 from augean.sweeps.settle_look import Look, show
 from augean.terminal import show_messages
@@ -641,6 +641,30 @@ def test_settling_trains_what_an_edited_sweep_file_asks_for(
     assert other.returncode == 0, other.stdout + other.stderr
     assert {job.id for job in only_record(outputs).jobs}.isdisjoint(job.id for job in record.jobs)
     assert only_record(outputs).states(outputs) == {"finished": 9}
+
+
+def test_settling_submits_once_and_leaves_the_rest_to_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rates.yaml").write_text(SWEEP)
+    launches = []
+
+    def submit(settling: Settling) -> None:
+        plan = plan_for(settling.outputs, settling.sweep, settling.overrides, settling.folder)
+        plan.record.write(settling.outputs)
+        launches.append(plan)
+
+    monkeypatch.setattr(Settling, "launch", submit)
+    overrides = [item for item in TINY if not item.startswith("optimizer.lr")]
+    show_messages()
+    for number in (1, 2):
+        settling = Settling("rates", tmp_path, tmp_path / "out", overrides, {"most": 4}, None)
+        assert settling.run(dry=False) == 0
+        assert len(launches) == number
+        text = capsys.readouterr().out
+        assert "4 runs still to be trained" in text
+        assert "reaches no further" not in text
+        assert only_record(tmp_path / "out").design["most"] == 4
 
 
 @pytest.mark.slow

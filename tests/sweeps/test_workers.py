@@ -3,18 +3,22 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from augean.errors import AugeanError
+from augean.signals import ChildProcesses
 from augean.store.crew_size import announce_crew, read_crew, request_crew, supervised_sweeps
 from augean.store.locks import is_locked
 from augean.store.sweep_record import read_records
+from augean.sweeps.workers import supervise
 from commands import augean, train_command
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, composed
 from waiting import wait_for
 
 
@@ -150,3 +154,19 @@ def test_what_cannot_be_resized_is_refused(words: list[str], tmp_path: Path) -> 
         ambiguous = augean("workers", "table", "3", "--outputs", str(tmp_path))
         assert "table1, table2" in ambiguous.stderr
         assert read_crew(tmp_path, "table1") == 2
+
+
+def test_workers_share_out_the_cores_that_the_sweep_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = []
+
+    def start(self: ChildProcesses, _: Sequence[str], env: dict[str, str]) -> Any:
+        environments.append(env)
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setattr(ChildProcesses, "start", start)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    runtime = composed(*TINY).runtime
+    supervise("mine", 2, replace(runtime, outputs=str(tmp_path), threads=None), since=0.0)
+    assert [env["OMP_NUM_THREADS"] for env in environments] == ["3", "3"]

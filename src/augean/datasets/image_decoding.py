@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augean.cores import usable_cores
 from augean.errors import ConfigError, DataError
 from augean.terminal import counted
 
@@ -190,12 +191,7 @@ def _process_pool(num_chunks: int) -> Any:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    # The cores that this process may use, where the system can tell (not on macOS).
-    if hasattr(os, "sched_getaffinity"):
-        num_cores = len(os.sched_getaffinity(0))
-    else:
-        num_cores = os.cpu_count() or 1
-    num_processes = min(num_chunks, num_cores, MAX_PROCESSES)
+    num_processes = min(num_chunks, usable_cores(), MAX_PROCESSES)
     # Spawned, not forked: torch may have threads, which do not survive a fork.
     return ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"))
 

@@ -1,7 +1,6 @@
 """Make a report: read a folder of runs, draw and write everything."""
 
 import gc
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from augean.analysis.images import CorrectImages
 from augean.analysis.load import Contents, Problem, scan
 from augean.analysis.recordings import read_metrics
 from augean.analysis.run import Run
+from augean.cores import usable_cores
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.report.figures.curves import draw_curves
@@ -100,7 +100,7 @@ def make_report(
         )
     folder = outputs / "report"
     _make_folders(folder)
-    sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.place)
+    sweeps = sorted(contents.sweeps, key=lambda sweep: sweep.record.report_order)
     correct = CorrectImages(contents)
     tables = [summarise(sweep, correct=correct) for sweep in sweeps]
     metrics = read_metrics(contents, _completed_runs(contents))
@@ -192,8 +192,8 @@ def _draw_all(
 
 
 def _draw_in_processes(tasks: Sequence[_DrawingTask]) -> list[_Drawing]:
-    """Draw in a process for each core, at most 8."""
-    num_processes = min(os.cpu_count() or 1, 8)
+    """Draw in a process for each core that may be used, at most 8."""
+    num_processes = min(usable_cores(), 8)
     # Otherwise the garbage collection of each process walks through all runs again and again.
     gc.freeze()
     try:

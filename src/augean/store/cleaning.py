@@ -159,7 +159,10 @@ def _best_runs(record: SweepRecord, outputs: Path) -> list[str]:
         best = best_by_validation(record, outputs)
     except AugeanError:  # a damaged summary, which may be the best run's
         return [job.id for job in record.jobs]
-    return [] if best is None else [best.id]
+    # None has a validation accuracy: nothing was held out, or a custom loop reports none.
+    if best is None:
+        return [job.id for job in record.jobs]
+    return [best.id]
 
 
 def _named_beginnings(records: Sequence[SweepRecord], outputs: Path) -> set[str]:

@@ -1,8 +1,9 @@
 """Check the types of a sweep record's values, when it is read and when it is written."""
 
 import reprlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from augean.store.values import (
     WrongValueError,
@@ -15,23 +16,37 @@ from augean.store.values import (
     refuse,
 )
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 MAX_NAME = 240
 """Most characters of a run's id or directory; file systems allow 255 with an ending."""
 
 
-def check_value(name: str, value: Any, parse: Callable[[Any], Any], place: str = "") -> None:
-    """Check one value of a record.
+def check_values(
+    item: "DataclassInstance", parsers: Mapping[str, Callable[[Any], Any]], place: str = ""
+) -> None:
+    """Check the values of a record, or of one of its jobs.
+
+    A value may be None where that is its field's default.
 
     Args:
-        parse: raises `WrongValueError` for a value of another type.
+        parsers: by the names of fields; each raises `WrongValueError` for a value of another type.
         place: for the message, after the value.
 
     Raises:
-        TypeError: names the field and its value.
+        TypeError: names the first field with a wrong value, and that.
     """
+    may_be_none = {field.name for field in fields(item) if field.default is None}
+    for name, parse in parsers.items():
+        value = getattr(item, name)
+        if not (value is None and name in may_be_none):
+            _check_value(name, value, parse, place)
+
+
+def _check_value(name: str, value: Any, parse: Callable[[Any], Any], place: str) -> None:
     try:
-        if not (value is None and name in _OPTIONAL):
-            parse(value)
+        parse(value)
     except WrongValueError as error:
         # reprlib cuts what is long: the value may be of any size.
         subject = f"{name}={reprlib.repr(value)} {place}".rstrip()
@@ -101,24 +116,6 @@ JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
     "confirmed_score": as_number,
     "command": as_text,
 }
-_OPTIONAL = frozenset(
-    {
-        "experiment",
-        "figure",
-        "note",
-        "num_trials",
-        "column",
-        "band",
-        "baseline",
-        "trial",
-        "state",
-        "score",
-        "timeout",
-        "confirmed_score",
-        "command",
-    }
-)
-"""Names of values that may be None."""
 
 
 def split_row_keys(text: str | None) -> list[str]:

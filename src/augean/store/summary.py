@@ -112,7 +112,7 @@ class RunSummary:
     images_per_second: float | None = None
     """Training images; the median over the epochs."""
     peak_memory_mb: float | None = None
-    """MiB on the GPU; None on other devices."""
+    """MB (1,000,000 bytes) on the GPU; None on other devices."""
     parameters: int | None = None
     """Number of values in the network's parameters."""
     device: str | None = None

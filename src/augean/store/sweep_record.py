@@ -27,7 +27,7 @@ from augean.store.record_identity import (
     record_paths,
     same_overrides,
 )
-from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_value, split_row_keys
+from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_values, split_row_keys
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
 from augean.terminal import counted
@@ -178,7 +178,7 @@ class SweepRecord:
         return self.name == name or self.name.startswith(f"{name}--")
 
     @property
-    def place(self) -> tuple[float, str]:
+    def report_order(self) -> tuple[float, str]:
         """Sort key of a report's sections: the number of the figure, then the name.
 
         Records without a number come last.
@@ -374,11 +374,9 @@ def _check_types(record: SweepRecord) -> None:
     if record.direction not in get_args(Direction):
         choices = ", ".join(get_args(Direction))
         raise TypeError(f"direction={record.direction!r}: must be one of {choices}")
-    for name, parse in RECORD_PARSERS.items():
-        check_value(name, getattr(record, name), parse)
+    check_values(record, RECORD_PARSERS)
     for job in record.jobs:
-        for name, parse in JOB_PARSERS.items():
-            check_value(name, getattr(job, name), parse, "of a job")
+        check_values(job, JOB_PARSERS, "of a job")
 
 
 def read_records(outputs: Path) -> tuple[list[SweepRecord], list[str]]:

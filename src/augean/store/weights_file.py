@@ -43,7 +43,8 @@ class WeightsFile:
     @property
     def digest(self) -> str:
         """The part of the address that stands for the weights."""
-        return self.digests[self.has_new_head]
+        with_head, without_head = self.digests
+        return without_head if self.has_new_head else with_head
 
     @property
     def digests(self) -> tuple[str, str]:

@@ -3,13 +3,13 @@
 import logging
 import os
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 from augean.config.schema import Config
-from augean.errors import AugeanError, ConfigError, RunLocked
+from augean.errors import RunLocked
 from augean.runs.address import RunAddress, RunOutcome, find_outcome
 from augean.runs.code_snapshot import snapshot_code
 from augean.runs.session import note_failure
@@ -49,12 +49,9 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
     num_runs = len({job.address.id for job in jobs})
     num_before = num_runs - len(missing)
     if missing:
-        # Imported here as both load torch, which a sweep with nothing to train does not need.
-        from augean.sweeps.weights_check import check_weights
-        from augean.training.build import check_classes
+        from augean.sweeps.first_check import check_jobs  # it loads torch
 
-        check_networks(missing.values(), check_classes)
-        check_networks(missing.values(), check_weights)
+        check_jobs(missing.values())
 
     def write_record() -> None:
         # Read again: loops and `augean settle` may have added to the record since it was planned.
@@ -109,42 +106,6 @@ def _work_by_run(
         configs = [job.config for job in missing.values()]
         code = snapshot_code(configs, plan.outputs / "slurm" / "code")
     return {id_: partial(train_run, job.config, id_, code) for id_, job in missing.items()}
-
-
-def check_networks(jobs: Iterable[PlannedJob], check: Callable[[Config], None]) -> int:
-    """Check each different network, with its optimizer, of the jobs; return how many there are.
-
-    Raises:
-        ConfigError: for all that the check refuses, each with its rows.
-    """
-    # Network to what is wrong with it; None for one that is in order.
-    problems: dict[str, str | None] = {}
-    # Problem to its rows, each once and in order: a dictionary serves as an ordered set.
-    rows: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    for job in jobs:
-        config = job.config
-        parts = (
-            config.model,
-            config.activation,
-            config.optimizer,
-            config.regularization,
-            config.width,
-            config.dataset.image_size,
-        )
-        network = repr(parts)
-        if network not in problems:
-            try:
-                check(config)
-                problems[network] = None
-            except AugeanError as error:
-                problems[network] = str(error)
-        problem = problems[network]
-        if problem is not None:
-            rows[problem][job.row] = None
-    if rows:
-        paragraphs = [f"{problem}\n  in {'; '.join(labels)}" for problem, labels in rows.items()]
-        raise ConfigError("\n".join(paragraphs))
-    return len(problems)
 
 
 def share_work(

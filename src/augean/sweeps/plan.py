@@ -39,6 +39,17 @@ from augean.sweeps.sweep_overrides import (
     swept_keys,
 )
 
+STUDY_OPTIONS = (
+    "timeout",
+    "confirm",
+    "final_seeds",
+    "max_failures",
+    "direction",
+    "study_name",
+    "custom_search_space",
+)
+"""Keys of `hydra.sweeper` that ask for a study."""
+
 
 def plan_file(name: str, overrides: Sequence[str] = (), folder: Path | None = None) -> SweepPlan:
     """Plan a sweep file outside a command line of Hydra's.
@@ -122,23 +133,29 @@ def _plan_grid(
     jobs = plan_jobs(composition, points, draft.axes)
     if not jobs:
         raise ConfigError(EMPTY_SWEEP)
-    new = draft.make(jobs[0].config, studies=list(studies.values()))
-    earlier = read_earlier_record(outputs, new.name)
+    without_jobs = draft.make(jobs[0].config, studies=list(studies.values()))
+    earlier = read_earlier_record(outputs, without_jobs.name)
+    record = with_additions(_with_jobs(without_jobs, jobs), earlier)
+    _refuse_other_comparison(record, [job.row for job in jobs])
     # An earlier `augean settle` may have noted a design in the record, and seeds in that: their
     # jobs come last.
-    design = earlier.design if earlier is not None else {}
-    settled_jobs = earlier.jobs if earlier is not None and design else []
-    labels = [job.row for job in jobs]
-    labelled = with_row_labels(replace(new, design=design), labels)
-    _refuse_other_comparison(labelled, labels)
-    further_points = _further_seeds(points, jobs, labelled.design.get("seeds", {}), settled_jobs)
+    settled_jobs = earlier.jobs if earlier is not None and earlier.design else []
+    further_points = _further_seeds(points, jobs, record.design.get("seeds", {}), settled_jobs)
     jobs += plan_jobs(composition, further_points, draft.axes)
-    record = replace(labelled, jobs=[job.as_sweep_job() for job in jobs])
-    return SweepPlan(record=with_additions(record, earlier), jobs=jobs)
+    record = with_additions(_with_jobs(without_jobs, jobs), earlier)
+    return SweepPlan(record=record, base=jobs[0], jobs=jobs)
+
+
+def _with_jobs(record: SweepRecord, jobs: Sequence[PlannedJob]) -> SweepRecord:
+    return replace(record, jobs=[job.as_sweep_job() for job in jobs])
 
 
 def _refuse_options_of_studies(sweeper: AugeanSweeperConfig) -> None:
-    for name in ("timeout", "confirm", "custom_search_space"):
+    """Refuse options that only a study has: `n_trials` was probably forgotten.
+
+    Not `storage`, sampler and pruner, which a file may set for all of its sweeps.
+    """
+    for name in STUDY_OPTIONS:
         if getattr(sweeper, name) != getattr(AugeanSweeperConfig(), name):
             raise ConfigError(f"hydra.sweeper.{name}: a grid has none; for a study add n_trials")
 
@@ -172,15 +189,17 @@ def with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRec
     """Return the record with the design of `augean settle` and the runs of custom loops.
 
     These are in the earlier one, and no launch plans them.
+
+    Raises:
+        ConfigError: for a baseline that is not among the rows.
     """
-    if earlier is None:
-        return record
-    own = [job for job in record.jobs if job.command is None]
-    joined = [job for job in earlier.jobs if job.command is not None]
-    # A loop may have named the baseline, too.
-    baseline = record.baseline or (earlier.baseline if joined else None)
-    record = replace(record, design=earlier.design, jobs=[*own, *joined], baseline=baseline)
-    return with_row_labels(record, [job.row for job in own])
+    if earlier is not None:
+        own = [job for job in record.jobs if job.command is None]
+        joined = [job for job in earlier.jobs if job.command is not None]
+        # A loop may have named the baseline, too, and that may be its own row.
+        baseline = record.baseline or (earlier.baseline if joined else None)
+        record = replace(record, design=earlier.design, jobs=[*own, *joined], baseline=baseline)
+    return with_row_labels(record, [job.row for job in record.jobs])
 
 
 def _further_seeds(

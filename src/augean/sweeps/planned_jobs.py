@@ -62,9 +62,13 @@ class SweepPlan:
 
     record: SweepRecord
     """As the launch will write it; that of a study has no trials yet."""
-    jobs: list[PlannedJob]
-    """All jobs of a grid. Of a study first its base, with the overrides that all trials share, then
-    points that show its whole space; none of these is trained."""
+    base: PlannedJob
+    """A job with what all of them share, such as the values under `runtime`: the first of a grid;
+    of a study one of the overrides that all its trials have in common."""
+    jobs: list[PlannedJob] = field(default_factory=list)
+    """What a launch trains; empty for a study, which chooses its trials as it goes."""
+    samples: list[PlannedJob] = field(default_factory=list)
+    """Points that show the whole space of a study; none of them is trained."""
     space: SearchSpace = field(default_factory=SearchSpace)
     """What a study searches; empty in a grid."""
     custom: CustomSpace | None = None
@@ -79,24 +83,14 @@ class SweepPlan:
     """The line that says how a file for another sweeper was translated."""
 
     @property
-    def base_overrides(self) -> tuple[str, ...]:
-        """Of a study the overrides that all its trials share."""
-        return self.jobs[0].overrides
-
-    @property
-    def jobs_of_points(self) -> list[PlannedJob]:
-        """All jobs of a grid; of a study those that show its space, without the base."""
-        return self.jobs[1:] if self.record.kind == "study" else self.jobs
-
-    @property
     def config(self) -> Config:
-        """The config of the first job; what is under `runtime` is the same for all."""
-        return self.jobs[0].config
+        """The config of the base; what is under `runtime` is the same for all jobs."""
+        return self.base.config
 
     @property
     def outputs(self) -> Path:
         """The output folder, which all jobs share."""
-        return self.jobs[0].address.outputs
+        return self.base.address.outputs
 
 
 def plan_jobs(

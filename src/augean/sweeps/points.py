@@ -24,9 +24,6 @@ from augean.store.sweep_record import (
 # At most 150 characters, and no dot in front: record names become file names.
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"
 RECORD_NAME_RULE = "letters, digits, '_', '-', '+' and '.' only, as it names a file"
-LUCK_KEYS = ("seed", "dataset.split_seed", "dataset.num_val")
-"""Keys that decide by which images or random choices a trial is judged: a value of theirs that
-scores better does so by luck."""
 
 
 @dataclass(frozen=True)
@@ -132,29 +129,6 @@ def _shared_settings(overrides: Sequence[str], study: SweepRecord) -> set[str]:
         if key not in study.space and key != "seed" and not EXECUTION_KEY.match(setting):
             settings[key] = setting  # the last one of a key counts, whatever the order of others
     return set(settings.values())
-
-
-def check_study_name(name: str | None) -> None:
-    """Check a study's own name, which its record has too.
-
-    Raises:
-        ConfigError: for a name that cannot name a file.
-    """
-    if name is not None and not re.fullmatch(RECORD_NAME, name):
-        raise ConfigError(f"hydra.sweeper.study_name={name}: {RECORD_NAME_RULE}")
-
-
-def refuse_name_of_grid(outputs: Path, name: str) -> None:
-    """Raise AugeanError where a grid has the name of a study, whose record would replace its own.
-
-    A study of that name is this one, asked for again.
-    """
-    path = record_path(outputs, name)
-    if path.exists() and read_record(path).kind != "study":
-        raise ConfigError(
-            f"{path}: a grid has this name; give the study another one with"
-            " hydra.sweeper.study_name=<a new name>"
-        )
 
 
 def insert_settings(items: Sequence[str], studies: Mapping[str, SweepRecord]) -> list[str]:
@@ -264,24 +238,3 @@ def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
         seeds: Mapping[str, int] = design["seeds"]
         design["seeds"] = {find_label(row, rows) or row: number for row, number in seeds.items()}
     return replace(record, baseline=baseline, reference=reference, design=design)
-
-
-def refuse_luck(space: Mapping[str, str]) -> None:
-    """Refuse a study that would choose by what its runs happen to be judged best.
-
-    Args:
-        space: searched key to its values, as they are written.
-
-    Raises:
-        ConfigError: for such a key, with what to write instead.
-    """
-    for key in LUCK_KEYS:
-        if key not in space:
-            continue
-        reason = "a study would choose the luckiest seed"
-        if key == "dataset.num_val":
-            reason = "a study would choose the smallest validation set, whose scores scatter most"
-        raise ConfigError(
-            f"{key}={space[key]}: {reason}; give {key} one value, and train the winner on several"
-            " seeds with hydra.sweeper.final_seeds=3"
-        )

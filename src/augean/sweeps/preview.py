@@ -22,13 +22,12 @@ from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.sweeps.budget import read_seconds
-from augean.sweeps.grid import check_networks
+from augean.sweeps.first_check import check_jobs, check_networks
 from augean.sweeps.plan import plan_for
-from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
+from augean.sweeps.planned_jobs import SweepPlan
 from augean.sweeps.record_changes import compare_records, has_file
-from augean.sweeps.weights_check import check_weights_of_jobs
 from augean.terminal import counted, readable_seconds
-from augean.training.build import NUM_CLASSES, build_model, check_classes
+from augean.training.build import NUM_CLASSES, build_model
 from augean.training.device import device_title, find_device
 from augean.training.model_summary import describe_model
 from augean.training.optimizer import build_optimizer
@@ -82,8 +81,8 @@ def describe_changes(record: SweepRecord, plan: SweepPlan) -> list[str]:
     Raises:
         AugeanError: for a network that cannot be built, with the rows that have it.
     """
-    check_networks(plan.jobs, check_network)
-    check_weights_of_jobs(plan.jobs)
+    check_jobs(plan.jobs)
+    check_networks(plan.jobs, check_building)
     changes = compare_records(record, plan.record)
     if not changes.has_other_jobs:
         return []
@@ -120,8 +119,9 @@ def describe_plan(plan: SweepPlan) -> list[str]:
             with the rows that have them.
     """
     record = plan.record
-    num_networks = check_networks(plan.jobs_of_points, check_network)
-    check_weights_of_jobs(plan.jobs_of_points)
+    jobs = [*plan.jobs, *plan.samples]
+    check_jobs(jobs)
+    num_networks = check_networks(jobs, check_building)
     if record.kind == "study":
         request = describe_study(plan)
     else:
@@ -132,7 +132,7 @@ def describe_plan(plan: SweepPlan) -> list[str]:
         f"{record.name} ({record.title}): not launched yet",
         f"  {request}",
         (
-            f"  in order: {counted(len(plan.jobs), 'config')} composed and checked,"
+            f"  in order: {counted(len(jobs), 'config')} composed and checked,"
             f" {counted(num_networks, 'different network')} built"
         ),
         f"  {estimate(plan)}",
@@ -160,11 +160,10 @@ def describe_outdated(plan: SweepPlan) -> list[str]:
 
     Trials of a study are not known before it runs.
     """
-    jobs = [] if plan.record.kind == "study" else plan.jobs
     # Config, as text, to the id that its run would have now. An older run of an equal config has
     # another id, because one of these was another.
     configs = {}
-    for job in jobs:
+    for job in plan.jobs:
         if find_outcome(job.address) is None:
             configs[_config_text(flatten_config(job.config))] = job.address.id
     if not configs:
@@ -191,13 +190,12 @@ def _config_text(flat: Mapping[str, Any]) -> str:
     return json.dumps(flat, sort_keys=True, default=str)
 
 
-def check_network(config: Config) -> None:
-    """Check what a launch does, and build network and optimizer, without memory for them.
+def check_building(config: Config) -> None:
+    """Build network and optimizer, without memory for them.
 
     Raises:
-        ConfigError: when a launch would refuse them, or they cannot be built.
+        ConfigError: when they cannot be built.
     """
-    check_classes(config)
     describe_model(config, NUM_CLASSES)
     with torch.device("meta"):
         build_optimizer(config, build_model(config, NUM_CLASSES))
@@ -205,11 +203,10 @@ def check_network(config: Config) -> None:
 
 def estimate(plan: SweepPlan) -> str:
     """Say how long the missing runs will train, by the times of finished runs of the same cost."""
-    is_study = plan.record.kind == "study"
-    # A study trains other points than those of its plan, so all of these count as examples.
-    todo: dict[str, PlannedJob] = {}
+    # A study trains other points than its samples, so all of these count as examples.
+    todo = {job.address.id: job for job in plan.samples}
     for job in plan.jobs:
-        if is_study or find_outcome(job.address) is None:
+        if find_outcome(job.address) is None:
             todo[job.address.id] = job
     if not todo:
         return "nothing to train"
@@ -230,7 +227,7 @@ def estimate(plan: SweepPlan) -> str:
             f" {device}"
         )
     # A trial may cost as much as the most expensive example; pruning makes it cheaper.
-    if is_study:
+    if plan.record.kind == "study":
         longest = max(estimates)
         limit = read_seconds("hydra.sweeper.timeout", plan.record.timeout)
         confirm = plan.record.confirm

@@ -35,7 +35,7 @@ from augean.store.sweep_record import (
     read_records,
 )
 from augean.sweeps.budget import read_budget
-from augean.sweeps.plan import plan_file
+from augean.sweeps.plan import plan_for
 from augean.sweeps.record_changes import compare_records, has_file
 from augean.sweeps.settle_look import Look, seeds_of_row, show
 from augean.sweeps.workers import program
@@ -81,8 +81,8 @@ class Settling:
         self.budget = read_budget(budget)
         self.start = time.monotonic()
         self.num_workers = _num_workers(overrides)
-        self.place = f"runtime.outputs={override_text(str(outputs), 'runtime.outputs')}"
-        words = ["-cn", sweep, *overrides, self.place]
+        folder_text = override_text(str(outputs), "runtime.outputs")
+        words = ["-cn", sweep, *overrides, f"runtime.outputs={folder_text}"]
         if folder:
             words = ["-cd", str(folder), *words]
         self.command = [*program(sys.argv), *words]
@@ -137,13 +137,14 @@ class Settling:
         if dry:
             self._show_dry(record, is_launched=earlier is not None, is_changed=is_changed)
             return 0
-        if earlier is None or is_changed:
+        is_launched = earlier is None or is_changed
+        if is_launched:
             self.launch()
             launched = self.find_record()
             if launched is None:
                 raise AugeanError(f"{self.sweep} left no record in {self.outputs}")
             record = _with_design(launched, self.design)
-        self._settle(record)
+        self._settle(record, is_launched=is_launched)
         return 0
 
     def plan_record(self, earlier: SweepRecord | None, *, dry: bool) -> SweepRecord:
@@ -158,7 +159,7 @@ class Settling:
         if earlier is not None and self.folder is None:
             _refuse_other_file(earlier, self.sweep)
         try:
-            return plan_file(self.sweep, [*self.overrides, self.place], self.folder).record
+            return plan_for(self.outputs, self.sweep, self.overrides, self.folder).record
         except AugeanError as error:
             # Without the data, or own code, no run can be addressed, but the scores are all here.
             if earlier is None or not (dry or isinstance(error, DataError)):
@@ -182,16 +183,29 @@ class Settling:
             )
         show(record, self.look(record))
 
-    def _settle(self, record: SweepRecord) -> None:
-        """Train seeds round by round, until nothing is undecided or the budget is spent."""
+    def _settle(self, record: SweepRecord, *, is_launched: bool) -> None:
+        """Train seeds round by round, until nothing is undecided or the budget is spent.
+
+        A launcher that trains later, such as SLURM, ends it after a round.
+
+        Args:
+            is_launched: this call has launched the sweep already.
+        """
         while True:
             with hold_record(self.outputs, record.name):
                 # Read again: a custom loop may have joined meanwhile.
                 record = replace(self.find_record() or record, design=record.design)
                 record.write(self.outputs)
-            if self.lacks_runs(record):
+            if self.lacks_runs(record) and not is_launched:
                 self.launch()
                 record = self.find_record() or record
+            is_launched = False
+            if num_missing := len(self._missing_runs(record)):
+                logger.info(
+                    f"{record.name}: {counted(num_missing, 'run')} still to be trained by the"
+                    " launcher; when they are done, the same command goes on."
+                )
+                return
             look = self.look(record)
             show(record, look)
             additions = self.next_seeds(record, look)

@@ -32,20 +32,20 @@ def effective(overrides: Sequence[Override]) -> list[Override]:
     for override in overrides:
         key = bare_key(override)
         # Where earlier overrides of the same key stand. A deletion is no value, so it stays.
-        places = []
-        for place, item in enumerate(effective_overrides):
+        indices = []
+        for index, item in enumerate(effective_overrides):
             if bare_key(item) == key and not item.is_delete():
-                places.append(place)
-        if not places or override.is_delete() or _merges(override):
+                indices.append(index)
+        if not indices or override.is_delete() or _merges(override):
             effective_overrides.append(override)
             continue
         # The override takes the place of the first of them, and the others go.
-        following = effective_overrides[places[0] :]
-        others = [item for place, item in enumerate(effective_overrides) if place not in places]
+        following = effective_overrides[indices[0] :]
+        others = [item for index, item in enumerate(effective_overrides) if index not in indices]
         # Unless a key around or inside it was set since: after `a.b=1 a={b:2}` the override `a.b=3`
         # must come last, or it would be lost.
         is_crossed = any(_nests(bare_key(item), key) for item in following)
-        others.insert(len(others) if is_crossed else places[0], override)
+        others.insert(len(others) if is_crossed else indices[0], override)
         effective_overrides = others
     return effective_overrides
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from augean.config.paths import places
 from augean.config.schema import RuntimeConfig
+from augean.cores import usable_cores
 from augean.errors import AugeanError, SetupError
 from augean.passwords import find_passwords, without_passwords
 from augean.regular_files import NOTE_BYTES, parse_json, read_regular
@@ -147,8 +148,7 @@ class _Crew:
 
     def _environment(self, number: int) -> dict[str, str]:
         """Return the environment of a worker: its share of the cores, and a CUDA device in turn."""
-        num_cores = os.cpu_count() or 1
-        threads = self.runtime.threads or max(1, num_cores // self.num_workers)
+        threads = self.runtime.threads or max(1, usable_cores() // self.num_workers)
         environment = _environment(self.since, self.runtime)
         environment["OMP_NUM_THREADS"] = str(threads)
         if self.devices:

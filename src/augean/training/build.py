@@ -30,7 +30,7 @@ NUM_CLASSES = 10
 """Number of classes with which a network is checked before the data set has been read. The true
 number, which may need a download, changes only the last layer."""
 _checked: set[str] = set()
-"""Networks, with their optimizers, that `check_classes` has accepted in this process."""
+"""Keys of networks, see `network_key`, that `check_classes` has accepted in this process."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,12 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     `model.init=xavier_normal` (Glorot and Bengio 2010) applies to the weights of all convolutions
     and linear layers.
     """
+    network = _build_unfrozen(config, num_classes)
+    _freeze(network, config)
+    return network
+
+
+def _build_unfrozen(config: Config, num_classes: int) -> nn.Module:
     cls, arguments = _model(config)
     # These four arguments every network takes; the rest are those of its class.
     network = _call_for_key(
@@ -207,13 +213,31 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
                 nn.init.xavier_normal_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-    freeze = config.trainer.freeze
-    _call_for_key(f"trainer.freeze={freeze}", freeze_part, network=network, freeze=freeze)
     return network
 
 
+def _freeze(network: nn.Module, config: Config) -> None:
+    freeze = config.trainer.freeze
+    _call_for_key(f"trainer.freeze={freeze}", freeze_part, network=network, freeze=freeze)
+
+
+def network_key(config: Config) -> str:
+    """Return a text that is equal for networks that a check before training need not tell apart."""
+    parts = (
+        config.model,
+        config.activation,
+        config.optimizer,
+        config.regularization,
+        config.width,
+        config.dataset.image_size,
+        config.trainer.freeze,  # decides which weights the optimizer gets
+    )
+    return repr(parts)
+
+
 def check_classes(config: Config) -> None:
-    """Refuse missing classes, unknown arguments and an optimizer that cannot train the network.
+    """Refuse missing classes, unknown arguments, a part to freeze that the network does not have,
+    and an optimizer that cannot train it.
 
     This needs no data, so it comes before any download or training. Values of arguments are left to
     the run, and so is a network that can only be built with the data set's own number of classes.
@@ -221,16 +245,8 @@ def check_classes(config: Config) -> None:
     Raises:
         ConfigError: as the run itself would.
     """
-    parts = (
-        config.model,
-        config.activation,
-        config.optimizer,
-        config.regularization,
-        config.width,
-        config.trainer.freeze,  # decides which weights the optimizer gets
-    )
     # The runs of a sweep share few networks, so each is checked once in a process.
-    key = repr(parts)
+    key = network_key(config)
     if key in _checked:
         return
     check_mixup(config.regularization.mixup)
@@ -241,13 +257,16 @@ def check_classes(config: Config) -> None:
 
 
 def _check_fit(config: Config) -> None:
-    """Refuse an optimizer that takes its arguments but not the parameters of the network."""
+    """Refuse a part to freeze that the network does not have, and an optimizer that takes its
+    arguments but not the parameters of the network.
+    """
     cls, arguments = find_optimizer(config)
     try:
         with torch.device("meta"):
-            network = build_model(config, NUM_CLASSES)
+            network = _build_unfrozen(config, NUM_CLASSES)
     except Exception:
         return  # the run will say what is wrong, with the true number of classes
+    _freeze(network, config)
     # If it takes not even a matrix, its arguments are wrong, which the run itself says better.
     # Muon, for one, takes matrices but refuses the other shapes that a network has.
     if takes_matrices(cls, arguments):

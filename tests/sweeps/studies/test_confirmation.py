@@ -1,6 +1,7 @@
 """The winner of a study is confirmed with seeds that had no part in the choice."""
 
 import json
+import re
 import shutil
 import signal
 import statistics
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from augean.config.sweeper_schema import ConfirmConfig
-from augean.errors import AugeanError
+from augean.errors import AugeanError, ConfigError
 from augean.runs.execute import execute
 from augean.store.direction import Direction
 from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_records
+from augean.sweeps.plan import plan_file
 from augean.sweeps.points import describe_budget
 from augean.sweeps.studies.confirmation import find_candidates, new_seeds
 from commands import augean, train, train_command
@@ -186,9 +188,18 @@ def test_a_confirmation_whose_processes_were_killed_goes_on(tmp_path: Path) -> N
         assert (folder / "summary.json").exists()
 
 
-def test_a_grid_confirms_nothing_and_has_no_timeout(tmp_path: Path) -> None:
-    for option in ("confirm.seeds=2", "timeout=1h"):
-        words = ["activation=relu,elu", f"hydra.sweeper.{option}", f"runtime.outputs={tmp_path}"]
-        done = train("-m", *SETTING, *words)
-        assert done.returncode == 1
-        assert f"hydra.sweeper.{option.split('.')[0].split('=')[0]}: a grid has none" in done.stderr
+@pytest.mark.parametrize(
+    "option",
+    [
+        "confirm.seeds=2",
+        "timeout=1h",
+        "final_seeds=3",
+        "max_failures=0",
+        "direction=minimize",
+        "study_name=mine",
+    ],
+)
+def test_a_grid_takes_no_options_of_studies(option: str) -> None:
+    key = re.split(r"[.=]", option)[0]
+    with pytest.raises(ConfigError, match=rf"hydra\.sweeper\.{key}: a grid has none"):
+        plan_file("config", ["dataset=digits", "activation=relu,elu", f"hydra.sweeper.{option}"])

@@ -89,8 +89,8 @@ def plan(name: str, *words: str) -> Any:
 @pytest.mark.usefixtures("spaces")
 def test_examples_show_the_branches_of_a_conditional_space() -> None:
     planned = plan("spaces_of_mine.extend")
-    with_momentum = [job for job in planned.jobs[1:] if "optimizer.momentum=" in job.row]
-    with_eps = [job for job in planned.jobs[1:] if "+optimizer.arguments.eps=" in job.row]
+    with_momentum = [job for job in planned.samples if "optimizer.momentum=" in job.row]
+    with_eps = [job for job in planned.samples if "+optimizer.arguments.eps=" in job.row]
     assert with_momentum
     assert with_eps
     assert all(job.config.optimizer.name == "sgd" for job in with_momentum)

@@ -30,7 +30,7 @@ from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.composition import compose_sweep, parse_search_space
 from augean.sweeps.plan import plan_file
 from augean.sweeps.points import read_finished_study, refuse_other_choices
-from augean.sweeps.studies.sampler import make_sampler
+from augean.sweeps.studies.sampler import SearchSpace, make_sampler
 from augean.sweeps.studies.storage import open_storage
 from augean.sweeps.studies.study import Study, StudySetup
 from augean.sweeps.studies.trial import RUN
@@ -41,6 +41,9 @@ from waiting import wait_for
 
 SPACE = ["-m", "optimizer.lr=tag(log,interval(1e-3,1))", "activation=relu,elu"]
 STUDY = [*SPACE, *[item for item in TINY if "optimizer.lr" not in item], "trainer.epochs=2"]
+
+NEEDS_MOMENTUM = ["optimizer=sgd", "optimizer.arguments.nesterov=true"]
+"""A trial without momentum fails when its optimizer is built, and not before."""
 
 
 def only_record(outputs: Path) -> SweepRecord:
@@ -294,7 +297,10 @@ def test_every_sampler_of_the_plugin_asks_for_trials(tmp_path: Path, sampler: st
     assert isinstance(options, dict)
     numbers = optuna.distributions.FloatDistribution(0, 1, step=0.5 if sampler == "grid" else None)
     space = {"x": numbers, "y": optuna.distributions.CategoricalDistribution(("a", "b"))}
-    setup = StudySetup("mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0)
+    points = SearchSpace(space).points() if sampler == "grid" else None
+    setup = StudySetup(
+        "mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0, points=points
+    )
     study = Study(setup, tmp_path, partial(make_sampler, options, space))
     with study.working():
         for number in range(4):
@@ -406,7 +412,7 @@ def test_a_diverged_trial_has_the_worst_score_and_a_failed_one_does_not_count(
     tmp_path: Path,
 ) -> None:
     done = train(
-        "-m", "optimizer.lr=1e18,0.01", "optimizer=sgd,adam", "optimizer.momentum=0.5",
+        "-m", "optimizer.lr=1e18,0.01", "optimizer.momentum=0.0,0.5", *NEEDS_MOMENTUM,
         "model=vgg_a", "schedule=constant", *[item for item in TINY if "optimizer.lr" not in item],
         "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=0",
         "hydra.sweeper.max_failures=50", f"runtime.outputs={tmp_path}",
@@ -416,7 +422,7 @@ def test_a_diverged_trial_has_the_worst_score_and_a_failed_one_does_not_count(
     assert sum(trial.state.name == "COMPLETE" for trial in trials) == 3
     failed = [trial for trial in trials if trial.state.name == "FAIL"]
     assert failed
-    assert all(trial.params["optimizer"] == "adam" for trial in failed)
+    assert all(trial.params["optimizer.momentum"] == 0 for trial in failed)
     diverged = [
         trial
         for trial in trials
@@ -427,13 +433,29 @@ def test_a_diverged_trial_has_the_worst_score_and_a_failed_one_does_not_count(
 
 def test_too_many_failures_stop_a_study(tmp_path: Path) -> None:
     done = train(
-        "-m", "optimizer.lr=0.1,0.01", "optimizer=adam", "optimizer.momentum=0.5",
+        "-m", "optimizer.lr=0.1,0.01", "optimizer.momentum=0", *NEEDS_MOMENTUM,
         *[item for item in TINY if "optimizer.lr" not in item], "hydra.sweeper.n_trials=3",
         "hydra.sweeper.max_failures=2", f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 1
     assert "3 trials failed, more than hydra.sweeper.max_failures=2" in done.stderr
-    assert "Adam takes no such argument" in done.stderr
+    assert "Nesterov momentum requires a momentum" in done.stderr
+
+
+def test_a_study_that_every_trial_would_fail_at_is_refused_and_can_be_mended(
+    tmp_path: Path,
+) -> None:
+    arguments = [
+        "-m", "optimizer.lr=0.1,0.01", *[item for item in TINY if "optimizer.lr" not in item],
+        "trainer.epochs=1", "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=mine",
+        f"runtime.outputs={tmp_path}",
+    ]  # fmt: skip
+    refused = train(*arguments, "trainer.freeze=until stage7")
+    assert refused.returncode == 1
+    assert "trainer.freeze=until stage7: " in refused.stderr
+    assert not list(tmp_path.iterdir())
+    mended = train(*arguments, "trainer.freeze=until stages.0")
+    assert mended.returncode == 0, mended.stderr
 
 
 def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from augean.config.instantiate import import_own_module, running_own_code
 from augean.errors import ConfigError
 from augean.override_key import override_key
 from augean.store.record_identity import EXECUTION_KEY
-from augean.sweeps.points import LUCK_KEYS
+from augean.sweeps.studies.sampler import LUCK_KEYS
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

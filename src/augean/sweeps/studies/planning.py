@@ -1,7 +1,8 @@
 """Plan a study: what it searches, its base config and its record."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,17 @@ from augean.config.schema import Config
 from augean.config.sweeper_options import SweepOptions, check_study_options
 from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.errors import ConfigError
+from augean.store.record_identity import record_path
+from augean.store.sweep_record import read_record
 from augean.sweeps.budget import read_seconds
 from augean.sweeps.composition import Composition, parse_search_space
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
-from augean.sweeps.points import (
-    Point,
-    check_study_name,
-    refuse_luck,
-    refuse_name_of_grid,
-)
+from augean.sweeps.points import RECORD_NAME, RECORD_NAME_RULE, Point
 from augean.sweeps.record_draft import RecordDraft
 from augean.sweeps.studies.custom_space import KEY, CustomSpace, find_custom_space
 from augean.sweeps.studies.default_point import find_default
 from augean.sweeps.studies.sampler import (
+    LUCK_KEYS,
     SearchSpace,
     make_sampler,
     spanning_points,
@@ -55,14 +54,14 @@ def plan_study(
             "hydra.sweeper.n_trials makes a study, which needs something to search: "
             "for example optimizer.lr='tag(log,interval(1e-4,1))' or activation=relu,elu"
         )
-    refuse_luck(search.texts)
-    check_study_name(sweeper.study_name)
-    jobs = _plan_samples(composition, search, custom, with_samples=with_samples)
-    for job in jobs:
+    _refuse_luck(search.texts)
+    _check_study_name(sweeper.study_name)
+    base, *samples = _plan_samples(composition, search, custom, with_samples=with_samples)
+    for job in (base, *samples):
         refuse_without_validation(job.config)
     make_sampler(sweeper.sampler, space, 0)  # refuses what it cannot sample
     record = replace(
-        draft.make(jobs[0].config, name=sweeper.study_name),
+        draft.make(base.config, name=sweeper.study_name),
         kind="study",
         direction="minimize" if sweeper.direction == "minimize" else "maximize",
         num_trials=_count_trials(sweeper, search),
@@ -70,16 +69,61 @@ def plan_study(
         confirm=asdict(sweeper.confirm) if sweeper.confirm.seeds else {},
         space=_describe_space(search, custom),
     )
-    refuse_name_of_grid(Path(composition.master.runtime.outputs), record.name)
+    _refuse_name_of_grid(Path(composition.master.runtime.outputs), record.name)
     plan = SweepPlan(
         record=record,
-        jobs=jobs,
+        base=base,
+        samples=samples,
         space=search,
         custom=custom,
         num_final_seeds=sweeper.final_seeds,
     )
     # The sampler of a grid visits all points: there is none to begin with.
     return plan if visits_all_points(sweeper.sampler) else _with_default(plan, composition)
+
+
+def _refuse_luck(space: Mapping[str, str]) -> None:
+    """Refuse a study that would choose by what its runs happen to be judged best.
+
+    Args:
+        space: searched key to its values, as they are written.
+
+    Raises:
+        ConfigError: for such a key, with what to write instead.
+    """
+    for key in LUCK_KEYS:
+        if key not in space:
+            continue
+        reason = "a study would choose the luckiest seed"
+        if key == "dataset.num_val":
+            reason = "a study would choose the smallest validation set, whose scores scatter most"
+        raise ConfigError(
+            f"{key}={space[key]}: {reason}; give {key} one value, and train the winner on several"
+            " seeds with hydra.sweeper.final_seeds=3"
+        )
+
+
+def _check_study_name(name: str | None) -> None:
+    """Check a study's own name, which its record has too.
+
+    Raises:
+        ConfigError: for a name that cannot name a file.
+    """
+    if name is not None and not re.fullmatch(RECORD_NAME, name):
+        raise ConfigError(f"hydra.sweeper.study_name={name}: {RECORD_NAME_RULE}")
+
+
+def _refuse_name_of_grid(outputs: Path, name: str) -> None:
+    """Raise AugeanError where a grid has the name of a study, whose record would replace its own.
+
+    A study of that name is this one, asked for again.
+    """
+    path = record_path(outputs, name)
+    if path.exists() and read_record(path).kind != "study":
+        raise ConfigError(
+            f"{path}: a grid has this name; give the study another one with"
+            " hydra.sweeper.study_name=<a new name>"
+        )
 
 
 def _find_custom_space(
@@ -104,7 +148,7 @@ def _plan_samples(
     *,
     with_samples: bool,
 ) -> list[PlannedJob]:
-    """Plan the base config, and points in which a mistake of the space shows: trials are not known
+    """Plan the base config, then points in which a mistake of the space shows: trials are not known
     yet.
 
     Raises:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 TRUSTED = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 """Modules whose classes a config may name as its sampler."""
+LUCK_KEYS = ("seed", "dataset.split_seed", "dataset.num_val")
+"""Keys that decide by which images or random choices a trial is judged: a value of theirs that
+scores better does so by luck."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,10 @@ def make_sampler(
         ConfigError: for options that the sampler does not take, and for the sampler of a grid and a
             range without steps.
     """
+    import optuna  # a grid of runs needs none of it
     from hydra.utils import instantiate  # with Hydra's check of what may be constructed
 
-    # Only samplers that draw points are shifted: that of a grid knows itself which ones are left.
+    # That of a grid proposes nothing new, so its seed stays.
     is_grid = visits_all_points(options)
     seeded = dict(options)
     if seeded.get("seed") is not None and not is_grid:
@@ -120,7 +124,8 @@ def make_sampler(
     except Exception as error:
         reason = str(error.__cause__ or error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"hydra.sweeper.sampler: {reason}") from error
-    return sampler
+    # The study queues the points of a grid itself, so that of Optuna served as a check alone.
+    return optuna.samplers.RandomSampler() if is_grid else sampler
 
 
 def visits_all_points(options: Mapping[str, Any]) -> bool:

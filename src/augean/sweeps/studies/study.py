@@ -25,9 +25,17 @@ from augean.store.direction import Direction
 from augean.store.locks import hold_lock, is_locked
 from augean.store.run_directory import runs_dir
 from augean.store.sweep_record import SweepJob
+from augean.sweeps.studies.grid_points import GridPoints
 from augean.sweeps.studies.sampler import plain_values
 from augean.sweeps.studies.storage import open_storage, reaching_storage
-from augean.sweeps.studies.trial import ERROR, RUN, trained_seconds
+from augean.sweeps.studies.trial import (
+    ERROR,
+    REFUSED,
+    RUN,
+    has_failed,
+    note_failure,
+    trained_seconds,
+)
 from augean.terminal import counted
 
 IDENTITY = "augean:identity"
@@ -36,8 +44,6 @@ CODE = ("code of ", "content of ")
 """Beginnings of the parts of an identity that are digests of the user's own code."""
 OWNER = "augean:owner"
 """Attribute of a trial: the worker that runs it."""
-REFUSED = "augean:refused"
-"""Attribute of a failed trial whose config is refused; it would be at every try."""
 DEFAULT = "augean:default"
 """Attribute of the trial of the default configuration."""
 AGAIN = "augean:again"
@@ -60,7 +66,7 @@ class StudySetup:
     pruner: Mapping[str, Any]
     """Class and arguments of an Optuna pruner."""
     max_failures: int
-    """Trials that may end with an exception before the study stops."""
+    """Trials of one command that may end with an exception before it stops."""
     code: Mapping[str, str] = field(default_factory=dict)
     """Digests of the user's own code, by what has each; as much of it as this process knows."""
     max_seconds: float = math.inf
@@ -70,7 +76,8 @@ class StudySetup:
     default: Mapping[str, Any] | None = None
     """The point of the default configuration, with which a study begins; None where it has none."""
     points: Sequence[Mapping[str, Any]] | None = None
-    """All points of the space, where the sampler visits each once and the study then ends."""
+    """All points of the space in the order in which they are visited, where the sampler is that of
+    a grid; the study then ends with the last of them."""
 
     def identity(self) -> dict[str, str]:
         """Return what must not change, by the name that a message has for it."""
@@ -90,12 +97,14 @@ class Study:
         setup: StudySetup,
         outputs: Path,
         make_sampler: Callable[[int], optuna.samplers.BaseSampler],
+        since: float = 0.0,
     ) -> None:
         """Open or create the study.
 
         Args:
             make_sampler: called with the number of trials so far before each one, so that a seeded
                 sampler, shifted by it, never replays old points.
+            since: when this command began, in seconds since 1970; earlier failures count no more.
 
         Raises:
             ConfigError: when the study exists with another space, direction or base config.
@@ -103,6 +112,7 @@ class Study:
         self.setup = setup
         self.outputs = outputs
         self.make_sampler = make_sampler
+        self.since = since
         self.owner = uuid.uuid4().hex
         """Names this worker on its trials, and the lock that it holds."""
         if setup.storage.endswith(".journal"):
@@ -200,7 +210,7 @@ class Study:
 
     @reaching_storage()
     def next(self) -> Trial | None:
-        """Return the next trial, which is this worker's own now; None when all trials are done.
+        """Return the next trial, now this worker's own; None when this command has none left.
 
         Raises:
             RunLocked: when the rest of the study is being worked on by others.
@@ -213,27 +223,38 @@ class Study:
             trials = self.trials()
             self._refuse_failures(trials)
             num_running = sum(trial.state == TrialState.RUNNING for trial in trials)
-            if self._has_enough_trials(trials) and num_running == 0:
-                return None
-            # Every point is taken, but workers may still die: the caller is to ask again.
-            if self._all_taken(trials, num_running) and not _has_requeued_trials(trials):
+            if not (_has_requeued_trials(trials) or self._may_begin_another(trials, num_running)):
+                if num_running == 0:
+                    return None
+                # Every trial is taken, but workers may still die: the caller is to ask again.
                 raise RunLocked(f"the last trials of study {self.setup.name} are being worked on")
+            self._queue_point(trials)
             self.study.sampler = self.make_sampler(len(trials))
             trial = self.study.ask(dict(self.setup.space))
             # Before the function of a user: where that fails, this worker gives the trial up.
             trial.set_user_attr(OWNER, self.owner)
             if self.setup.extend is not None:
                 self._extend(trial)
-            # The sampler has done its work. That of a grid would, when its last point is told, also
-            # stop the study, which Optuna allows only in its own loop.
-            self.study.sampler = optuna.samplers.RandomSampler()
             return trial
 
-    def _all_taken(self, trials: Sequence[FrozenTrial], num_running: int) -> bool:
-        """Return whether the trials that run are the last ones, unless their workers die."""
-        if self._has_enough_trials(trials) or self._num_left(trials, TrialState.RUNNING) == 0:
-            return True
-        return _count_done(trials) + num_running >= self.setup.num_trials
+    def _may_begin_another(self, trials: Sequence[FrozenTrial], num_running: int) -> bool:
+        """Return whether a trial is left beside those that run."""
+        if self._has_enough_trials(trials):
+            return False
+        grid = self._grid(trials)
+        if grid is None:
+            return _count_done(trials) + num_running < self.setup.num_trials
+        num_taken = len(grid.visited | grid.running)
+        return num_taken < self.setup.num_trials and grid.next() is not None
+
+    def _queue_point(self, trials: Sequence[FrozenTrial]) -> None:
+        """Queue the next point of a grid, unless a trial waits already."""
+        grid = self._grid(trials)
+        if grid is None or any(trial.state == TrialState.WAITING for trial in trials):
+            return
+        point = grid.next()
+        assert point is not None, "asked only where a point is left"
+        self.study.enqueue_trial(dict(point))
 
     def _extend(self, trial: Trial) -> None:
         """Ask a trial for the values of the user's function.
@@ -248,23 +269,11 @@ class Study:
             self.study.tell(trial, state=TrialState.FAIL)
             raise
 
-    def _num_left(self, trials: Sequence[FrozenTrial], *states: TrialState) -> int | None:
-        """Return how many points of a grid are not visited yet; None without a grid.
-
-        A refused point counts as visited: it is refused at every try.
-
-        Args:
-            states: whose points count as visited too.
-        """
+    def _grid(self, trials: Sequence[FrozenTrial]) -> GridPoints | None:
+        """Return the points of a grid by what became of them; None where there is no grid."""
         if self.setup.points is None:
             return None
-        visited = set()
-        for trial in trials:
-            is_visited = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, *states)
-            if is_visited or REFUSED in trial.user_attrs:
-                visited.add(frozenset(self.values(trial).items()))
-        points = {frozenset(point.items()) for point in self.setup.points}
-        return len(points - visited)
+        return GridPoints(self.setup.points, trials, self.values, self.since)
 
     def values(self, trial: FrozenTrial | Trial) -> dict[str, Any]:
         """Return a trial's point, the steps of its ranges counted in decimal numbers."""
@@ -280,28 +289,29 @@ class Study:
         """Return whether the study asks for no more trials."""
         if _has_requeued_trials(trials):
             return False
-        if _count_done(trials) >= self.setup.num_trials or self._num_left(trials) == 0:
+        grid = self._grid(trials)
+        # Earlier versions evaluated some points of a grid twice, which visits one point.
+        num_done = _count_done(trials) if grid is None else len(grid.visited)
+        if num_done >= self.setup.num_trials or (grid is not None and not grid.has_left()):
             return True
         if self.setup.max_seconds == math.inf:
             return False
         return trained_seconds(trials, runs_dir(self.outputs)) >= self.setup.max_seconds
 
     def _refuse_failures(self, trials: Sequence[FrozenTrial]) -> None:
-        """Raise an AugeanError when more trials have failed than the study may have.
-
-        A trial without an error is one that was queued again, and says nothing of the setting.
-        """
+        """Raise an AugeanError when more trials have failed than one command may have."""
         errors = []
         for trial in trials:
             # A grid has a limited number of points to refuse; other samplers could go on for ever.
             if self.setup.points is not None and REFUSED in trial.user_attrs:
                 continue
-            if trial.state == TrialState.FAIL and ERROR in trial.user_attrs:
+            if has_failed(trial, self.since):
                 errors.append(trial.user_attrs[ERROR])
         if len(errors) > self.setup.max_failures:
             raise AugeanError(
                 f"study {self.setup.name}: {counted(len(errors), 'trial')} failed, more than"
-                f" hydra.sweeper.max_failures={self.setup.max_failures}; the last: {errors[-1]}"
+                f" hydra.sweeper.max_failures={self.setup.max_failures}; the last: {errors[-1]}\n"
+                "Once their cause is mended, the same command goes on"
             )
 
     @reaching_storage()
@@ -314,9 +324,7 @@ class Study:
         """Tell a trial that never became a job, for example because its config is refused."""
         # Optuna raises this where the job itself has told how its trial ended.
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
-            trial.set_user_attr(ERROR, str(error) or type(error).__name__)
-            if isinstance(error, ConfigError):
-                trial.set_user_attr(REFUSED, True)
+            note_failure(trial, error)
             self.study.tell(trial, state=TrialState.FAIL)
 
     def environment(self, trial: Trial) -> str:

@@ -21,6 +21,8 @@ from augean.sweeps.studies.storage import open_storage, reaching_storage
 
 ERROR = "augean:error"
 """Attribute of a failed trial: the message of the exception that ended it."""
+REFUSED = "augean:refused"
+"""Attribute of a failed trial whose config is refused; it would be at every try."""
 RUN = "augean:run"
 """Attribute of a trial: id, directory and seed of its run."""
 SECONDS = "augean:seconds"
@@ -95,21 +97,39 @@ class TrialReporter:
     @reaching_storage()
     def tell_failed(self, error: Exception, seconds: float) -> None:
         """Tell the study that the trial ended with an exception."""
-        self._end(seconds, state=TrialState.FAIL, error=str(error) or type(error).__name__)
+        self._end(seconds, state=TrialState.FAIL, error=error)
 
     def _end(
         self,
         seconds: float,
         score: float | None = None,
         state: TrialState | None = None,
-        error: str | None = None,
+        error: Exception | None = None,
     ) -> None:
         # A worker that was taken for dead may find its trial told already, and queued again.
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
             self.trial.set_user_attr(SECONDS, seconds)
             if error is not None:
-                self.trial.set_user_attr(ERROR, error)
+                note_failure(self.trial, error)
             self.study.tell(self.trial, score, state=state, skip_if_finished=True)
+
+
+def note_failure(trial: Trial, error: Exception) -> None:
+    """Note on a trial, before it is told, which exception ends it."""
+    trial.set_user_attr(ERROR, str(error) or type(error).__name__)
+    if isinstance(error, ConfigError):
+        trial.set_user_attr(REFUSED, True)
+
+
+def has_failed(trial: FrozenTrial, since: float = 0.0) -> bool:
+    """Return whether a trial has failed after `since`, in seconds since 1970.
+
+    A trial without an error is one that was queued again, and says nothing of the setting.
+    """
+    if trial.state != TrialState.FAIL or ERROR not in trial.user_attrs:
+        return False
+    # Optuna's times are local ones, without their zone.
+    return trial.datetime_complete is not None and trial.datetime_complete.timestamp() >= since
 
 
 def trained_seconds(trials: Sequence[FrozenTrial], runs: Path) -> float:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import sys
 import time
 from collections.abc import Iterable, Sequence, Set
@@ -52,18 +53,24 @@ def run_study(
         SystemExit: with status 1 when trials are missing or a further seed failed; with 0 in a
             worker; with that of `augean.sweeps.slurm.submit` when SLURM is to do the work.
     """
+    since = float(os.environ.get(WORKER, time.time()))
     is_submission = plan.config.runtime.launcher.name == "slurm" and WORKER not in os.environ
     if is_submission:
         check_submission(plan.config.runtime)  # before the study has a journal
     finished_before = _finished_runs(plan.outputs)
     make_pruner(options.sweeper.pruner)  # refuses here what every job would fail at
+    record_file = record_path(plan.outputs, plan.record.name)
+    # Whoever started a worker has checked this and what follows.
+    if WORKER not in os.environ and not record_file.exists():
+        from augean.sweeps.first_check import check_jobs  # it loads torch
+
+        check_jobs(plan.samples)  # before the study has a journal, in which a mistake would stay
     setup = make_setup(plan, options.sweeper)
-    if WORKER not in os.environ:  # whoever started a worker has checked it
-        record_file = record_path(plan.outputs, plan.record.name)
+    if WORKER not in os.environ:
         refuse_lost_trials(record_file, setup.name, setup.storage)
     had_journal = Path(setup.storage).exists()
     sampler = partial(make_sampler, options.sweeper.sampler, plan.space.distributions)
-    study = Study(setup, plan.outputs, sampler)
+    study = Study(setup, plan.outputs, sampler, since)
     tuning = Tuning(
         plan=plan,
         composition=composition,
@@ -72,7 +79,7 @@ def run_study(
         options=options.sweeper,
     )
     if WORKER in os.environ:
-        tuning.work(float(os.environ[WORKER]))
+        tuning.work(since)
         raise SystemExit(0)
     logger.info(
         f"Study {setup.name}: {setup.num_trials} trials, {study.num_done()} of them done already."
@@ -211,9 +218,13 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
     # A worker plans no examples of the space, and knows less of the code: whoever started it has
     # compared that.
     code: dict[str, str] = {}
-    for job in plan.jobs:
+    for job in (plan.base, *plan.samples):
         code |= code_identity(job.config)
-    points = plan.space.points() if visits_all_points(options.sampler) else None
+    points = None
+    if visits_all_points(options.sampler):
+        points = plan.space.points()
+        # So that fewer trials than points see values of every key, in one order in all workers.
+        random.Random(options.sampler.get("seed") or 0).shuffle(points)
     journal = (plan.outputs / "studies" / f"{name}.journal").absolute()
     return StudySetup(
         name=name,
@@ -246,13 +257,13 @@ class Tuning:
         """Run trials until the study has all of its own, then what is missing of the seeds.
 
         Args:
-            since: when this command began, in seconds since 1970; what failed before that is tried
-                again.
+            since: when this command began, in seconds since 1970; runs that failed before that are
+                tried again.
         """
         with self.study.working():
             self._run_trials()
         if not self.study.is_complete():
-            return  # this worker's supervisor was killed
+            return  # points of a grid failed, or this worker's supervisor was killed
         confirmation = self.confirmation()
         if not confirmation.is_complete():
             self.write_record()
@@ -295,7 +306,7 @@ class Tuning:
             self.write_record()
 
     def _plan_one(self, point: Sequence[str], row: str) -> PlannedJob:
-        overrides = (*self.plan.base_overrides, *point)
+        overrides = (*self.plan.base.overrides, *point)
         return plan_jobs(self.composition, [Point(overrides=overrides, row=row)])[0]
 
     def confirmation(self) -> Confirmation:
@@ -333,7 +344,7 @@ class Tuning:
 
     def _setting(self, job: SweepJob) -> list[str]:
         """Return the overrides of a trial."""
-        return [*self.plan.base_overrides, *self.plan.space.assignments(job.values)]
+        return [*self.plan.base.overrides, *self.plan.space.assignments(job.values)]
 
     def _plan_seeds(self, job: SweepJob, seeds: Iterable[int], row: str) -> list[PlannedJob]:
         """Plan the runs of a trial's setting with other seeds."""

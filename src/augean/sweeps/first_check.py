@@ -1,6 +1,10 @@
-"""Refuse before a sweep's first run weights that are gone or do not fit the network."""
+"""Refuse before a sweep's first run what its runs would fail at: classes, optimizers, weights.
 
-from collections.abc import Iterable
+It loads torch, so a sweep with nothing to train does without it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -10,22 +14,49 @@ from augean.models.pretrained import choose_weights, read_state
 from augean.runs.address import build_source, find_outcome
 from augean.runs.weights import check_weights_are_here, find_weights
 from augean.store.weights_file import check_content
-from augean.sweeps.grid import check_networks
 from augean.sweeps.planned_jobs import PlannedJob
-from augean.training.build import NUM_CLASSES, build_model
+from augean.training.build import NUM_CLASSES, build_model, check_classes, network_key
 
 _checked: set[str] = set()
 """Weights, with the networks that they are for, that this process has found to fit."""
 
 
-def check_weights_of_jobs(jobs: Iterable[PlannedJob]) -> None:
-    """Check the weights of all jobs that still have to be trained.
+def check_jobs(jobs: Iterable[PlannedJob]) -> None:
+    """Check networks, optimizers and weights of all jobs that still have to be trained.
 
     Raises:
         ConfigError: for all that is wrong, each with its rows.
     """
     missing = [job for job in jobs if find_outcome(job.address) is None]
+    check_networks(missing, check_classes)
     check_networks(missing, check_weights)
+
+
+def check_networks(jobs: Iterable[PlannedJob], check: Callable[[Config], None]) -> int:
+    """Check each different network, with its optimizer, of the jobs; return how many there are.
+
+    Raises:
+        ConfigError: for all that the check refuses, each with its rows.
+    """
+    # Network to what is wrong with it; None for one that is in order.
+    problems: dict[str, str | None] = {}
+    # Problem to its rows, each once and in order: a dictionary serves as an ordered set.
+    rows: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for job in jobs:
+        network = network_key(job.config)
+        if network not in problems:
+            try:
+                check(job.config)
+                problems[network] = None
+            except AugeanError as error:
+                problems[network] = str(error)
+        problem = problems[network]
+        if problem is not None:
+            rows[problem][job.row] = None
+    if rows:
+        paragraphs = [f"{problem}\n  in {'; '.join(labels)}" for problem, labels in rows.items()]
+        raise ConfigError("\n".join(paragraphs))
+    return len(problems)
 
 
 def check_weights(config: Config) -> None:
