@@ -95,8 +95,8 @@ def run_status(arguments: argparse.Namespace) -> int:
 
         # Planning logs values that it fills in, such as dataset.num_val.
         with messages_on_stderr(arguments.json):
-            grid = plan_for(outputs, "config", overrides, arguments.config_dir)
-        records = [record for record in records if record.name == grid.record.name]
+            plan = plan_for(outputs, "config", overrides, arguments.config_dir)
+        records = [record for record in records if record.name == plan.record.name]
     elif overrides:
         words = " ".join(overrides)
         raise AugeanError(
@@ -114,7 +114,7 @@ def run_status(arguments: argparse.Namespace) -> int:
 
             return _print_plan(plan_for(outputs, sweep, overrides, arguments.config_dir))
         if arguments.multirun:
-            return _print_plan(grid)
+            return _print_plan(plan)
         example = "augean train -cn table1_activation experiment=demo"
         print(f"No sweep was launched into {outputs} yet. For example: {example}")
     status = _print_status(outputs, records, problems, as_json=arguments.json)
@@ -125,8 +125,8 @@ def run_status(arguments: argparse.Namespace) -> int:
     names_file = arguments.config_name is not None or arguments.config_dir is not None
     if sweep and names_file:
         _print_changed_file(sweep, overrides, outputs, arguments.config_dir, records)
-    elif arguments.multirun:
-        _print_changes(records, grid)
+    elif arguments.multirun and plan.record.kind == "grid":
+        _print_changes(records, plan)
     return status
 
 

@@ -52,7 +52,7 @@ class AugeanSweeperConfig:
     final_seeds: int = 0
     """Seeds that a study's winner is trained with, as rows of its table."""
     max_failures: int = 10
-    """Trials that may raise before a study stops."""
+    """Trials of one command that may raise before it stops."""
     sampler: Any = MISSING
     pruner: Any = MISSING
     direction: str = "maximize"

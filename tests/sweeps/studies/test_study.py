@@ -93,6 +93,8 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
     status = augean("status", "--outputs", str(tmp_path))
     assert "4 of 4 trials done" in status.stdout
     assert f"best {best.score:.2%} by trial {best.trial}, 2 finished" in status.stdout
+    # Its points are not known before, so nothing is compared with those of a new launch.
+    assert augean("status", *arguments).stdout == status.stdout
     second = train(*arguments)
     assert second.returncode == 0, second.stderr
     assert "4 trials, 4 of them done already" in second.stdout
