@@ -5,13 +5,14 @@ from typing import Any
 
 import optuna
 
-from augean.sweeps.studies.study import Study, StudySetup
+from augean.sweeps.studies.setup import StudySetup
+from augean.sweeps.studies.study import Study
 from augean.sweeps.studies.trial import SECONDS
 
 SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
 
-def open_study(folder: Path, *, since: float = 0.0, **options: Any) -> Study:
+def open_study(folder: Path, *, command: float = 0.0, **options: Any) -> Study:
     setup = StudySetup(
         name="mine",
         storage=f"{folder}/mine.journal",
@@ -19,7 +20,7 @@ def open_study(folder: Path, *, since: float = 0.0, **options: Any) -> Study:
         direction="maximize",
         **{"base": {}, "num_trials": 3, "pruner": {}, "max_failures": 0, **options},
     )
-    return Study(setup, folder, lambda _: optuna.samplers.RandomSampler(), since)
+    return Study(setup, folder, lambda _: optuna.samplers.RandomSampler(), command)
 
 
 def run_trials(study: Study, seconds: float = 0.0) -> list[float]:

@@ -143,9 +143,17 @@ def test_other_test_sets_are_not_compared_image_by_image(tmp_path: Path) -> None
     assert "with new images" not in (result.directory / "tables/one.md").read_text()
 
 
-def test_a_damaged_record_of_images_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [b"no array", b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00\x06\x00{'a':("]
+)
+def test_a_damaged_record_of_images_is_named_and_the_rest_is_shown(
+    content: bytes, tmp_path: Path
+) -> None:
     jobs = write_table(tmp_path)
-    (runs_dir(tmp_path) / jobs[0]["run"] / "correct.npy").write_bytes(b"no array")
+    path = runs_dir(tmp_path) / jobs[0]["run"]
+    (path / "correct.npy").write_bytes(content)
+    # As in a run from elsewhere, whose digests are those of such content.
+    sign(path)
     result = make_report(tmp_path)
     assert result.exit_code == 2
     assert [problem.path for problem in result.problems] == [f"runs/{jobs[0]['run']}/correct.npy"]

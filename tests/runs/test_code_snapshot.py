@@ -102,6 +102,16 @@ def test_a_link_to_nothing_is_copied_as_a_link(own_code: Path, tiny: Make, tmp_p
     assert (Path(code) / "mine" / "data" / "1.txt").read_text() == "1"
 
 
+def test_a_link_to_a_folder_that_holds_it_is_not_followed(
+    own_code: Path, tiny: Make, tmp_path: Path
+) -> None:
+    (own_code / "mine" / "again").symlink_to(own_code / "mine")
+    code = snapshot_code([tiny(*TARGET)], tmp_path / "copies")
+    assert code is not None
+    assert (Path(code) / "mine" / "act.py").is_file()
+    assert not (Path(code) / "mine" / "again").exists()
+
+
 def test_without_own_code_nothing_is_copied(tiny: Make, tmp_path: Path) -> None:
     assert snapshot_code([tiny()], tmp_path / "copies") is None
     assert not (tmp_path / "copies").exists()

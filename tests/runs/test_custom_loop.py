@@ -369,11 +369,18 @@ def test_an_augean_config_is_another_run_with_another_loop(tiny: Callable[..., C
         ),
         (
             lambda run: run.finish(test_accuracy=0.5, selected_epoch=3),
-            "selected_epoch=3: 0 epochs were logged",
+            "selected_epoch=3: 0 epochs logged",
         ),
         (
             lambda run: run.log() or run.finish(test_accuracy=0.5, selected_epoch=-1),
-            "selected_epoch=-1: 1 epochs were logged",
+            "selected_epoch=-1: 1 epoch logged",
+        ),
+        (
+            # As numpy.argmax counts.
+            lambda run: (
+                run.log(val_accuracy=0.5) or run.finish(test_accuracy=0.5, selected_epoch=0)
+            ),
+            "selected_epoch=0: 1 epoch logged, and epochs count from 1",
         ),
         (
             lambda run: run.save({"model": object()}),

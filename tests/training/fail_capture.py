@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from augean.config.compose import compose
-from augean.errors import ConfigError
+from augean.errors import AugeanError
 from augean.runs.address import build_source
 from augean.training.data import Batch, load_data
 from augean.training.step import WARMUP_STEPS, Step
@@ -31,7 +31,7 @@ batch = Batch(torch.arange(32, device="cuda"))
 stream = torch.cuda.current_stream()
 for _ in range(WARMUP_STEPS):
     step(batch)
-with pytest.raises(ConfigError, match=r"runtime\.cuda_graph=false"):
+with pytest.raises(AugeanError, match=r"runtime\.cuda_graph=false"):
     step(batch)
 assert torch.cuda.current_stream() == stream
 assert torch.ones(3, device="cuda").sum().item() == 3

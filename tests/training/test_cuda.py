@@ -12,7 +12,7 @@ import torch
 
 from augean.config.schema import Config
 from augean.datasets.base import ImageArray
-from augean.errors import ConfigError
+from augean.errors import AugeanError
 from augean.runs.address import build_source
 from augean.runs.execute import execute
 from augean.training.build import build_model
@@ -285,7 +285,7 @@ def test_a_model_that_reads_from_the_device_is_refused_before_a_capture(
     batch = Batch(torch.arange(32, device="cuda"))
     for _ in range(WARMUP_STEPS - 1):
         step(batch)
-    with pytest.raises(ConfigError, match=r"runtime\.cuda_graph=false"):
+    with pytest.raises(AugeanError, match=r"runtime\.cuda_graph=false"):
         step(batch)
     # The next run of the process is as usual.
     assert torch.cuda.get_sync_debug_mode() == 0

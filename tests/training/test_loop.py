@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from augean.config.schema import Config
 from augean.datasets.base import ImageArray
-from augean.errors import ConfigError
+from augean.errors import AugeanError
 from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad
 from augean.training.build import build_model
 from augean.training.data import Batch, HostSplit, Split
@@ -290,7 +290,7 @@ def test_momentum_that_begins_at_zero_is_that_of_torch() -> None:
             torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
             torch.OutOfMemoryError,
         ),
-        (RuntimeError("operation not permitted when stream is capturing"), ConfigError),
+        (RuntimeError("operation not permitted when stream is capturing"), AugeanError),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],
     ids=["memory", "recording", "signal"],
@@ -326,7 +326,7 @@ def test_why_a_step_cannot_be_captured_is_said_even_if_ending_the_capture_fails(
     with pytest.raises(
         told,
         match=r"runtime\.cuda_graph=false\noperation not permitted"
-        if told is ConfigError
+        if told is AugeanError
         else None,
     ):
         step(Batch(torch.arange(32)))
@@ -384,7 +384,7 @@ def test_a_step_that_waits_is_refused_in_the_last_one_before_its_capture(
     if fails_in == "update" and not optimizer_in_graph:
         step(batch)  # outside the graph an update may wait
     else:
-        with pytest.raises(ConfigError, match=r"runtime\.cuda_graph=false\ncalled a sync"):
+        with pytest.raises(AugeanError, match=r"runtime\.cuda_graph=false\ncalled a sync"):
             step(batch)
     assert modes == [0, "error", 0]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.config.validation import parse_config
-from augean.errors import AugeanError, ConfigError
+from augean.errors import AugeanError, ConfigError, SetupError
 from augean.inference.load import load_model, read_test_set
 from augean.models.pretrained import find_head, load_pretrained, load_state, read_state
 from augean.runs.address import RunOutcome, build_source, find_address
@@ -280,7 +280,7 @@ def test_weights_of_a_run_that_are_gone_come_back_by_the_command_of_the_message(
     assert execute(config).skipped
     config.seed = 1
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"best.pt is not here; .* augean clean") as caught:
+    with pytest.raises(SetupError, match=r"best.pt is not here; .* augean clean") as caught:
         execute(config)
     assert not find_address(config).path.exists()
     advice, command = str(caught.value).splitlines()

@@ -37,17 +37,6 @@ from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 
 T = TypeVar("T")
-UNUSABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    EOFError,
-    MemoryError,
-)
-"""What reading a damaged file, or one of other content, may raise. MemoryError is among them, as
-the header of an array may claim any size."""
 FRAME_COLUMNS = ["id", "directory", "state", "tables"]
 """The first columns of `load_runs`, which every run has."""
 
@@ -119,7 +108,7 @@ class Contents:
             return parse(content)
         except FileNotFoundError:
             return None
-        except UNUSABLE as error:
+        except Exception as error:  # readers of a format raise many kinds for other content
             # The text of other errors, such as "'name'", says too little by itself.
             says_why = isinstance(error, OSError | ValueError)
             reason = error if says_why else f"{type(error).__name__}: {error}"

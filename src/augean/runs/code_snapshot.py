@@ -32,7 +32,7 @@ def snapshot_code(configs: Iterable[Config], folder: Path) -> str | None:
         The absolute path of the copy, for `use_snapshot`; None where there is no own code.
 
     Raises:
-        AugeanError: when it cannot be written.
+        AugeanError: when it cannot be read or written.
     """
     sources: dict[str, Path] = {}
     for config in configs:
@@ -41,7 +41,10 @@ def snapshot_code(configs: Iterable[Config], folder: Path) -> str | None:
     if not sources:
         return None
     folder = folder.absolute()
-    target = folder / _digest(sources)
+    try:
+        target = folder / _digest(sources)
+    except OSError as error:
+        raise AugeanError(f"{error.filename}: cannot read the code ({error.strerror})") from error
     if not target.is_dir():
         temporary = folder / f".{uuid.uuid4().hex}"
         try:
@@ -90,12 +93,20 @@ def _place(module: str) -> Path | None:
     return Path(places[0])
 
 
-def _files(source: Path) -> Iterator[Path]:
-    """Yield a file, or the files below a folder, without hidden ones and compiled code."""
+def _files(source: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield a file, or the files below a folder, without hidden ones and compiled code.
+
+    Args:
+        above: the folders that hold this one, without links.
+    """
     if source.is_dir():
+        folder = source.resolve()
+        # A link to a folder that holds it would be followed for ever.
+        if folder in above:
+            return
         for inner in sorted(source.iterdir()):
             if inner.name != "__pycache__" and not inner.name.startswith("."):
-                yield from _files(inner)
+                yield from _files(inner, (*above, folder))
     # A link may lead to data that only the machine of the job has.
     elif source.is_file() or source.is_symlink():
         yield source

@@ -18,6 +18,7 @@ from augean.runs.session import RunSession
 from augean.store.run_directory import METRICS, write_metrics
 from augean.store.run_progress import WRITE_SECONDS, RunProgress
 from augean.store.summary import Divergence, RunState, RunSummary, parse_entries
+from augean.terminal import counted
 from augean.training.provenance import History, library_versions
 
 if TYPE_CHECKING:
@@ -277,17 +278,18 @@ class CustomRun:
 
     def _find_selected(self, selected_epoch: int | None) -> int:
         """Return the number of the epoch that was tested; 0 for a loop that logged no epoch."""
-        if not selected_epoch:
+        # 0 is what `best_epoch` says where no epoch has a validation accuracy.
+        if selected_epoch is None or (selected_epoch == 0 and self.best_epoch == 0):
             return len(self.rows)
         try:
-            # Python's number for one of NumPy or torch, which `argmax` returns.
+            # Python's number for one of NumPy or torch.
             selected = operator.index(selected_epoch)
         except TypeError:
             selected = -1
         if not 1 <= selected <= len(self.rows):
             raise AugeanError(
-                f"run.finish: selected_epoch={selected_epoch}: {len(self.rows)} epochs were"
-                " logged, which count from 1"
+                f"run.finish: selected_epoch={selected_epoch}: {counted(len(self.rows), 'epoch')}"
+                " logged, and epochs count from 1"
             )
         return selected
 

@@ -11,7 +11,7 @@ from typing import Any
 from augean.config.instantiate import find_class
 from augean.config.schema import Config
 from augean.datasets.base import Source
-from augean.errors import AugeanError, ConfigError
+from augean.errors import AugeanError, ConfigError, SetupError
 from augean.runs.training_command import RETRAIN_FOLDER, retrained_path, run_command
 from augean.store.find_run import find_run
 from augean.store.summary import read_summary
@@ -124,13 +124,13 @@ def check_weights_are_here(weights: WeightsFile, config: Config) -> None:
     The address of a finished run does not need them, as the digest is in the summary.
 
     Raises:
-        ConfigError: says how to get them back.
+        SetupError: says how to get them back.
     """
     if weights.path.is_file():
         return
     key = f"model.weights={weights.name}"
     if not weights.name.startswith(RUN):
-        raise ConfigError(f"{key}: there is no file {weights.path} any more; bring it back")
+        raise SetupError(f"{key}: there is no file {weights.path} any more; bring it back")
     path = find_run(weights.name.removeprefix(RUN), Path(config.runtime.outputs))
     summary = read_summary(path)
     problem = (
@@ -139,9 +139,9 @@ def check_weights_are_here(weights: WeightsFile, config: Config) -> None:
     )
     # A custom loop cannot be started from here.
     if summary is None or summary.loop is not None:
-        raise ConfigError(f"{problem} Bring the file from where the run was trained")
+        raise SetupError(f"{problem} Bring the file from where the run was trained")
     command = run_command(path, summary, into=RETRAIN_FOLDER)
-    raise ConfigError(
+    raise SetupError(
         f"{problem} Train the run once more, beside its result, and give"
         f" model.weights={RUN}{retrained_path(path)}:\n  {command}"
     )

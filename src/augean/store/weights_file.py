@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from augean.errors import AugeanError, ConfigError
+from augean.errors import AugeanError, ConfigError, SetupError
 from augean.regular_files import digest_regular
 from augean.store.find_run import find_run
 from augean.store.run_directory import read_verified
@@ -137,17 +137,17 @@ def check_content(weights: WeightsFile) -> None:
     """Make sure that the file is there and is the one of the address.
 
     Raises:
-        ConfigError: when it is missing, was altered or cannot be read.
+        SetupError: when it is missing, was altered or cannot be read.
     """
     try:
         digest = digest_regular(weights.path)[:DIGITS]
     except OSError as error:
-        raise ConfigError(
+        raise SetupError(
             f"model.weights={weights.name}: cannot read {weights.path} ({error.strerror}); bring"
             " the file back, or name other weights"
         ) from error
     if digest != weights.content_digest:
-        raise ConfigError(
+        raise SetupError(
             f"model.weights={weights.name}: {weights.path} is not the file of the run's address;"
             " it was altered or damaged"
         )

@@ -32,6 +32,25 @@ def check_jobs(jobs: Iterable[PlannedJob]) -> None:
     check_networks(missing, check_weights)
 
 
+def check_samples(jobs: Iterable[PlannedJob]) -> None:
+    """Check jobs that stand for the space of a study, until one is in order.
+
+    A choice that is refused costs the study one trial; a mistake in all of them would cost it all.
+
+    Raises:
+        ConfigError: for what is wrong with the first, where all are refused.
+    """
+    first_error = None
+    for job in jobs:
+        try:
+            check_jobs([job])
+            return
+        except AugeanError as error:
+            first_error = first_error or error
+    if first_error is not None:
+        raise first_error
+
+
 def check_networks(jobs: Iterable[PlannedJob], check: Callable[[Config], None]) -> int:
     """Check each different network, with its optimizer, of the jobs; return how many there are.
 

@@ -77,6 +77,7 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
             is_completed=lambda id_: find_outcome(missing[id_].address) is not None,
             write_record=write_record,
             work=lambda since: work_on_jobs(jobs, runner, since=since),
+            since=time.time(),
         )
     else:
         write_record()
@@ -117,6 +118,7 @@ def share_work(
     is_completed: Callable[[str], bool],
     write_record: Callable[[], None],
     work: Callable[[float], None],
+    since: float,
 ) -> None:
     """Do a sweep's work: here, in `runtime.workers` processes of this command, or on SLURM.
 
@@ -126,13 +128,12 @@ def share_work(
         may_pack: whether these are runs, of which one element may do several.
         is_completed: returns whether the work of such a key is completed meanwhile.
         write_record: writes the sweep's record; called before any work, or once SLURM has taken it.
-        work: does the work in this process; called with the time at which the sweep began, in
-            seconds since 1970.
+        work: does the work in this process; called with `since`.
+        since: when the sweep began, in seconds since 1970.
 
     Raises:
         SystemExit: with the status of `augean.sweeps.slurm.submit`, when SLURM is to do it.
     """
-    start = time.time()
     num_workers = min(config.runtime.workers, len(work_by_key))
     if config.runtime.launcher.name == "slurm":
         status = submit(
@@ -146,9 +147,9 @@ def share_work(
         raise SystemExit(status)
     write_record()
     if num_workers > 1:
-        supervise(name, num_workers, config.runtime, since=start)
+        supervise(name, num_workers, config.runtime, since=since)
     else:
-        work(start)
+        work(since)
 
 
 def work_on_jobs(jobs: Sequence[PlannedJob], runner: JobRunner, *, since: float) -> None:

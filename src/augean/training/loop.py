@@ -52,7 +52,7 @@ def fit(
     Raises:
         DivergedError: after an epoch with a loss, in training or validation, that is NaN or
             infinite.
-        ConfigError: when a step cannot be captured as a CUDA graph.
+        AugeanError: when a step cannot be captured as a CUDA graph.
     """
     config = context.config
     step = Step(context)

@@ -77,10 +77,10 @@ class ProgressDisplay:
             keys = ["trainer.epochs", "dataset.num_train"]
             # A network of torchvision has its own width.
             if self.config.width.channels is not None:
-                keys.insert(0, "width.channels")
+                keys.append("width.channels")
             text += (
-                f" Smaller values of {', '.join(keys)} shorten it; experiment=demo takes seconds,"
-                " on digits."
+                f" Smaller values of {', '.join(keys)} shorten it; `augean train experiment=demo`"
+                " takes seconds, on digits."
             )
         self._line(text)
 

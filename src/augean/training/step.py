@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from augean.config.schema import Config
-from augean.errors import ConfigError
+from augean.errors import AugeanError
 from augean.models.norm_activation import fused_norms
 from augean.training.augmentation import crop_and_flip, cutout, mixup, normalize, pad, resized_crop
 from augean.training.build import TrainingContext
@@ -165,9 +165,12 @@ def refusing_waits() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-def explain_capture(cause: BaseException) -> ConfigError:
-    """Return the error of a step that cannot be captured."""
-    return ConfigError(
+def explain_capture(cause: BaseException) -> AugeanError:
+    """Return the error of a step that cannot be captured.
+
+    Not a ConfigError, as the same config can be trained without a capture.
+    """
+    return AugeanError(
         "runtime.cuda_graph=true: a step of this model or optimizer cannot be captured, for example"
         " because it reads a number from the device; set runtime.cuda_graph=false"
         f"\n{cause}"

@@ -1,6 +1,5 @@
 """A study with the sampler of a grid visits each point once, whatever failed before."""
 
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -37,16 +36,26 @@ def test_a_point_that_failed_is_visited_by_the_next_command(tmp_path: Path) -> N
     # This command has tried it, so it ends without a winner.
     assert not study.is_complete()
     assert run_trials(study) == []
-    later = open_grid(tmp_path, since=time.time())
+    later = open_grid(tmp_path, command=1.0)
     assert run_trials(later) == [failed]
     assert later.is_complete()
+
+
+def test_a_study_that_lacks_a_failed_point_says_how_to_end_without_it(tmp_path: Path) -> None:
+    study = open_grid(tmp_path)
+    with study.working():
+        fail_next(study)
+        assert "n_trials" not in study.describe_way_on()
+    run_trials(study)
+    assert "1 failed point again; hydra.sweeper.n_trials=2 ends" in study.describe_way_on()
+    assert open_grid(tmp_path, num_trials=2).is_complete()
 
 
 def test_of_few_trials_none_goes_to_a_point_that_failed_before(tmp_path: Path) -> None:
     study = open_grid(tmp_path, num_trials=2)
     with study.working():
         failed = fail_next(study)
-    later = open_grid(tmp_path, num_trials=2, since=time.time())
+    later = open_grid(tmp_path, num_trials=2, command=1.0)
     points = run_trials(later)
     assert len(set(points)) == 2
     assert failed not in points
@@ -58,6 +67,7 @@ def test_points_that_an_earlier_version_visited_twice_count_once(tmp_path: Path)
     for _ in range(3):
         study.study.enqueue_trial({"x": 0.5})
         study.study.tell(study.study.ask(study.setup.space), 0.5)
+    assert study.num_done() == 1
     assert sorted(run_trials(open_grid(tmp_path))) == [0.25, 0.75]
 
 
@@ -96,11 +106,31 @@ def test_a_point_that_its_job_refuses_counts_as_visited(tmp_path: Path) -> None:
         assert record.winner
 
 
+def test_weights_that_are_gone_refuse_no_point_for_good(tmp_path: Path) -> None:
+    first = train(*TINY, "trainer.epochs=1", f"runtime.outputs={tmp_path}")
+    assert first.returncode == 0, first.stderr
+    (weights,) = tmp_path.glob("runs/*/best.pt")
+    id_ = weights.parent.name.rpartition("-")[2]
+    arguments = [
+        "-m", f"model.weights=run:{id_}", *TINY, "trainer.epochs=1", "optimizer.lr=0.01,0.02",
+        "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
+    ]  # fmt: skip
+    arguments.remove("optimizer.lr=0.05")
+    assert train(*arguments, "hydra.sweeper.n_trials=1").returncode == 0
+    weights.rename(tmp_path / "kept.pt")
+    assert train(*arguments, "hydra.sweeper.n_trials=2").returncode == 1
+    (tmp_path / "kept.pt").rename(weights)
+    again = train(*arguments, "hydra.sweeper.n_trials=2")
+    assert again.returncode == 0, again.stderr
+    (record,), _ = read_records(tmp_path)
+    assert sum(job.state == "complete" for job in record.trials) == 2
+
+
 def test_failures_of_earlier_commands_do_not_stop_a_study(tmp_path: Path) -> None:
     study = open_study(tmp_path, max_failures=0)
     with study.working():
         fail_next(study)
         with pytest.raises(AugeanError, match="1 trial failed"):
             study.next()
-    later = open_study(tmp_path, max_failures=0, since=time.time())
+    later = open_study(tmp_path, max_failures=0, command=1.0)
     assert len(run_trials(later)) == 3

@@ -31,8 +31,9 @@ from augean.sweeps.composition import compose_sweep, parse_search_space
 from augean.sweeps.plan import plan_file
 from augean.sweeps.points import read_finished_study, refuse_other_choices
 from augean.sweeps.studies.sampler import SearchSpace, make_sampler
+from augean.sweeps.studies.setup import StudySetup
 from augean.sweeps.studies.storage import open_storage
-from augean.sweeps.studies.study import Study, StudySetup
+from augean.sweeps.studies.study import Study
 from augean.sweeps.studies.trial import RUN
 from augean.sweeps.workers import command_line
 from commands import augean, train, train_command
@@ -458,6 +459,18 @@ def test_a_study_that_every_trial_would_fail_at_is_refused_and_can_be_mended(
     assert not list(tmp_path.iterdir())
     mended = train(*arguments, "trainer.freeze=until stages.0")
     assert mended.returncode == 0, mended.stderr
+
+
+@pytest.mark.parametrize("choices", ["none,until stage7", "until stage7,none"])
+def test_a_choice_that_is_refused_costs_one_trial_wherever_it_stands(
+    choices: str, tmp_path: Path
+) -> None:
+    done = train(
+        "-m", f"trainer.freeze={choices}", *TINY, "trainer.epochs=1", "hydra.sweeper.n_trials=2",
+        "hydra/sweeper/sampler=grid", f"runtime.outputs={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert trial_states(tmp_path) == Counter(COMPLETE=1, FAIL=1)
 
 
 def test_two_workers_keep_the_budget_and_share_no_trial(tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ class GridPoints:
         points: Sequence[Point],
         trials: Sequence[FrozenTrial],
         point_of: Callable[[FrozenTrial], Point],
-        since: float,
+        command: float,
     ) -> None:
         """Sort the points.
 
         Args:
             points: in the order in which they are to be visited.
             point_of: returns a trial's point.
-            since: when this command began, in seconds since 1970.
+            command: this one, as `augean.sweeps.studies.trial.COMMAND` has it.
         """
         self.points = {_key(point): point for point in points}
         self.visited: set[frozenset[Any]] = set()
@@ -39,14 +39,14 @@ class GridPoints:
         self.refused: set[frozenset[Any]] = set()
         """Refused at every try, so nothing is left to do for them."""
         self.failed: set[frozenset[Any]] = set()
-        """Have failed since this command began, which does not try them again."""
+        """Have failed in this command, which does not try them again."""
         self.num_failures: Counter[frozenset[Any]] = Counter()
         for trial in trials:
             key = _key(point_of(trial))
             if key in self.points:
-                self._sort(key, trial, since)
+                self._sort(key, trial, command)
 
-    def _sort(self, key: frozenset[Any], trial: FrozenTrial, since: float) -> None:
+    def _sort(self, key: frozenset[Any], trial: FrozenTrial, command: float) -> None:
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             self.visited.add(key)
         elif trial.state == TrialState.RUNNING:
@@ -55,7 +55,7 @@ class GridPoints:
             self.refused.add(key)
         if has_failed(trial):
             self.num_failures[key] += 1
-        if has_failed(trial, since):
+        if has_failed(trial, command):
             self.failed.add(key)
 
     def has_left(self) -> bool:

@@ -11,22 +11,20 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean.config.run_id import neutral_values
 from augean.errors import AugeanError, ConfigError, RunLocked
-from augean.store.direction import Direction
 from augean.store.locks import hold_lock, is_locked
 from augean.store.run_directory import runs_dir
 from augean.store.sweep_record import SweepJob
 from augean.sweeps.studies.grid_points import GridPoints
 from augean.sweeps.studies.sampler import plain_values
+from augean.sweeps.studies.setup import StudySetup, identity_text
 from augean.sweeps.studies.storage import open_storage, reaching_storage
 from augean.sweeps.studies.trial import (
     ERROR,
@@ -52,43 +50,6 @@ AGAIN = "augean:again"
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@dataclass(frozen=True)
-class StudySetup:
-    """The setting of a study; `identity` is the part that is fixed once the study has begun."""
-
-    name: str
-    storage: str
-    space: Mapping[str, BaseDistribution]
-    direction: Direction
-    base: Mapping[str, Any]
-    """What all trials have in common: the config without the searched keys, flat."""
-    num_trials: int
-    pruner: Mapping[str, Any]
-    """Class and arguments of an Optuna pruner."""
-    max_failures: int
-    """Trials of one command that may end with an exception before it stops."""
-    code: Mapping[str, str] = field(default_factory=dict)
-    """Digests of the user's own code, by what has each; as much of it as this process knows."""
-    max_seconds: float = math.inf
-    """Training time after which no more trials begin."""
-    extend: Callable[[Trial], None] | None = None
-    """Asks a trial for further values, see `augean.sweeps.studies.custom_space`."""
-    default: Mapping[str, Any] | None = None
-    """The point of the default configuration, with which a study begins; None where it has none."""
-    points: Sequence[Mapping[str, Any]] | None = None
-    """All points of the space in the order in which they are visited, where the sampler is that of
-    a grid; the study then ends with the last of them."""
-
-    def identity(self) -> dict[str, str]:
-        """Return what must not change, by the name that a message has for it."""
-        identity: dict[str, str] = {"direction": self.direction}
-        for key, distribution in sorted(self.space.items()):
-            identity[f"space of {key}"] = distribution_to_json(distribution)
-        for key, value in self.base.items():
-            identity[key] = _text(value)
-        return {**identity, **self.code}
-
-
 class Study:
     """One worker's view of a study; trials are counted and asked for under the study's lock."""
 
@@ -97,14 +58,15 @@ class Study:
         setup: StudySetup,
         outputs: Path,
         make_sampler: Callable[[int], optuna.samplers.BaseSampler],
-        since: float = 0.0,
+        command: float = 0.0,
     ) -> None:
         """Open or create the study.
 
         Args:
             make_sampler: called with the number of trials so far before each one, so that a seeded
                 sampler, shifted by it, never replays old points.
-            since: when this command began, in seconds since 1970; earlier failures count no more.
+            command: when this command began, in seconds since 1970, the same number for all of its
+                workers; failures of other commands count no more.
 
         Raises:
             ConfigError: when the study exists with another space, direction or base config.
@@ -112,7 +74,7 @@ class Study:
         self.setup = setup
         self.outputs = outputs
         self.make_sampler = make_sampler
-        self.since = since
+        self.command = command
         self.owner = uuid.uuid4().hex
         """Names this worker on its trials, and the lock that it holds."""
         if setup.storage.endswith(".journal"):
@@ -143,7 +105,7 @@ class Study:
     def _refuse_difference(self, old: Mapping[str, str]) -> None:
         new = self.setup.identity()
         # A key that a release did not have yet is what it is by default.
-        defaults = {key: _text(value) for key, value in neutral_values().items()}
+        defaults = {key: identity_text(value) for key, value in neutral_values().items()}
         lines = []
         keys = {*old, *new}
         # Code is compared where both know it: studies of earlier versions hold none, and a worker
@@ -243,7 +205,7 @@ class Study:
             return False
         grid = self._grid(trials)
         if grid is None:
-            return _count_done(trials) + num_running < self.setup.num_trials
+            return self._count_done(trials) + num_running < self.setup.num_trials
         num_taken = len(grid.visited | grid.running)
         return num_taken < self.setup.num_trials and grid.next() is not None
 
@@ -273,7 +235,7 @@ class Study:
         """Return the points of a grid by what became of them; None where there is no grid."""
         if self.setup.points is None:
             return None
-        return GridPoints(self.setup.points, trials, self.values, self.since)
+        return GridPoints(self.setup.points, trials, self.values, self.command)
 
     def values(self, trial: FrozenTrial | Trial) -> dict[str, Any]:
         """Return a trial's point, the steps of its ranges counted in decimal numbers."""
@@ -285,14 +247,22 @@ class Study:
         is_running = any(trial.state == TrialState.RUNNING for trial in trials)
         return self._has_enough_trials(trials) and not is_running
 
+    def _count_done(self, trials: Sequence[FrozenTrial]) -> int:
+        """Return how many trials count towards the study's number: complete and pruned ones."""
+        grid = self._grid(trials)
+        # Earlier versions evaluated some points of a grid twice, which visits one point.
+        if grid is not None:
+            return len(grid.visited)
+        return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+
     def _has_enough_trials(self, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether the study asks for no more trials."""
         if _has_requeued_trials(trials):
             return False
+        if self._count_done(trials) >= self.setup.num_trials:
+            return True
         grid = self._grid(trials)
-        # Earlier versions evaluated some points of a grid twice, which visits one point.
-        num_done = _count_done(trials) if grid is None else len(grid.visited)
-        if num_done >= self.setup.num_trials or (grid is not None and not grid.has_left()):
+        if grid is not None and not grid.has_left():
             return True
         if self.setup.max_seconds == math.inf:
             return False
@@ -305,7 +275,7 @@ class Study:
             # A grid has a limited number of points to refuse; other samplers could go on for ever.
             if self.setup.points is not None and REFUSED in trial.user_attrs:
                 continue
-            if has_failed(trial, self.since):
+            if has_failed(trial, self.command):
                 errors.append(trial.user_attrs[ERROR])
         if len(errors) > self.setup.max_failures:
             raise AugeanError(
@@ -324,7 +294,7 @@ class Study:
         """Tell a trial that never became a job, for example because its config is refused."""
         # Optuna raises this where the job itself has told how its trial ended.
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
-            note_failure(trial, error)
+            note_failure(trial, error, self.command)
             self.study.tell(trial, state=TrialState.FAIL)
 
     def environment(self, trial: Trial) -> str:
@@ -335,12 +305,27 @@ class Study:
                 "study": self.setup.name,
                 "trial": trial._trial_id,
                 "pruner": self.setup.pruner,
+                "command": self.command,
             }
         )
 
     def num_done(self) -> int:
-        """Return how many trials count towards the study's number: complete and pruned ones."""
-        return _count_done(self.trials())
+        """Return how many trials count towards the study's number."""
+        return self._count_done(self.trials())
+
+    def describe_way_on(self) -> str:
+        """Say how a study goes on that lacks trials."""
+        text = "The same command goes on."
+        grid = self._grid(self.trials())
+        if grid is None or grid.next() is not None:
+            return text
+        num_failed = len(grid.failed - grid.visited - grid.refused)
+        if num_failed and grid.visited:
+            text = (
+                f"The same command tries {counted(num_failed, 'failed point')} again;"
+                f" hydra.sweeper.n_trials={len(grid.visited)} ends the study without."
+            )
+        return text
 
     def count(self) -> str:
         """Return the number of trials in each state, as text for people."""
@@ -377,15 +362,6 @@ class Study:
             )
             jobs.append(job)
         return jobs
-
-
-def _text(value: Any) -> str:
-    """Return a value of the base config as an identity holds it."""
-    return json.dumps(value, sort_keys=True)
-
-
-def _count_done(trials: Sequence[FrozenTrial]) -> int:
-    return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
 
 
 def _has_requeued_trials(trials: Sequence[FrozenTrial]) -> bool:

@@ -23,6 +23,9 @@ ERROR = "augean:error"
 """Attribute of a failed trial: the message of the exception that ended it."""
 REFUSED = "augean:refused"
 """Attribute of a failed trial whose config is refused; it would be at every try."""
+COMMAND = "augean:command"
+"""Attribute of a failed trial: the command it failed in, by the time at which that began. Compared
+for equality alone, as clocks are set back."""
 RUN = "augean:run"
 """Attribute of a trial: id, directory and seed of its run."""
 SECONDS = "augean:seconds"
@@ -55,6 +58,8 @@ class TrialReporter:
 
     study: optuna.Study
     trial: Trial
+    command: float
+    """When the command began that has the trial, see `COMMAND`."""
 
     @classmethod
     def from_environment(cls) -> "TrialReporter":
@@ -65,7 +70,8 @@ class TrialReporter:
             storage=open_storage(environment["storage"]),
             pruner=make_pruner(environment["pruner"]),
         )
-        return cls(study, Trial(study, environment["trial"]))
+        trial = Trial(study, environment["trial"])
+        return cls(study=study, trial=trial, command=environment["command"])
 
     @property
     def direction(self) -> Direction:
@@ -110,26 +116,26 @@ class TrialReporter:
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
             self.trial.set_user_attr(SECONDS, seconds)
             if error is not None:
-                note_failure(self.trial, error)
+                note_failure(self.trial, error, self.command)
             self.study.tell(self.trial, score, state=state, skip_if_finished=True)
 
 
-def note_failure(trial: Trial, error: Exception) -> None:
-    """Note on a trial, before it is told, which exception ends it."""
+def note_failure(trial: Trial, error: Exception, command: float) -> None:
+    """Note on a trial, before it is told, which exception ends it in which command."""
     trial.set_user_attr(ERROR, str(error) or type(error).__name__)
+    trial.set_user_attr(COMMAND, command)
     if isinstance(error, ConfigError):
         trial.set_user_attr(REFUSED, True)
 
 
-def has_failed(trial: FrozenTrial, since: float = 0.0) -> bool:
-    """Return whether a trial has failed after `since`, in seconds since 1970.
+def has_failed(trial: FrozenTrial, command: float | None = None) -> bool:
+    """Return whether a trial has failed, in the command `command` if that is given.
 
     A trial without an error is one that was queued again, and says nothing of the setting.
     """
     if trial.state != TrialState.FAIL or ERROR not in trial.user_attrs:
         return False
-    # Optuna's times are local ones, without their zone.
-    return trial.datetime_complete is not None and trial.datetime_complete.timestamp() >= since
+    return command is None or trial.user_attrs.get(COMMAND) == command
 
 
 def trained_seconds(trials: Sequence[FrozenTrial], runs: Path) -> float:

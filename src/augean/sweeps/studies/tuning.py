@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import sys
 import time
 from collections.abc import Iterable, Sequence, Set
@@ -12,20 +11,15 @@ from pathlib import Path
 
 from hydra.errors import HydraException
 
-from augean.config.run_id import CORE, SCHEMA, code_identity
 from augean.config.sweeper_options import SweepOptions
 from augean.config.sweeper_schema import AugeanSweeperConfig
-from augean.config.validation import flatten_config
 from augean.errors import AugeanError, RunLocked, SetupError
 from augean.passwords import without_passwords
-from augean.runs.address import build_source, find_outcome
+from augean.runs.address import find_outcome
 from augean.runs.code_snapshot import snapshot_code
-from augean.runs.weights import find_weights
-from augean.store.locks import folder_id
 from augean.store.record_identity import record_path
 from augean.store.run_directory import runs_dir
 from augean.store.sweep_record import SweepJob, best_trial
-from augean.sweeps.budget import read_seconds
 from augean.sweeps.composition import Composition
 from augean.sweeps.grid import POLL_SECONDS, account_for, share_work, work_on_jobs
 from augean.sweeps.job import JobRunner
@@ -34,9 +28,10 @@ from augean.sweeps.points import Point, without_seed
 from augean.sweeps.slurm import check_submission
 from augean.sweeps.studies.confirmation import Confirmation, find_candidates, new_seeds
 from augean.sweeps.studies.planning import refuse_without_validation
-from augean.sweeps.studies.sampler import make_sampler, visits_all_points
+from augean.sweeps.studies.sampler import make_sampler
+from augean.sweeps.studies.setup import make_setup
 from augean.sweeps.studies.storage import refuse_lost_trials
-from augean.sweeps.studies.study import Study, StudySetup
+from augean.sweeps.studies.study import Study
 from augean.sweeps.studies.trial import make_pruner
 from augean.sweeps.workers import WORKER, keep_passwords, orphaned, run_worker
 
@@ -62,9 +57,9 @@ def run_study(
     record_file = record_path(plan.outputs, plan.record.name)
     # Whoever started a worker has checked this and what follows.
     if WORKER not in os.environ and not record_file.exists():
-        from augean.sweeps.first_check import check_jobs  # it loads torch
+        from augean.sweeps.first_check import check_samples  # it loads torch
 
-        check_jobs(plan.samples)  # before the study has a journal, in which a mistake would stay
+        check_samples(plan.samples)  # before the study has a journal, in which a mistake would stay
     setup = make_setup(plan, options.sweeper)
     if WORKER not in os.environ:
         refuse_lost_trials(record_file, setup.name, setup.storage)
@@ -117,7 +112,7 @@ def _account_for_study(tuning: "Tuning", finished_before: Set[Path]) -> list[flo
     if not study.is_complete():
         tuning.write_record()
         logger.warning(
-            f"Study {name}: {study.count()}; trials are missing. The same command goes on."
+            f"Study {name}: {study.count()}; trials are missing. {study.describe_way_on()}"
         )
         raise SystemExit(1)
     confirmation = tuning.confirmation()
@@ -180,7 +175,8 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
         command_file = keep_passwords(sys.argv, _command_file(plan))
     # This is pickled into files that other users may be able to read.
     arguments = [without_passwords(word) for word in sys.argv]
-    run_one = partial(run_worker, arguments, plan.config.runtime, time.time(), code, command_file)
+    since = tuning.study.command
+    run_one = partial(run_worker, arguments, plan.config.runtime, since, code, command_file)
     share_work(
         name,
         plan.config,
@@ -189,58 +185,13 @@ def _share_trials(plan: SweepPlan, options: SweepOptions, tuning: "Tuning") -> N
         is_completed=lambda _: tuning.is_complete(),
         write_record=tuning.write_record,
         work=tuning.work,
+        since=since,
     )
 
 
 def _command_file(plan: SweepPlan) -> Path:
     """Return where the command is kept while SLURM has the study, if it holds a password."""
     return plan.outputs / "studies" / f"{plan.record.name}.command"
-
-
-def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
-    """Return the setting of a study."""
-    name = plan.record.name
-    # What all trials share. The searched keys are in it by their distributions.
-    flat = flatten_config(plan.config)
-    base = {key: value for key, value in flat.items() if key not in plan.space.distributions}
-    source = build_source(plan.config)
-    base["data"] = source.digest()
-    weights = find_weights(plan.config, source)
-    if weights is not None and "model.weights" not in plan.space.distributions:
-        base["model.weights"] = weights.digest
-    # The lock by which a worker shows that it lives is in the output folder. A worker with another
-    # folder would be taken for dead.
-    base["runtime.outputs"] = f".id {folder_id(plan.outputs)}"
-    if plan.custom is not None:
-        base["custom_search_space"] = plan.custom.identity()
-    base["schema"] = SCHEMA
-    base["core"] = CORE
-    # A worker plans no examples of the space, and knows less of the code: whoever started it has
-    # compared that.
-    code: dict[str, str] = {}
-    for job in (plan.base, *plan.samples):
-        code |= code_identity(job.config)
-    points = None
-    if visits_all_points(options.sampler):
-        points = plan.space.points()
-        # So that fewer trials than points see values of every key, in one order in all workers.
-        random.Random(options.sampler.get("seed") or 0).shuffle(points)
-    journal = (plan.outputs / "studies" / f"{name}.journal").absolute()
-    return StudySetup(
-        name=name,
-        storage=options.storage or str(journal),
-        space=plan.space.distributions,
-        direction=plan.record.direction,
-        base=base,
-        code=code,
-        num_trials=plan.record.num_trials or 0,
-        max_failures=options.max_failures,
-        pruner=dict(options.pruner),
-        points=points,
-        max_seconds=read_seconds("hydra.sweeper.timeout", options.timeout),
-        default=plan.default,
-        extend=None if plan.custom is None else plan.custom.extend,
-    )
 
 
 @dataclass(frozen=True)
