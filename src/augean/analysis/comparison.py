@@ -176,15 +176,13 @@ class _RowRuns:
         return _scores(self.finished.values())
 
 
-# Of finished runs both are always there, which a type checker cannot know.
-
-
 def _summaries(runs: Iterable[Run]) -> list[RunSummary]:
+    """Return the summaries of finished runs, all of which have one."""
     return [run.summary for run in runs if run.summary is not None]
 
 
 def _scores(runs: Iterable[Run]) -> list[float]:
-    """Return test accuracies in percent."""
+    """Return the test accuracies of finished runs in percent; all of these have one."""
     return [100 * run.test_accuracy for run in runs if run.test_accuracy is not None]
 
 

@@ -359,8 +359,10 @@ def _wrong_value(cause: ValidationError, words: Sequence[str], takes_sweep: bool
         if name == key:
             value = word.partition("=")[2]
             description = describe_values(key, item, value)
-            is_sweep = takes_sweep and parse_options(words).multirun
-            hint = sweep_hint(key, item.type, value, is_sweep=is_sweep) if takes_sweep else ""
+            hint = ""
+            if takes_sweep:
+                is_sweep = parse_options(words).multirun
+                hint = sweep_hint(key, item.type, value, is_sweep=is_sweep)
             return f"{word}: must be {description}{hint}"
     # Not a leaf of the schema: a node with keys of its own, or an entry of a dictionary.
     keys = [name for name, _ in _fields_below(key)]

@@ -71,6 +71,11 @@ class Swing(NamedTuple):
     """Median of the runs' largest falls from one epoch to the next. Unlike the distances above, it
     does not grow where accuracy still rises."""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether every run has validation accuracies in these epochs."""
+        return not math.isnan(self.median)
+
 
 @dataclass
 class Evidence:

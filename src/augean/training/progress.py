@@ -80,7 +80,7 @@ class ProgressDisplay:
                 keys.append("width.channels")
             text += (
                 f" Smaller values of {', '.join(keys)} shorten it; `augean train experiment=demo`"
-                " takes seconds, on digits."
+                " is a small run, on digits."
             )
         self._line(text)
 

@@ -323,7 +323,7 @@ class Study:
         if num_failed and grid.visited:
             text = (
                 f"The same command tries {counted(num_failed, 'failed point')} again;"
-                f" hydra.sweeper.n_trials={len(grid.visited)} ends the study without."
+                f" hydra.sweeper.n_trials={len(grid.visited)} ends the study as it is."
             )
         return text
 
