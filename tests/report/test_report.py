@@ -10,6 +10,7 @@ import shutil
 import statistics as plain
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from augean.report.page import text_environment
 from augean.report.tables import interval, number
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir, write_metrics
+from augean.store.summary import read_summary, write_summary
 from conftest import ROOT
 from fake_runs import sign, write_examples, write_record, write_run
 from page_data import page_commands
@@ -344,6 +346,17 @@ def test_a_mix_of_devices_is_flagged_and_a_swept_key_is_not(
     found = page(make_report(tmp_path))
     assert "Mixed versions: torch 1 (1 run); torch 2 (1 run)." in found
     assert "Mixed trainer.precision" not in found
+
+
+def test_compiled_runs_beside_others_are_flagged(tmp_path: Path) -> None:
+    write_record(tmp_path, "one", seeds(tmp_path, [80.0, 81.0]))
+    run = next(runs_dir(tmp_path).iterdir())
+    summary = read_summary(run)
+    assert summary is not None
+    write_summary(run, replace(summary, torch_settings={"runtime.compile": True}))
+    found = page(make_report(tmp_path))
+    assert "Mixed trainer.precision: " in found
+    assert f"{summary.precision}, runtime.compile=true (1 run)" in found
 
 
 def test_the_epochs_that_a_command_line_sweeps_are_no_mix(tmp_path: Path) -> None:

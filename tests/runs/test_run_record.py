@@ -12,7 +12,7 @@ import torch
 
 import augean
 from augean.config.code_digest import file_digest
-from augean.config.schema import Config
+from augean.config.schema import Config, RuntimeConfig
 from augean.errors import AugeanError
 from augean.inference.load import load_model, read_test_set
 from augean.inference.record import record_test
@@ -184,9 +184,17 @@ def test_a_newer_setting_that_own_code_makes_is_named() -> None:
     before = convolution.fp32_precision
     with exact_fp32():
         convolution.fp32_precision = "bf16"
-        settings = torch_settings(torch.device("cpu"))
+        settings = torch_settings(torch.device("cpu"), RuntimeConfig())
     assert settings == {"mkldnn.conv.fp32_precision": "bf16"}
     assert convolution.fp32_precision == before
+
+
+def test_code_that_runtime_chose_is_named_where_it_computes() -> None:
+    runtime = RuntimeConfig(compile=True, fused_norm=True)
+    assert torch_settings(torch.device("cpu"), runtime) == {"runtime.compile": True}
+    on_cuda = torch_settings(torch.device("cuda"), runtime)
+    assert on_cuda["runtime.compile"]
+    assert on_cuda["runtime.fused_norm"]
 
 
 def alter_environment(path: Path, identity: str, **values: str | None) -> None:

@@ -30,10 +30,19 @@ def run_facts(summary: RunSummary) -> dict[str, str]:
         "trainer.epochs": epochs_text if epochs else "",
         "trainer.batch_size": f"batch size {batch_size}" if batch_size else "",
         "device": device,
-        "trainer.precision": summary.precision or "",
+        "trainer.precision": _arithmetic_fact(summary),
         "versions": ", ".join(versions),
         "loop": summary.loop or "Augean's",
     }
+
+
+def _arithmetic_fact(summary: RunSummary) -> str:
+    """Return the precision, and the keys of `runtime` that chose other code for training steps."""
+    texts = [summary.precision] if summary.precision else []
+    for name, value in (summary.torch_settings or {}).items():
+        if name.startswith("runtime."):
+            texts.append(f"{name}={str(value).lower()}")
+    return ", ".join(texts)
 
 
 def _dataset_fact(summary: RunSummary) -> str:

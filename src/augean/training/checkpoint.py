@@ -79,6 +79,8 @@ class Environment:
     threads: int
     instruction_set: str | None
     """None on another device than a CPU."""
+    compile: bool
+    fused_norm: bool
 
 
 def training_state(
@@ -314,6 +316,8 @@ class ResumableRun:
             torch=str(torch.__version__),
             threads=self.threads,
             instruction_set=instruction_set(self.context.device),
+            compile=self.context.config.runtime.compile,
+            fused_norm=self.context.config.runtime.fused_norm,
         )
 
     def _note(self, text: str) -> None:

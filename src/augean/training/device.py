@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from augean.config.schema import Config
+from augean.config.schema import Config, RuntimeConfig
 from augean.errors import DeviceError
 
 # By the names that `trainer.precision` has for them.
@@ -244,24 +244,26 @@ def instruction_set(device: torch.device) -> str | None:
     return torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None
 
 
-def torch_settings(device: torch.device) -> dict[str, Any]:
+def torch_settings(device: torch.device, runtime: RuntimeConfig) -> dict[str, Any]:
     """Return the settings that change what `device` computes and differ from torch's defaults.
 
     Returns:
-        Values by name: functions without `set_` or `use_`, parts of `torch.backends`, and
-        environment variables.
+        Values by name: functions without `set_` or `use_`, parts of `torch.backends`, environment
+        variables, and keys of `runtime` that choose other code for the same mathematics.
     """
     # Name to the present value and torch's default.
     values: dict[str, tuple[Any, Any]] = {
         "default_dtype": (str(torch.get_default_dtype()).removeprefix("torch."), "float32"),
         "float32_matmul_precision": (_matmul_precision() or "highest", "highest"),
         "deterministic_algorithms": (torch.are_deterministic_algorithms_enabled(), False),
+        "runtime.compile": (runtime.compile, False),
     }
     if device.type == "cuda":
         cudnn = torch.backends.cudnn
         # Inside `exact_fp32` it is False, unless own code has changed it there.
         values["cudnn.allow_tf32"] = (_cudnn_allows_tf32(), True)
         values["cudnn.benchmark"] = (cudnn.benchmark, False)
+        values["runtime.fused_norm"] = (runtime.fused_norm, False)
     if device.type == "cpu":
         # The two variables limit the instructions of oneDNN, under its new and its old name.
         values["mkldnn.enabled"] = (torch.backends.mkldnn.enabled, True)

@@ -318,7 +318,7 @@ class Trainer:
             precision=config.trainer.precision,
             threads=self.run.threads,
             instruction_set=instruction_set(self.device),
-            torch_settings=torch_settings(self.device),
+            torch_settings=torch_settings(self.device, config.runtime),
             dead_units=score.dead_units if score else None,
             data_digest=self.data_digest,
             weights_digest=self.weights.digest if self.weights else None,
