@@ -62,8 +62,8 @@ class ModelConfig:
     _target_: str = REQUIRED
     """Dotted name of the class, a `torch.nn.Module`."""
     stem: Literal["cifar", "imagenet"] | None = None
-    """ResNets only: 3x3 with stride 1 and no pooling, or 7x7 with stride 2 and max-pooling; null
-    leaves the class's own default."""
+    """ResNets only. cifar: 3x3 with stride 1 and no pooling; imagenet: 7x7 with stride 2 and
+    max-pooling; null leaves the class's own default."""
     init: Literal["default", "xavier_normal"] = "default"
     """default: PyTorch's own for each layer; xavier_normal: for the weights of convolutions and
     linear layers, with their biases at 0."""
@@ -151,8 +151,8 @@ class ScheduleConfig:
     factor: float = bounded(0.5, above=0, high=0.999)
     """plateau: the learning rate is multiplied by this."""
     patience: int = bounded(9, low=0)
-    """plateau: epochs without a new minimum of the validation loss before the learning rate
-    falls."""
+    """plateau: epochs without a new minimum of the validation loss that are let pass; the next
+    one lowers the learning rate."""
     threshold: float = bounded(0.0, low=0, high=1)
     """plateau: relative improvement that counts as a new minimum."""
     warmup: float = bounded(0.0, low=0, high=0.99)
@@ -211,11 +211,11 @@ class TrainerConfig:
     batch_size: int = bounded(128, low=2)
     """Images of one step."""
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
-    """Type of number in matrix products; weights are fp32 throughout."""
+    """bf16, fp16 or fp32: type of number in matrix products; weights are fp32 throughout."""
     deterministic: bool = False
     """Use deterministic kernels only."""
     reset_optimizer: Literal["never", "epoch"] = "never"
-    """epoch: momentum and moments start anew each epoch."""
+    """epoch: momentum and moments start anew each epoch; never: they go on."""
     freeze: str = "none"
     """Part of the network that stays as it is: none; backbone, all but the last layer; or `until
     <module>`, that module and all before it."""
@@ -312,8 +312,8 @@ class RuntimeConfig:
     device: str = "auto"
     """auto, cpu, cuda, cuda:<n> or mps."""
     data_on: Literal["auto", "device", "host"] = "auto"
-    """Where the images are during training. auto: on the device if they leave room there; else on
-    the host, from where batches are copied ahead. The results are the same."""
+    """auto, device or host: where the images are during training. auto: on the device if they leave
+    room there; else on the host, from where batches are copied ahead. The results are the same."""
     threads: int | None = bounded(None, low=1)
     """CPU threads; null: all cores, shared out among the workers."""
     workers: int = bounded(1, low=1, high=256)
@@ -333,11 +333,12 @@ class RuntimeConfig:
     grace_seconds: float = bounded(25.0, low=0)
     """After a stop signal an epoch may end within this time, in seconds; later it is abandoned."""
     progress: Literal["auto", "bar", "plain", "none"] = "auto"
-    """auto: a bar on a terminal, else a plain line per epoch."""
+    """auto, bar, plain or none. auto: a bar on a terminal, else a plain line per epoch."""
     allowed_packages: list[str] = field(default_factory=list)
     """Packages whose classes a `_target_` may name, beside torch, torchvision and augean."""
     loggers: list[Literal["tensorboard", "wandb"]] = field(default_factory=list)
-    """Services that receive the numbers of each epoch, see augean.training.loggers."""
+    """tensorboard, wandb: services that receive the numbers of each epoch, see
+    augean.training.loggers."""
     table: TableConfig = field(default_factory=TableConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
 
