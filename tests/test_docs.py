@@ -20,7 +20,9 @@ from itertools import dropwhile, pairwise
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from augean.config.schema import Config
 from conftest import ROOT
 from fake_runs import write_examples
 
@@ -248,8 +250,26 @@ def schema_docstrings() -> dict[str, str]:
     return dict(walk("Config", ""))
 
 
-def test_the_page_of_settings_has_every_key_with_the_schemas_words() -> None:
+def lines_of_all_keys() -> list[tuple[str, str, str]]:
+    """Return key, default and meaning of each line of the page of settings."""
     page = (ROOT / "docs" / "reference" / "settings.md").read_text()
     table = page.partition("## All keys")[2]
-    described = dict(re.findall(r"^\| `([\w.]+)` \| [^|]* \| (.*) \|$", table, re.MULTILINE))
+    return re.findall(r"^\| `([\w.]+)` \| ([^|]*) \| (.*) \|$", table, re.MULTILINE)
+
+
+def test_the_page_of_settings_has_every_key_with_the_schemas_words() -> None:
+    described = {key: meaning for key, _, meaning in lines_of_all_keys()}
     assert described == schema_docstrings()
+
+
+def test_the_page_of_settings_has_the_schemas_defaults() -> None:
+    schema = OmegaConf.structured(Config())
+    for key, cell, _ in lines_of_all_keys():
+        *groups, name = key.split(".")
+        node = schema
+        for group in groups:
+            node = node[group]
+        if OmegaConf.is_missing(node, name):
+            assert cell == "", key
+        else:
+            assert OmegaConf.create(f"value: {cell.strip('`')}").value == node[name], key
