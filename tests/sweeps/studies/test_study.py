@@ -35,7 +35,7 @@ from augean.sweeps.studies.setup import StudySetup
 from augean.sweeps.studies.storage import open_storage
 from augean.sweeps.studies.study import Study
 from augean.sweeps.studies.trial import RUN
-from augean.sweeps.workers import command_line
+from augean.sweeps.workers import QUIET, SUPERVISOR, command_line
 from commands import augean, train, train_command
 from conftest import ROOT, TINY
 from waiting import wait_for
@@ -743,3 +743,15 @@ def test_a_storages_password_stays_out_of_the_record(monkeypatch: pytest.MonkeyP
         " 'hydra.sweeper.storage=postgresql+psycopg://me:***@host/studies' seed=0"
     )
     assert command_line() == command
+
+
+def test_a_workers_record_has_the_command_that_a_person_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["train.py", "-cn", "tune_final", "runtime.workers=2"]
+    monkeypatch.setattr(sys, "argv", words)
+    typed = command_line()
+    monkeypatch.setattr(sys, "argv", [*words, QUIET])
+    assert command_line() == f"{typed} {QUIET}"
+    monkeypatch.setenv(SUPERVISOR, "1")
+    assert command_line() == typed
