@@ -282,10 +282,7 @@ def _unreadable_override(word: str, cause: BaseException | None, takes_sweep: bo
     # 1. Quotes that the shell has not removed.
     if word[:1] in ("'", '"'):
         inner = word.strip("'\"")
-        return (
-            f"{word}: the quotes are part of what arrived; cmd.exe on Windows takes double quotes"
-            f' alone: "{inner}"'
-        )
+        return f"{word}: the quotes are part of what arrived; leave them out: {inner}"
     key, sign, value = word.partition("=")
     # 2. choice(a, null) and the like, of which Hydra's grammar takes no null.
     if "null" in re.split(r"[(,)]", value):
