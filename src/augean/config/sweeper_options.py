@@ -1,9 +1,7 @@
 """Read `hydra.sweeper`: Augean's own options, or those of a file for Optuna's sweeper."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -182,8 +180,6 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
     max_failures = round(file.max_failure_rate * file.n_trials)
     # 1 is the default of runtime.workers: nobody chose a number, so the file's counts.
     n_jobs = file.n_jobs if workers == 1 else None
-    search_space = file.search_space or {}
-    space_params = {key: space_text(key, item) for key, item in search_space.items()}
     notice = (
         "hydra/sweeper: optuna is run by Augean's own sweeper, with a record and a study on disk:"
         f" n_trials={file.n_trials}, direction={direction}, max_failures={max_failures}"
@@ -191,8 +187,7 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
         f" (n_jobs={file.n_jobs})"
     )
     sweeper = AugeanSweeperConfig(
-        # `params` replace entries of `search_space`, the older way to write a space.
-        params={**space_params, **(file.params or {})},
+        params=file.params or {},
         n_trials=file.n_trials,
         max_failures=max_failures,
         sampler=file.sampler,
@@ -221,58 +216,3 @@ def _read_direction(value: Any) -> str:
             " validation accuracy; write direction: maximize"
         )
     return str(names[0] or "maximize")
-
-
-def space_text(key: str, item: Mapping[str, Any]) -> str:
-    """Return an entry of `search_space` as it is written in `hydra.sweeper.params`.
-
-    Args:
-        key: dotted key of the config, for messages.
-        item: {type: categorical, choices} or {type: int or float, low, high, step, log}.
-
-    Raises:
-        ConfigError: for an entry of another form.
-    """
-    place = f"hydra.sweeper.search_space.{key}"
-    if not isinstance(item, Mapping) or item.get("type") not in ("categorical", "int", "float"):
-        raise ConfigError(f"{place}={item}: its type must be categorical, int or float")
-    if item["type"] == "categorical":
-        return _choices_text(place, item)
-    return _range_text(place, item)
-
-
-def _choices_text(place: str, item: Mapping[str, Any]) -> str:
-    """Return a categorical entry of `search_space`, such as `16,32`."""
-    if not isinstance(item.get("choices"), list) or not item["choices"]:
-        raise ConfigError(f"{place}={item}: needs choices, such as [16, 32]")
-    choices = [written_value(choice, place) for choice in item["choices"]]
-    # `16` alone would be one value and no space, so a single choice needs choice(). That does not
-    # take null, so several choices are written with commas.
-    if len(choices) == 1:
-        return f"choice({choices[0]})"
-    return ",".join(choices)
-
-
-def _range_text(place: str, item: Mapping[str, Any]) -> str:
-    """Return a numeric entry of `search_space`, such as `tag(log, interval(1e-4, 1))`."""
-    to_number = int if item["type"] == "int" else float
-    # Steps are decimal: 0.1 + 0.2 is not 0.3 as a float.
-    try:
-        low = to_number(item["low"])
-        high = to_number(item["high"])
-        step = None if item.get("step") is None else Decimal(str(item["step"]))
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise ConfigError(f"{place}={item}: needs numbers low and high") from error
-    # Hydra's interval is one of real numbers unless it is cast.
-    interval = f"interval({low}, {high})"
-    if to_number is int:
-        interval = f"int({interval})"
-    # Optuna takes no step on a logarithmic scale.
-    if item.get("log"):
-        return f"tag(log, {interval})"
-    if step is None or step <= 0:
-        return interval
-    # Hydra's range excludes its end and Optuna's distribution includes it: end one step later.
-    start = Decimal(str(low))
-    num_steps = math.floor((Decimal(str(high)) - start) / step)
-    return f"range({low}, {start + (num_steps + 1) * step}, {step})"

@@ -87,8 +87,6 @@ class OptunaSweeperConfig:
     max_failure_rate: float = 0.0
     """Share of the trials that may fail."""
     params: dict[str, Any] | None = None
-    search_space: dict[str, Any] | None = None
-    """{key: {type, low, high, step, log, choices}}: how releases before 1.2 wrote a space."""
     custom_search_space: str | None = None
 
 
