@@ -199,7 +199,7 @@ def with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRec
         # A loop may have named the baseline, too, and that may be its own row.
         baseline = record.baseline or (earlier.baseline if joined else None)
         record = replace(record, design=earlier.design, jobs=[*own, *joined], baseline=baseline)
-    return with_row_labels(record, [job.row for job in record.jobs])
+    return with_row_labels(record)
 
 
 def _further_seeds(

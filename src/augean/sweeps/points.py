@@ -212,13 +212,14 @@ def column_label(config: Config) -> str | None:
     return None if key is None else value_label(key, flatten_config(config)[key])
 
 
-def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
+def with_row_labels(record: SweepRecord) -> SweepRecord:
     """Return the record with the labels of its rows wherever a row is named, however it is written
     there: `baseline: no` is the row `false`.
 
     Raises:
         ConfigError: for a baseline that is not among the rows.
     """
+    rows = [job.row for job in record.jobs]
     baseline = record.baseline
     if baseline is not None:
         baseline = find_label(baseline, rows)

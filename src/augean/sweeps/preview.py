@@ -21,7 +21,7 @@ from augean.runs.address import find_outcome
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
-from augean.sweeps.budget import read_seconds
+from augean.sweeps.budget import read_timeout
 from augean.sweeps.first_check import check_jobs, check_networks
 from augean.sweeps.plan import plan_for
 from augean.sweeps.planned_jobs import SweepPlan
@@ -229,7 +229,7 @@ def estimate(plan: SweepPlan) -> str:
     # A trial may cost as much as the most expensive example; pruning makes it cheaper.
     if plan.record.kind == "study":
         longest = max(estimates)
-        limit = read_seconds("hydra.sweeper.timeout", plan.record.timeout)
+        limit = read_timeout(plan.record.timeout)
         confirm = plan.record.confirm
         num_seeds = confirm.get("top", 0) * confirm.get("seeds", 0) + plan.num_final_seeds
         # A study's time limit is one of its trials; the seeds come after it.

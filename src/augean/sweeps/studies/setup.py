@@ -17,7 +17,7 @@ from augean.runs.address import build_source
 from augean.runs.weights import find_weights
 from augean.store.direction import Direction
 from augean.store.locks import folder_id
-from augean.sweeps.budget import read_seconds
+from augean.sweeps.budget import read_timeout
 from augean.sweeps.planned_jobs import SweepPlan
 from augean.sweeps.studies.sampler import visits_all_points
 
@@ -99,7 +99,7 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
         max_failures=options.max_failures,
         pruner=dict(options.pruner),
         points=points,
-        max_seconds=read_seconds("hydra.sweeper.timeout", options.timeout),
+        max_seconds=read_timeout(options.timeout),
         default=plan.default,
         extend=None if plan.custom is None else plan.custom.extend,
     )
