@@ -234,10 +234,10 @@ def _check_sweep_name(
     Raises:
         AugeanError: with the names that there are.
     """
-    from augean.config.paths import sweeps_dir, yaml_names
+    from augean.config.paths import sweep_folders, yaml_names
     from augean.suggestions import list_choices
 
-    folders = [sweeps_dir()] if config_dir is None else [config_dir, sweeps_dir()]
+    folders = sweep_folders(config_dir)
     files = [name for folder in folders for name in yaml_names(folder)]
     if sweep not in files:
         choices = list_choices(sweep, [*launched_names, *files], "")

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from augean.analysis.freshness import FreshnessCheck
+from augean.config.paths import sweep_file
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, DataError, DeviceError
@@ -25,7 +26,7 @@ from augean.sweeps.budget import read_timeout
 from augean.sweeps.first_check import check_jobs, check_networks
 from augean.sweeps.plan import plan_for
 from augean.sweeps.planned_jobs import SweepPlan
-from augean.sweeps.record_changes import compare_records, has_file
+from augean.sweeps.record_changes import compare_records
 from augean.terminal import counted, readable_seconds
 from augean.training.build import NUM_CLASSES, build_model
 from augean.training.device import device_title, find_device
@@ -66,7 +67,7 @@ def describe_changed_file(
     Raises:
         AugeanError: for whatever a launch would refuse.
     """
-    if not has_file(name, folder):
+    if sweep_file(name, folder) is None:
         return []
     try:
         plan = plan_for(outputs, name, overrides, folder)

@@ -20,7 +20,7 @@ from augean.analysis.run import Run
 from augean.analysis.sequential import JobRuns, follow
 from augean.analysis.sequential_design import MAX_LOOKS, Design, design_of
 from augean.config.override_text import override_text
-from augean.config.paths import sweeps_dir
+from augean.config.paths import sweep_file, sweeps_dir
 from augean.errors import AugeanError, DataError
 from augean.override_key import outputs_override
 from augean.signals import ChildProcesses
@@ -35,7 +35,7 @@ from augean.store.sweep_record import (
 )
 from augean.sweeps.budget import read_budget
 from augean.sweeps.plan import plan_for
-from augean.sweeps.record_changes import compare_records, has_file
+from augean.sweeps.record_changes import compare_records
 from augean.sweeps.settle_look import Look, seeds_of_row, show
 from augean.sweeps.workers import program
 from augean.terminal import counted
@@ -154,7 +154,7 @@ class Settling:
             AugeanError: for whatever a launch would refuse, where runs are to be trained.
         """
         # A record alone, such as an unpacked one, is settled as it is.
-        if earlier is not None and not has_file(self.sweep, self.folder):
+        if earlier is not None and sweep_file(self.sweep, self.folder) is None:
             return earlier
         if earlier is not None and self.folder is None:
             _refuse_other_file(earlier, self.sweep)
