@@ -3,26 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Any
+from typing import Any, get_origin
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from augean.config.labels import row_label
-from augean.config.override_text import (
-    override_text,
-    runtime_text_keys,
-    text_override,
-    written_value,
-)
-from augean.config.schema import Config
+from augean.config.override_text import override_text, written_value
 from augean.config.sweeper_schema import (
     SWEEPERS,
     AugeanSweeperConfig,
     ConfirmConfig,
     OptunaSweeperConfig,
 )
-from augean.config.validation import walk_fields
+from augean.config.validation import schema_fields
 from augean.errors import ConfigError
 from augean.suggestions import list_choices
 
@@ -47,11 +41,10 @@ class SweepOptions:
                 has no notation for.
         """
         # A list is a value of these keys and of class arguments. Elsewhere it must be a mistake.
-        list_keys = {key for key, _, value in walk_fields(Config(), "") if isinstance(value, list)}
+        list_keys = {key for key, item in schema_fields().items() if get_origin(item.type) is list}
         lines = []
         if self.workers is not None:
             lines.append(f"runtime.workers={self.workers}")
-        text_keys = runtime_text_keys()
         for key, value in self.sweeper.params.items():
             place = f"hydra.sweeper.params.{key}"
             takes_list = key in list_keys or ".arguments." in key
@@ -60,11 +53,7 @@ class SweepOptions:
                 raise ConfigError(
                     f"{place}={row_label(value)}: is one list; several values are {key}: {values}"
                 )
-            # Free text such as a title is one value, even with commas in it.
-            if key in text_keys and isinstance(value, str):
-                lines.append(text_override(key, value))
-            else:
-                lines.append(f"{key}={written_value(value, place)}")
+            lines.append(f"{key}={written_value(value, place)}")
         return lines
 
 

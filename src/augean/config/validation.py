@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, fields, is_dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Literal, cast, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
@@ -141,11 +141,8 @@ def choices_of(key: str) -> tuple[str, ...]:
     Args:
         key: dotted; the index of an item, as in `runtime.loggers[0]`, does not count.
     """
-    name = key.partition("[")[0]
-    for field_key, item, _ in walk_fields(Config(), ""):
-        if field_key == name:
-            return _literal_values(item.type)
-    return ()
+    item = schema_fields().get(key.partition("[")[0])
+    return () if item is None else _literal_values(item.type)
 
 
 def _literal_values(annotation: Any) -> tuple[str, ...]:
@@ -157,6 +154,12 @@ def _literal_values(annotation: Any) -> tuple[str, ...]:
         if values := _literal_values(argument):
             return values
     return ()
+
+
+@cache
+def schema_fields() -> "dict[str, Field[Any]]":
+    """Return every leaf field of the schema by its dotted key, in the order of the schema."""
+    return {key: item for key, item, _ in walk_fields(Config(), "")}
 
 
 def walk_fields(node: Any, prefix: str) -> Iterator[tuple[str, "Field[Any]", Any]]:

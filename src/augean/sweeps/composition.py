@@ -39,7 +39,7 @@ from augean.config.compose import register
 from augean.config.override_errors import explain_error
 from augean.config.paths import config_dir, fix_places, places
 from augean.config.schema import Config
-from augean.config.validation import check_config, fill_schema, parse_config, walk_fields
+from augean.config.validation import check_config, fill_schema, parse_config, schema_fields
 from augean.errors import ConfigError
 from augean.sweeps.studies.sampler import SearchSpace
 from augean.sweeps.sweep_overrides import EMPTY_SWEEP, bare_key, count_values
@@ -319,10 +319,10 @@ def _choice(item: Any) -> Any:
 
 def _is_whole(interval: IntervalSweep, key: str) -> bool:
     """Return whether an interval is to give whole numbers, because its key takes no others."""
-    types = {name: item.type for name, item, _ in walk_fields(Config(), "")}
+    item = schema_fields().get(key)
     ends = (interval.start, interval.end)
     has_whole_ends = all(end is not None and float(end).is_integer() for end in ends)
-    return types.get(key) in (int, int | None) and has_whole_ends
+    return item is not None and item.type in (int, int | None) and has_whole_ends
 
 
 def read_values(lines: Sequence[str]) -> list[tuple[str, Any]]:
