@@ -131,9 +131,10 @@ def check_study_options(sweeper: AugeanSweeperConfig) -> None:
     for name, (value, minimum) in values_and_minima.items():
         if value < minimum:
             raise ConfigError(f"hydra.sweeper.{name}={value}: must be at least {minimum}")
-    if sweeper.direction not in ("maximize", "minimize"):
+    if sweeper.direction != "maximize":
         raise ConfigError(
-            f"hydra.sweeper.direction={sweeper.direction}: must be maximize or minimize"
+            f"hydra.sweeper.direction={sweeper.direction}: must be maximize, as the score of a"
+            " trial is its validation accuracy; leave it out"
         )
 
 

@@ -56,6 +56,7 @@ class AugeanSweeperConfig:
     sampler: Any = MISSING
     pruner: Any = MISSING
     direction: str = "maximize"
+    """No other is taken: the score of a trial is its validation accuracy."""
     storage: str | None = None
     """SQLAlchemy URL; null: a journal file in <outputs>/studies."""
     study_name: str | None = None

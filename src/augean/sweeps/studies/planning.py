@@ -63,7 +63,6 @@ def plan_study(
     record = replace(
         draft.make(base.config, name=sweeper.study_name),
         kind="study",
-        direction="minimize" if sweeper.direction == "minimize" else "maximize",
         num_trials=_count_trials(sweeper, search),
         timeout=_describe_timeout(sweeper),
         confirm=asdict(sweeper.confirm) if sweeper.confirm.seeds else {},
