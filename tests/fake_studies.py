@@ -17,7 +17,6 @@ def open_study(folder: Path, *, command: float = 0.0, **options: Any) -> Study:
         name="mine",
         storage=f"{folder}/mine.journal",
         space=SPACE,
-        direction="maximize",
         **{"base": {}, "num_trials": 3, "pruner": {}, "max_failures": 0, **options},
     )
     return Study(setup, folder, lambda _: optuna.samplers.RandomSampler(), command)

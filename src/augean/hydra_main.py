@@ -128,7 +128,3 @@ def _in_task(error: BaseException) -> bool:
             return True
         traceback = traceback.tb_next
     return False
-
-
-if __name__ == "__main__":
-    main()

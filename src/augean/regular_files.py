@@ -59,9 +59,9 @@ def open_regular(path: Path, max_bytes: int) -> BufferedReader:
     return open(descriptor, "rb")
 
 
-def digest_regular(path: Path, max_bytes: int = WEIGHTS_BYTES) -> str:
+def digest_regular(path: Path) -> str:
     """Return the sha256 of a regular file's bytes, in hex; see `read_regular`."""
-    with open_regular(path, max_bytes) as file:
+    with open_regular(path, WEIGHTS_BYTES) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

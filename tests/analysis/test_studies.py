@@ -27,7 +27,6 @@ from fake_runs import trial_job
 def study(
     trials: list[tuple[float | None, dict[str, Any]]],
     space: dict[str, str],
-    direction: Any = "maximize",
 ) -> SweepRecord:
     """Return a study of trials with these scores and values; without a score one has failed."""
     jobs = []
@@ -36,7 +35,7 @@ def study(
         jobs.append(trial_job(number, score, state, values=values))
     return SweepRecord(
         name="s", title="S", command="again", created="now", jobs=jobs, kind="study",
-        direction=direction, space=space,
+        space=space,
     )  # fmt: skip
 
 
@@ -159,8 +158,6 @@ def test_best_trials_at_an_end_of_a_range_are_remarked_on() -> None:
     (remark,) = remarks_on_ends(study(trials, space))
     assert "best 3 of 8 trials" in remark
     assert "upper end of optimizer.lr" in remark
-    # The other direction has other best trials.
-    assert remarks_on_ends(study(trials, space, "minimize")) == []
     assert remarks_on_ends(study(trials[:5], space)) == []
 
 

@@ -241,7 +241,7 @@ def test_unpack_names_what_is_in_its_way(good: Path, tmp_path: Path, harm: Harm,
 
 def without_rights(*words: str) -> Done:
     """Run a command as a process to which the rights of files apply, as they do not to root."""
-    command = [sys.executable, "-m", "augean.cli.main", *words]
+    command = [sys.executable, "-m", "augean", *words]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("root may read everything")

@@ -1,4 +1,4 @@
-"""The commands as a whole: what they load, what their help shows, and other names of the entry."""
+"""The commands as a whole: what they load, what their help shows, and how words are read."""
 
 import subprocess
 import sys
@@ -44,13 +44,6 @@ def test_the_help_of_a_command_ends_with_its_exit_codes(
     page = capsys.readouterr().out
     assert page.index("usage:") < page.index("exit codes: 0 done;")
     assert "examples:\n\n" not in page, "a heading without examples"
-
-
-def test_the_older_module_of_the_entry_is_the_entry_too(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "augean.train", "--cfg", "job", "seed=3"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "seed: 3" in done.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +123,13 @@ def test_a_grid_on_the_command_line_is_previewed_and_then_found_by_its_own_words
         assert "not launched yet" not in shown
     other = augean("status", *grid, "seed=1", "--outputs", str(outputs))
     assert "2 runs: 2 missing" in other.stdout
+
+
+def test_status_takes_the_name_of_a_launched_sweep_with_m_too(tmp_path: Path) -> None:
+    write_record(tmp_path, "table", [write_run(tmp_path, row="elu")])
+    shown = augean("status", "table", "-m", "--outputs", str(tmp_path))
+    assert shown.returncode == 0, shown.stderr
+    assert "1 finished" in shown.stdout
 
 
 def test_status_and_settle_look_where_the_sweep_file_says(

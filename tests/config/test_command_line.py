@@ -61,7 +61,7 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     # a + too many, and quotes that a shell does not take off
     ("train.py +seed=1", 1, ["+seed=1: the config has seed already; leave the + out: seed=1"]),
     ("train.py ++activation=relu", 1, ["an option of a group; leave the + out: activation=relu"]),
-    ("train.py -m \"'activation=relu,elu'\"", 1, ["cmd.exe on Windows takes double quotes alone", 'activation=relu,elu"']),
+    ("train.py -m \"'activation=relu,elu'\"", 1, ["the quotes are part of what arrived", "activation=relu,elu"]),
     ("train.py -m model.stem=choice(null,cifar)", 1, ["null is no argument of a function", "model.stem=null,"]),
     # keys of Hydra's, which `--cfg job` does not print
     ("train.py -m seed=0,1 hydra.sweeper.foo=1", 1, ["there is no key hydra.sweeper.foo", "There are ablate", "n_trials"]),

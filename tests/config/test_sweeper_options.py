@@ -3,19 +3,11 @@
 from typing import Any
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 
-from augean.config.sweeper_options import read_options, space_text
+from augean.config.sweeper_options import read_options
 from augean.config.sweeper_schema import AugeanSweeperConfig, OptunaSweeperConfig
 from augean.errors import ConfigError
-from augean.sweeps.composition import parse_search_space
 
 
 def composed(sweeper: Any, choice: str = "optuna", workers: int = 1) -> DictConfig:
@@ -32,58 +24,12 @@ def composed(sweeper: Any, choice: str = "optuna", workers: int = 1) -> DictConf
     )
 
 
-@pytest.mark.parametrize(
-    ("item", "distribution"),
-    [
-        (
-            {"type": "categorical", "choices": ["relu", "elu"]},
-            CategoricalDistribution(("relu", "elu")),
-        ),
-        ({"type": "categorical", "choices": [16, 32]}, CategoricalDistribution((16, 32))),
-        ({"type": "float", "low": 0.5, "high": 0.9}, FloatDistribution(0.5, 0.9)),
-        (
-            {"type": "float", "low": 1e-4, "high": 1, "log": True},
-            FloatDistribution(1e-4, 1.0, log=True),
-        ),
-        (
-            {"type": "float", "low": 0, "high": 0.3, "step": 0.1},
-            FloatDistribution(0.0, 0.3, step=0.1),
-        ),
-        ({"type": "int", "low": 1, "high": 8}, IntDistribution(1, 8)),
-        ({"type": "int", "low": 4, "high": 16, "step": 4}, IntDistribution(4, 16, step=4)),
-        ({"type": "int", "low": 4, "high": 64, "log": True}, IntDistribution(4, 64, log=True)),
-    ],
-)
-def test_an_entry_of_search_space_is_the_same_distribution(
-    item: dict[str, Any], distribution: BaseDistribution
-) -> None:
-    overrides = OverridesParser.create().parse_overrides([f"key={space_text('key', item)}"])
-    search = parse_search_space(overrides)
-    assert search.distributions == {"key": distribution}
-
-
-@pytest.mark.parametrize(
-    ("item", "message"),
-    [
-        ({"type": "real", "low": 0, "high": 1}, "its type must be categorical, int or float"),
-        ({"type": "categorical", "choices": []}, "needs choices"),
-        ({"type": "float", "low": 0}, "needs numbers low and high"),
-        ({"type": "int", "low": "a", "high": 3}, "needs numbers low and high"),
-        ("interval(0,1)", "its type must be"),
-    ],
-)
-def test_an_entry_that_says_no_space_is_refused(item: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=rf"hydra.sweeper.search_space.key=.*{message}"):
-        space_text("key", item)
-
-
 def test_options_of_optunas_sweeper_are_translated() -> None:
     file = OptunaSweeperConfig(
         n_trials=12,
         n_jobs=4,
         max_failure_rate=0.25,
-        params={"trainer.epochs": 6},
-        search_space={"optimizer.lr": {"type": "float", "low": 0.1, "high": 1}},
+        params={"optimizer.lr": "interval(0.1, 1.0)", "trainer.epochs": 6},
     )
     options = read_options(composed(file))
     assert options.sweeper.n_trials == 12

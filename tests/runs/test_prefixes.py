@@ -10,7 +10,7 @@ import torch
 
 from augean.config.schema import Config
 from augean.errors import Pruned
-from augean.runs.address import find_address
+from augean.runs.address import build_source, find_address
 from augean.runs.execute import execute
 from augean.runs.prefixes import find_prefixes
 from augean.store.checkpoints import CHECKPOINT
@@ -244,4 +244,5 @@ def test_prefixes_are_found_among_many_runs_longest_first(tiny: Make) -> None:
     for epochs in (1, 3, 2):
         find_address(tiny(f"trainer.epochs={epochs}")).path.mkdir(parents=True)
     config = tiny("trainer.epochs=4")
-    assert [prefix.epochs for prefix in find_prefixes(config, find_address(config))] == [3, 2, 1]
+    prefixes = find_prefixes(config, find_address(config), build_source(config), None)
+    assert [prefix.epochs for prefix in prefixes] == [3, 2, 1]

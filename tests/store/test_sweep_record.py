@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from augean.errors import AugeanError
-from augean.store.direction import Direction
 from augean.store.files import json_digest
 from augean.store.record_identity import record_name
 from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_record
@@ -85,8 +84,14 @@ def test_names_in_other_alphabets_and_long_ones_do_not_share_a_record() -> None:
     assert all(re.fullmatch("[A-Za-z0-9_.+-]{1,128}", name) for name in records)
 
 
-def test_a_record_without_a_direction_is_of_a_study_that_maximized(tmp_path: Path) -> None:
-    assert read_record(write_content(tmp_path, direction=None)).direction == "maximize"
+@pytest.mark.parametrize(
+    ("written", "direction"),
+    [(None, "maximize"), ("maximize", "maximize"), ("minimize", "minimize")],
+)
+def test_records_of_every_direction_are_read(
+    tmp_path: Path, written: str | None, direction: str
+) -> None:
+    assert read_record(write_content(tmp_path, direction=written)).direction == direction
 
 
 def test_the_committed_records_are_read(tmp_path: Path) -> None:
@@ -121,10 +126,7 @@ def test_values_of_a_wrong_type_are_refused(
         read_record(write_content(tmp_path, **changes))
 
 
-@pytest.mark.parametrize(("direction", "winner"), [("maximize", 1), ("minimize", 3)])
-def test_the_winner_is_the_earliest_complete_trial_of_the_best_score(
-    direction: Direction, winner: int
-) -> None:
+def test_the_winner_is_the_earliest_complete_trial_of_the_best_score() -> None:
     trials = [
         trial_job(0, 0.99, "pruned"),
         trial_job(5, 0.0, "fail"),
@@ -135,10 +137,10 @@ def test_the_winner_is_the_earliest_complete_trial_of_the_best_score(
         trial_job(3, 0.1),
         trial_job(7, 0.1),
     ]
-    best = best_trial(trials, direction)
+    best = best_trial(trials)
     assert best is not None
-    assert best.trial == winner
-    assert best_trial(trials[:3], direction) is None
+    assert best.trial == 1
+    assert best_trial(trials[:3]) is None
 
 
 @pytest.mark.parametrize(

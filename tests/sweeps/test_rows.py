@@ -192,20 +192,21 @@ def test_rows_times_swept_values_are_rows_of_their_own(tmp_path: Path) -> None:
     assert labels(planned) == ["a, 0.1", "b, 0.1", "a, 0.2", "b, 0.2"]
 
 
-@pytest.mark.parametrize("text", ["digits, small", "A: (b), c", "it's", '"quoted, twice"'])
-def test_text_below_runtime_is_never_swept(tmp_path: Path, text: str) -> None:
-    doubled = text.replace("'", "''")
-    params = f"params: {{runtime.dataset_title: '{doubled}', runtime.table.title: '{doubled}'}}"
-    planned = plan(tmp_path, params)
+@pytest.mark.parametrize("text", ["digits, small", "A: (b), c", "it's"])
+def test_quoted_text_below_runtime_is_one_value(tmp_path: Path, text: str) -> None:
+    keys = ("runtime.dataset_title", "runtime.table.title")
+    params = ", ".join(f"{key}: {json.dumps(json.dumps(text))}" for key in keys)
+    planned = plan(tmp_path, f"params: {{{params}}}")
     assert len(planned.jobs) == 1
-    assert planned.config.runtime.dataset_title == text.strip('"')
-    assert planned.record.title == text.strip('"')
+    assert planned.config.runtime.dataset_title == text
+    assert planned.record.title == text
 
 
-def test_text_below_runtime_is_not_swept_on_the_command_line_either(tmp_path: Path) -> None:
-    planned = plan(tmp_path, "", "", "runtime.table.note=a, b")
-    assert len(planned.jobs) == 1
-    assert planned.record.note == "a, b"
+def test_text_below_runtime_with_commas_and_no_quotes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"runtime\.table\.note.*two pairs of quotes"):
+        plan(tmp_path, "", "", "runtime.table.note=a, b")
+    with pytest.raises(ConfigError, match=r"runtime\.table\.note.*two pairs of quotes"):
+        plan(tmp_path, "params: {runtime.table.note: 'a, b'}")
 
 
 def test_a_study_searches_null_and_truth_values(tmp_path: Path) -> None:

@@ -516,6 +516,17 @@ def only_record(folder: Path) -> SweepRecord:
     return record
 
 
+def test_the_workers_of_a_sweep_file_are_counted_unless_an_override_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rates.yaml").write_text(f"{SWEEP}  workers: 3\n")
+    tiny = [item for item in TINY if not item.startswith("optimizer.lr")]
+    for more, number in ([], 3), (["runtime.workers=2"], 2):
+        settling = Settling("rates", tmp_path, tmp_path / "out", [*tiny, *more], {}, None)
+        settling.plan_record(None, dry=True)
+        assert settling.num_workers == number
+
+
 def test_settling_goes_on_after_its_budget_and_survives_a_plain_launch(
     tmp_path: Path, rates: Callable[..., list[str]]
 ) -> None:

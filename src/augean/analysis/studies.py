@@ -188,7 +188,7 @@ def _is_sound(searched: Range) -> bool:
 
 def complete_trials(record: SweepRecord) -> list[SweepJob]:
     """Return the trials that were trained to their end and have a score, the best ones first."""
-    ranking = rank_trials(record.trials, record.direction)
+    ranking = rank_trials(record.trials)
     return [trial for trial in ranking if math.isfinite(trial.score or 0.0)]
 
 
@@ -219,7 +219,7 @@ def importances(record: SweepRecord, fewest: int = FEWEST_TRIALS) -> dict[str, f
 
     # It would say on stderr that a study was created.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction=record.direction)
+    study = optuna.create_study(direction="maximize")
     distributions = {}
     for key, values in _values_by_key(trials).items():
         distributions[key] = _distribution(record.space[key], values)

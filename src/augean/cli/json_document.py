@@ -18,7 +18,6 @@ from augean.monitor.sweep_status import (
     StatusReader,
     SweepStatus,
     deviation,
-    is_locked_run,
     mean,
 )
 from augean.store.summary import RunState
@@ -116,7 +115,7 @@ def table_entry(outputs: Path, table: "Table") -> dict[str, Any]:
     # belong to the sweep, but are not rows of its table.
     jobs = [job for job, _ in table.sweep.job_runs]
     record = replace(table.sweep.record, jobs=[*jobs, *table.sweep.record.trials])
-    status = StatusReader(outputs, is_locked_run(outputs)).read(record)
+    status = StatusReader(outputs, by_lock=True).read(record)
     return sweep_entry(status, table, remarks=remarks(table))
 
 

@@ -127,7 +127,3 @@ def parse(parser: Parser) -> argparse.Namespace:
     if folder is not None and not folder.is_dir():
         raise AugeanError(f"-cd {folder}: no such folder; name the one that holds your sweep files")
     return arguments
-
-
-if __name__ == "__main__":
-    main()

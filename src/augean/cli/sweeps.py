@@ -77,7 +77,6 @@ def run_status(arguments: argparse.Namespace) -> int:
     Returns:
         2 where a record or the file of a SLURM array is damaged, or a run may not be read; else 0.
     """
-    from augean.store.run_directory import unreadable_runs
     from augean.store.sweep_record import read_records
 
     sweep, overrides = read_sweep_arguments(arguments)
@@ -88,6 +87,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     # Choose the records that the words are about: of one sweep, of one grid, or all.
     all_records, problems = read_records(outputs)
     records = all_records
+    plan = None
     if sweep:
         records = [record for record in records if record.was_asked_as(sweep, overrides)]
     elif arguments.multirun:
@@ -103,7 +103,6 @@ def run_status(arguments: argparse.Namespace) -> int:
             f"{words}: overrides of which sweep? Name it, as in augean status <sweep> {words}, or"
             f" preview a grid: augean status -m {words}"
         )
-    problems += unreadable_runs(outputs, [job.run for record in records for job in record.jobs])
     if not records and sweep:
         names = [record.name for record in all_records]
         _check_sweep_name(sweep, outputs, arguments.config_dir, names)
@@ -113,7 +112,7 @@ def run_status(arguments: argparse.Namespace) -> int:
             from augean.sweeps.plan import plan_for
 
             return _print_plan(plan_for(outputs, sweep, overrides, arguments.config_dir))
-        if arguments.multirun:
+        if plan is not None:
             return _print_plan(plan)
         example = "augean train -cn table1_activation experiment=demo"
         print(f"No sweep was launched into {outputs} yet. For example: {example}")
@@ -125,7 +124,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     names_file = arguments.config_name is not None or arguments.config_dir is not None
     if sweep and names_file:
         _print_changed_file(sweep, overrides, outputs, arguments.config_dir, records)
-    elif arguments.multirun and plan.record.kind == "grid":
+    elif plan is not None and plan.record.kind == "grid":
         _print_changes(records, plan)
     return status
 
@@ -165,7 +164,7 @@ def _print_status(
     outputs: Path, records: "Sequence[SweepRecord]", problems: list[str], *, as_json: bool
 ) -> int:
     """Print launched sweeps with their runs by state; return the exit status."""
-    from augean.monitor.sweep_status import StatusReader, is_locked_run
+    from augean.monitor.sweep_status import StatusReader
     from augean.sweeps.slurm import Queue, queued
 
     # Without an answer of SLURM the states of the runs are still right.
@@ -174,9 +173,9 @@ def _print_status(
     except AugeanError as error:
         print(error, file=sys.stderr)
         queue = Queue()
-    problems = problems + queue.problems
-    reader = StatusReader(outputs, is_locked_run(outputs))
+    reader = StatusReader(outputs, by_lock=True)
     statuses = [reader.read(record) for record in records]
+    problems = [*problems, *queue.problems, *reader.problems]
     if as_json:
         print(_status_document(outputs, statuses, queue.states, problems))
     else:
@@ -235,10 +234,10 @@ def _check_sweep_name(
     Raises:
         AugeanError: with the names that there are.
     """
-    from augean.config.paths import sweeps_dir, yaml_names
+    from augean.config.paths import sweep_folders, yaml_names
     from augean.suggestions import list_choices
 
-    folders = [sweeps_dir()] if config_dir is None else [config_dir, sweeps_dir()]
+    folders = sweep_folders(config_dir)
     files = [name for folder in folders for name in yaml_names(folder)]
     if sweep not in files:
         choices = list_choices(sweep, [*launched_names, *files], "")
@@ -275,7 +274,7 @@ def _print_sweeps(
 def _print_sweep(status: "SweepStatus", outputs: Path, slurm_jobs: dict[str, str]) -> None:
     """Print the progress of one sweep, and the command that goes on with it."""
     from augean.config.override_text import command_in
-    from augean.monitor.view import describe_progress
+    from augean.monitor.view import describe_study
     from augean.store.summary import RunState
     from augean.sweeps.slurm import describe_queue
     from augean.terminal import coloured
@@ -286,10 +285,7 @@ def _print_sweep(status: "SweepStatus", outputs: Path, slurm_jobs: dict[str, str
     # Trials are counted by their own states, not by those of their runs: the run of a pruned trial
     # is interrupted, but the trial is done.
     if record.kind == "study":
-        progress = describe_progress(record)
-        if best := record.describe_best():
-            progress += f", best {best}"
-        parts.insert(0, progress)
+        parts.insert(0, describe_study(record))
     print(f"{record.name} ({record.title}): {', '.join(parts)}")
     for run in status.in_state(RunState.RUNNING):
         # A run that has just begun has no progress yet.

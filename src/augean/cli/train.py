@@ -91,11 +91,10 @@ def _refuse(arguments: argparse.Namespace) -> int:
     raise UsageError(f"augean {arguments.command}: {WHICH_SWEEP}")
 
 
-def run_hydra(words: Sequence[str]) -> int:
+def run_hydra(words: Sequence[str]) -> None:
     """Run the command line `augean train <words>`."""
     from augean.hydra_main import main
 
     # Hydra reads sys.argv, and the processes that it starts repeat this command.
     sys.argv = ["augean train", *words]
     main()
-    return 0

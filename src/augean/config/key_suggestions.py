@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
-from augean.config.schema import CLASS_NODES, Config
+from augean.config.schema import CLASS_NODES
 from augean.config.sweeper_schema import AugeanSweeperConfig
-from augean.config.validation import walk_fields
+from augean.config.validation import schema_fields
 from augean.suggestions import closest
 
 FOREIGN_KEYS = {
@@ -53,7 +53,7 @@ def is_known_key(word: str) -> bool:
     if word in group_names():
         return True
     # With a dot at the end of both, so that `model` begins `model.name` and `mod` does not.
-    return any(f"{key}.".startswith(f"{word}.") for key, _, _ in walk_fields(Config(), ""))
+    return any(f"{key}.".startswith(f"{word}.") for key in schema_fields())
 
 
 def similar_keys(key: str, value: str = "") -> list[str]:
@@ -68,7 +68,7 @@ def similar_keys(key: str, value: str = "") -> list[str]:
     """
     node, _, name = key.lower().rpartition(".")
     # Groups have no type: any value may be the name of an option.
-    types = {field_key: item.type for field_key, item, _ in walk_fields(Config(), "")}
+    types = {field_key: item.type for field_key, item in schema_fields().items()}
     candidates = [*group_names(), *types]
     suggestions = [candidate for candidate in candidates if _last_name(candidate) == name]
     # `trainer.lr` has one answer: optimizer.lr. `data` needs both: dataset and runtime.data.
@@ -167,7 +167,7 @@ def _names_for_unknown_key(cause: OmegaConfBaseException, value: str) -> list[st
     key = str(cause.full_key)
     if key in SWEEPER_KEYS:
         return [f"hydra.sweeper.{key}"]
-    # `walk_fields` has none of Hydra's keys, and OmegaConf itself suggests keys of the same node.
+    # `schema_fields` has none of Hydra's keys, and OmegaConf itself suggests keys of the same node.
     if key.startswith(("hydra", "runtime.table.")):
         match = re.search(r"Did you mean: '(\w+)'", str(cause))
         return [key.removesuffix(str(cause.key)) + match[1]] if match else []

@@ -30,8 +30,8 @@ from augean.config.key_suggestions import (
     similar_keys,
 )
 from augean.config.paths import config_dir, sweeps_dir, yaml_names
-from augean.config.schema import Config, RuntimeConfig
-from augean.config.validation import walk_fields
+from augean.config.schema import RuntimeConfig
+from augean.config.validation import schema_fields
 from augean.config.value_hints import (
     deletion_message,
     describe_values,
@@ -282,10 +282,7 @@ def _unreadable_override(word: str, cause: BaseException | None, takes_sweep: bo
     # 1. Quotes that the shell has not removed.
     if word[:1] in ("'", '"'):
         inner = word.strip("'\"")
-        return (
-            f"{word}: the quotes are part of what arrived; cmd.exe on Windows takes double quotes"
-            f' alone: "{inner}"'
-        )
+        return f"{word}: the quotes are part of what arrived; leave them out: {inner}"
     key, sign, value = word.partition("=")
     # 2. choice(a, null) and the like, of which Hydra's grammar takes no null.
     if "null" in re.split(r"[(,)]", value):
@@ -355,15 +352,15 @@ def _wrong_value(cause: ValidationError, words: Sequence[str], takes_sweep: bool
     # Not on the command line: the value comes from a file.
     if word == key:
         word = f"{cause.full_key}={cause.value}"
-    for name, item, _ in walk_fields(Config(), ""):
-        if name == key:
-            value = word.partition("=")[2]
-            description = describe_values(key, item, value)
-            hint = ""
-            if takes_sweep:
-                is_sweep = parse_options(words).multirun
-                hint = sweep_hint(key, item.type, value, is_sweep=is_sweep)
-            return f"{word}: must be {description}{hint}"
+    item = schema_fields().get(key)
+    if item is not None:
+        value = word.partition("=")[2]
+        description = describe_values(key, item, value)
+        hint = ""
+        if takes_sweep:
+            is_sweep = parse_options(words).multirun
+            hint = sweep_hint(key, item.type, value, is_sweep=is_sweep)
+        return f"{word}: must be {description}{hint}"
     # Not a leaf of the schema: a node with keys of its own, or an entry of a dictionary.
     keys = [name for name, _ in _fields_below(key)]
     if not keys:  # an entry of a dictionary, such as the published numbers of a row
@@ -373,7 +370,7 @@ def _wrong_value(cause: ValidationError, words: Sequence[str], takes_sweep: bool
 
 def _fields_below(node: str) -> Iterator[tuple[str, "Field[Any]"]]:
     """Yield (dotted key, field) of every field below a node of the schema."""
-    for key, item, _ in walk_fields(Config(), ""):
+    for key, item in schema_fields().items():
         if key.startswith(f"{node}."):
             yield key, item
 

@@ -5,9 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from augean.config.paths import PLACE_KEYS, places
-from augean.config.schema import Config, RuntimeConfig
-from augean.config.validation import choices_of, walk_fields
+from augean.config.paths import places
+from augean.config.schema import RuntimeConfig
 from augean.errors import ConfigError
 from augean.override_key import outputs_override
 
@@ -103,30 +102,6 @@ def _key(key: Any, place: str) -> str:
             " digits and '_'"
         )
     return SPECIAL.sub(r"\\\1", key)
-
-
-def runtime_text_keys() -> frozenset[str]:
-    """Return the keys below `runtime` that hold free text, such as a title.
-
-    A comma in free text does not make two values.
-    """
-    keys = []
-    for key, item, _ in walk_fields(Config(), ""):
-        is_text = item.type in (str, str | None) and not choices_of(key)
-        # Folders and devices are written like any other value.
-        is_free = key.removeprefix("runtime.") not in (*PLACE_KEYS, "device")
-        if key.startswith("runtime.") and is_text and is_free:
-            keys.append(key)
-    return frozenset(keys)
-
-
-def text_override(key: str, text: str) -> str:
-    """Return the override that sets a key to text.
-
-    Text that is in quotes already is an override's right-hand side and stays as it is.
-    """
-    is_quoted = len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
-    return f"{key}={text}" if is_quoted else f"{key}={_text(text)}"
 
 
 def command_in(command: str, outputs: Path) -> str:

@@ -42,24 +42,41 @@ def yaml_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
+def sweep_folders(folder: Path | None) -> list[Path]:
+    """Return the folders in which a sweep file may lie, in the order in which they are searched.
+
+    Args:
+        folder: of the user's own sweep files; None without one.
+    """
+    return [sweeps_dir()] if folder is None else [folder, sweeps_dir()]
+
+
+def sweep_file(name: str, folder: Path | None) -> Path | None:
+    """Return the sweep file of a name, the user's own before Augean's; None where there is none.
+
+    Args:
+        folder: as for `sweep_folders`.
+    """
+    files = [place / f"{name}.yaml" for place in sweep_folders(folder)]
+    return next((file for file in files if file.is_file()), None)
+
+
 def outputs_of_file(sweep: str, folder: Path | None) -> str | None:
     """Return the `runtime.outputs` that a sweep file sets; None where it sets none.
 
     Args:
         sweep: name of the file; there may be none of that name.
-        folder: of the user's own sweep files, which is searched first.
+        folder: as for `sweep_folders`.
     """
-    for place in (folder, sweeps_dir()):
-        file = None if place is None else place / f"{sweep}.yaml"
-        if file is None or not file.is_file():
-            continue
-        try:
-            body = parse_yaml(read_regular(file, CONFIG_BYTES))
-            outputs = OmegaConf.select(OmegaConf.create({"body": body}), "body.runtime.outputs")
-        except (OSError, ValueError, OmegaConfBaseException):
-            return None  # composing the file says what is wrong with it
-        return outputs if isinstance(outputs, str) else None
-    return None
+    file = sweep_file(sweep, folder)
+    if file is None:
+        return None
+    try:
+        body = parse_yaml(read_regular(file, CONFIG_BYTES))
+        outputs = OmegaConf.select(OmegaConf.create({"body": body}), "body.runtime.outputs")
+    except (OSError, ValueError, OmegaConfBaseException):
+        return None  # composing the file says what is wrong with it
+    return outputs if isinstance(outputs, str) else None
 
 
 def cache_dir(runtime: RuntimeConfig) -> Path:

@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 from augean.config.code_digest import OwnCode, file_digest, module_code
 from augean.config.schema import TRUSTED_PACKAGES, Config, RuntimeConfig
-from augean.config.validation import class_targets, walk_fields
+from augean.config.validation import class_targets, schema_fields
 from augean.errors import ConfigError
 
 SCHEMA = 1
@@ -101,7 +101,7 @@ def canonical(node: Any) -> dict[str, Any]:
 @cache
 def neutral_values() -> dict[str, Any]:
     """Return the neutral default of every key of the config, by its dotted name."""
-    return {key: _neutral_default(item) for key, item, _ in walk_fields(Config(), "")}
+    return {key: _neutral_default(item) for key, item in schema_fields().items()}
 
 
 def _neutral_default(item: "Field[Any]") -> Any:

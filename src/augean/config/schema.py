@@ -47,10 +47,10 @@ def bounded(
     return field(default=default, metadata=metadata)
 
 
-def directory_part(default: str = REQUIRED) -> Any:
+def directory_part() -> Any:
     """Return a text field that becomes part of a directory's name."""
     # No slash, and no dot or hyphen first: the name can neither leave the folder nor be hidden.
-    return field(default=default, metadata={"pattern": r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"})
+    return field(default=REQUIRED, metadata={"pattern": r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"})
 
 
 @dataclass

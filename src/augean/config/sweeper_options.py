@@ -1,30 +1,22 @@
 """Read `hydra.sweeper`: Augean's own options, or those of a file for Optuna's sweeper."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, get_origin
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from augean.config.labels import row_label
-from augean.config.override_text import (
-    override_text,
-    runtime_text_keys,
-    text_override,
-    written_value,
-)
-from augean.config.schema import Config
+from augean.config.override_text import override_text, written_value
 from augean.config.sweeper_schema import (
     SWEEPERS,
     AugeanSweeperConfig,
     ConfirmConfig,
     OptunaSweeperConfig,
 )
-from augean.config.validation import walk_fields
+from augean.config.validation import schema_fields
 from augean.errors import ConfigError
 from augean.suggestions import list_choices
 
@@ -49,11 +41,10 @@ class SweepOptions:
                 has no notation for.
         """
         # A list is a value of these keys and of class arguments. Elsewhere it must be a mistake.
-        list_keys = {key for key, _, value in walk_fields(Config(), "") if isinstance(value, list)}
+        list_keys = {key for key, item in schema_fields().items() if get_origin(item.type) is list}
         lines = []
         if self.workers is not None:
             lines.append(f"runtime.workers={self.workers}")
-        text_keys = runtime_text_keys()
         for key, value in self.sweeper.params.items():
             place = f"hydra.sweeper.params.{key}"
             takes_list = key in list_keys or ".arguments." in key
@@ -62,11 +53,7 @@ class SweepOptions:
                 raise ConfigError(
                     f"{place}={row_label(value)}: is one list; several values are {key}: {values}"
                 )
-            # Free text such as a title is one value, even with commas in it.
-            if key in text_keys and isinstance(value, str):
-                lines.append(text_override(key, value))
-            else:
-                lines.append(f"{key}={written_value(value, place)}")
+            lines.append(f"{key}={written_value(value, place)}")
         return lines
 
 
@@ -144,9 +131,10 @@ def check_study_options(sweeper: AugeanSweeperConfig) -> None:
     for name, (value, minimum) in values_and_minima.items():
         if value < minimum:
             raise ConfigError(f"hydra.sweeper.{name}={value}: must be at least {minimum}")
-    if sweeper.direction not in ("maximize", "minimize"):
+    if sweeper.direction != "maximize":
         raise ConfigError(
-            f"hydra.sweeper.direction={sweeper.direction}: must be maximize or minimize"
+            f"hydra.sweeper.direction={sweeper.direction}: must be maximize, as the score of a"
+            " trial is its validation accuracy; leave it out"
         )
 
 
@@ -182,8 +170,6 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
     max_failures = round(file.max_failure_rate * file.n_trials)
     # 1 is the default of runtime.workers: nobody chose a number, so the file's counts.
     n_jobs = file.n_jobs if workers == 1 else None
-    search_space = file.search_space or {}
-    space_params = {key: space_text(key, item) for key, item in search_space.items()}
     notice = (
         "hydra/sweeper: optuna is run by Augean's own sweeper, with a record and a study on disk:"
         f" n_trials={file.n_trials}, direction={direction}, max_failures={max_failures}"
@@ -191,8 +177,7 @@ def _translate(file: OptunaSweeperConfig, workers: int) -> SweepOptions:
         f" (n_jobs={file.n_jobs})"
     )
     sweeper = AugeanSweeperConfig(
-        # `params` replace entries of `search_space`, the older way to write a space.
-        params={**space_params, **(file.params or {})},
+        params=file.params or {},
         n_trials=file.n_trials,
         max_failures=max_failures,
         sampler=file.sampler,
@@ -221,58 +206,3 @@ def _read_direction(value: Any) -> str:
             " validation accuracy; write direction: maximize"
         )
     return str(names[0] or "maximize")
-
-
-def space_text(key: str, item: Mapping[str, Any]) -> str:
-    """Return an entry of `search_space` as it is written in `hydra.sweeper.params`.
-
-    Args:
-        key: dotted key of the config, for messages.
-        item: {type: categorical, choices} or {type: int or float, low, high, step, log}.
-
-    Raises:
-        ConfigError: for an entry of another form.
-    """
-    place = f"hydra.sweeper.search_space.{key}"
-    if not isinstance(item, Mapping) or item.get("type") not in ("categorical", "int", "float"):
-        raise ConfigError(f"{place}={item}: its type must be categorical, int or float")
-    if item["type"] == "categorical":
-        return _choices_text(place, item)
-    return _range_text(place, item)
-
-
-def _choices_text(place: str, item: Mapping[str, Any]) -> str:
-    """Return a categorical entry of `search_space`, such as `16,32`."""
-    if not isinstance(item.get("choices"), list) or not item["choices"]:
-        raise ConfigError(f"{place}={item}: needs choices, such as [16, 32]")
-    choices = [written_value(choice, place) for choice in item["choices"]]
-    # `16` alone would be one value and no space, so a single choice needs choice(). That does not
-    # take null, so several choices are written with commas.
-    if len(choices) == 1:
-        return f"choice({choices[0]})"
-    return ",".join(choices)
-
-
-def _range_text(place: str, item: Mapping[str, Any]) -> str:
-    """Return a numeric entry of `search_space`, such as `tag(log, interval(1e-4, 1))`."""
-    to_number = int if item["type"] == "int" else float
-    # Steps are decimal: 0.1 + 0.2 is not 0.3 as a float.
-    try:
-        low = to_number(item["low"])
-        high = to_number(item["high"])
-        step = None if item.get("step") is None else Decimal(str(item["step"]))
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise ConfigError(f"{place}={item}: needs numbers low and high") from error
-    # Hydra's interval is one of real numbers unless it is cast.
-    interval = f"interval({low}, {high})"
-    if to_number is int:
-        interval = f"int({interval})"
-    # Optuna takes no step on a logarithmic scale.
-    if item.get("log"):
-        return f"tag(log, {interval})"
-    if step is None or step <= 0:
-        return interval
-    # Hydra's range excludes its end and Optuna's distribution includes it: end one step later.
-    start = Decimal(str(low))
-    num_steps = math.floor((Decimal(str(high)) - start) / step)
-    return f"range({low}, {start + (num_steps + 1) * step}, {step})"

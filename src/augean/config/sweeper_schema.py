@@ -56,6 +56,7 @@ class AugeanSweeperConfig:
     sampler: Any = MISSING
     pruner: Any = MISSING
     direction: str = "maximize"
+    """No other is taken: the score of a trial is its validation accuracy."""
     storage: str | None = None
     """SQLAlchemy URL; null: a journal file in <outputs>/studies."""
     study_name: str | None = None
@@ -87,8 +88,6 @@ class OptunaSweeperConfig:
     max_failure_rate: float = 0.0
     """Share of the trials that may fail."""
     params: dict[str, Any] | None = None
-    search_space: dict[str, Any] | None = None
-    """{key: {type, low, high, step, log, choices}}: how releases before 1.2 wrote a space."""
     custom_search_space: str | None = None
 
 

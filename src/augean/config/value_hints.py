@@ -7,8 +7,7 @@ from typing import Any
 
 from omegaconf.errors import ValidationError
 
-from augean.config.schema import Config
-from augean.config.validation import choices_of, long_number_text, walk_fields
+from augean.config.validation import choices_of, long_number_text, schema_fields
 
 TYPE_NAMES = {
     "bool": "true or false",
@@ -107,10 +106,8 @@ def function_message(word: str, cause: BaseException | None) -> str | None:
 def deletion_message(word: str) -> str:
     """Return the message for the deletion of a key that every config has, such as `~seed`."""
     key = word.lstrip("~").partition("=")[0]
-    is_nullable = False
-    for name, item, _ in walk_fields(Config(), ""):
-        if name == key:
-            is_nullable = "None" in str(item.type)
+    item = schema_fields().get(key)
+    is_nullable = item is not None and "None" in str(item.type)
     fix = f"write {key}=null" if is_nullable else "give it another value"
     return f"{word}: is a key that every config has; {fix}"
 

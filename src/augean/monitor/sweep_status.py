@@ -9,7 +9,7 @@ import os
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,36 +114,22 @@ def deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-IsRunning = Callable[[str, RunProgress | None], bool]
-"""Says whether a run is in training, by its id and its progress file."""
-
-
-def shows_life(_run_id: str, progress: RunProgress | None) -> bool:
-    """Tell by its progress file whether a run is in training, without a look at its lock."""
-    return progress is not None and time.time() - progress.updated < SILENT_SECONDS
-
-
-def is_locked_run(outputs: Path) -> IsRunning:
-    """Return what tells by the lock of a run whether it is in training.
-
-    Looking at a lock acquires it for a moment, so it is not for readers that look again and again.
-    """
-
-    def is_running(run_id: str, _progress: RunProgress | None) -> bool:
-        return is_locked(outputs, run_id)
-
-    return is_running
-
-
 class StatusReader:
     """Reads the status of sweeps in a folder, again and again.
 
     What is completed is read once: the summary of a run does not change.
     """
 
-    def __init__(self, outputs: Path, is_running: IsRunning = shows_life) -> None:
+    def __init__(self, outputs: Path, *, by_lock: bool = False) -> None:
+        """Begin without having read anything.
+
+        Args:
+            by_lock: tell by the lock of a run whether it is in training, not by its progress file.
+                Looking at a lock acquires it for a moment, so it is not for readers that look again
+                and again.
+        """
         self.outputs = outputs
-        self.is_running = is_running
+        self.by_lock = by_lock
         self.problems: list[str] = []
         """Messages on records and runs that could not be read at the last look."""
         self._records: dict[Path, tuple[tuple[int, int], SweepRecord]] = {}
@@ -193,7 +179,7 @@ class StatusReader:
         path = runs_dir(self.outputs) / job.run
         if job.run not in present:
             self._summaries.pop(job.run, None)
-            is_begun = self.is_running(job.id, None)
+            is_begun = self._is_running(job.id, None)
             return RunStatus(job=job, state=RunState.RUNNING if is_begun else RunState.MISSING)
         summary = self._read_summary(job, path)
         if summary is not None:
@@ -206,12 +192,17 @@ class StatusReader:
             return RunStatus(job=job, state=RunState.INTERRUPTED)
         progress = read_progress(path) if os.path.exists(path / PROGRESS_FILE) else None
         # Looked at before failure.txt, which the next process may not have removed yet.
-        if self.is_running(job.id, progress):
+        if self._is_running(job.id, progress):
             return RunStatus(job=job, state=RunState.RUNNING, progress=progress)
         error = read_failure_line(path)
         if error is not None:
             return RunStatus(job=job, state=RunState.FAILED, error=error[:LONGEST_ERROR])
         return RunStatus(job=job, state=RunState.INTERRUPTED)
+
+    def _is_running(self, run_id: str, progress: RunProgress | None) -> bool:
+        if self.by_lock:
+            return is_locked(self.outputs, run_id)
+        return progress is not None and time.time() - progress.updated < SILENT_SECONDS
 
     def _read_summary(self, job: SweepJob, path: Path) -> RunSummary | None:
         """Return a run's summary; None where it has none yet, or a damaged one."""

@@ -51,7 +51,7 @@ def view_sweep(status: SweepStatus) -> SweepView:
             more.append(f"and {len(runs) - MAX_RUNS:,} more {words}")
     study = ""
     if record.kind == "study":
-        study = _describe_study(status)
+        study = describe_study(status.record)
     return SweepView(
         name=record.name,
         title=record.title,
@@ -76,8 +76,8 @@ def describe_progress(record: SweepRecord) -> str:
     return f"{num_done} of {num_trials} trials done"
 
 
-def _describe_study(status: SweepStatus) -> str:
-    record = status.record
+def describe_study(record: SweepRecord) -> str:
+    """Return how far a study is, and its best trial."""
     text = describe_progress(record)
     if best := record.describe_best():
         text += f", best validation {best}"

@@ -13,7 +13,6 @@ from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError
 from augean.runs.transforms import with_transforms
 from augean.runs.weights import find_weights
-from augean.store.direction import Direction, worst_score
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 
@@ -32,6 +31,10 @@ class RunAddress:
     """The run's directory, which need not exist yet."""
 
 
+WORST_SCORE = 0.0
+"""Validation accuracy of a run that diverged: no other is worse."""
+
+
 @dataclass(frozen=True)
 class RunOutcome:
     """A completed run: its result, and whether it had to be trained for it."""
@@ -43,17 +46,13 @@ class RunOutcome:
 
     @property
     def objective(self) -> float:
-        """Return the score that Hydra passes to a sweeper: higher is better."""
-        return self.score("maximize")
-
-    def score(self, direction: Direction) -> float:
-        """Return the selected validation accuracy, never a test score.
+        """The score for a sweeper: the selected validation accuracy, never a test score.
 
         A diverged run, or one without a validation split, has the worst one.
         """
         val_accuracy = self.summary.val_accuracy
         if self.summary.status == RunState.DIVERGED or val_accuracy is None:
-            return worst_score(direction)
+            return WORST_SCORE
         return val_accuracy
 
 

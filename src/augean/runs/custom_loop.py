@@ -16,7 +16,7 @@ import multiprocessing
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -290,14 +290,11 @@ def _describe_values(
 
 def _read_seed(seed: Any) -> int:
     """Return a seed; refuse one that is not a whole number: two would be one row of the table."""
-    try:
+    with suppress(TypeError, ValueError, OverflowError):
         number = int(seed)
-        is_whole = isinstance(seed, str) or number == seed
-    except (TypeError, ValueError, OverflowError):
-        is_whole = False
-    if not is_whole:
-        raise ConfigError(f"augean.run: seed={seed}: must be a whole number")
-    return number
+        if isinstance(seed, str) or number == seed:
+            return number
+    raise ConfigError(f"augean.run: seed={seed}: must be a whole number")
 
 
 @contextmanager

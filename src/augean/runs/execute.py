@@ -81,7 +81,7 @@ def _train(config: Config, address: RunAddress, should_stop: "ShouldStop | None"
             source,
             address.path,
             address.id,
-            prefixes=find_prefixes(config, address),
+            prefixes=find_prefixes(config, address, source, weights),
             weights=weights,
         )
         with open_session(address, config.runtime, flatten_config(config), text) as session:

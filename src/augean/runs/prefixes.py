@@ -5,18 +5,23 @@ from dataclasses import replace
 
 from augean.config.run_id import run_id
 from augean.config.schema import LENGTH_FREE_SCHEDULES, Config
-from augean.runs.address import RunAddress, build_source
-from augean.runs.weights import find_weights
+from augean.datasets.base import Source
+from augean.runs.address import RunAddress
 from augean.store.run_prefix import RunPrefix
+from augean.store.weights_file import WeightsFile
 
 
-def find_prefixes(config: Config, address: RunAddress) -> list[RunPrefix]:
+def find_prefixes(
+    config: Config, address: RunAddress, source: Source, weights: WeightsFile | None
+) -> list[RunPrefix]:
     """Return the shorter trainings of a config that have a directory, the longest first.
 
     With a schedule that stretches with the number of epochs there are none.
 
     Args:
         address: the run's own.
+        source: the data set of the config.
+        weights: those that the run begins from; a training from others is another one.
     """
     if config.schedule.name not in LENGTH_FREE_SCHEDULES:
         return []
@@ -27,10 +32,7 @@ def find_prefixes(config: Config, address: RunAddress) -> list[RunPrefix]:
     # Most runs differ from all others in more than their length: then no id need be computed.
     if not names:
         return []
-    source = build_source(config)
     data_digest = source.digest()
-    # A training from other weights is another one, however alike the configs are.
-    weights = find_weights(config, source)
     weights_digest = weights.digest if weights else None
     prefixes = []
     for epochs in range(config.trainer.epochs - 1, 0, -1):

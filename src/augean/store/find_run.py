@@ -80,7 +80,7 @@ def best_by_validation(record: SweepRecord, outputs: Path) -> SweepJob | None:
     """
     jobs = record.jobs
     if record.kind == "study":
-        # Only the winner, as the study's direction decides and may be `minimize`.
+        # Only the winner, which further seeds may have chosen.
         winner = record.best_trial()
         jobs = [] if winner is None else [winner]
     best = None

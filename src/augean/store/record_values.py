@@ -116,9 +116,3 @@ JOB_PARSERS: dict[str, Callable[[Any], Any]] = {
     "confirmed_score": as_number,
     "command": as_text,
 }
-
-
-def split_row_keys(text: str | None) -> list[str]:
-    """Return the dotted keys of `runtime.table.row`, a text with commas between them."""
-    parts = (part.strip() for part in (text or "").split(","))
-    return [part for part in parts if part]

@@ -3,13 +3,13 @@
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, NOTE_BYTES, read_regular
-from augean.store.files import list_folder, temporary_files, write_csv
+from augean.store.files import temporary_files, write_csv
 from augean.store.locks import is_locked
 from augean.store.run_files import FAILURE, METRICS_FILE
 from augean.store.run_progress import PROGRESS_FILE
@@ -92,7 +92,7 @@ def run_state(outputs: Path, path: Path, run_id: str) -> RunState:
     """Return the state of the run `run_id` at `path`.
 
     A run with a damaged summary has no result to trust: it counts as one without a summary. So does
-    one whose directory may not be read, see `unreadable_runs`.
+    one whose directory may not be read, see `explain_unreadable`.
     """
     try:
         summary = read_summary(path, run_id)
@@ -110,24 +110,6 @@ def run_state(outputs: Path, path: Path, run_id: str) -> RunState:
     if os.path.isdir(path):
         return RunState.INTERRUPTED
     return RunState.MISSING
-
-
-def unreadable_runs(outputs: Path, names: Iterable[str]) -> list[str]:
-    """Return a message for each run directory that this user may not read.
-
-    Args:
-        names: of directories in the folder of runs; missing ones can be read.
-
-    Raises:
-        AugeanError: when the folder of runs itself may not be read.
-    """
-    wanted = set(names)
-    messages = []
-    for path in list_folder(runs_dir(outputs)):
-        message = explain_unreadable(path) if path.name in wanted else None
-        if message is not None:
-            messages.append(message)
-    return messages
 
 
 def explain_unreadable(path: Path) -> str | None:

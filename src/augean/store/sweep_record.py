@@ -16,7 +16,6 @@ from typing import Any, Literal, get_args
 from augean.errors import AugeanError
 from augean.passwords import command_without_passwords
 from augean.regular_files import DATA_BYTES, parse_json, read_regular
-from augean.store.direction import Direction, sign_of
 from augean.store.files import json_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.record_identity import (
@@ -27,7 +26,7 @@ from augean.store.record_identity import (
     record_paths,
     same_overrides,
 )
-from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_values, split_row_keys
+from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_values
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
 from augean.terminal import counted
@@ -38,6 +37,8 @@ COMPLETE = "complete"
 """State of a trial that was trained to its end. Only such trials can win a study."""
 Kind = Literal["grid", "study"]
 """What chose the runs of a sweep: the values in its file, or Optuna."""
+Direction = Literal["maximize", "minimize"]
+"""What a study looks for. Studies of earlier versions could look for the lowest score."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class SweepRecord:
     jobs: list[SweepJob]
     kind: Kind = "grid"
     direction: Direction = "maximize"
-    """Which score wins a study. The default is what studies did before there was this field."""
+    """Always maximize, but in records of earlier versions; nothing is decided by it."""
     experiment: str | None = None
     """The experiment that the sweep starts from."""
     choices: dict[str, str] = field(default_factory=dict)
@@ -206,7 +207,7 @@ class SweepRecord:
 
     def best_trial(self) -> SweepJob | None:
         """Return the trial that wins the study; None while no trial is complete."""
-        return best_trial(self.trials, self.direction)
+        return best_trial(self.trials)
 
     def describe_best(self) -> str | None:
         """Return the score of the best trial, as text; None while no trial is complete."""
@@ -234,7 +235,7 @@ class SweepRecord:
         best = self.best_trial()
         if best is None or best.score is None or best.confirmed_score is None:
             return ""
-        flattery = 100 * sign_of(self.direction) * (best.score - best.confirmed_score)
+        flattery = 100 * (best.score - best.confirmed_score)
         comparative = "better" if flattery > 0 else "worse"
         num_confirmed = sum(job.confirmed_score is not None for job in self.trials)
         seeds = counted(self.confirm.get("seeds", 0), "new seed")
@@ -257,6 +258,12 @@ class SweepRecord:
         return counts
 
 
+def split_row_keys(text: str | None) -> list[str]:
+    """Return the dotted keys of `runtime.table.row`, a text with commas between them."""
+    parts = (part.strip() for part in (text or "").split(","))
+    return [part for part in parts if part]
+
+
 def hold_record(outputs: Path, name: str) -> AbstractContextManager[None]:
     """Hold the lock of a record while it is read and written, or merged from an archive.
 
@@ -266,29 +273,27 @@ def hold_record(outputs: Path, name: str) -> AbstractContextManager[None]:
     return hold_lock(outputs, f"sweep-{name}", wait=True)
 
 
-def best_trial(trials: Iterable[SweepJob], direction: Direction) -> SweepJob | None:
+def best_trial(trials: Iterable[SweepJob]) -> SweepJob | None:
     """Return the complete trial that wins; None where no trial is complete.
 
     Where trials were confirmed with further seeds, the best mean over those wins, else the best
     score. This is the only place that decides who wins a study.
     """
-    ranking = rank_trials(trials, direction)
+    ranking = rank_trials(trials)
     confirmed = [job for job in ranking if job.confirmed_score is not None]
     if confirmed:
-        sign = sign_of(direction)
         # Of equal means `max` returns the first, which has the better score of its own.
-        return max(confirmed, key=lambda job: sign * (job.confirmed_score or 0.0))
+        return max(confirmed, key=lambda job: job.confirmed_score or 0.0)
     return ranking[0] if ranking else None
 
 
-def rank_trials(trials: Iterable[SweepJob], direction: Direction) -> list[SweepJob]:
+def rank_trials(trials: Iterable[SweepJob]) -> list[SweepJob]:
     """Return the complete trials by their own scores, the best first.
 
     Of equal scores the earlier trial comes first.
     """
-    sign = sign_of(direction)
     complete = [job for job in trials if job.state == COMPLETE and job.score is not None]
-    return sorted(complete, key=lambda job: (-sign * (job.score or 0.0), job.trial or 0))
+    return sorted(complete, key=lambda job: (-(job.score or 0.0), job.trial or 0))
 
 
 def read_record(path: Path) -> SweepRecord:

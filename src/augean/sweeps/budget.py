@@ -45,18 +45,17 @@ def read_budget(text: str | None) -> Budget:
     return Budget(amount=float(match[1]) * size, unit=unit)
 
 
-def read_seconds(place: str, value: object) -> float:
-    """Read a time: a number of seconds, or text such as `90min`; None is endless.
-
-    Args:
-        place: the key that has it, for messages.
+def read_timeout(value: object) -> float:
+    """Read `hydra.sweeper.timeout`: a number of seconds, or text such as `90min`; None is endless.
 
     Raises:
         ConfigError: when it is not understood, or not above 0.
     """
     if value is None:
         return math.inf
-    wrong = ConfigError(f"{place}={value}: must be seconds above 0, or such as 90min or 1.5h")
+    wrong = ConfigError(
+        f"hydra.sweeper.timeout={value}: must be seconds above 0, or such as 90min or 1.5h"
+    )
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", str(value), re.ASCII)
     if match is None:
         raise wrong

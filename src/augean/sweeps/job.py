@@ -60,7 +60,7 @@ def _run_trial(config: Config, on_start: Callable[[], None] | None) -> float:
     except Exception as error:
         reporter.tell_failed(error, _seconds_so_far(config))
         raise
-    reporter.tell(outcome.score(reporter.direction), training_seconds(outcome.address.path))
+    reporter.tell(outcome.objective, training_seconds(outcome.address.path))
     log_outcome(outcome)
     return outcome.objective
 

@@ -34,7 +34,6 @@ from augean.sweeps.sweep_overrides import (
     EMPTY_SWEEP,
     bare_key,
     expand,
-    keep_text,
     refuse_functions_among_values,
     swept_keys,
 )
@@ -82,9 +81,7 @@ def plan_sweep(
     Raises:
         AugeanError: for whatever is wrong with it.
     """
-    # Parsed twice: only a parsed line shows that a title holds a comma, and needs quotes.
-    lines = keep_text(composition.parse([*options.lines(), *arguments]))
-    overrides = composition.parse(lines)
+    overrides = composition.parse([*options.lines(), *arguments])
     refuse_functions_among_values(overrides)
     axes = swept_keys(overrides)
     # Also those that a later override replaces by a single value: they are mistakes as well.
@@ -199,7 +196,7 @@ def with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRec
         # A loop may have named the baseline, too, and that may be its own row.
         baseline = record.baseline or (earlier.baseline if joined else None)
         record = replace(record, design=earlier.design, jobs=[*own, *joined], baseline=baseline)
-    return with_row_labels(record, [job.row for job in record.jobs])
+    return with_row_labels(record)
 
 
 def _further_seeds(

@@ -15,11 +15,7 @@ from augean.config.validation import flatten_config
 from augean.errors import ConfigError
 from augean.override_key import override_key
 from augean.store.record_identity import EXECUTION_KEY, record_path
-from augean.store.record_values import split_row_keys
-from augean.store.sweep_record import (
-    SweepRecord,
-    read_record,
-)
+from augean.store.sweep_record import SweepRecord, read_record, split_row_keys
 
 # At most 150 characters, and no dot in front: record names become file names.
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"
@@ -212,13 +208,14 @@ def column_label(config: Config) -> str | None:
     return None if key is None else value_label(key, flatten_config(config)[key])
 
 
-def with_row_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:
+def with_row_labels(record: SweepRecord) -> SweepRecord:
     """Return the record with the labels of its rows wherever a row is named, however it is written
     there: `baseline: no` is the row `false`.
 
     Raises:
         ConfigError: for a baseline that is not among the rows.
     """
+    rows = [job.row for job in record.jobs]
     baseline = record.baseline
     if baseline is not None:
         baseline = find_label(baseline, rows)

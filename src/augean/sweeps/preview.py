@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from augean.analysis.freshness import FreshnessCheck
+from augean.config.paths import sweep_file
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.errors import AugeanError, DataError, DeviceError
@@ -21,11 +22,11 @@ from augean.runs.address import find_outcome
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
-from augean.sweeps.budget import read_seconds
+from augean.sweeps.budget import read_timeout
 from augean.sweeps.first_check import check_jobs, check_networks
 from augean.sweeps.plan import plan_for
 from augean.sweeps.planned_jobs import SweepPlan
-from augean.sweeps.record_changes import compare_records, has_file
+from augean.sweeps.record_changes import compare_records
 from augean.terminal import counted, readable_seconds
 from augean.training.build import NUM_CLASSES, build_model
 from augean.training.device import device_title, find_device
@@ -66,7 +67,7 @@ def describe_changed_file(
     Raises:
         AugeanError: for whatever a launch would refuse.
     """
-    if not has_file(name, folder):
+    if sweep_file(name, folder) is None:
         return []
     try:
         plan = plan_for(outputs, name, overrides, folder)
@@ -229,7 +230,7 @@ def estimate(plan: SweepPlan) -> str:
     # A trial may cost as much as the most expensive example; pruning makes it cheaper.
     if plan.record.kind == "study":
         longest = max(estimates)
-        limit = read_seconds("hydra.sweeper.timeout", plan.record.timeout)
+        limit = read_timeout(plan.record.timeout)
         confirm = plan.record.confirm
         num_seeds = confirm.get("top", 0) * confirm.get("seeds", 0) + plan.num_final_seeds
         # A study's time limit is one of its trials; the seeds come after it.

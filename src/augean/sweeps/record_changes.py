@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from augean.config.paths import sweeps_dir
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.terminal import counted
@@ -79,9 +78,3 @@ def describe_left_out(earlier: SweepRecord, planned: SweepRecord, outputs: Path)
 def _own_jobs(record: SweepRecord) -> dict[tuple[str, str], SweepJob]:
     """Return the jobs that the sweep's own command trains, by row and run id."""
     return {(job.row, job.id): job for job in record.jobs if job.command is None}
-
-
-def has_file(sweep: str, folder: Path | None) -> bool:
-    """Return whether there is a sweep file of this name: the user's own or one of Augean's."""
-    folders = [sweeps_dir()] if folder is None else [folder, sweeps_dir()]
-    return any((place / f"{sweep}.yaml").is_file() for place in folders)

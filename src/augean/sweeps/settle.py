@@ -7,7 +7,6 @@ record notes them, and the sweep's own command trains them as ordinary runs.
 import itertools
 import logging
 import math
-import re
 import shlex
 import statistics
 import sys
@@ -21,7 +20,7 @@ from augean.analysis.run import Run
 from augean.analysis.sequential import JobRuns, follow
 from augean.analysis.sequential_design import MAX_LOOKS, Design, design_of
 from augean.config.override_text import override_text
-from augean.config.paths import sweeps_dir
+from augean.config.paths import sweep_file, sweeps_dir
 from augean.errors import AugeanError, DataError
 from augean.override_key import outputs_override
 from augean.signals import ChildProcesses
@@ -36,7 +35,7 @@ from augean.store.sweep_record import (
 )
 from augean.sweeps.budget import read_budget
 from augean.sweeps.plan import plan_for
-from augean.sweeps.record_changes import compare_records, has_file
+from augean.sweeps.record_changes import compare_records
 from augean.sweeps.settle_look import Look, seeds_of_row, show
 from augean.sweeps.workers import program
 from augean.terminal import counted
@@ -80,7 +79,8 @@ class Settling:
         self.budget_text = budget
         self.budget = read_budget(budget)
         self.start = time.monotonic()
-        self.num_workers = _num_workers(overrides)
+        self.num_workers = 1
+        """Runs that a launch trains at once: `runtime.workers` of its plan."""
         folder_text = override_text(str(outputs), "runtime.outputs")
         words = ["-cn", sweep, *overrides, f"runtime.outputs={folder_text}"]
         if folder:
@@ -154,18 +154,20 @@ class Settling:
             AugeanError: for whatever a launch would refuse, where runs are to be trained.
         """
         # A record alone, such as an unpacked one, is settled as it is.
-        if earlier is not None and not has_file(self.sweep, self.folder):
+        if earlier is not None and sweep_file(self.sweep, self.folder) is None:
             return earlier
         if earlier is not None and self.folder is None:
             _refuse_other_file(earlier, self.sweep)
         try:
-            return plan_for(self.outputs, self.sweep, self.overrides, self.folder).record
+            plan = plan_for(self.outputs, self.sweep, self.overrides, self.folder)
         except AugeanError as error:
             # Without the data, or own code, no run can be addressed, but the scores are all here.
             if earlier is None or not (dry or isinstance(error, DataError)):
                 raise
             logger.warning(f"{error}; the record is taken as it is")
             return earlier
+        self.num_workers = plan.config.runtime.workers
+        return plan.record
 
     def _show_dry(self, record: SweepRecord, *, is_launched: bool, is_changed: bool) -> None:
         """Say what settling would begin with."""
@@ -322,16 +324,6 @@ def _joined_rows(record: SweepRecord) -> list[str]:
     """Return the rows of custom loops, for which the sweep's own command trains no seeds."""
     own = {job.row for job in record.jobs if job.command is None}
     return list(dict.fromkeys(job.row for job in record.jobs if job.row not in own))
-
-
-def _num_workers(overrides: Sequence[str]) -> int:
-    """Return the `runtime.workers` of overrides, 1 without; the last one counts."""
-    number = 1
-    for item in overrides:
-        match = re.fullmatch(r"\+*runtime\.workers=(\d+)", item, re.ASCII)
-        if match is not None:
-            number = int(match[1])
-    return number
 
 
 def _seconds(runs: Iterable[Run]) -> list[float]:

@@ -8,7 +8,6 @@ from itertools import product
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, Sweep
 
 from augean.config.labels import row_label
-from augean.config.override_text import runtime_text_keys, text_override
 from augean.errors import AugeanError, ConfigError
 
 EMPTY_SWEEP = "the sweep is empty: one of its keys has no values"
@@ -76,22 +75,6 @@ def swept_keys(overrides: Sequence[Override]) -> list[str]:
     swept = {bare_key(item) for item in effective(overrides) if item.is_sweep_override()}
     keys = [bare_key(item) for item in overrides if item.is_sweep_override()]
     return [key for key in dict.fromkeys(keys) if key in swept]
-
-
-def keep_text(overrides: Sequence[Override]) -> list[str]:
-    """Return overrides as lines, with free text below `runtime` in quotes: a comma in a title does
-    not make two values.
-    """
-    # Hydra reads `title=a, b` as two values. Keys of `runtime` are never swept, so it is one text.
-    text_keys = runtime_text_keys()
-    lines = []
-    for override in overrides:
-        line = str(override.input_line)
-        key = override.get_key_element()
-        if override.is_sweep_override() and key.lstrip("+") in text_keys:
-            line = text_override(key, line.partition("=")[2])
-        lines.append(line)
-    return lines
 
 
 def expand(overrides: Sequence[Override]) -> list[tuple[str, ...]]:

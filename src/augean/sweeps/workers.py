@@ -36,6 +36,8 @@ SUPERVISOR = "AUGEAN_SUPERVISOR"
 """Environment variable of a worker: the process that started it."""
 PLACES = "AUGEAN_PLACES"
 """Environment variable of a worker: the sweep's folders, as JSON."""
+QUIET = "runtime.progress=none"
+"""What a supervisor adds to the command of its workers, whose bars would overwrite each other."""
 
 
 def orphaned() -> bool:
@@ -93,7 +95,7 @@ class _Crew:
         self.children = children
         self.runtime = runtime
         self.since = since
-        self.command = [*program(sys.argv), *sys.argv[1:], "runtime.progress=none"]
+        self.command = [*program(sys.argv), *sys.argv[1:], QUIET]
         self.devices = _cuda_devices() if runtime.device in ("auto", "cuda") else []
         self.workers: dict[int, subprocess.Popen[bytes]] = {}
         """Those that are at work."""
@@ -267,6 +269,10 @@ def program(arguments: Sequence[str]) -> list[str]:
 def command_line() -> str:
     """Return the command that launched this sweep, as a person would type it again."""
     start = "python train.py" if sys.argv[0].endswith("train.py") else "augean train"
+    words = sys.argv[1:]
+    # A worker writes its study's record with the command that a person has typed.
+    if SUPERVISOR in os.environ and words[-1:] == [QUIET]:
+        words = words[:-1]
     # The URL of a database may hold a password. The record keeps this command, a report prints it.
-    words = [without_passwords(word) for word in sys.argv[1:]]
+    words = [without_passwords(word) for word in words]
     return f"{start} {shlex.join(words)}"

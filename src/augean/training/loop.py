@@ -158,6 +158,7 @@ def evaluate(network: nn.Module, split: AnySplit, config: Config) -> Score:
     confusion = torch.zeros(0, device=device)  # gets its size with the first logits
     correct = torch.zeros(len(split), dtype=torch.bool, device=device)
     start = 0
+    num_classes = 0  # known with the first logits too
     batches = split.in_order(evaluation_batch(split.image_size))
     for logits in logits_of(network, batches, config, device):
         labels = split.labels[start : start + len(logits)]  # [B]

@@ -80,8 +80,11 @@ def batch_loss(
     inputs = make_inputs(images)
     if regularization.cutout:
         inputs = cutout(inputs, regularization.cutout)
+    other = labels
+    weight = None
     if regularization.mixup:
         inputs, partner, weight = mixup(inputs, regularization.mixup)
+        other = labels[partner]
     with autocast(config, images.device):
         logits = network(inputs)
     # The loss is computed in fp32: softmax sums over classes, where bf16 has too few digits.
@@ -91,8 +94,7 @@ def batch_loss(
     loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
     num_right = (predicted == labels).sum(dtype=torch.float32)
     # A mixed image has two labels, and the loss is mixed as the images are.
-    if regularization.mixup:
-        other = labels[partner]
+    if weight is not None:
         other_loss = functional.cross_entropy(logits, other, label_smoothing=smoothing)
         other_right = (predicted == other).sum(dtype=torch.float32)
         loss = weight * loss + (1 - weight) * other_loss

@@ -13,7 +13,6 @@ import pytest
 from augean.config.sweeper_schema import ConfirmConfig
 from augean.errors import AugeanError, ConfigError
 from augean.runs.execute import execute
-from augean.store.direction import Direction
 from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_records
 from augean.sweeps.plan import plan_file
 from augean.sweeps.points import describe_budget
@@ -50,22 +49,19 @@ def test_new_seeds_leave_out_the_trials_own() -> None:
     assert new_seeds(7, 3) == [0, 1, 2]
 
 
-@pytest.mark.parametrize(("direction", "expected"), [("maximize", [2, 0]), ("minimize", [1, 0])])
-def test_candidates_are_the_best_trials_each_run_once(
-    direction: Direction, expected: list[int]
-) -> None:
+def test_candidates_are_the_best_trials_each_run_once() -> None:
     trials = [trial_job(0, 0.5), trial_job(1, 0.2), trial_job(2, 0.9)]
     same_run = trial_job(3, 0.9, id=trials[2].id)
     pruned = trial_job(4, 1.0, state="pruned")
     confirm = ConfirmConfig(top=2, seeds=1)
-    candidates = find_candidates([*trials, same_run, pruned], direction, confirm)
-    assert [item.trial for item in candidates] == expected
-    assert find_candidates(trials, direction, ConfirmConfig()) == []
+    candidates = find_candidates([*trials, same_run, pruned], confirm)
+    assert [item.trial for item in candidates] == [2, 0]
+    assert find_candidates(trials, ConfirmConfig()) == []
 
 
 def test_the_mean_over_new_seeds_decides_where_there_is_one() -> None:
     trials = [*CONFIRMED, trial_job(2, 0.85)]
-    best = best_trial(trials, "maximize")
+    best = best_trial(trials)
     assert best is not None
     assert best.trial == 1
 
@@ -84,31 +80,21 @@ def test_what_the_choice_flattered_stands_in_captions_and_in_status(tmp_path: Pa
     assert "over 5 new seeds, 70.00%" in caption
     assert "was 10.00 points better" in caption
     status = augean("status", "--outputs", str(tmp_path))
-    assert "best 70.00% over 5 new seeds by trial 1, 80.00% with its own" in status.stdout
+    assert "70.00% over 5 new seeds by trial 1, 80.00% with its own" in status.stdout
 
 
-def test_a_low_score_flatters_where_the_lowest_is_looked_for() -> None:
-    record = SweepRecord(
-        name="tune", title="Tune", command="augean train", created="now", kind="study",
-        jobs=[trial_job(0, 0.3, confirmed_score=0.4)], direction="minimize", confirm={"top": 1},
-    )  # fmt: skip
-    assert "was 10.00 points better" in record.describe_confirmation()
-
-
-def test_a_diverged_trial_does_not_win_where_the_lowest_score_is_looked_for(
-    tmp_path: Path,
-) -> None:
+def test_a_diverged_trial_does_not_win(tmp_path: Path) -> None:
     words = [item for item in SETTING if "optimizer.lr" not in item and "schedule" not in item]
     done = train(
         "-m", *words, "model=vgg_a", "schedule=constant", "optimizer.lr=1e18,0.01",
         "hydra.sweeper.n_trials=2", "hydra/sweeper/sampler=grid",
-        "hydra.sweeper.direction=minimize", "hydra.sweeper.confirm={top: 2, seeds: 1}",
+        "hydra.sweeper.confirm={top: 2, seeds: 1}",
         f"runtime.outputs={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     record = only_record(tmp_path)
     (diverged,) = [item for item in record.trials if float(item.values["optimizer.lr"]) > 1]
-    assert diverged.score == diverged.confirmed_score == 1.0
+    assert diverged.score == diverged.confirmed_score == 0.0
     assert "optimizer.lr=0.01" in record.winner
 
 

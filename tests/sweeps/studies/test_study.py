@@ -24,7 +24,6 @@ from omegaconf import OmegaConf
 
 from augean.analysis.freshness import changed_studies
 from augean.errors import AugeanError, ConfigError, RunLocked
-from augean.store.direction import Direction
 from augean.store.run_directory import run_state
 from augean.store.sweep_record import SweepJob, SweepRecord, read_records
 from augean.sweeps.composition import compose_sweep, parse_search_space
@@ -35,7 +34,7 @@ from augean.sweeps.studies.setup import StudySetup
 from augean.sweeps.studies.storage import open_storage
 from augean.sweeps.studies.study import Study
 from augean.sweeps.studies.trial import RUN
-from augean.sweeps.workers import command_line
+from augean.sweeps.workers import QUIET, SUPERVISOR, command_line
 from commands import augean, train, train_command
 from conftest import ROOT, TINY
 from waiting import wait_for
@@ -249,10 +248,7 @@ def test_a_study_has_one_name_and_counts_what_was_there_before(tmp_path: Path) -
     assert "1 finished, 0 diverged, 0 failed (1 were there before)" in copied.stdout, copied.stderr
 
 
-@pytest.mark.parametrize(("direction", "best"), [("maximize", 1), ("minimize", 3)])
-def test_status_and_promote_take_the_winner_that_the_direction_says(
-    tmp_path: Path, direction: Direction, best: int
-) -> None:
+def test_status_and_promote_take_the_trial_of_the_highest_score(tmp_path: Path) -> None:
     states = [("pruned", 0.99), ("complete", 0.5), ("fail", None), ("complete", 0.2)]
     states += [("pruned", 0.01), ("complete", 0.2)]
     jobs = []
@@ -266,16 +262,16 @@ def test_status_and_promote_take_the_winner_that_the_direction_says(
         )  # fmt: skip
     record = SweepRecord(
         name="tune", title="Tune", command="augean train", created="now", jobs=jobs, kind="study",
-        direction=direction, num_trials=5, winner=[f"++optimizer.lr={best}.0", "seed=0"],
+        num_trials=5, winner=["++optimizer.lr=1.0", "seed=0"],
     )  # fmt: skip
     record.write(tmp_path)
     status = augean("status", "--outputs", str(tmp_path))
-    assert f"best {states[best][1]:.2%}" in status.stdout
+    assert "50.00% by trial 1" in status.stdout
     target = tmp_path / "best.yaml"
     augean("promote", "tune", "--outputs", str(tmp_path), "--to", str(target))
     text = target.read_text()
-    assert f"trial {best} of 5" in text
-    assert yaml.safe_load(text)["optimizer"] == {"lr": float(best)}
+    assert "trial 1 of 5" in text
+    assert yaml.safe_load(text)["optimizer"] == {"lr": 1.0}
     # A file stands where the folder would be.
     below = target / "experiment" / "tuned.yaml"
     refused = augean("promote", "tune", "--outputs", str(tmp_path), "--to", str(below))
@@ -326,7 +322,7 @@ def test_a_seeded_sampler_never_replays_old_points(tmp_path: Path) -> None:
     assert len(set(points)) == 4
 
 
-def test_a_study_with_another_space_direction_or_base_is_refused_with_the_difference(
+def test_a_study_with_another_space_or_base_is_refused_with_the_difference(
     tmp_path: Path,
 ) -> None:
     common = [
@@ -338,7 +334,6 @@ def test_a_study_with_another_space_direction_or_base_is_refused_with_the_differ
     for change, message in (
         ("optimizer.lr=tag(log,interval(1e-2,1))", "space of optimizer.lr: was"),
         ("width.channels=8", "width.channels: was 4, is 8"),
-        ("hydra.sweeper.direction=minimize", "direction: was maximize, is minimize"),
     ):
         done = train(*STUDY, change, *common)
         assert done.returncode == 1
@@ -359,8 +354,8 @@ def test_a_study_with_another_space_direction_or_base_is_refused_with_the_differ
             "leave hydra.sweeper.n_trials out",
         ),
         (
-            [*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.direction=up"],
-            "must be maximize or minimize",
+            [*SPACE[1:], "hydra.sweeper.n_trials=3", "hydra.sweeper.direction=minimize"],
+            "direction=minimize: must be maximize, as",
         ),
         (SPACE[1:], "a grid needs a list of values"),
         (
@@ -504,7 +499,6 @@ def test_a_trial_that_its_job_tells_meanwhile_is_never_missed(
         name="mine",
         storage=f"{tmp_path}/mine.journal",
         space={"x": optuna.distributions.FloatDistribution(0, 1)},
-        direction="maximize",
         base={},
         num_trials=1,
         pruner={},
@@ -743,3 +737,15 @@ def test_a_storages_password_stays_out_of_the_record(monkeypatch: pytest.MonkeyP
         " 'hydra.sweeper.storage=postgresql+psycopg://me:***@host/studies' seed=0"
     )
     assert command_line() == command
+
+
+def test_a_workers_record_has_the_command_that_a_person_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["train.py", "-cn", "tune_final", "runtime.workers=2"]
+    monkeypatch.setattr(sys, "argv", words)
+    typed = command_line()
+    monkeypatch.setattr(sys, "argv", [*words, QUIET])
+    assert command_line() == f"{typed} {QUIET}"
+    monkeypatch.setenv(SUPERVISOR, "1")
+    assert command_line() == typed

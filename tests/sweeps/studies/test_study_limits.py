@@ -11,7 +11,7 @@ from augean.config.run_id import neutral_values
 from augean.config.sweeper_options import read_options
 from augean.errors import ConfigError
 from augean.store.sweep_record import read_records
-from augean.sweeps.budget import read_seconds
+from augean.sweeps.budget import read_timeout
 from augean.sweeps.composition import compose_sweep
 from augean.sweeps.plan import plan_file
 from augean.sweeps.studies.study import DEFAULT, IDENTITY
@@ -99,13 +99,13 @@ def test_the_default_of_a_dead_worker_stays_the_default(tmp_path: Path) -> None:
     ],
 )
 def test_a_time_is_seconds_or_has_a_unit(value: Any, seconds: float) -> None:
-    assert read_seconds("key", value) == seconds
+    assert read_timeout(value) == seconds
 
 
 @pytest.mark.parametrize("value", [0, -1, "0h", "3runs", "1gpuh", "soon", "٣", True, [1]])
 def test_what_is_no_time_is_refused(value: Any) -> None:
-    with pytest.raises(ConfigError, match=r"key=.*: must be seconds above 0"):
-        read_seconds("key", value)
+    with pytest.raises(ConfigError, match=r"timeout=.*: must be seconds above 0"):
+        read_timeout(value)
 
 
 def test_a_study_ends_with_the_trial_that_spends_its_time(tmp_path: Path) -> None:

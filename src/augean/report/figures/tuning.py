@@ -34,7 +34,6 @@ from augean.report.figures.plotting import (
     style_of,
 )
 from augean.report.tables import distinct_titles
-from augean.store.direction import Direction, sign_of
 from augean.store.sweep_record import COMPLETE, SweepJob, SweepRecord
 from augean.terminal import counted
 
@@ -134,7 +133,7 @@ def _budget_figure(
             axes.plot(num_trials, scores, "o", color=TRIAL_COLOUR, markersize=3)
         axes.plot(
             num_trials,
-            expected_best(scores, study.direction),
+            expected_best(scores),
             color=colour,
             marker=marker,
             markersize=4,
@@ -163,19 +162,13 @@ def _study_text(study: SweepRecord) -> str:
     return f"{study_table.progress(study)}, over {space}"
 
 
-def expected_best(
-    scores: Sequence[float] | NDArray[numpy.float64], direction: Direction
-) -> NDArray[numpy.float64]:
+def expected_best(scores: Sequence[float] | NDArray[numpy.float64]) -> NDArray[numpy.float64]:
     """Return the expected best of 1, 2, ..., N draws with replacement from N scores.
 
     Equation 4 of Dodge et al. 2019.
-
-    Args:
-        direction: whether the best is the highest or the lowest.
     """
-    sign = sign_of(direction)
     # The worst first.
-    ordered = sign * numpy.sort(sign * numpy.asarray(scores, dtype=float))
+    ordered = numpy.sort(numpy.asarray(scores, dtype=float))
     # The chance that one draw is among the i worst scores, for i = 0 to N.
     chances = numpy.arange(len(ordered) + 1) / len(ordered)
     budgets = numpy.arange(1, len(ordered) + 1)

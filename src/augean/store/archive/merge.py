@@ -22,7 +22,6 @@ from augean.store.locks import hold_lock
 from augean.store.record_identity import record_path, record_paths
 from augean.store.run_directory import clear_leftovers, run_state, runs_dir
 from augean.store.run_files import DIGESTED_FILES, id_in_name
-from augean.store.run_progress import remove_progress
 from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 
@@ -106,7 +105,6 @@ def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> MergedRun:
             if (staged / name).exists():
                 (staged / name).replace(target / name)
         remove_checkpoints(target)
-        remove_progress(target)
         return MergedRun.COMPLETED
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from augean.config.sweeper_schema import ConfirmConfig
 from augean.runs.address import find_outcome
-from augean.store.direction import Direction
 from augean.store.sweep_record import SweepJob, rank_trials
 from augean.sweeps.planned_jobs import PlannedJob
 
@@ -20,7 +19,6 @@ class Confirmation:
     """The runs with further seeds of the best trials, by the trials' numbers."""
 
     jobs: Mapping[int, Sequence[PlannedJob]]
-    direction: Direction
 
     @property
     def all_jobs(self) -> list[PlannedJob]:
@@ -39,7 +37,7 @@ class Confirmation:
             completed = [outcome for outcome in outcomes if outcome is not None]
             if len(completed) < len(jobs):
                 return {}
-            means[number] = statistics.fmean(item.score(self.direction) for item in completed)
+            means[number] = statistics.fmean(item.objective for item in completed)
         return means
 
     def is_complete(self) -> bool:
@@ -52,9 +50,7 @@ class Confirmation:
         return [replace(job, confirmed_score=means.get(job.trial or 0)) for job in trials]
 
 
-def find_candidates(
-    trials: Sequence[SweepJob], direction: Direction, confirm: ConfirmConfig
-) -> list[SweepJob]:
+def find_candidates(trials: Sequence[SweepJob], confirm: ConfirmConfig) -> list[SweepJob]:
     """Return the trials that get further seeds; empty where none are asked for.
 
     Trials that are the same run are one candidate.
@@ -62,7 +58,7 @@ def find_candidates(
     if confirm.seeds == 0:
         return []
     candidates: dict[str, SweepJob] = {}
-    for job in rank_trials(trials, direction):
+    for job in rank_trials(trials):
         candidates.setdefault(job.id, job)
     return list(candidates.values())[: confirm.top]
 

@@ -15,7 +15,7 @@ from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.errors import ConfigError
 from augean.store.record_identity import record_path
 from augean.store.sweep_record import read_record
-from augean.sweeps.budget import read_seconds
+from augean.sweeps.budget import read_timeout
 from augean.sweeps.composition import Composition, parse_search_space
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan, plan_jobs
 from augean.sweeps.points import RECORD_NAME, RECORD_NAME_RULE, Point
@@ -63,7 +63,6 @@ def plan_study(
     record = replace(
         draft.make(base.config, name=sweeper.study_name),
         kind="study",
-        direction="minimize" if sweeper.direction == "minimize" else "maximize",
         num_trials=_count_trials(sweeper, search),
         timeout=_describe_timeout(sweeper),
         confirm=asdict(sweeper.confirm) if sweeper.confirm.seeds else {},
@@ -186,7 +185,7 @@ def _count_trials(sweeper: AugeanSweeperConfig, search: SearchSpace) -> int:
 
 def _describe_timeout(sweeper: AugeanSweeperConfig) -> str | None:
     """Return a study's budget of time as it was written, with its unit; None without one."""
-    if read_seconds("hydra.sweeper.timeout", sweeper.timeout) == math.inf:
+    if read_timeout(sweeper.timeout) == math.inf:
         return None
     text = str(sweeper.timeout)
     return f"{text}s" if text[-1].isdigit() else text

@@ -15,9 +15,8 @@ from augean.config.sweeper_schema import AugeanSweeperConfig
 from augean.config.validation import flatten_config
 from augean.runs.address import build_source
 from augean.runs.weights import find_weights
-from augean.store.direction import Direction
 from augean.store.locks import folder_id
-from augean.sweeps.budget import read_seconds
+from augean.sweeps.budget import read_timeout
 from augean.sweeps.planned_jobs import SweepPlan
 from augean.sweeps.studies.sampler import visits_all_points
 
@@ -29,7 +28,6 @@ class StudySetup:
     name: str
     storage: str
     space: Mapping[str, BaseDistribution]
-    direction: Direction
     base: Mapping[str, Any]
     """What all trials have in common: the config without the searched keys, flat."""
     num_trials: int
@@ -51,7 +49,8 @@ class StudySetup:
 
     def identity(self) -> dict[str, str]:
         """Return what must not change, by the name that a message has for it."""
-        identity: dict[str, str] = {"direction": self.direction}
+        # Constant, and part of the identity of every study in a storage.
+        identity: dict[str, str] = {"direction": "maximize"}
         for key, distribution in sorted(self.space.items()):
             identity[f"space of {key}"] = distribution_to_json(distribution)
         for key, value in self.base.items():
@@ -92,14 +91,13 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
         name=name,
         storage=options.storage or str(journal),
         space=plan.space.distributions,
-        direction=plan.record.direction,
         base=base,
         code=code,
         num_trials=plan.record.num_trials or 0,
         max_failures=options.max_failures,
         pruner=dict(options.pruner),
         points=points,
-        max_seconds=read_seconds("hydra.sweeper.timeout", options.timeout),
+        max_seconds=read_timeout(options.timeout),
         default=plan.default,
         extend=None if plan.custom is None else plan.custom.extend,
     )

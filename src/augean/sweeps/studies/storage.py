@@ -36,6 +36,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         return optuna.storages.JournalStorage(Journal(url))
     import sqlalchemy  # only for a database: a journal needs none of it
 
+    failure: Exception | None = None
     for _ in range(NUM_TRIES):
         try:
             # A new connection for each statement. A worker trains for long between two of them, and

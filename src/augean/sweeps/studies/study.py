@@ -69,7 +69,7 @@ class Study:
                 workers; failures of other commands count no more.
 
         Raises:
-            ConfigError: when the study exists with another space, direction or base config.
+            ConfigError: when the study exists with another space or base config.
         """
         self.setup = setup
         self.outputs = outputs
@@ -83,7 +83,7 @@ class Study:
             self.study = optuna.create_study(
                 storage=open_storage(setup.storage),
                 study_name=setup.name,
-                direction=setup.direction,
+                direction="maximize",
                 load_if_exists=True,
             )
             # The first worker writes down what the study is; all later ones must agree.

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from augean.config.instantiate import find_class
 from augean.errors import ConfigError
-from augean.store.direction import Direction, worst_score
+from augean.runs.address import WORST_SCORE
 from augean.store.run_directory import training_seconds
 from augean.sweeps.job import TRIAL
 from augean.sweeps.studies.storage import open_storage, reaching_storage
@@ -73,15 +72,11 @@ class TrialReporter:
         trial = Trial(study, environment["trial"])
         return cls(study=study, trial=trial, command=environment["command"])
 
-    @property
-    def direction(self) -> Direction:
-        return "maximize" if self.study.direction == StudyDirection.MAXIMIZE else "minimize"
-
     @reaching_storage()
     def should_stop(self, epoch: int, val_accuracy: float | None) -> bool:
         """Report an epoch; return whether the pruner gives the trial up."""
         if val_accuracy is None:  # without a validation split
-            val_accuracy = worst_score(self.direction)
+            val_accuracy = WORST_SCORE
         self.trial.report(val_accuracy, epoch)
         return self.trial.should_prune()
 
@@ -90,7 +85,7 @@ class TrialReporter:
         """Tell the study that the trial is complete.
 
         Args:
-            score: as `RunOutcome.score` gives it, a fraction.
+            score: as `RunOutcome.objective` gives it, a fraction.
             seconds: of the training steps of its run; likewise below.
         """
         self._end(seconds, score)

@@ -263,13 +263,12 @@ class Tuning:
     def confirmation(self) -> Confirmation:
         """Plan the runs with further seeds of the best trials."""
         confirm = self.options.confirm
-        direction = self.study.setup.direction
         jobs = {}
-        for job in find_candidates(self.study.jobs(), direction, confirm):
+        for job in find_candidates(self.study.jobs(), confirm):
             seeds = new_seeds(job.seed, confirm.seeds)
             row = f"trial {job.trial}, new seeds"
             jobs[job.trial or 0] = self._plan_seeds(job, seeds, row)
-        return Confirmation(jobs=jobs, direction=direction)
+        return Confirmation(jobs=jobs)
 
     def trials(self) -> list[SweepJob]:
         """Return the trials that became runs; the confirmed ones, once the study has all of them,
@@ -286,7 +285,7 @@ class Tuning:
         Raises:
             AugeanError: when no trial is complete.
         """
-        best = best_trial(self.trials(), self.study.setup.direction)
+        best = best_trial(self.trials())
         if best is None:
             raise AugeanError(
                 f"study {self.study.setup.name}: no trial was finished, so there is no winner"

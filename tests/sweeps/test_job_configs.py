@@ -1,4 +1,4 @@
-"""Jobs that share their config's draft have the configs that Hydra composes for each alone."""
+"""Jobs that share their choices of files have the configs that Hydra composes for each alone."""
 
 import random
 import time
