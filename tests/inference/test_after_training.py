@@ -10,7 +10,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from augean.runs.execute import execute
 from augean.store.archive.packing import pack, unpack
 from augean.store.find_run import find_run
 from augean.store.run_directory import runs_dir
-from augean.store.summary import RunState, RunSummary, read_summary, write_summary
+from augean.store.summary import RunState, RunSummary, write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.training.build import build_model
 from conftest import ROOT, TINY
@@ -550,22 +549,3 @@ def test_an_unfinished_run_is_named_by_its_state(tiny: Callable[..., Config]) ->
     address = find_address(tiny())
     with pytest.raises(AugeanError, match="is missing, not finished"):
         load(address.path)
-
-
-def test_evaluate_records_what_an_earlier_release_did_not(
-    finished: RunOutcome,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    path = tmp_path / "outputs" / "runs" / finished.address.path.name
-    shutil.copytree(finished.address.path, path)
-    (path / "correct.npy").unlink()
-    write_summary(path, replace(finished.summary, dead_units=None))
-    data = finished.address.path.parents[2] / "data"
-    options = ["--outputs", tmp_path / "outputs", "--data", data, "--record"]
-    assert command(monkeypatch, "evaluate", finished.address.id, *options) in (0, None)
-    assert f"Recorded: {path / 'correct.npy'}" in capsys.readouterr().out
-    assert read_summary(path) == finished.summary
-    refusal = command(monkeypatch, "evaluate", path, *options, "--images", tmp_path)
-    assert refusal == 1 or "leave out --images" in str(refusal)
