@@ -15,7 +15,7 @@ from augean.analysis.freshness import FreshnessCheck
 from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.config.yaml_files import parse_yaml
-from augean.datasets.image_decoding import decode_all
+from augean.datasets.image_decoding import decode_in_chunks
 from augean.datasets.image_layout import describe_unread, unreadable_error
 from augean.datasets.image_listing import is_image, list_images
 from augean.errors import AugeanError, ConfigError, DataError
@@ -308,7 +308,8 @@ def read_images(model: TrainedModel, paths: Sequence[str]) -> NDArray[numpy.uint
         DataError: names the files that cannot be read.
     """
     geometry = build_source(model.config).geometry
-    return decode_all(list(paths), geometry, "images", in_processes=False)
+    chunks = decode_in_chunks(list(paths), geometry, "images", in_processes=False)
+    return numpy.concatenate(list(chunks))
 
 
 def read_folder(
