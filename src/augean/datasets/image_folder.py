@@ -186,9 +186,16 @@ class ImageFolder(Source):
             )
 
     def load(self) -> Images:
-        return self.load_lazily().in_memory()
+        return self._mapped_images().in_memory()
 
     def load_lazily(self) -> LazyImages:
+        # A subclass that overrides `load` has other images, which it holds in memory.
+        if type(self).load is not ImageFolder.load:
+            return super().load_lazily()
+        return self._mapped_images()
+
+    def _mapped_images(self) -> LazyImages:
+        """Return the images of the folder, mapped from the cache."""
         listing = self._layout.scan()
         index = self._index(listing)
         # Runs of this process may already have their addresses by an earlier digest.
