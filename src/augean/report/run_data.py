@@ -181,15 +181,10 @@ def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -
     The colours of its rows are places in the palettes; grey rows have none.
     """
     record = table.sweep.record
-    # A sweep may ask for the same run twice, which a dictionary has once.
-    pairs: dict[tuple[str, str], None] = {}
-    for job, _ in table.sweep.job_runs:
-        pairs[job.row, job.id] = None
+    pairs = [(job.row, job.id) for job, _ in table.sweep.job_runs]
     if not pairs:
-        for run in table.sweep.trial_runs:
-            # A filter leaves some of them out of the report.
-            if run.id in places:
-                pairs["trials", run.id] = None
+        # A filter leaves some of them out of the report.
+        pairs = [("trials", run.id) for run in table.sweep.trial_runs if run.id in places]
     labels = _repeated([label for label, _ in pairs])
     # The trials of a study are all of one colour, the first.
     styles = row_styles(table) if table.rows else {"trials": style_of(0)}
