@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,33 @@ def test_exports_give_the_networks_outputs(
         assert all(torch.equal(file.get_tensor(name), weights[name]) for name in weights)
         assert json.loads(file.metadata()["run"]) == run.summary.id
     assert not list(tmp_path.glob(".*.part*"))
+
+
+class TwoNames(torch.nn.Module):
+    """A network that has its only part under two names."""
+
+    def __init__(self, part: torch.nn.Module) -> None:
+        super().__init__()
+        self.part = part
+        self.same_part = part
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.same_part(images)
+        return logits
+
+
+def test_weights_under_two_names_are_exported_under_both(
+    finished: RunOutcome, tmp_path: Path
+) -> None:
+    pytest.importorskip("safetensors", reason="the extra export is not installed")
+    safetensors = importlib.import_module("safetensors.torch")
+    run = load(finished.address.path)
+    file = tmp_path / "network.safetensors"
+    assert export(replace(run, network=TwoNames(run.network)), file) == 0
+    weights = safetensors.load_file(file)
+    for name, value in run.network.state_dict().items():
+        assert torch.equal(weights[f"part.{name}"], value)
+        assert torch.equal(weights[f"same_part.{name}"], value)
 
 
 def test_a_network_whose_modules_have_versions_is_exported(

@@ -157,7 +157,11 @@ def _write_safetensors(
     """Write the file and return the logits of the network with its weights, fp32 [N, classes]."""
     require_packages("safetensors", extra="export")
     safetensors: Any = importlib.import_module("safetensors.torch")
-    weights = {name: value.contiguous() for name, value in network.network.state_dict().items()}
+    weights = {}
+    for name, value in network.network.state_dict().items():
+        # Copied, as the format refuses tensors that share memory: those of one layer under two
+        # names.
+        weights[name] = value.clone(memory_format=torch.contiguous_format)
     path.write_bytes(safetensors.save(weights, metadata))
     # The weights are read back from the file, so that the comparison covers writing and reading.
     load_state(network.network, safetensors.load_file(path))
