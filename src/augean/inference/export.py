@@ -65,10 +65,6 @@ def export(model: TrainedModel, target: Path) -> float:
     if target.exists():
         raise AugeanError(f"{target}: exists; remove it, or name another file with --output")
     writers = {".onnx": _write_onnx, ".safetensors": _write_safetensors}
-    if target.suffix not in writers:
-        raise AugeanError(
-            f"{target}: the name must end in {' or '.join(writers)}, which names the format"
-        )
     write = writers[target.suffix]
     network = FromPixels(model).eval()
     images = _random_images(model.config.dataset.image_size)
