@@ -126,6 +126,21 @@ def test_one_seed_has_a_value_and_no_spread(tmp_path: Path) -> None:
     assert [cell.strip() for cell in line.split("|")][2:6] == ["1", "90.00", "-", "-"]
 
 
+def test_tables_of_similar_names_have_links_of_their_own(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, [90.0, 91.0], "a")
+    names = ["lr_a", "lr-a", "lr.a"]
+    for name in names:
+        write_record(tmp_path, name, jobs)
+    result = make_report(tmp_path)
+    assert len(set(re.findall(r'<section id="(table-[^"]+)"', page(result)))) == 3
+    labels = set()
+    for name in names:
+        labels |= set(
+            re.findall(r"\\label{.+?}", (result.directory / f"tables/{name}.tex").read_text())
+        )
+    assert len(labels) == 3
+
+
 def test_seeds_that_collapsed_to_one_score_have_no_interval() -> None:
     assert math.isnan(estimate([10.0, 10.0, 10.0]).half_width)
 
