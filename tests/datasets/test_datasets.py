@@ -41,7 +41,7 @@ from augean.datasets.image_folder import ImageFolder
 from augean.datasets.split import stratified_split
 from augean.datasets.synthetic import Synthetic
 from augean.errors import ConfigError, DataError
-from augean.inference.load import image_files
+from augean.inference.images import image_files
 
 Labels = NDArray[np.int64]
 Messages = Callable[[], list[str]]

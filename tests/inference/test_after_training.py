@@ -26,7 +26,8 @@ from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.errors import AugeanError
 from augean.inference.export import export
-from augean.inference.load import TrainedModel, load_model, read_test_set
+from augean.inference.images import read_test_set
+from augean.inference.load import TrainedModel, load_model
 from augean.inference.metrics import calibration_error, measure
 from augean.runs.address import RunOutcome, build_source, find_address
 from augean.runs.execute import execute

@@ -13,7 +13,8 @@ import augean
 from augean.config.code_digest import file_digest
 from augean.config.schema import Config
 from augean.errors import AugeanError
-from augean.inference.load import load_model, read_test_set
+from augean.inference.images import read_test_set
+from augean.inference.load import load_model
 from augean.runs.address import build_source
 from augean.runs.execute import execute
 from augean.store.archive.members import check_run

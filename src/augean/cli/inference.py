@@ -151,7 +151,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     import torch
 
     from augean.config.schema import RuntimeConfig
-    from augean.inference.load import read_folder, read_test_set
+    from augean.inference.images import read_folder, read_test_set
     from augean.inference.metrics import measure
     from augean.store.files import write_atomic
 
@@ -192,7 +192,7 @@ def _print_metrics(place: str, result: dict[str, Any]) -> None:
 
 def run_predict(arguments: argparse.Namespace) -> int:
     """Print the likeliest classes of each image."""
-    from augean.inference.load import image_files, read_images
+    from augean.inference.images import image_files, read_images
 
     files = image_files(arguments.images)
     run = _load_run(arguments)
