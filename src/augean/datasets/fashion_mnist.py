@@ -15,7 +15,7 @@ from augean.errors import AugeanError, DataError
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the files."""
 IMAGES_OFFSET = 16
-"""Bytes before the pixels in an IDX file of images; their shape is known without them."""
+"""Bytes before the pixels in an IDX file of images."""
 LABELS_OFFSET = 8
 """Bytes before the labels in an IDX file of labels."""
 IDX_MAX_BYTES = 64 * 2**20
