@@ -259,9 +259,9 @@ def test_a_row_that_diverges_is_neither_better_nor_equivalent_and_gets_no_more_s
     assert not any(course.open for course in follow(sweep.record, sweep.job_runs))
     low = {**ORDER, "b": [score - 10 for score in ORDER["b"]]}
     sweep = settled(tmp_path / "worse", low, {("b", 4): "diverged"})
-    assert follow(sweep.record, sweep.job_runs)[0].text == "worse (settled at n=3)"
+    assert follow(sweep.record, sweep.job_runs)[0].difference.text == "worse (settled at n=3)"
     sweep = settled(tmp_path / "baseline", low, {("a", 4): "diverged"})
-    assert follow(sweep.record, sweep.job_runs)[0].text == "undecided (a diverged)"
+    assert follow(sweep.record, sweep.job_runs)[0].difference.text == "undecided (a diverged)"
 
 
 def test_the_report_of_a_settled_table_says_so_and_has_no_fixed_number_interval(
