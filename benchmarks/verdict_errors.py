@@ -57,8 +57,7 @@ class Line:
 @lru_cache
 def dunnett_bound(rows: int, n: int) -> float:
     """Return Dunnett's critical value of tables with n seeds a row."""
-    correlations = numpy.full(rows, 0.5)
-    return LargestStatistic(correlations, (rows + 1) * (n - 1)).critical_value(LEVEL)
+    return LargestStatistic(rows, (rows + 1) * (n - 1)).critical_value(LEVEL)
 
 
 def fixed_false(tables: Scores) -> NDArray[numpy.bool_]:

@@ -8,7 +8,7 @@ import pytest
 from augean.analysis.load import Contents, scan
 from augean.store.run_directory import runs_dir
 from augean.store.summary import RunState
-from fake_runs import write_run
+from fake_runs import write_record, write_run
 
 
 def finished_beside(outputs: Path, name: str) -> Contents:
@@ -39,3 +39,10 @@ def test_a_finished_copy_stands_in_for_an_unfinished_original(tmp_path: Path, na
     contents = scan(tmp_path)
     assert [item.directory for item in contents.runs.values()] == [name]
     assert contents.problems == []
+
+
+def test_a_job_that_is_asked_for_twice_is_one_job(tmp_path: Path) -> None:
+    job = write_run(tmp_path, accuracy=0.9, files=False)
+    write_record(tmp_path, "twice", [job, job])
+    (sweep,) = scan(tmp_path).sweeps
+    assert len(sweep.job_runs) == 1

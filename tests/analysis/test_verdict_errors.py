@@ -22,7 +22,6 @@ from augean.analysis.remarks import (
     TWO_SEEDS_SHARES,
     measured_share,
     remarks_on_scores,
-    two_seeds_share,
 )
 from augean.analysis.sequential_design import Design, compare_looks, verdicts
 from augean.analysis.simultaneous import compare
@@ -59,7 +58,6 @@ def test_remarks_give_the_measured_figures() -> None:
     assert measured_share(SKEWED_SHARES, 2, 1) == (3, SKEWED_SHARES[3][1])
     assert measured_share(SKEWED_SHARES, 50, 100) == (20, SKEWED_SHARES[20][20])
     assert measured_share(SKEWED_SHARES, 7, 5) == (5, SKEWED_SHARES[5][6])
-    assert two_seeds_share(2) == TWO_SEEDS_SHARES[3]
 
 
 def test_remarks_on_seeds_that_collapse_give_the_measured_figures() -> None:

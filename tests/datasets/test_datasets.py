@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import combinations
@@ -40,7 +41,7 @@ from augean.datasets.image_folder import ImageFolder
 from augean.datasets.split import stratified_split
 from augean.datasets.synthetic import Synthetic
 from augean.errors import ConfigError, DataError
-from augean.inference.load import image_files
+from augean.inference.images import image_files
 
 Labels = NDArray[np.int64]
 Messages = Callable[[], list[str]]
@@ -367,6 +368,21 @@ def test_bad_synthetic_arguments_are_named(key: str, value: Any, tmp_path: Path)
 
 
 # --- image folders
+
+
+class Inverse(ImageFolder):
+    """An image folder of one's own, as negatives."""
+
+    def load(self) -> Images:
+        images = super().load()
+        return replace(images, train_images=255 - images.train_images)
+
+
+def test_a_folder_of_ones_own_trains_on_what_it_loads(tmp_path: Path) -> None:
+    write_pets(tmp_path)
+    expected = source(Inverse, tmp_path).load()
+    assert equal(source(Inverse, tmp_path).load_lazily().in_memory(), expected)
+    assert not equal(source(ImageFolder, tmp_path).load(), expected)
 
 
 def test_image_folder_is_read_in_sorted_order(tmp_path: Path) -> None:

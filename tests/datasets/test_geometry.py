@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import v2
 
-from augean.datasets.image_decoding import Geometry, decode_all
+from augean.datasets.image_decoding import Geometry, decode_in_chunks
 from augean.datasets.image_folder import ImageFolder
 from augean.errors import ConfigError, DataError
 
@@ -33,6 +33,11 @@ def pets(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def decode(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
+    chunks = decode_in_chunks([str(path)], geometry, "test", in_processes=False)
+    return np.concatenate(list(chunks))
+
+
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("resize", [8, 9, 11])
 @pytest.mark.parametrize("size", [(8, 8), (11, 11), (23, 14), (9, 31), (5, 7)])
@@ -44,7 +49,7 @@ def test_a_geometry_equals_torchvisions_resize_and_center_crop(
     transform = v2.Compose([v2.Resize(resize, interpolation=method), v2.CenterCrop(8)])
     expected = np.asarray(transform(Image.open(tmp_path / "image.png")))
     geometry = Geometry(8, resize, interpolation)
-    images = decode_all([f"{tmp_path}/image.png"], geometry, "test", in_processes=False)
+    images = decode(tmp_path / "image.png", geometry)
     assert np.array_equal(images[0], expected)
 
 
@@ -56,8 +61,8 @@ def test_a_line_of_pixels_is_refused_and_not_blown_up(
 ) -> None:
     write_image(tmp_path / "line.png", *size)
     with pytest.raises(DataError, match=f"line.png: .* 60,000 times {shape}, .*; crop it"):
-        decode_all([f"{tmp_path}/line.png"], Geometry(224), "test", in_processes=False)
-    images = decode_all([f"{tmp_path}/line.png"], Geometry(8), "test", in_processes=False)
+        decode(tmp_path / "line.png", Geometry(224))
+    images = decode(tmp_path / "line.png", Geometry(8))
     assert images.shape == (1, 8, 8, 3)
 
 

@@ -26,14 +26,15 @@ from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.errors import AugeanError
 from augean.inference.export import export
-from augean.inference.load import TrainedModel, load_model, read_test_set
+from augean.inference.images import read_test_set
+from augean.inference.load import TrainedModel, load_model
 from augean.inference.metrics import calibration_error, measure
 from augean.runs.address import RunOutcome, build_source, find_address
 from augean.runs.execute import execute
 from augean.store.archive.packing import pack, unpack
 from augean.store.find_run import find_run
 from augean.store.run_directory import runs_dir
-from augean.store.summary import RunState, RunSummary, read_summary, write_summary
+from augean.store.summary import RunState, RunSummary, write_summary
 from augean.store.sweep_record import SweepJob, SweepRecord
 from augean.training.build import build_model
 from conftest import ROOT, TINY
@@ -226,6 +227,33 @@ def test_exports_give_the_networks_outputs(
         assert all(torch.equal(file.get_tensor(name), weights[name]) for name in weights)
         assert json.loads(file.metadata()["run"]) == run.summary.id
     assert not list(tmp_path.glob(".*.part*"))
+
+
+class TwoNames(torch.nn.Module):
+    """A network that has its only part under two names."""
+
+    def __init__(self, part: torch.nn.Module) -> None:
+        super().__init__()
+        self.part = part
+        self.same_part = part
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.same_part(images)
+        return logits
+
+
+def test_weights_under_two_names_are_exported_under_both(
+    finished: RunOutcome, tmp_path: Path
+) -> None:
+    pytest.importorskip("safetensors", reason="the extra export is not installed")
+    safetensors = importlib.import_module("safetensors.torch")
+    run = load(finished.address.path)
+    file = tmp_path / "network.safetensors"
+    assert export(replace(run, network=TwoNames(run.network)), file) == 0
+    weights = safetensors.load_file(file)
+    for name, value in run.network.state_dict().items():
+        assert torch.equal(weights[f"part.{name}"], value)
+        assert torch.equal(weights[f"same_part.{name}"], value)
 
 
 def test_a_network_whose_modules_have_versions_is_exported(
@@ -550,22 +578,3 @@ def test_an_unfinished_run_is_named_by_its_state(tiny: Callable[..., Config]) ->
     address = find_address(tiny())
     with pytest.raises(AugeanError, match="is missing, not finished"):
         load(address.path)
-
-
-def test_evaluate_records_what_an_earlier_release_did_not(
-    finished: RunOutcome,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    path = tmp_path / "outputs" / "runs" / finished.address.path.name
-    shutil.copytree(finished.address.path, path)
-    (path / "correct.npy").unlink()
-    write_summary(path, replace(finished.summary, dead_units=None))
-    data = finished.address.path.parents[2] / "data"
-    options = ["--outputs", tmp_path / "outputs", "--data", data, "--record"]
-    assert command(monkeypatch, "evaluate", finished.address.id, *options) in (0, None)
-    assert f"Recorded: {path / 'correct.npy'}" in capsys.readouterr().out
-    assert read_summary(path) == finished.summary
-    refusal = command(monkeypatch, "evaluate", path, *options, "--images", tmp_path)
-    assert refusal == 1 or "leave out --images" in str(refusal)

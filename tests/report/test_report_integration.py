@@ -19,6 +19,7 @@ from PIL import Image
 
 from augean.report import ReportResult, make_report
 from augean.report.escape import beyond_pdflatex, latex
+from augean.report.tables import anchor
 from augean.store.archive.packing import pack
 from conftest import ROOT
 from fake_runs import write_examples, write_many, write_record, write_run, write_scores
@@ -349,7 +350,7 @@ def compile_latex(folder: Path, options: str, tables: list[Path]) -> str:
         text = path.read_text()
         if "{longtable}" in text:
             text = f"\\onecolumn\n{text}"
-        inputs += f"Table~\\ref{{tab:table-{path.stem.replace('_', '-')}}}.\n{text}\n"
+        inputs += f"Table~\\ref{{tab:{anchor(path.stem)}}}.\n{text}\n"
     head = rf"\documentclass[{options}]{{article}}\usepackage{{booktabs,graphicx,longtable}}"
     (folder / "tables.tex").write_text(f"{head}\\begin{{document}}\n{inputs}\\end{{document}}\n")
     assert PDFLATEX is not None

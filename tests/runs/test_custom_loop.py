@@ -487,10 +487,10 @@ def test_the_home_folder_may_be_written_as_in_a_shell(
 def test_a_script_that_its_own_processes_run_again_is_refused(tmp_path: Path) -> None:
     code = """
         import augean
-        from augean.datasets.image_decoding import Geometry, decode_all
+        from augean.datasets.image_decoding import Geometry, decode_in_chunks
 
         with augean.run({}) as run:
-            decode_all(["no.png"], Geometry(8), "pets", in_processes=True)
+            list(decode_in_chunks(["no.png"], Geometry(8), "pets", in_processes=True))
     """
     script = tmp_path / "loop.py"
     script.write_text(textwrap.dedent(code))

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ import augean
 from augean.config.code_digest import file_digest
 from augean.config.schema import Config, RuntimeConfig
 from augean.errors import AugeanError
-from augean.inference.load import load_model, read_test_set
-from augean.inference.record import record_test
+from augean.inference.images import read_test_set
+from augean.inference.load import load_model
 from augean.runs.address import build_source
 from augean.runs.execute import execute
 from augean.store.archive.members import check_run
@@ -23,7 +22,7 @@ from augean.store.archive.packing import pack, unpack
 from augean.store.checkpoints import load_checkpoint, save_checkpoint
 from augean.store.run_files import DIGESTED_FILES
 from augean.store.run_progress import read_progress
-from augean.store.summary import read_summary, write_summary
+from augean.store.summary import read_summary
 from augean.training.checkpoint import decode_checkpoint, encode_checkpoint
 from augean.training.device import exact_fp32, torch_settings
 from augean.training.trainer import Trainer
@@ -336,42 +335,3 @@ def test_correct_of_another_score_is_refused(correct: list[bool], tmp_path: Path
         with pytest.raises(AugeanError, match=r"finish: test_accuracy=0\.5, but in `correct`"):
             run.finish(test_accuracy=0.5, correct=correct)
         run.finish(test_accuracy=0.5)
-
-
-def test_a_run_of_an_earlier_release_is_completed_from_its_weights(tiny: Make) -> None:
-    config = tiny("activation=relu")
-    outcome = execute(config)
-    path = outcome.address.path
-    expected = outcome.summary
-    content = (path / "correct.npy").read_bytes()
-    (path / "correct.npy").unlink()
-    write_summary(path, replace(expected, dead_units=None))
-
-    run = load_model(path, data=config.runtime.data, device="cpu", allowed_packages=[])
-    recorded = record_test(run, *read_test_set(run))
-    assert (path / "correct.npy").read_bytes() == content
-    assert recorded == expected == read_summary(path)
-
-
-def test_other_answers_than_those_of_the_score_are_not_recorded(tiny: Make) -> None:
-    config = tiny()
-    path = execute(config).address.path
-    summary = read_summary(path)
-    assert summary is not None
-    (path / "correct.npy").unlink()
-    altered = write_summary(path, replace(summary, test_accuracy=0.0, dead_units=None))
-    run = load_model(path, data=config.runtime.data, device="cpu", allowed_packages=[])
-    with pytest.raises(AugeanError, match=r"of 60 test images are right here, the run had 0"):
-        record_test(run, *read_test_set(run))
-    assert not (path / "correct.npy").exists()
-    assert read_summary(path) == altered
-
-
-def test_a_damaged_run_is_not_signed_again(tiny: Make) -> None:
-    config = tiny()
-    path = execute(config).address.path
-    run = load_model(path, data=config.runtime.data, device="cpu", allowed_packages=[])
-    run = replace(run, summary=replace(run.summary, dead_units=None))
-    (path / "metrics.csv").write_text("epoch\n1\n")
-    with pytest.raises(AugeanError, match=r"metrics\.csv: altered or missing"):
-        record_test(run, *read_test_set(run))

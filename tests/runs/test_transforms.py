@@ -11,7 +11,8 @@ from torchvision.models import EfficientNet_B1_Weights, get_model_weights
 from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.errors import ConfigError
-from augean.inference.load import load_model, read_images, read_test_set
+from augean.inference.images import read_images, read_test_set
+from augean.inference.load import load_model
 from augean.runs.address import fill_open_values, find_address
 from augean.runs.execute import execute
 from augean.store.run_directory import runs_dir

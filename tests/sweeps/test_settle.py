@@ -197,9 +197,9 @@ def settled(
 def test_rows_are_judged_by_their_seeds_in_order_whichever_was_done_first(tmp_path: Path) -> None:
     sweep = settled(tmp_path / "all", ORDER)
     courses = {course.row: course for course in follow(sweep.record, sweep.job_runs)}
-    assert courses["b"].text == "better (settled at n=3)"
+    assert courses["b"].difference.text == "better (settled at n=3)"
     assert courses["b"].looks == [3]
-    assert courses["c"].text == "undecided (not settled, n=5)"
+    assert courses["c"].difference.text == "undecided (not settled, n=5)"
     assert follow(sweep.record, sweep.job_runs[::-1])[0] in courses.values()
     # Seed 1 of row c is still running, so seeds 2 to 4 wait for it.
     waiting = settled(tmp_path / "waiting", ORDER, {("c", 1): "interrupted"})
@@ -252,16 +252,16 @@ def test_a_row_that_diverges_is_neither_better_nor_equivalent_and_gets_no_more_s
     tmp_path: Path,
 ) -> None:
     sweep = settled(tmp_path / "row", ORDER, {("b", 4): "diverged", ("c", 2): "diverged"})
-    assert [course.text for course in follow(sweep.record, sweep.job_runs)] == [
+    assert [course.difference.text for course in follow(sweep.record, sweep.job_runs)] == [
         "undecided (b diverged)",
         "undecided (c diverged)",
     ]
     assert not any(course.open for course in follow(sweep.record, sweep.job_runs))
     low = {**ORDER, "b": [score - 10 for score in ORDER["b"]]}
     sweep = settled(tmp_path / "worse", low, {("b", 4): "diverged"})
-    assert follow(sweep.record, sweep.job_runs)[0].text == "worse (settled at n=3)"
+    assert follow(sweep.record, sweep.job_runs)[0].difference.text == "worse (settled at n=3)"
     sweep = settled(tmp_path / "baseline", low, {("a", 4): "diverged"})
-    assert follow(sweep.record, sweep.job_runs)[0].text == "undecided (a diverged)"
+    assert follow(sweep.record, sweep.job_runs)[0].difference.text == "undecided (a diverged)"
 
 
 def test_the_report_of_a_settled_table_says_so_and_has_no_fixed_number_interval(

@@ -18,7 +18,8 @@ from augean.config.compose import compose
 from augean.config.schema import Config
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError, SetupError
-from augean.inference.load import load_model, read_test_set
+from augean.inference.images import read_test_set
+from augean.inference.load import load_model
 from augean.models.pretrained import find_head, load_pretrained, load_state, read_state
 from augean.runs.address import RunOutcome, build_source, find_address
 from augean.runs.execute import execute

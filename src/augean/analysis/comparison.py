@@ -314,9 +314,7 @@ def _group(sweep: Sweep) -> tuple[dict[str, _RowRuns], list[str]]:
     """Return the runs of each row, every run once, and remarks on seeds with several runs."""
     groups: dict[str, _RowRuns] = {}
     remarks = []
-    # A job that is asked for twice is one job; the last one stands at the place of the first.
-    jobs = {(job.row, job.id): (job, run) for job, run in sweep.job_runs}
-    for job, run in jobs.values():
+    for job, run in sweep.job_runs:
         group = groups.setdefault(job.row, _RowRuns())
         group.states[run.state] += 1
         if run.state is RunState.DIVERGED:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import yaml
 
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
-from augean.config.yaml_files import flatten
+from augean.config.yaml_files import flatten, parse_yaml
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
 from augean.store.run_directory import read_verified
@@ -150,12 +149,8 @@ def _read_config(file: Path) -> dict[str, Any]:
         AugeanError: when the file is not there, or is not what a run writes.
     """
     try:
-        text = read_regular(file, NOTE_BYTES).decode()
-        # Augean writes no aliases; with them a small file can stand for an endless config.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise AugeanError(f"{file}: has aliases, so it is not the config of a run")
-        content = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        content = parse_yaml(read_regular(file, NOTE_BYTES))
+    except (OSError, ValueError) as error:
         raise AugeanError(f"{file}: not the config of a run ({error})") from error
     if not isinstance(content, dict):
         raise AugeanError(f"{file}: not the config of a run")

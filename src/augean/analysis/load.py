@@ -56,6 +56,7 @@ class Sweep(NamedTuple):
 
     record: SweepRecord
     job_runs: list[tuple[SweepJob, Run]]
+    """Each run once in a row, even if the record asks for it twice."""
     trial_runs: Sequence[Run] = ()
     """Runs of a study's trials, which are no rows of its table."""
     left_out: Sequence[tuple[SweepJob, Run]] = ()
@@ -117,12 +118,11 @@ class Contents:
 
     def places(self) -> dict[str, list[tuple[str, str]]]:
         """Return by run id the tables and rows that the run belongs to, each once."""
-        # The inner dictionaries are ordered sets: their values mean nothing.
-        places: dict[str, dict[tuple[str, str], None]] = {}
+        places: dict[str, list[tuple[str, str]]] = {}
         for sweep in self.sweeps:
             for job, _ in sweep.job_runs:
-                places.setdefault(job.id, {})[sweep.record.name, job.row] = None
-        return {id_: list(rows) for id_, rows in places.items()}
+                places.setdefault(job.id, []).append((sweep.record.name, job.row))
+        return places
 
     def frame(self) -> pandas.DataFrame:
         """Return one row a run.
@@ -297,7 +297,8 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
     """
     record = without_repeated_trials(record)
     design_of(record)  # only to find out now whether it can be judged
-    job_runs = []
+    # A job that is asked for twice is one job; the last one stands at the place of the first.
+    job_runs: dict[tuple[str, str], tuple[SweepJob, Run]] = {}
     trial_runs: dict[str, Run] = {}
     for job in record.jobs:
         # The trials of a study are no rows of its table.
@@ -313,9 +314,13 @@ def _join(contents: Contents, record: SweepRecord) -> Sweep:
             run.seed = job.seed
             if len(record.row_keys) == 1:
                 run.recorded_config = {record.row_keys[0]: job.row}
-        job_runs.append((job, run))
-    rows = [job.row for job, _ in job_runs]
-    return Sweep(_with_labels(record, rows), job_runs, list(trial_runs.values()))
+        job_runs[job.row, job.id] = (job, run)
+    rows = [row for row, _ in job_runs]
+    return Sweep(
+        record=_with_labels(record, rows),
+        job_runs=list(job_runs.values()),
+        trial_runs=list(trial_runs.values()),
+    )
 
 
 def _with_labels(record: SweepRecord, rows: Sequence[str]) -> SweepRecord:

@@ -64,11 +64,6 @@ def measured_share(
     return seeds, _nearest_above(table[seeds], num_rows)
 
 
-def two_seeds_share(num_rows: int) -> float:
-    """Return the share for tables of two seeds and about so many rows."""
-    return _nearest_above(TWO_SEEDS_SHARES, num_rows)
-
-
 def _nearest_above(table: Mapping[int, float], key: int) -> float:
     """Return the entry of the smallest measured key from `key` on, or else of the largest."""
     measured = [candidate for candidate in table if candidate >= key]
@@ -197,7 +192,7 @@ def _remarks_on_few_seeds(
     if n < FEW_SEEDS:
         remarks.append(f"n={n} is few. {FEW_TEXT}{FEW_VERDICTS_TEXT if is_compared else ''}.")
     if n == 2 and assumes_equal:
-        share = two_seeds_share(_num_compared(scores))
+        share = _nearest_above(TWO_SEEDS_SHARES, _num_compared(scores))
         remarks.append(
             "Two seeds cannot show that deviations differ, so they are taken as equal: where one is"
             f" up to ten times another, up to {100 * share:.0f} % of simulated tables with about as"

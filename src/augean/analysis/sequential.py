@@ -86,11 +86,6 @@ class Course:
             diverged_rows=self.diverged_rows,
         )
 
-    @property
-    def text(self) -> str:
-        """The verdict in words, with the seeds that it took."""
-        return self.difference.text
-
 
 def follow(record: SweepRecord, job_runs: JobRuns) -> list[Course]:
     """Compare each row of a settled sweep with the baseline, in the order of their first jobs.

@@ -15,7 +15,7 @@ import numpy
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from augean.analysis.dunnett import dunnett_test
+from augean.analysis.dunnett import LargestStatistic
 from augean.analysis.verdict import (
     MARGIN,
     Difference,
@@ -176,13 +176,22 @@ def _method(reason: str | None, p: float) -> str:
 def _dunnett(
     control: NDArray[numpy.float64], rows: Sequence[NDArray[numpy.float64]]
 ) -> list[Interval]:
-    """Return Dunnett's intervals and p-values, in the order of the rows."""
-    result = dunnett_test(control, rows, LEVEL)
-    lows = (result.differences - result.half_widths).tolist()
-    highs = (result.differences + result.half_widths).tolist()
+    """Return Dunnett's intervals and p-values, in the order of the rows.
+
+    All have as many seeds as the baseline: others are not pooled.
+    """
+    n = len(control)
+    # Groups of one size weigh the same.
+    pooled_variance = numpy.mean([group.var(ddof=1) for group in (control, *rows)])
+    standard_error = math.sqrt(2 * pooled_variance / n)
+    largest = LargestStatistic(len(rows), freedom=(len(rows) + 1) * (n - 1))
+    half_width = largest.critical_value(LEVEL) * standard_error
     intervals = []
-    for low, high, p in zip(lows, highs, result.p_values.tolist(), strict=True):
-        intervals.append(Interval(low=low, high=high, p=p))
+    for row in rows:
+        difference = float(row.mean() - control.mean())
+        # Rounding may bring the distribution function a trifle above 1.
+        p = float(numpy.maximum(0.0, 1 - largest.cdf(abs(difference) / standard_error)))
+        intervals.append(Interval(low=difference - half_width, high=difference + half_width, p=p))
     return intervals
 
 

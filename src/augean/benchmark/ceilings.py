@@ -18,9 +18,11 @@ MAX_SECONDS = 1.0
 """Longest time of one matrix product, in seconds."""
 COPY_BYTES = {"cpu": 2**28, "cuda": 2**32, "mps": 2**30}
 """Size of the copy in bytes by type of device, far above the size of caches."""
+REPEATS = 9
+"""How often an action is timed."""
 
 
-def least_seconds(action: Callable[[], object], device: torch.device, repeats: int = 9) -> float:
+def least_seconds(action: Callable[[], object], device: torch.device) -> float:
     """Return the shortest time of an action in seconds.
 
     The shortest and not the mean, because other work of the machine can only lengthen it.
@@ -28,7 +30,7 @@ def least_seconds(action: Callable[[], object], device: torch.device, repeats: i
     # The first call allocates memory and loads kernels; it is not timed.
     action()
     seconds = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         synchronize(device)
         start = time.perf_counter()
         action()

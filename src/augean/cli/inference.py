@@ -54,12 +54,6 @@ def _add_evaluate(commands: Commands) -> None:
         "--images", type=path_argument, help="folder <class>/<image> (default: the run's test set)"
     )
     parser.add_argument("--output", type=path_argument, help="JSON file for the result")
-    parser.add_argument(
-        "--record",
-        action="store_true",
-        help="add to the run what earlier releases did not record: which test images are right"
-        " (correct.npy), and its dead units",
-    )
 
 
 def _add_predict(commands: Commands) -> None:
@@ -157,12 +151,10 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     import torch
 
     from augean.config.schema import RuntimeConfig
-    from augean.inference.load import read_folder, read_test_set
+    from augean.inference.images import read_folder, read_test_set
     from augean.inference.metrics import measure
     from augean.store.files import write_atomic
 
-    if arguments.record and arguments.images:
-        raise AugeanError("--record: belongs to the run's own test set; leave out --images")
     check_output(arguments.output)
     run = _load_run(arguments)
     if arguments.images:
@@ -179,24 +171,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     if arguments.output:
         content = {"run": run.summary.id, "images": place, **result}
         write_atomic(arguments.output, json.dumps(content, indent=1) + "\n")
-    # Last, so that a test that is refused here has been printed all the same.
-    if arguments.record:
-        from augean.inference.record import record_test
-
-        summary = record_test(run, images, labels)
-        _print_dead_units(summary.dead_units or {})
-        print(f"Recorded: {run.path / 'correct.npy'}, and the dead units in summary.json")
     return 0
-
-
-def _print_dead_units(shares: dict[str, float]) -> None:
-    """Print the layers that have dead units, with their shares."""
-    # No shares at all: no activation of this network can be zero, so there is nothing to say.
-    dead = {layer: share for layer, share in shares.items() if share}
-    if shares and not dead:
-        print(f"no dead units in {counted(len(shares), 'layer')}")
-    for layer, share in dead.items():
-        print(f"  dead units of {layer:<24} {share:>6.1%}")
 
 
 def _print_metrics(place: str, result: dict[str, Any]) -> None:
@@ -217,7 +192,7 @@ def _print_metrics(place: str, result: dict[str, Any]) -> None:
 
 def run_predict(arguments: argparse.Namespace) -> int:
     """Print the likeliest classes of each image."""
-    from augean.inference.load import image_files, read_images
+    from augean.inference.images import image_files, read_images
 
     files = image_files(arguments.images)
     run = _load_run(arguments)

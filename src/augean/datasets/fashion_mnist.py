@@ -14,8 +14,10 @@ from augean.errors import AugeanError, DataError
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the files."""
-IDX_UINT8 = 8
-"""Third byte of an IDX file whose values are unsigned bytes."""
+IMAGES_OFFSET = 16
+"""Bytes before the pixels in an IDX file of images."""
+LABELS_OFFSET = 8
+"""Bytes before the labels in an IDX file of labels."""
 IDX_MAX_BYTES = 64 * 2**20
 """Most bytes that are read of a file, so that a damaged one cannot fill the memory. The largest of
 the four has 47 million."""
@@ -87,12 +89,12 @@ class FashionMnist(Source):
                 " are downloaded again"
             )
         # In the order of `files`.
-        train_images, train_labels, test_images, test_labels = map(parse_idx, contents)
+        train_images, train_labels, test_images, test_labels = contents
         return Images(
-            train_images=to_rgb32(train_images),
-            train_labels=train_labels.astype(np.int64),
-            test_images=to_rgb32(test_images),
-            test_labels=test_labels.astype(np.int64),
+            train_images=to_rgb32(_images(train_images)),
+            train_labels=_labels(train_labels),
+            test_images=to_rgb32(_images(test_images)),
+            test_labels=_labels(test_labels),
             classes=self.classes,
         )
 
@@ -148,28 +150,14 @@ def _find_file(folder: Path, name: str) -> Path | None:
     return None
 
 
-def parse_idx(content: bytes) -> NDArray[np.uint8]:
-    """Parse an IDX file of unsigned bytes, the format of LeCun's MNIST.
+def _images(content: bytes) -> NDArray[np.uint8]:
+    """Return the images in an IDX file, [N, 28, 28]; its checksum has proved what it is."""
+    return np.frombuffer(content, np.uint8, offset=IMAGES_OFFSET).reshape(-1, 28, 28)
 
-    Two zero bytes, the type of the values, the number of dimensions D, then D sizes as big-endian
-    32-bit integers, then the values.
 
-    Returns:
-        An array of the D sizes.
-
-    Raises:
-        DataError: when the content is not such a file.
-    """
-    # The header has 4 bytes, then 4 for each dimension.
-    num_dimensions = content[3] if len(content) > 3 else 0
-    header_bytes = 4 + 4 * num_dimensions
-    if content[:3] != bytes((0, 0, IDX_UINT8)) or len(content) < header_bytes:
-        raise DataError("Fashion-MNIST: a file is not an IDX file of unsigned bytes")
-    shape = np.frombuffer(content[4:header_bytes], dtype=">i4")  # [D]
-    values = np.frombuffer(content[header_bytes:], dtype=np.uint8)  # [product of the shape]
-    if values.size != int(np.prod(shape)):
-        raise DataError(f"Fashion-MNIST: a file has {values.size} values, not {list(shape)}")
-    return values.reshape(shape)
+def _labels(content: bytes) -> NDArray[np.int64]:
+    """Return the labels in an IDX file, [N]."""
+    return np.frombuffer(content, np.uint8, offset=LABELS_OFFSET).astype(np.int64)
 
 
 def to_rgb32(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

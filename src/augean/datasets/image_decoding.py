@@ -101,41 +101,28 @@ class Decoded:
     """Files with a tag that says to turn or mirror the image, which is not done."""
 
 
-def decode_all(
+def decode_in_chunks(
     files: list[str], geometry: Geometry, name: str, *, in_processes: bool
-) -> NDArray[np.uint8]:
-    """Decode many files, with a progress bar on a terminal.
+) -> Iterator[NDArray[np.uint8]]:
+    """Decode many files without holding all images in memory, with a progress bar on a terminal.
+
+    At the end it warns of images that lie on their side.
 
     Args:
         geometry: of the images.
         name: of the data set, for the progress bar.
         in_processes: whether several processes share the work.
 
-    Returns:
-        uint8 [N, size, size, 3], in the order of the files.
-
-    Raises:
-        DataError: with the paths of the files that cannot be read.
-    """
-    chunks = list(decode_in_chunks(files, geometry, name, in_processes=in_processes))
-    return np.concatenate(chunks)
-
-
-def decode_in_chunks(
-    files: list[str], geometry: Geometry, name: str, *, in_processes: bool
-) -> Iterator[NDArray[np.uint8]]:
-    """Decode files as `decode_all` does, without holding all images in memory.
-
     Yields:
         uint8 [B, size, size, 3], in the order of the files.
-
-    At the end it warns of images that lie on their side.
 
     Raises:
         DataError: at the end, with the paths of the files that cannot be read; at once where a
             process that decodes has ended.
     """
     from concurrent.futures.process import BrokenProcessPool
+
+    from tqdm import tqdm
 
     starts = range(0, len(files), CHUNK)
     chunks = [files[start : start + CHUNK] for start in starts]
@@ -148,9 +135,16 @@ def decode_in_chunks(
             pool = stack.enter_context(_process_pool(len(chunks)))
             results = pool.map(decode_chunk, chunks)
         # Both kinds of `map` give the results in the order of the chunks.
-        results = show_progress(results, "Decoding", name, len(chunks))
+        bar = tqdm(
+            results,
+            f"Decoding {name}",
+            total=len(chunks),
+            unit_scale=True,
+            leave=False,
+            disable=None,  # tqdm's value for "no bar where there is no terminal"
+        )
         try:
-            for chunk in results:
+            for chunk in bar:
                 yield chunk.images
                 problems += chunk.problems
                 num_turned += chunk.num_turned
@@ -296,26 +290,3 @@ def _resize_and_crop(image: Any, geometry: Geometry) -> Any:
     x = round((width - size) / 2)
     y = round((height - size) / 2)
     return resized.crop((x, y, x + size, y + size))
-
-
-def show_progress(
-    items: Iterable[Any], verb: str, name: str, total: int | None = None
-) -> Iterable[Any]:
-    """Return the items, with a progress bar on standard error where that is a terminal.
-
-    Args:
-        verb: what is done with the items, such as "Decoding".
-        name: of the data set.
-        total: number of items, where they have no length.
-    """
-    from tqdm import tqdm
-
-    bar: Iterable[Any] = tqdm(
-        items,
-        desc=f"{verb} {name}",
-        total=total,
-        unit_scale=True,
-        leave=False,
-        disable=None,  # tqdm's value for "no bar where there is no terminal"
-    )
-    return bar

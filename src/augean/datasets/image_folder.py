@@ -27,7 +27,7 @@ from augean.datasets.image_copies import (
     copies_in_both_parts,
     copies_in_two_classes,
 )
-from augean.datasets.image_decoding import DECODER, Geometry, decode_in_chunks, show_progress
+from augean.datasets.image_decoding import DECODER, Geometry, decode_in_chunks
 from augean.datasets.image_layout import ImageLayout
 from augean.datasets.image_listing import FolderListing
 from augean.errors import DataError
@@ -186,9 +186,16 @@ class ImageFolder(Source):
             )
 
     def load(self) -> Images:
-        return self.load_lazily().in_memory()
+        return self._mapped_images().in_memory()
 
     def load_lazily(self) -> LazyImages:
+        # A subclass that overrides `load` has other images, which it holds in memory.
+        if type(self).load is not ImageFolder.load:
+            return super().load_lazily()
+        return self._mapped_images()
+
+    def _mapped_images(self) -> LazyImages:
+        """Return the images of the folder, mapped from the cache."""
         listing = self._layout.scan()
         index = self._index(listing)
         # Runs of this process may already have their addresses by an earlier digest.
@@ -222,11 +229,14 @@ class ImageFolder(Source):
 
     def _hash_files(self, listing: FolderListing) -> FolderIndex:
         """Read all files, for the digest of the data and the hash of each image."""
+        from tqdm import tqdm
+
         content = hashlib.sha256()
         hashes = np.zeros(len(listing.paths), dtype=np.uint64)
         # Sorted by path alone, so that the digest does not depend on the order of the listing.
         positions = sorted(range(len(listing.paths)), key=listing.paths.__getitem__)
-        for position in show_progress(positions, "Reading", self.name):
+        bar = tqdm(positions, f"Reading {self.name}", unit_scale=True, leave=False, disable=None)
+        for position in bar:
             path = listing.paths[position]
             try:
                 # `open` with a text takes half the time of Path.read_bytes.

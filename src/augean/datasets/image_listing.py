@@ -97,35 +97,27 @@ def _add_images(files: ImageFiles, folder: Path, prefix: str) -> None:
         reason = "too many folders in one another; is there a link to itself?"
         raise OSError(ELOOP, reason, str(folder))
     subfolders = []
-    # `os.stat` by descriptor: for 60,000 files the system need not resolve the path each time.
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        for name in sorted(os.listdir(directory)):
-            if name.startswith("."):
-                continue
-            # Names with the suffix of an image are taken for files, which `stat` then confirms: to
-            # ask `isdir` first would double the calls to the system.
-            if not name.lower().endswith(IMAGE_SUFFIXES):
-                if os.path.isdir(folder / name):
-                    subfolders.append(name)
-                elif is_image(name):
-                    files.unread.append(f"{prefix}{name}")
-                else:
-                    files.others.append(f"{prefix}{name}")
-                continue
-            try:
-                stat = os.stat(name, dir_fd=directory)
-            except OSError as error:
-                # By descriptor, the system's own error has the name alone.
-                raise OSError(error.errno, error.strerror, str(folder / name)) from error
-            if not S_ISREG(stat.st_mode):  # a pipe or a device would be read for ever
-                raise OSError(EINVAL, "is not a file", str(folder / name))
-            files.names.append(f"{prefix}{name}")
-            files.stamps.append(
-                FileStamp(size=stat.st_size, mtime=stat.st_mtime_ns, ctime=stat.st_ctime_ns)
-            )
-    finally:
-        os.close(directory)
+    for name in sorted(os.listdir(folder)):
+        if name.startswith("."):
+            continue
+        path = f"{folder}/{name}"
+        # Names with the suffix of an image are taken for files, which `stat` then confirms: to ask
+        # `isdir` first would double the calls to the system.
+        if not name.lower().endswith(IMAGE_SUFFIXES):
+            if os.path.isdir(path):
+                subfolders.append(name)
+            elif is_image(name):
+                files.unread.append(f"{prefix}{name}")
+            else:
+                files.others.append(f"{prefix}{name}")
+            continue
+        stat = os.stat(path)
+        if not S_ISREG(stat.st_mode):  # a pipe or a device would be read for ever
+            raise OSError(EINVAL, "is not a file", path)
+        files.names.append(f"{prefix}{name}")
+        files.stamps.append(
+            FileStamp(size=stat.st_size, mtime=stat.st_mtime_ns, ctime=stat.st_ctime_ns)
+        )
     if not prefix:
         files.subfolders = subfolders
     for name in subfolders:

@@ -65,10 +65,6 @@ def export(model: TrainedModel, target: Path) -> float:
     if target.exists():
         raise AugeanError(f"{target}: exists; remove it, or name another file with --output")
     writers = {".onnx": _write_onnx, ".safetensors": _write_safetensors}
-    if target.suffix not in writers:
-        raise AugeanError(
-            f"{target}: the name must end in {' or '.join(writers)}, which names the format"
-        )
     write = writers[target.suffix]
     network = FromPixels(model).eval()
     images = _random_images(model.config.dataset.image_size)
@@ -157,7 +153,11 @@ def _write_safetensors(
     """Write the file and return the logits of the network with its weights, fp32 [N, classes]."""
     require_packages("safetensors", extra="export")
     safetensors: Any = importlib.import_module("safetensors.torch")
-    weights = {name: value.contiguous() for name, value in network.network.state_dict().items()}
+    weights = {}
+    for name, value in network.network.state_dict().items():
+        # Copied, as the format refuses tensors that share memory: those of one layer under two
+        # names.
+        weights[name] = value.clone(memory_format=torch.contiguous_format)
     path.write_bytes(safetensors.save(weights, metadata))
     # The weights are read back from the file, so that the comparison covers writing and reading.
     load_state(network.network, safetensors.load_file(path))

@@ -11,25 +11,24 @@ NUM_BINS = 15
 """Number of bins of confidence, as in Guo et al. 2017."""
 
 
-def calibration_error(confidence: Tensor, right: Tensor, num_bins: int = NUM_BINS) -> float:
+def calibration_error(confidence: Tensor, right: Tensor) -> float:
     """Return the expected calibration error: the mean gap between confidence and accuracy.
 
-    The images are put into bins B_m of confidence, ((m-1)/M, m/M]. The error is the sum over the
-    bins of |B_m| / N * |accuracy(B_m) - confidence(B_m)|. Source: Guo, Pleiss, Sun and Weinberger
-    2017, "On Calibration of Modern Neural Networks", equation 3, after Naeini, Cooper and
-    Hauskrecht 2015.
+    The images are put into M = `NUM_BINS` bins B_m of confidence, ((m-1)/M, m/M]. The error is the
+    sum over the bins of |B_m| / N * |accuracy(B_m) - confidence(B_m)|. Source: Guo, Pleiss, Sun and
+    Weinberger 2017, "On Calibration of Modern Neural Networks", equation 3, after Naeini, Cooper
+    and Hauskrecht 2015.
 
     Args:
         confidence: [N], the probability of the predicted class.
         right: bool [N], whether the prediction is right.
-        num_bins: M, the number of bins of equal width.
     """
     # The upper edge belongs to a bin, hence ceil. A confidence of exactly 0 goes to the first bin.
-    numbers = (confidence.double() * num_bins).ceil().long()  # [N], from 0 to M
-    bins = numbers.clamp(1, num_bins) - 1  # [N], from 0 to M - 1
+    numbers = (confidence.double() * NUM_BINS).ceil().long()  # [N], from 0 to M
+    bins = numbers.clamp(1, NUM_BINS) - 1  # [N], from 0 to M - 1
     # The sum of differences in a bin is |B_m| times the difference of its two means.
     differences = right.double() - confidence.double()  # [N]
-    sums = torch.zeros(num_bins, dtype=torch.float64)  # [M]
+    sums = torch.zeros(NUM_BINS, dtype=torch.float64)  # [M]
     sums.index_add_(0, bins, differences)
     return float(sums.abs().sum() / len(confidence))
 

@@ -14,9 +14,9 @@ MAX_PARTS = 8
 def counts(table: Table) -> Counter[str]:
     """Return how many runs of each row are outdated."""
     num_outdated: Counter[str] = Counter()
-    for label, run in _row_runs(table):
+    for job, run in table.sweep.job_runs:
         if is_outdated(run):
-            num_outdated[label] += 1
+            num_outdated[job.row] += 1
     return num_outdated
 
 
@@ -62,20 +62,10 @@ def _runs_by_freshness(table: Table, outdated: Outdated) -> dict[Freshness, Coun
 
 def _runs(table: Table) -> Iterator[tuple[str, Run]]:
     """Yield (part, run) for each run of each part: of a row, or of the study's trials."""
-    for label, run in _row_runs(table):
-        yield f"row {label}", run
+    for job, run in table.sweep.job_runs:
+        yield f"row {job.row}", run
     for run in table.sweep.trial_runs:
         yield "the study's trials", run
-
-
-def _row_runs(table: Table) -> Iterator[tuple[str, Run]]:
-    """Yield (label of a row, run), each run once in a row."""
-    # A sweep may ask for the same run twice.
-    runs = {}
-    for job, run in table.sweep.job_runs:
-        runs[job.row, job.id] = run
-    for (label, _), run in runs.items():
-        yield label, run
 
 
 def _runs_text(num_runs: Counter[str], total: int) -> str:

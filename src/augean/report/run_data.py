@@ -181,15 +181,10 @@ def _table(table: Table, titles: Mapping[str, str], places: Mapping[str, int]) -
     The colours of its rows are places in the palettes; grey rows have none.
     """
     record = table.sweep.record
-    # A sweep may ask for the same run twice, which a dictionary has once.
-    pairs: dict[tuple[str, str], None] = {}
-    for job, _ in table.sweep.job_runs:
-        pairs[job.row, job.id] = None
+    pairs = [(job.row, job.id) for job, _ in table.sweep.job_runs]
     if not pairs:
-        for run in table.sweep.trial_runs:
-            # A filter leaves some of them out of the report.
-            if run.id in places:
-                pairs["trials", run.id] = None
+        # A filter leaves some of them out of the report.
+        pairs = [("trials", run.id) for run in table.sweep.trial_runs if run.id in places]
     labels = _repeated([label for label, _ in pairs])
     # The trials of a study are all of one colour, the first.
     styles = row_styles(table) if table.rows else {"trials": style_of(0)}
@@ -224,46 +219,26 @@ def _curves(runs: Sequence[Run], metrics: pandas.DataFrame) -> dict[str, Any]:
     is_usable = numpy.isfinite(values) & numpy.isfinite(epochs)
     if len(runs) > MAX_CURVES or not is_usable.any():
         return {"curves": None, "epochs": {}}
-    order, spans = _spans_of_runs(metrics.directory[is_usable])
-    fractions = numpy.clip(values[is_usable][order], 0, 1)
+    # By directory the places of the run's lines among the usable ones.
+    lines_of = metrics[is_usable].groupby("directory", observed=True).indices
+    fractions = numpy.clip(values[is_usable], 0, 1)
     hundredths = (10_000 * fractions).round().astype(int)
-    bounded_epochs = numpy.clip(epochs[is_usable][order], 0, HIGHEST_EPOCH)
+    bounded_epochs = numpy.clip(epochs[is_usable], 0, HIGHEST_EPOCH)
     whole_epochs = bounded_epochs.astype(int)
     stride = math.ceil(len(hundredths) / MAX_POINTS)
     curves: list[list[int] | None] = []
     uneven_epochs = {}
     for place, run in enumerate(runs):
-        if run.directory not in spans:
+        if run.directory not in lines_of:
             curves.append(None)
             continue
-        start, end = spans[run.directory]
         # Counted from the end, so that the last epoch is always there.
-        points = numpy.arange(end - 1, start - 1, -stride)[::-1]
+        points = lines_of[run.directory][::-stride][::-1]
         curves.append(_changes(hundredths[points]))
         steps = _changes(whole_epochs[points])
         if steps != [1] * len(steps):
             uneven_epochs[place] = steps
     return {"curves": curves, "epochs": uneven_epochs}
-
-
-def _spans_of_runs(
-    directories: "pandas.Series[str]",
-) -> tuple["numpy.typing.NDArray[numpy.intp]", dict[str, tuple[int, int]]]:
-    """Return an order in which the lines of a run stand together, and where each run's stand.
-
-    Args:
-        directories: of each line the run's.
-    """
-    codes, different = pandas.factorize(directories)
-    # Stable, so that the epochs of a run stay in their order.
-    order = numpy.argsort(codes, kind="stable")
-    ends = numpy.cumsum(numpy.bincount(codes))
-    spans = {}
-    start = 0
-    for directory, end in zip(different, ends.tolist(), strict=True):
-        spans[directory] = (start, end)
-        start = end
-    return order, spans
 
 
 def _changes(values: "numpy.typing.NDArray[numpy.int_]") -> list[int]:

@@ -1,5 +1,6 @@
 """A table as text and as CSV: its columns, its facts, its gaps. Templates set them into files."""
 
+import hashlib
 import math
 import re
 from collections import Counter
@@ -308,8 +309,16 @@ def _counts_text(counts: Counter[RunState], states: Sequence[RunState]) -> str:
 
 
 def anchor(name: str) -> str:
-    """Return the name under which pages and documents link to the table of a record."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"table-{name}")
+    """Return the name under which pages and documents link to the table of a record.
+
+    Records of different names have different ones.
+    """
+    if re.fullmatch(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*", name):
+        return f"table-{name.replace('_', '-')}"
+    # A label of LaTeX may not have every character; without them other names would be the same.
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", name)
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"table-{plain}-{digest}"
 
 
 def distinctions(records: Iterable[SweepRecord]) -> dict[str, str]:

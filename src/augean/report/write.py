@@ -22,6 +22,7 @@ from augean.analysis.run import Run
 from augean.cores import usable_cores
 from augean.errors import AugeanError
 from augean.regular_files import NOTE_BYTES, read_regular
+from augean.report.figures.confusion import draw_confusion
 from augean.report.figures.curves import draw_curves
 from augean.report.figures.effects import draw_all_effects, draw_effects
 from augean.report.figures.factors import draw_factors
@@ -222,7 +223,8 @@ def _draw(task: _DrawingTask) -> _Drawing:
     with figure_style():
         pictures = draw_effects(task.table, figures)
         pictures += draw_factors(task.table, figures)
-        pictures += draw_curves(task.contents, task.table, task.metrics, figures)
+        pictures += draw_curves(task.table, task.metrics, figures)
+        pictures += draw_confusion(task.contents, task.table, figures)
         pictures += draw_landscapes(task.contents, task.table, figures)
         pictures += draw_tuning(task.contents, task.table, figures)
         pictures += draw_settling(task.table, figures)

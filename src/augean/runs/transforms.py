@@ -12,7 +12,6 @@ from augean.config.instantiate import find_class
 from augean.config.schema import Config, DatasetConfig
 from augean.config.validation import parse_config
 from augean.errors import AugeanError, ConfigError
-from augean.runs.weights import network_class
 from augean.store.find_run import find_run
 from augean.store.summary import read_summary
 from augean.store.weights_file import RUN, is_published
@@ -93,7 +92,10 @@ def _image_settings(config: Config) -> Mapping[str, Any]:
     weights = config.model.weights
     if weights is not None and weights.startswith(RUN):
         return _run_image_settings(weights, Path(config.runtime.outputs))
-    find_transforms = getattr(network_class(config), "find_transforms", None)
+    from augean.training.build import model_class
+
+    cls, _ = model_class(config)
+    find_transforms = getattr(cls, "find_transforms", None)
     if find_transforms is None:
         raise ConfigError(
             "dataset.transforms=weights: only model.weights=run:<id> and networks of"

@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from augean.config.instantiate import find_class
 from augean.config.schema import Config
 from augean.datasets.base import Source
 from augean.errors import AugeanError, ConfigError, SetupError
@@ -65,28 +64,10 @@ def _read_classes(source: Source) -> tuple[str, ...]:
     return source.read_classes()
 
 
-def network_class(config: Config) -> Any:
-    """Return the class of the network; its own check of the arguments has passed.
-
-    Raises:
-        ConfigError: when there is no such class, or the check refuses the arguments.
-    """
-    from torch import nn
-
-    node = config.model
-    cls = find_class("model._target_", node._target_, nn.Module)
-    check = getattr(cls, "check", None)
-    if check is not None:
-        stem = {} if node.stem is None else {"stem": node.stem}
-        try:
-            check(**node.arguments, **stem)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"model.arguments: {error}") from error
-    return cls
-
-
 def _published(config: Config, name: str) -> WeightsFile:
-    cls = network_class(config)
+    from augean.training.build import model_class
+
+    cls, _ = model_class(config)
     find_published = getattr(cls, "find_published", None)
     if find_published is None:
         raise ConfigError(

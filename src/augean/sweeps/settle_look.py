@@ -39,7 +39,8 @@ def show(record: SweepRecord, look: Look) -> None:
     width = max(len(course.row) for course in look.courses)
     for course in look.courses:
         picture = draw_interval(course, design.margin)
-        logger.info(f"  {course.row:{width}}  {picture}  {_numbers(course)}  {course.text}")
+        verdict = course.difference.text
+        logger.info(f"  {course.row:{width}}  {picture}  {_numbers(course)}  {verdict}")
     undecided = [course for course in look.courses if course.open]
     if not undecided:
         return

@@ -147,8 +147,13 @@ def build_activation(config: Config) -> Callable[[], nn.Module]:
     return factory
 
 
-def _model(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
-    """Return the network's class and the arguments that only some classes take."""
+def model_class(config: Config) -> tuple[type[nn.Module], dict[str, Any]]:
+    """Return the network's class and the arguments that only some classes take.
+
+    Raises:
+        ConfigError: when there is no such class, or it does not take the config's arguments,
+            activation or width.
+    """
     node = config.model
     cls = find_class("model._target_", node._target_, nn.Module)
     arguments = dict(node.arguments)
@@ -196,7 +201,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
 
 
 def _build_unfrozen(config: Config, num_classes: int) -> nn.Module:
-    cls, arguments = _model(config)
+    cls, arguments = model_class(config)
     # These four arguments every network takes; the rest are those of its class.
     network = _call_for_key(
         "model",
@@ -251,7 +256,7 @@ def check_classes(config: Config) -> None:
         return
     check_mixup(config.regularization.mixup)
     build_activation(config)
-    _model(config)
+    model_class(config)
     _check_fit(config)
     _checked.add(key)
 

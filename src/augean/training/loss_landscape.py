@@ -18,17 +18,15 @@ ProbeRow = dict[str, float]
 
 
 @contextmanager
-def undisturbed(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Restore weights, buffers, gradients and random streams, bit for bit, after the block."""
+def undisturbed(network: nn.Module) -> Iterator[None]:
+    """Restore weights, buffers and gradients, bit for bit, after the block."""
     # Gradients are not copied: nothing in the block writes into them, it may only replace them.
     tensors = [*network.parameters(), *network.buffers()]
     values = [tensor.detach().clone() for tensor in tensors]
     gradients = [parameter.grad for parameter in network.parameters()]
-    streams = _random_state(device)
     try:
         yield
     finally:
-        _set_random_state(streams, device)
         with torch.no_grad():
             for tensor, value in zip(tensors, values, strict=True):
                 tensor.copy_(value)
@@ -42,7 +40,9 @@ def probe(
     step_sizes: Sequence[float],
     device: torch.device,
 ) -> list[ProbeRow]:
-    """Measure the landscape around the current weights; the network is left as it was.
+    """Measure the landscape around the current weights.
+
+    The network and the random streams are left as they were.
 
     Args:
         network: in training mode, so that batch norm uses the batch's statistics as in the training
@@ -58,11 +58,12 @@ def probe(
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     buffers = list(network.buffers())
+    # `fork_rng` keeps the CPU's stream in any case.
+    other_streams = [] if device.type == "cpu" else [device]
     rows: list[ProbeRow] = []
-    with undisturbed(network, device):
+    with undisturbed(network):
         start = [parameter.detach().clone() for parameter in parameters]
         values_before = [buffer.clone() for buffer in buffers]
-        streams = _random_state(device)
         # The gradient at the unmoved weights: that of step size 0, which comes first.
         first_gradient: list[Tensor] | None = None
         for step_size in (0.0, *step_sizes):
@@ -75,10 +76,11 @@ def probe(
                 # Running statistics do not enter the loss, but must not drift.
                 for buffer, value in zip(buffers, values_before, strict=True):
                     buffer.copy_(value)
-            _set_random_state(streams, device)
-            loss = loss_of_batch()
-            # The gradient of a parameter that the network does not use is zero.
-            gradient = list(torch.autograd.grad(loss, parameters, materialize_grads=True))
+            # After the block the streams are where they were, so every point starts from the same.
+            with torch.random.fork_rng(other_streams, device_type=device.type):
+                loss = loss_of_batch()
+                # The gradient of a parameter that the network does not use is zero.
+                gradient = list(torch.autograd.grad(loss, parameters, materialize_grads=True))
             if first_gradient is None:
                 first_gradient = gradient
             rows.append(_compare(step_size, loss, gradient, first_gradient))
@@ -113,23 +115,3 @@ def _compare(
         "gradient_cosine": cosine,
         "smoothness": smoothness,
     }
-
-
-def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Return the states of the CPU's generator and of the device's own; a CPU has no other one."""
-    device_state = None
-    if device.type == "cuda":
-        device_state = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        device_state = torch.mps.get_rng_state()
-    return torch.get_rng_state(), device_state
-
-
-def _set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
-    """Bring the generators to where `_random_state` found them."""
-    cpu_state, device_state = state
-    torch.set_rng_state(cpu_state)
-    if device_state is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(device_state, device)
-    elif device_state is not None:
-        torch.mps.set_rng_state(device_state)
