@@ -319,6 +319,55 @@ def test_an_exception_is_accounted_for_and_a_new_try_clears_it(tmp_path: Path) -
     assert not (path / "failure.txt").exists()
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_loop_that_raises_goes_on_from_its_last_save(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    def fail() -> None:
+        with augean.run(CONFIG, outputs=tmp_path, checkpoint_seconds=1e9) as run:
+            for epoch in run.epochs(4):
+                run.log(train_loss=1.0)
+                if epoch == 3:
+                    raise error
+                run.save(epoch)
+
+    with pytest.raises(error):
+        fail()
+    with augean.run(CONFIG, outputs=tmp_path) as run:
+        assert run.load() == 2
+        assert next(run.epochs(4)) == 3
+        run.finish(test_accuracy=0.5)
+    assert not list(run.address.path.glob("*checkpoint*"))
+
+
+def save_and_fail(run: CustomRun, *, is_finished: bool = False) -> None:
+    run.save(1)
+    if is_finished:
+        run.finish(test_accuracy=0.5)
+    raise ZeroDivisionError
+
+
+def test_a_state_that_cannot_be_written_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: Any) -> None:
+        raise AugeanError("the disk is full")
+
+    monkeypatch.setattr("augean.runs.loop_checkpoint.save_checkpoint", full_disk)
+    with (
+        pytest.raises(ZeroDivisionError),
+        augean.run(CONFIG, outputs=tmp_path, checkpoint_seconds=1e9) as run,
+    ):
+        save_and_fail(run)
+    assert "ZeroDivisionError" in (run.address.path / "failure.txt").read_text()
+
+
+def test_a_finished_run_whose_block_raises_has_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), augean.run(CONFIG, outputs=tmp_path) as run:
+        save_and_fail(run, is_finished=True)
+    assert not list(run.address.path.glob("*checkpoint*"))
+
+
 def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
     address = augean_address(CONFIG, tmp_path)
     with hold_lock(tmp_path, address.id, wait=False), pytest.raises(RunLocked):

@@ -35,7 +35,6 @@ from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin, plain_numbers
 from augean.runs.loop_record import add_to_record, command_of_loop
 from augean.runs.session import claim_run, noting_failure, open_session
-from augean.signals import Interrupted
 from augean.store.run_directory import place_from, runs_dir
 from augean.store.sweep_record import SweepJob
 from augean.terminal import show_messages
@@ -319,19 +318,32 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
             run.resume()
             try:
                 yield run
-            # A second Ctrl-C, or the end of the grace time, within an epoch.
-            except Interrupted:
-                run.write_checkpoint()
-                raise
             # Raised by `run.log`, which has written the summary already. Divergence is a result, so
             # the script goes on after the block.
             except Diverged:
                 logger.info(
                     f"Run {address.id} diverged in epoch {len(run.rows) + 1}: {address.path}"
                 )
+            # Errors of the loop; also a second Ctrl-C or the end of the grace time within an epoch.
+            except BaseException:
+                _write_last_save(run)
+                raise
             else:
                 if not run.finished:
                     raise AugeanError(
                         f"run {address.id} ended without run.finish(test_accuracy=...)"
                     )
                 logger.info(f"Run {address.id} finished: {address.path}")
+
+
+def _write_last_save(run: CustomRun) -> None:
+    """Write the state of the last `save` of a run whose block is left by an error."""
+    if run.finished:
+        return
+    try:
+        run.write_checkpoint()
+    # The error that the block is left by must not be hidden.
+    except Exception as error:
+        logger.warning(
+            f"Run {run.address.id}: the state of its last save cannot be written: {error}"
+        )
