@@ -375,6 +375,22 @@ def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None
     assert run_state(tmp_path, address.path, address.id) == "missing"
 
 
+def test_a_loop_that_changes_the_current_folder_writes_where_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    with augean.run(CONFIG, outputs="outputs", checkpoint_seconds=0) as run:
+        os.chdir("sub")
+        for epoch in run.epochs(2):
+            run.log(train_loss=1.0)
+            run.save(epoch)
+        run.finish(test_accuracy=0.5, weights={"value": torch.ones(1)})
+    assert (tmp_path / "outputs" / "runs" / run.address.path.name / "best.pt").exists()
+    assert list((tmp_path / "sub").iterdir()) == []
+    assert f" finished: outputs/runs/{run.address.path.name}\n" in capsys.readouterr().out
+
+
 @dataclasses.dataclass
 class Setting:
     lr: float = 0.1

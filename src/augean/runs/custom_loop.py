@@ -13,6 +13,7 @@ edit, are never taken for those of this one.
 
 import logging
 import multiprocessing
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -149,7 +150,8 @@ def run(
         )
         outputs = description.address.outputs
         add_to_record(outputs, table, job, baseline=baseline, loop_digest=loop.code.digest)
-    return _running(_make_run(loop, description), _config_text(loop, description), wait)
+    custom_run = _make_run(loop, description)
+    return _running(custom_run, _config_text(loop, description), description.address.path, wait)
 
 
 def _refuse_import_by_child() -> None:
@@ -225,7 +227,14 @@ def _make_run(loop: _Loop, description: _Description) -> CustomRun:
         data_digest=description.data_digest,
         places={"loop": place_from(description.address.outputs, loop.root)},
     )
-    return CustomRun(description.address, description.flat, description.runtime, origin)
+    # Absolute, so that a loop that changes the current folder writes on where it has begun.
+    address = description.address
+    absolute = replace(
+        address,
+        outputs=Path(os.path.abspath(address.outputs)),
+        path=Path(os.path.abspath(address.path)),
+    )
+    return CustomRun(absolute, description.flat, description.runtime, origin)
 
 
 def _config_text(loop: _Loop, description: _Description) -> str:
@@ -297,8 +306,12 @@ def _read_seed(seed: Any) -> int:
 
 
 @contextmanager
-def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun]:
+def _running(run: CustomRun, config_text: str, shown_path: Path, wait: bool) -> Iterator[CustomRun]:
     """Claim the run, hand it to the user's `with` block, and judge how the block ended.
+
+    Args:
+        shown_path: the run's directory in messages, which the user may have named from the current
+            folder.
 
     Raises:
         AugeanError: when the block ends without `finish`.
@@ -306,7 +319,7 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
     address = run.address
     with claim_run(address, wait=wait) as outcome:
         if outcome is not None:
-            logger.info(f"Run {address.id} is completed, not trained again: {address.path}")
+            logger.info(f"Run {address.id} is completed, not trained again: {shown_path}")
             # With a summary the run yields no epochs and ignores what the block gives it. The
             # block itself runs: a context manager cannot skip it.
             run.summary = outcome.summary
@@ -321,9 +334,7 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
             # Raised by `run.log`, which has written the summary already. Divergence is a result, so
             # the script goes on after the block.
             except Diverged:
-                logger.info(
-                    f"Run {address.id} diverged in epoch {len(run.rows) + 1}: {address.path}"
-                )
+                logger.info(f"Run {address.id} diverged in epoch {len(run.rows) + 1}: {shown_path}")
             # Errors of the loop; also a second Ctrl-C or the end of the grace time within an epoch.
             except BaseException:
                 _write_last_save(run)
@@ -333,7 +344,7 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
                     raise AugeanError(
                         f"run {address.id} ended without run.finish(test_accuracy=...)"
                     )
-                logger.info(f"Run {address.id} finished: {address.path}")
+                logger.info(f"Run {address.id} finished: {shown_path}")
 
 
 def _write_last_save(run: CustomRun) -> None:
