@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import re
@@ -564,6 +565,47 @@ def test_a_script_that_its_own_processes_run_again_is_refused(tmp_path: Path) ->
     guard = 'below `if __name__ == "__main__":`'
     assert f"imports it and begins the run again; put the script's work {guard}" in done.stderr
     assert "DataError: dataset.name=pets: a process that decodes the images" in done.stderr
+
+
+LOOP = """
+    import sys
+    import augean
+    import looping.rate
+
+    def train(lr, outputs):
+        with augean.run({"lr": lr}, outputs=outputs) as run:
+            run.finish(test_accuracy=looping.rate.RATE)
+        return run
+"""
+
+
+@pytest.mark.parametrize("edited", ["loop.py", "rate.py"])
+def test_a_loop_that_was_edited_since_it_was_loaded_begins_no_run(
+    tmp_path: Path, edited: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "looping"  # a name of no other test's package
+    package.mkdir()
+    (package / "loop.py").write_text(textwrap.dedent(LOOP))
+    (package / "rate.py").write_text("RATE = 0.5\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # A cached file of bytes is valid for a second, whatever is edited within it.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for name in ("looping", "looping.loop", "looping.rate"):
+        sys.modules.pop(name, None)
+    loop = importlib.import_module("looping.loop")
+    first = loop.train(0.1, tmp_path)
+    with (package / edited).open("a") as file:
+        file.write("# a comment is no edit\n")
+    loop.train(0.2, tmp_path)
+    with (package / edited).open("a") as file:
+        file.write("RATE = 0.75\n")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=f"{package / edited} has changed since"):
+            loop.train(0.3, tmp_path)
+    # As in a notebook.
+    importlib.reload(sys.modules[f"looping.{Path(edited).stem}"])
+    again = loop.train(0.1, tmp_path)
+    assert again.address.id != first.address.id
 
 
 def test_the_code_of_a_prompt_has_no_address(tmp_path: Path) -> None:

@@ -20,10 +20,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from augean.config.code_digest import OwnCode, file_code
 from augean.config.labels import given_label
 from augean.config.run_id import SCHEMA, code_digests, plain_value, short_hash
 from augean.config.schema import Config, RuntimeConfig
@@ -34,6 +32,7 @@ from augean.errors import AugeanError, ConfigError
 from augean.runs.address import RunAddress, build_source, fill_open_values, find_address
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin, plain_numbers
+from augean.runs.loop_code import LoopCode, read_loop
 from augean.runs.loop_record import add_to_record, command_of_loop
 from augean.runs.session import claim_run, noting_failure, open_session
 from augean.store.run_directory import place_from, runs_dir
@@ -53,17 +52,6 @@ OTHER_NODES: Mapping[str, Any] = {
     "dataset": {"name": "loop", "_target_": "augean.data.Source"},
 }
 """Valid values for the keys without a default: `runtime` is checked as a part of a whole config."""
-
-
-@dataclass(frozen=True)
-class _Loop:
-    """The code of a custom loop."""
-
-    file: Path
-    """The file that calls `augean.run`."""
-    root: Path
-    """Folder on Python's path from which the file is imported, or in which it lies as a script."""
-    code: OwnCode
 
 
 @dataclass(frozen=True)
@@ -114,7 +102,8 @@ def run(
             `checkpoint_seconds` or `loggers`.
 
     Raises:
-        ConfigError: when the config or a keyword cannot be used, or the calling code has no file.
+        ConfigError: when the config or a keyword cannot be used, or the calling code has no file or
+            has changed since this process loaded it.
         RunLocked: on entering the block, without `wait`.
         AugeanError: on leaving the block without `finish`.
         SystemExit: 128 + signal number, on leaving the block after a stop signal.
@@ -122,7 +111,7 @@ def run(
     show_messages()
     _refuse_import_by_child()
     # The frame above this one runs the file that calls `augean.run`.
-    loop = _read_loop(sys._getframe(1))
+    loop = read_loop(sys._getframe(1))
     if isinstance(config, Config):
         # The keywords replace what the composed config says of `runtime`.
         config = replace(config, runtime=_check_runtime(config.runtime, runtime))
@@ -199,27 +188,7 @@ def _values_of(config: Any) -> dict[str, Any]:
     return plain
 
 
-def _read_loop(caller: FrameType) -> _Loop:
-    """Return the code of the file that calls `augean.run`.
-
-    Raises:
-        ConfigError: when the caller has no file, or a file of its code is not valid Python.
-    """
-    file = Path(caller.f_code.co_filename)
-    if not file.is_file():
-        raise ConfigError(
-            "augean.run: a prompt or notebook has no file whose code could be part of the run's"
-            " address"
-        )
-    # A script has no package and lies in the root itself; a module of the package a.b lies two
-    # folders below it.
-    package = str(caller.f_globals.get("__package__") or "")
-    depth = len(package.split(".")) if package else 0
-    root = file.parents[depth]
-    return _Loop(file=file, root=root, code=file_code(file, root))
-
-
-def _make_run(loop: _Loop, description: _Description) -> CustomRun:
+def _make_run(loop: LoopCode, description: _Description) -> CustomRun:
     origin = RunOrigin(
         loop=loop.file.name,
         loop_digest=loop.code.digest,
@@ -237,7 +206,7 @@ def _make_run(loop: _Loop, description: _Description) -> CustomRun:
     return CustomRun(absolute, description.flat, description.runtime, origin)
 
 
-def _config_text(loop: _Loop, description: _Description) -> str:
+def _config_text(loop: LoopCode, description: _Description) -> str:
     """Return the content of config.yaml."""
     return f"# Trained by {loop.file.name}\n{to_yaml(description.values)}"
 
