@@ -392,6 +392,15 @@ def test_a_loop_that_changes_the_current_folder_writes_where_it_began(
     assert f" finished: outputs/runs/{run.address.path.name}\n" in capsys.readouterr().out
 
 
+def test_a_run_that_is_opened_in_its_own_block_is_refused_by_name(tmp_path: Path) -> None:
+    def open_twice() -> None:
+        with augean.run(CONFIG, outputs=tmp_path), augean.run(CONFIG, outputs=tmp_path):
+            pass
+
+    with pytest.raises(AugeanError, match=r"run [0-9a-f]{10} is already open in this process"):
+        open_twice()
+
+
 @dataclasses.dataclass
 class Setting:
     lr: float = 0.1
