@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -510,6 +511,41 @@ def test_a_seed_that_is_not_a_whole_number_is_refused(seed: Any, tmp_path: Path)
 def test_a_table_is_named_by_text(table: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"table={table!r}: must be the title of a table"):
         augean.run(CONFIG, outputs=str(tmp_path), table=table)
+
+
+def test_a_script_takes_no_row_of_another_one_and_says_that_it_replaces_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = """
+        import augean
+
+        def train(outputs):
+            with augean.run({}, outputs=outputs, table="Shared", row="baseline") as run:
+                run.finish(test_accuracy=SCORE)
+            return run.address.id
+    """
+
+    def train(folder: str, score: float) -> str:
+        script = tmp_path / folder / "main.py"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f"SCORE = {score}\n{textwrap.dedent(code)}")
+        run_id: str = runpy.run_path(str(script))["train"](tmp_path / "shared")
+        return run_id
+
+    def listed() -> list[str]:
+        return [job.id for job in read_record(tmp_path / "shared/sweeps/Shared.json").jobs]
+
+    old = train("first", 0.5)
+    new = train("first", 0.75)
+    assert listed() == [new]
+    assert f"run {old} makes way for {new}" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=rf"is run {new} of {tmp_path}/first/main\.py"):
+        train("second", 0.25)
+    assert listed() == [new]
+    # A script that was moved and then edited is still the one.
+    (tmp_path / "first" / "main.py").unlink()
+    moved = train("second", 0.25)
+    assert listed() == [moved]
 
 
 @pytest.mark.parametrize("config", [{**CONFIG, "lr": 0.5}, {**CONFIG, "training": {"seed": 1}}])

@@ -138,7 +138,7 @@ def run(
             command=command_of_loop(),
         )
         outputs = description.address.outputs
-        add_to_record(outputs, table, job, baseline=baseline, loop_digest=loop.code.digest)
+        add_to_record(outputs, table, job, baseline=baseline, loop=loop)
     custom_run = _make_run(loop, description)
     return _running(custom_run, _config_text(loop, description), description.address.path, wait)
 

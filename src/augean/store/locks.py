@@ -68,8 +68,7 @@ def hold_lock(outputs: Path, name: str, *, wait: bool) -> Iterator[None]:
             f"cannot lock {path}: {error}; runtime.outputs={outputs} must be writable and on a file"
             " system with locks"
         ) from error
-    # filelock's own error where this thread would wait for itself. NotImplementedError, which is one
-    # of these errors too, is caught above.
+    # filelock's own error where this thread would wait for itself.
     except RuntimeError as error:
         raise AugeanError(
             f"run {name} is already open in this process; end its block before it is opened again"
