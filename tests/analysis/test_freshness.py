@@ -112,8 +112,45 @@ def test_code_on_pythons_path_is_found_without_being_run(
     package = (tmp_path / "mine").rename(elsewhere / "mine")
     monkeypatch.syspath_prepend(str(elsewhere))
     assert check(tmp_path, code) == Freshness("no")
+    # It may be another project's package of that name.
     (package / "act.py").write_text("raise SystemExit\n")
-    assert check(tmp_path, code) == Freshness("yes", "mine/act.py has changed")
+    freshness = check(tmp_path, code)
+    assert freshness.outdated == "unknown"
+    assert "mine/act.py is here, but it is not known to be that of the run" in freshness.reason
+
+
+@pytest.mark.parametrize("is_unpacked", [False, True])
+@pytest.mark.parametrize("file", ["mine/act.py", "start.pt", "data/photos/train/a/0.png"])
+def test_a_file_of_another_project_never_makes_a_run_outdated(
+    tmp_path: Path,
+    code: RunSummary,
+    file: str,
+    is_unpacked: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos = write_photos(tmp_path)
+    (tmp_path / "start.pt").write_bytes(b"weights")
+    digest = weights_of_file("start.pt", tmp_path / "start.pt").digest
+    run = replace(
+        code,
+        config={**code.config, **PHOTOS, "model.weights": "start.pt"},
+        data_digest=photos.data_digest,
+        weights_digest=digest,
+    )
+    if is_unpacked:
+        # What the run recorded leads here from its own folder of outputs, and so does it from ours.
+        path = runs_dir(tmp_path / "outputs") / f"net-{run.id}"
+        path.mkdir(parents=True)
+        (path / "unpacked.txt").write_text("")
+    else:
+        monkeypatch.chdir(tmp_path)
+        run = replace(run, places=None)
+    assert check(tmp_path, run) == Freshness("no")
+    if file.endswith(".png"):
+        Image.fromarray(numpy.full((8, 8, 3), 7, numpy.uint8)).save(tmp_path / file)
+    else:
+        (tmp_path / file).write_bytes(b"OTHER = 1\n")
+    assert check(tmp_path, run).outdated == "unknown"
 
 
 def test_each_file_is_read_once_for_all_runs(tmp_path: Path, code: RunSummary) -> None:

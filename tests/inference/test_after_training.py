@@ -422,6 +422,20 @@ def test_a_run_that_has_no_good_weights_is_refused(
         load(diverged.address.path)
 
 
+def test_the_folder_that_is_advised_is_one_word_of_a_shell(
+    finished: RunOutcome, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other place"
+    path = shutil.copytree(
+        finished.address.path, runs_dir(folder / "outputs") / finished.address.path.name
+    )
+    (path / "best.pt").unlink()
+    with pytest.raises(AugeanError) as caught:
+        load(path)
+    advice = str(caught.value).splitlines()[0]
+    assert shlex.split(advice)[-2:] == ["--outputs", f"{folder / 'retrained'}:"]
+
+
 def test_a_run_that_came_without_weights_is_trained_once_more_beside_its_result(
     finished: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,11 @@
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -319,11 +321,85 @@ def test_an_exception_is_accounted_for_and_a_new_try_clears_it(tmp_path: Path) -
     assert not (path / "failure.txt").exists()
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_loop_that_raises_goes_on_from_its_last_save(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    def fail() -> None:
+        with augean.run(CONFIG, outputs=tmp_path, checkpoint_seconds=1e9) as run:
+            for epoch in run.epochs(4):
+                run.log(train_loss=1.0)
+                if epoch == 3:
+                    raise error
+                run.save(epoch)
+
+    with pytest.raises(error):
+        fail()
+    with augean.run(CONFIG, outputs=tmp_path) as run:
+        assert run.load() == 2
+        assert next(run.epochs(4)) == 3
+        run.finish(test_accuracy=0.5)
+    assert not list(run.address.path.glob("*checkpoint*"))
+
+
+def save_and_fail(run: CustomRun, *, is_finished: bool = False) -> None:
+    run.save(1)
+    if is_finished:
+        run.finish(test_accuracy=0.5)
+    raise ZeroDivisionError
+
+
+def test_a_state_that_cannot_be_written_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: Any) -> None:
+        raise AugeanError("the disk is full")
+
+    monkeypatch.setattr("augean.runs.loop_checkpoint.save_checkpoint", full_disk)
+    with (
+        pytest.raises(ZeroDivisionError),
+        augean.run(CONFIG, outputs=tmp_path, checkpoint_seconds=1e9) as run,
+    ):
+        save_and_fail(run)
+    assert "ZeroDivisionError" in (run.address.path / "failure.txt").read_text()
+
+
+def test_a_finished_run_whose_block_raises_has_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), augean.run(CONFIG, outputs=tmp_path) as run:
+        save_and_fail(run, is_finished=True)
+    assert not list(run.address.path.glob("*checkpoint*"))
+
+
 def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
     address = augean_address(CONFIG, tmp_path)
     with hold_lock(tmp_path, address.id, wait=False), pytest.raises(RunLocked):
         count(tmp_path, wait=False)
     assert run_state(tmp_path, address.path, address.id) == "missing"
+
+
+def test_a_loop_that_changes_the_current_folder_writes_where_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    with augean.run(CONFIG, outputs="outputs", checkpoint_seconds=0) as run:
+        os.chdir("sub")
+        for epoch in run.epochs(2):
+            run.log(train_loss=1.0)
+            run.save(epoch)
+        run.finish(test_accuracy=0.5, weights={"value": torch.ones(1)})
+    assert (tmp_path / "outputs" / "runs" / run.address.path.name / "best.pt").exists()
+    assert list((tmp_path / "sub").iterdir()) == []
+    assert f" finished: outputs/runs/{run.address.path.name}\n" in capsys.readouterr().out
+
+
+def test_a_run_that_is_opened_in_its_own_block_is_refused_by_name(tmp_path: Path) -> None:
+    def open_twice() -> None:
+        with augean.run(CONFIG, outputs=tmp_path), augean.run(CONFIG, outputs=tmp_path):
+            pass
+
+    with pytest.raises(AugeanError, match=r"run [0-9a-f]{10} is already open in this process"):
+        open_twice()
 
 
 @dataclasses.dataclass
@@ -437,6 +513,41 @@ def test_a_table_is_named_by_text(table: Any, tmp_path: Path) -> None:
         augean.run(CONFIG, outputs=str(tmp_path), table=table)
 
 
+def test_a_script_takes_no_row_of_another_one_and_says_that_it_replaces_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = """
+        import augean
+
+        def train(outputs):
+            with augean.run({}, outputs=outputs, table="Shared", row="baseline") as run:
+                run.finish(test_accuracy=SCORE)
+            return run.address.id
+    """
+
+    def train(folder: str, score: float) -> str:
+        script = tmp_path / folder / "main.py"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f"SCORE = {score}\n{textwrap.dedent(code)}")
+        run_id: str = runpy.run_path(str(script))["train"](tmp_path / "shared")
+        return run_id
+
+    def listed() -> list[str]:
+        return [job.id for job in read_record(tmp_path / "shared/sweeps/Shared.json").jobs]
+
+    old = train("first", 0.5)
+    new = train("first", 0.75)
+    assert listed() == [new]
+    assert f"run {old} makes way for {new}" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=rf"is run {new} of {tmp_path}/first/main\.py"):
+        train("second", 0.25)
+    assert listed() == [new]
+    # A script that was moved and then edited is still the one.
+    (tmp_path / "first" / "main.py").unlink()
+    moved = train("second", 0.25)
+    assert listed() == [moved]
+
+
 @pytest.mark.parametrize("config", [{**CONFIG, "lr": 0.5}, {**CONFIG, "training": {"seed": 1}}])
 def test_a_second_run_of_one_row_and_seed_is_refused(config: Any, tmp_path: Path) -> None:
     first, _ = count(tmp_path, table="Rates")
@@ -499,6 +610,47 @@ def test_a_script_that_its_own_processes_run_again_is_refused(tmp_path: Path) ->
     guard = 'below `if __name__ == "__main__":`'
     assert f"imports it and begins the run again; put the script's work {guard}" in done.stderr
     assert "DataError: dataset.name=pets: a process that decodes the images" in done.stderr
+
+
+LOOP = """
+    import sys
+    import augean
+    import looping.rate
+
+    def train(lr, outputs):
+        with augean.run({"lr": lr}, outputs=outputs) as run:
+            run.finish(test_accuracy=looping.rate.RATE)
+        return run
+"""
+
+
+@pytest.mark.parametrize("edited", ["loop.py", "rate.py"])
+def test_a_loop_that_was_edited_since_it_was_loaded_begins_no_run(
+    tmp_path: Path, edited: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "looping"  # a name of no other test's package
+    package.mkdir()
+    (package / "loop.py").write_text(textwrap.dedent(LOOP))
+    (package / "rate.py").write_text("RATE = 0.5\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # A cached file of bytes is valid for a second, whatever is edited within it.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for name in ("looping", "looping.loop", "looping.rate"):
+        sys.modules.pop(name, None)
+    loop = importlib.import_module("looping.loop")
+    first = loop.train(0.1, tmp_path)
+    with (package / edited).open("a") as file:
+        file.write("# a comment is no edit\n")
+    loop.train(0.2, tmp_path)
+    with (package / edited).open("a") as file:
+        file.write("RATE = 0.75\n")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=f"{package / edited} has changed since"):
+            loop.train(0.3, tmp_path)
+    # As in a notebook.
+    importlib.reload(sys.modules[f"looping.{Path(edited).stem}"])
+    again = loop.train(0.1, tmp_path)
+    assert again.address.id != first.address.id
 
 
 def test_the_code_of_a_prompt_has_no_address(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from augean.store.archive.packing import pack, unpack
 from augean.store.checkpoints import save_checkpoint
 from augean.store.locks import hold_lock
 from augean.store.run_directory import runs_dir
+from augean.store.run_files import UNPACKED
 from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from augean.sweeps.studies.journal import Journal
@@ -287,6 +288,7 @@ def test_an_unfinished_run_gives_way_to_a_finished_one_and_never_the_other_way(
     assert merged.runs == {MergedRun.KEPT: 1}
     assert read_summary(run_in(tmp_path / "outputs"))
     assert unpack(packed, target).runs == {MergedRun.COMPLETED: 1}
+    (path / UNPACKED).unlink()  # its mark
     assert contents(path) == contents(run_in(tmp_path / "outputs"))
     assert make_report(target).problems == []
 

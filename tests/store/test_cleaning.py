@@ -229,6 +229,7 @@ def test_an_outdated_run_goes_as_a_whole_and_is_listed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (item.kind, item.path) == ("outdated", old)
     assert "Removed: 1 run, " in done.stdout
+    assert "1 run: Augean's mathematics has changed (core 0" in done.stdout
     assert not old.exists()
     (removal,) = read_removals(tmp_path)
     assert (removal.kind, removal.path) == ("outdated", f"runs/{old.name}")

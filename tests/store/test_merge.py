@@ -10,7 +10,8 @@ from augean.errors import AugeanError
 from augean.store.archive.merge import MergedRun
 from augean.store.archive.packing import pack, unpack
 from augean.store.locks import hold_lock
-from augean.store.run_directory import runs_dir
+from augean.store.run_directory import clear_leftovers, runs_dir
+from augean.store.run_files import UNPACKED
 from augean.store.run_progress import RunProgress
 from augean.store.sweep_record import SweepJob, SweepRecord, read_record
 from fake_runs import contents, trial_job, write_record, write_run
@@ -180,7 +181,23 @@ def test_a_run_that_was_completed_elsewhere_is_no_longer_in_progress(tmp_path: P
     progress = RunProgress(epoch=1, epochs=1, fraction=0.5, seconds_left=None)
     progress.write(path)
     assert unpack(archive, outputs).runs == {MergedRun.COMPLETED: 1}
+    (path / UNPACKED).unlink()  # its mark
     assert contents(path) == contents(next(runs_dir(tmp_path / "theirs").iterdir()))
+
+
+def test_a_run_is_marked_as_unpacked_until_it_is_trained_here(tmp_path: Path) -> None:
+    archive = pack_grid(tmp_path / "theirs", [0])
+    outputs = tmp_path / "ours"
+    pack_grid(outputs, [1])
+    (ours,) = runs_dir(outputs).iterdir()
+    unpack(archive, outputs)
+    marked = [mark.parent for mark in runs_dir(outputs).glob(f"*/{UNPACKED}")]
+    assert [path.name for path in marked] == [
+        path.name for path in runs_dir(tmp_path / "theirs").iterdir()
+    ]
+    assert ours not in marked
+    clear_leftovers(marked[0])
+    assert not (marked[0] / UNPACKED).exists()
 
 
 def test_what_a_killed_unpack_left_is_removed_by_the_next(tmp_path: Path) -> None:

@@ -5,21 +5,21 @@ train a new run at another address. Neither torch nor any code of the user's is 
 answer, and each file is read once for all runs.
 """
 
-import importlib.util
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from augean.config.code_digest import file_digest, package_files, source_digest
+from augean.config.code_digest import CodeFiles, top_name
 from augean.config.instantiate import find_class
 from augean.config.run_id import CORE
 from augean.config.validation import own_packages
 from augean.datasets.base import Source
-from augean.errors import AugeanError, ConfigError
+from augean.errors import AugeanError
 from augean.store.record_identity import record_path
 from augean.store.run_directory import place_at, runs_dir
+from augean.store.run_files import UNPACKED, id_in_name
 from augean.store.summary import RunSummary, read_summary
 from augean.store.sweep_record import SweepRecord, read_record
 from augean.store.weights_file import (
@@ -33,8 +33,6 @@ from augean.store.weights_file import (
 Outdated = Literal["no", "yes", "unknown"]
 MAX_REASONS = 3
 """Reasons that are given for one run."""
-LARGEST_FILE = 16 * 2**20
-"""Bytes of a file of code that is read: a stranger's summary could name any file."""
 LARGEST_WEIGHTS = 2**30
 """Bytes of a file of weights that is read, which takes about a second."""
 DATASETS = "augean.datasets."
@@ -57,6 +55,18 @@ class Freshness:
 FRESH = Freshness("no")
 
 
+@dataclass(frozen=True)
+class _Roots:
+    """Folders in which files that a run names by a relative path are looked for, in this order."""
+
+    own: tuple[Path, ...]
+    """Folders that the run recorded, so that a file there is its own: another content is a
+    change."""
+    other: tuple[Path, ...]
+    """Folders of which that is not known, and which may be another project's. A file there may show
+    that nothing has changed, never that something has."""
+
+
 class FreshnessCheck:
     """Compare runs of one folder with code, data and weights as they are now."""
 
@@ -67,9 +77,15 @@ class FreshnessCheck:
         """By what a run recorded of its code."""
         self._digests: dict[str, str | Freshness] = {}
         """By data set, its digest or why it is not known."""
-        self._weights: dict[str, WeightsFile | Freshness] = {}
-        """By the weights that runs began from, their file or why it is not known."""
-        self._files = _CodeFiles()
+        self._weights: dict[str, WeightsFile | Freshness | None] = {}
+        """By the weights that runs began from, their file or why it is not known; None where it is
+        not here."""
+        self._files = CodeFiles()
+        self._unpacked = {
+            id_in_name(mark.parent.name) for mark in runs_dir(outputs).glob(f"*/{UNPACKED}")
+        }
+        """Ids of the runs that came in an archive: the folders that they recorded are another
+        project's."""
 
     def check(self, summary: RunSummary) -> Freshness:
         """Compare one completed run."""
@@ -95,18 +111,68 @@ class FreshnessCheck:
         key = repr((sorted(recorded.items()), code_files, roots))
         if key not in self._code:
             listed = set(map(str, code_files)) if isinstance(code_files, list) else set()
-            findings = self._files.compare(recorded, listed, roots)
+            findings = self._compare_files(recorded, listed, roots)
             self._code[key] = _combine(findings)
         return self._code[key]
 
-    def _roots(self, summary: RunSummary) -> list[Path]:
+    def _roots(self, summary: RunSummary) -> _Roots:
         """Return the folders from which the run's own code may have been imported."""
         places = summary.places or {}
-        roots = []
+        recorded = []
         for name in ("loop", "start"):
             if name in places:
-                roots.append(place_at(self.outputs, places[name]))
-        return [*roots, Path.cwd()]
+                recorded.append(place_at(self.outputs, places[name]))
+        if summary.id in self._unpacked:
+            return _Roots(own=(), other=(*recorded, Path.cwd()))
+        return _Roots(own=tuple(recorded), other=(Path.cwd(),))
+
+    def _compare_files(
+        self, recorded: Mapping[str, str], listed: set[str], roots: _Roots
+    ) -> Iterator[Freshness]:
+        """Yield what has changed of the files of a run's code, and which are not here.
+
+        Args:
+            recorded: digest of each file by its path from the folder on Python's path.
+            listed: those of them that the config names as `code_files`.
+            roots: folders to look in, before those of Python's path.
+        """
+        own_folders = {path: _first_with(path, roots.own) for path in recorded}
+        packages_here = {
+            top_name(path) for path, folder in own_folders.items() if folder is not None
+        }
+        for path in recorded:
+            folder = own_folders[path]
+            if folder is not None:
+                yield from self._compare_file(path, folder, recorded, listed)
+            elif top_name(path) in packages_here:
+                # Its package is here, so the file was removed or renamed.
+                yield Freshness("yes", f"{path} is gone")
+            else:
+                yield self._compare_elsewhere(path, roots.other, recorded, listed)
+
+    def _compare_elsewhere(
+        self, path: str, folders: Iterable[Path], recorded: Mapping[str, str], listed: set[str]
+    ) -> Freshness:
+        """Compare a file with those of its path that may be another project's."""
+        is_here = False
+        for folder in (*folders, self._files.folder_on_path(path)):
+            if folder is None or not (folder / path).is_file():
+                continue
+            is_here = True
+            changes = list(self._compare_file(path, folder, recorded, listed))
+            if not changes:
+                return FRESH
+        return _not_its_own(path) if is_here else Freshness("unknown", f"{path} is not here")
+
+    def _compare_file(
+        self, path: str, folder: Path, recorded: Mapping[str, str], listed: set[str]
+    ) -> Iterator[Freshness]:
+        """Yield what has changed of one file of a run's code; nothing where it is the same."""
+        try:
+            for change in self._files.find_changes(path, folder, recorded, listed):
+                yield Freshness("yes", change)
+        except (OSError, ValueError, RecursionError):
+            yield Freshness("unknown", f"{path} cannot be read")
 
     def _check_data(self, summary: RunSummary) -> Freshness:
         recorded = summary.data_digest
@@ -129,6 +195,8 @@ class FreshnessCheck:
             return current
         if current == recorded:
             return FRESH
+        if "data" not in places or summary.id in self._unpacked:
+            return _not_its_own(_data_name(node))
         return Freshness("yes", f"{_data_name(node)} has changed")
 
     def _check_weights(self, summary: RunSummary) -> Freshness:
@@ -138,15 +206,25 @@ class FreshnessCheck:
         if recorded is None or not isinstance(name, str) or is_published(name):
             return FRESH
         roots = self._roots(summary)
-        key = repr((name, roots))
+        for folders in (roots.own, roots.other):
+            weights = self._weights_in(name, folders)
+            if isinstance(weights, Freshness):
+                return weights
+            if weights is None:
+                continue
+            if recorded in weights.digests:
+                return FRESH
+            if folders is roots.own and summary.id not in self._unpacked:
+                return Freshness("yes", f"the weights {name} have changed")
+            return _not_its_own(f"the file of weights {name}")
+        return Freshness("unknown", f"the weights {name} are not here")
+
+    def _weights_in(self, name: str, folders: tuple[Path, ...]) -> WeightsFile | Freshness | None:
+        """Return what `model.weights` names; a path is taken from the first folder that has it."""
+        key = repr((name, folders))
         if key not in self._weights:
-            self._weights[key] = _current_weights(name, self.outputs, roots)
-        weights = self._weights[key]
-        if isinstance(weights, Freshness):
-            return weights
-        if recorded in weights.digests:
-            return FRESH
-        return Freshness("yes", f"the weights {name} have changed")
+            self._weights[key] = _current_weights(name, self.outputs, folders)
+        return self._weights[key]
 
     def _folder(self, place: str | None, default: str) -> Path:
         """Return a folder that the run recorded, else the default of a command given here."""
@@ -236,6 +314,11 @@ def _first_reasons(reasons: list[str]) -> str:
     return ", ".join(shown)
 
 
+def _not_its_own(what: str) -> Freshness:
+    """Return what is said of another content in a folder that the run did not record."""
+    return Freshness("unknown", f"{what} is here, but it is not known to be that of the run")
+
+
 def _data_name(node: Mapping[str, Any]) -> str:
     return f"the data of {node.get('dataset.name')}"
 
@@ -274,11 +357,13 @@ def _current_digest(node: Mapping[str, Any], data: Path, cache: Path) -> str | F
     return digest
 
 
-def _current_weights(name: str, outputs: Path, roots: Iterable[Path]) -> WeightsFile | Freshness:
-    """Return the file of `model.weights` as it is now, or why it is not known.
+def _current_weights(
+    name: str, outputs: Path, folders: Iterable[Path]
+) -> WeightsFile | Freshness | None:
+    """Return the file of `model.weights` as it is now, or why it is not known; None without one.
 
     Args:
-        roots: folders from which a path may be given.
+        folders: folders from which a path may be given.
     """
     # The summary of a run has the digest: its weights themselves may be gone.
     if name.startswith(RUN):
@@ -288,109 +373,18 @@ def _current_weights(name: str, outputs: Path, roots: Iterable[Path]) -> Weights
             return Freshness("unknown", f"the run of model.weights={name} is not here, or damaged")
     try:
         path = Path(name).expanduser()
-        file = next(root / path for root in roots if (root / path).is_file())
+        file = next(folder / path for folder in folders if (folder / path).is_file())
         if file.stat().st_size > LARGEST_WEIGHTS:
             return Freshness("unknown", f"the weights {name} are too large to be read for this")
         return weights_of_file(name, file)
     # A summary may hold any text, and no home folder may be known.
     except (AugeanError, OSError, RuntimeError, ValueError, StopIteration):
-        return Freshness("unknown", f"the weights {name} are not here")
-
-
-class _CodeFiles:
-    """Compare files of the user's code with their recorded digests, reading each file once."""
-
-    def __init__(self) -> None:
-        self._digests: dict[tuple[Path, bool], str] = {}
-        """By file, and whether its whole content counts."""
-        self._top_folders: dict[str, Path | None] = {}
-        """By top package or module, the folder on Python's path that has it."""
-
-    def compare(
-        self, recorded: Mapping[str, str], listed: set[str], roots: Iterable[Path]
-    ) -> Iterator[Freshness]:
-        """Yield what has changed of the files of a run's code, and which are not here.
-
-        Args:
-            recorded: digest of each file by its path from the folder on Python's path.
-            listed: those of them that the config names as `code_files`.
-            roots: folders to look in, before those of Python's path.
-        """
-        folders = {path: self._find(path, roots) for path in recorded}
-        packages_here = {_top(path) for path, root in folders.items() if root is not None}
-        for path, digest in recorded.items():
-            root = folders[path]
-            if root is not None:
-                is_listed = path in listed
-                yield from self._compare_file(path, digest, root, recorded, is_listed=is_listed)
-            elif _top(path) in packages_here:
-                # Its package is here, so the file was removed or renamed.
-                yield Freshness("yes", f"{path} is gone")
-            else:
-                yield Freshness("unknown", f"{path} is not here")
-
-    def _compare_file(
-        self, path: str, digest: str, root: Path, recorded: Mapping[str, str], *, is_listed: bool
-    ) -> Iterator[Freshness]:
-        file = root / path
-        try:
-            if file.stat().st_size > LARGEST_FILE:
-                raise OSError("is too large")
-            # A listed file may be recorded by its content, or as code, where it is imported too.
-            is_same = is_listed and self._digest(file, is_content=True) == digest
-            if not is_same and file.suffix == ".py":
-                is_same = self._digest(file, is_content=False) == digest
-                # An __init__.py that was empty then is not recorded; Python runs it all the same.
-                for package in package_files(file, root):
-                    name = package.relative_to(root).as_posix()
-                    if name not in recorded:
-                        yield Freshness("yes", f"{name} has code now")
-        except ConfigError:
-            # It is no valid Python now, which it was when the run was trained.
-            is_same = False
-        except (OSError, ValueError, RecursionError):
-            yield Freshness("unknown", f"{path} cannot be read")
-            return
-        if not is_same:
-            yield Freshness("yes", f"{path} has changed")
-
-    def _digest(self, file: Path, *, is_content: bool) -> str:
-        key = (file, is_content)
-        if key not in self._digests:
-            self._digests[key] = file_digest(file) if is_content else source_digest(file)
-        return self._digests[key]
-
-    def _find(self, path: str, roots: Iterable[Path]) -> Path | None:
-        """Return the folder in which a file of code lies; None where it is not here."""
-        for root in roots:
-            if (root / path).is_file():
-                return root
-        top = _top(path).removesuffix(".py")
-        if top not in self._top_folders:
-            self._top_folders[top] = _folder_on_path(top)
-        folder = self._top_folders[top]
-        if folder is None or not (folder / path).is_file():
-            return None
-        return folder
-
-
-def _top(path: str) -> str:
-    """Return the first part of a file's path: its package, or the file of a module."""
-    return path.split("/")[0]
-
-
-def _folder_on_path(top: str) -> Path | None:
-    """Return the folder on Python's path from which a package or module would be imported."""
-    if not top.isidentifier():
         return None
-    try:
-        # For a name without dots this imports nothing.
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    if spec is None:
-        return None
-    package_folders = list(spec.submodule_search_locations or ())
-    if package_folders:
-        return Path(package_folders[0]).parent
-    return Path(spec.origin).parent if spec.origin else None
+
+
+def _first_with(path: str, folders: Iterable[Path]) -> Path | None:
+    """Return the first folder that has a file of this path."""
+    for folder in folders:
+        if (folder / path).is_file():
+            return folder
+    return None

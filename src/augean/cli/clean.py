@@ -2,7 +2,8 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,25 +42,26 @@ def add_commands(commands: Commands) -> None:
 
 def run_clean(arguments: argparse.Namespace) -> int:
     """Show what can be removed; with `--yes` remove the kinds that are named."""
-    from rich.filesize import decimal
-
     from augean.analysis.freshness import FreshnessCheck
     from augean.store.cleaning import KINDS, REMOVED, RESULTS, find_removable, remove
+    from augean.store.summary import RunSummary
 
     outputs: Path = arguments.outputs
     _check(arguments, tuple(KINDS))
     freshness = FreshnessCheck(outputs)
-    removable = find_removable(outputs, lambda summary: freshness.check(summary).outdated == "yes")
+    reasons: dict[str, str] = {}
+    """By the id of each outdated run, what has changed."""
+
+    def is_outdated(summary: RunSummary) -> bool:
+        finding = freshness.check(summary)
+        if finding.outdated == "yes":
+            reasons[summary.id] = finding.reason
+        return finding.outdated == "yes"
+
+    removable = find_removable(outputs, is_outdated)
     # Without a named kind all are shown; `_check` has made sure that none is removed then.
     chosen = [item for item in removable if not arguments.kinds or item.kind in arguments.kinds]
-    # A named kind gets its line even where there is nothing of it.
-    for kind, description in KINDS.items():
-        items = [item for item in chosen if item.kind == kind]
-        if items or kind in arguments.kinds:
-            print(f"{kind:11}  {_describe(items):>22}  {description}")
-    if arguments.list:
-        for item in chosen:
-            print(f"  {item.path}  {decimal(item.num_bytes)}")
+    _show(chosen, reasons, arguments)
     if not chosen:
         print("There is nothing to remove.")
         return 0
@@ -81,6 +83,33 @@ def run_clean(arguments: argparse.Namespace) -> int:
     if result.locked:
         print(f"Left, as their runs are in training: {_describe(result.locked)}")
     return 0
+
+
+def _show(
+    chosen: "Sequence[Removable]", reasons: Mapping[str, str], arguments: argparse.Namespace
+) -> None:
+    """Print what can be removed, by kinds; with `--list` every file.
+
+    Args:
+        reasons: by the id of each outdated run, what has changed.
+    """
+    from rich.filesize import decimal
+
+    from augean.store.cleaning import KINDS, RESULTS
+
+    for kind, description in KINDS.items():
+        items = [item for item in chosen if item.kind == kind]
+        # A named kind gets its line even where there is nothing of it.
+        if items or kind in arguments.kinds:
+            print(f"{kind:11}  {_describe(items):>22}  {description}")
+        if kind == RESULTS:
+            # Whole results would go, so each has its reason; runs that share one share a line.
+            for reason, number in Counter(reasons[str(item.run)] for item in items).items():
+                print(f"  {counted(number, 'run')}: {reason} since")
+    if arguments.list:
+        for item in chosen:
+            reason = f"  {reasons[str(item.run)]} since" if item.kind == RESULTS else ""
+            print(f"  {item.path}  {decimal(item.num_bytes)}{reason}")
 
 
 def _check(arguments: argparse.Namespace, kinds: Sequence[str]) -> None:

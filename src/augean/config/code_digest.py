@@ -14,6 +14,8 @@ from augean.config.schema import TRUSTED_PACKAGES
 from augean.errors import ConfigError
 from augean.regular_files import DATA_BYTES, read_regular
 
+LARGEST_FILE = 16 * 2**20
+"""Bytes of a file of code that is compared: a stranger's summary could name any file."""
 DIGITS = 16
 """Length of each digest: the first hex digits of a sha256."""
 
@@ -209,3 +211,81 @@ def _dump(node: Any) -> str:
     if isinstance(node, list):
         return f"[{','.join(map(_dump, node))}]"
     return repr(node)
+
+
+class CodeFiles:
+    """Compare files of code with their recorded digests, reading each file once."""
+
+    def __init__(self) -> None:
+        self._digests: dict[tuple[Path, bool], str] = {}
+        """By file, and whether its whole content counts."""
+        self._top_folders: dict[str, Path | None] = {}
+        """By top package or module, the folder on Python's path that has it."""
+
+    def find_changes(
+        self, path: str, folder: Path, recorded: Mapping[str, str], listed: set[str]
+    ) -> Iterator[str]:
+        """Yield what has changed of a file; nothing where it is the same.
+
+        Args:
+            path: of the file, from `folder`.
+            recorded: digest of each file of the code by its path.
+            listed: those of them that the config names as `code_files`.
+
+        Raises:
+            OSError, ValueError, RecursionError: when the file cannot be read.
+        """
+        digest = recorded[path]
+        file = folder / path
+        try:
+            if file.stat().st_size > LARGEST_FILE:
+                raise OSError("is too large")
+            # A listed file may be recorded by its content, or as code, where it is imported too.
+            is_same = path in listed and self._digest(file, is_content=True) == digest
+            if not is_same and file.suffix == ".py":
+                is_same = self._digest(file, is_content=False) == digest
+                # An __init__.py that was empty then is not recorded; Python runs it all the same.
+                for package in package_files(file, folder):
+                    name = package.relative_to(folder).as_posix()
+                    if name not in recorded:
+                        yield f"{name} has code now"
+        except ConfigError:
+            # It is no valid Python now, which it was when the run was trained.
+            is_same = False
+        if not is_same:
+            yield f"{path} has changed"
+
+    def _digest(self, file: Path, *, is_content: bool) -> str:
+        key = (file, is_content)
+        if key not in self._digests:
+            self._digests[key] = file_digest(file) if is_content else source_digest(file)
+        return self._digests[key]
+
+    def folder_on_path(self, path: str) -> Path | None:
+        """Return the folder on Python's path that has the package or module of a file."""
+        top = top_name(path).removesuffix(".py")
+        if top not in self._top_folders:
+            self._top_folders[top] = _folder_on_path(top)
+        return self._top_folders[top]
+
+
+def top_name(path: str) -> str:
+    """Return the first part of a file's path: its package, or the file of a module."""
+    return path.split("/")[0]
+
+
+def _folder_on_path(top: str) -> Path | None:
+    """Return the folder on Python's path from which a package or module would be imported."""
+    if not top.isidentifier():
+        return None
+    try:
+        # For a name without dots this imports nothing.
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None:
+        return None
+    package_folders = list(spec.submodule_search_locations or ())
+    if package_folders:
+        return Path(package_folders[0]).parent
+    return Path(spec.origin).parent if spec.origin else None

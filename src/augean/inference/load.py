@@ -1,5 +1,6 @@
 """Load a trained network from the directory of its run."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -166,7 +167,7 @@ def _recovery_advice(path: Path, summary: RunSummary, name: str) -> str:
     retrain_outputs = retrained_path(path).parent.parent
     return (
         f"Use the run where it was trained, or train it once more, beside its result, and give"
-        f" --outputs {retrain_outputs}:\n  {command}"
+        f" --outputs {shlex.quote(str(retrain_outputs))}:\n  {command}"
     )
 
 

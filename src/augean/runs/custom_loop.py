@@ -13,16 +13,15 @@ edit, are never taken for those of this one.
 
 import logging
 import multiprocessing
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from augean.config.code_digest import OwnCode, file_code
 from augean.config.labels import given_label
 from augean.config.run_id import SCHEMA, code_digests, plain_value, short_hash
 from augean.config.schema import Config, RuntimeConfig
@@ -33,9 +32,9 @@ from augean.errors import AugeanError, ConfigError
 from augean.runs.address import RunAddress, build_source, fill_open_values, find_address
 from augean.runs.config_file import config_values, to_yaml
 from augean.runs.custom_run import CustomRun, Diverged, RunOrigin, plain_numbers
+from augean.runs.loop_code import LoopCode, read_loop
 from augean.runs.loop_record import add_to_record, command_of_loop
 from augean.runs.session import claim_run, noting_failure, open_session
-from augean.signals import Interrupted
 from augean.store.run_directory import place_from, runs_dir
 from augean.store.sweep_record import SweepJob
 from augean.terminal import show_messages
@@ -53,17 +52,6 @@ OTHER_NODES: Mapping[str, Any] = {
     "dataset": {"name": "loop", "_target_": "augean.data.Source"},
 }
 """Valid values for the keys without a default: `runtime` is checked as a part of a whole config."""
-
-
-@dataclass(frozen=True)
-class _Loop:
-    """The code of a custom loop."""
-
-    file: Path
-    """The file that calls `augean.run`."""
-    root: Path
-    """Folder on Python's path from which the file is imported, or in which it lies as a script."""
-    code: OwnCode
 
 
 @dataclass(frozen=True)
@@ -114,7 +102,8 @@ def run(
             `checkpoint_seconds` or `loggers`.
 
     Raises:
-        ConfigError: when the config or a keyword cannot be used, or the calling code has no file.
+        ConfigError: when the config or a keyword cannot be used, or the calling code has no file or
+            has changed since this process loaded it.
         RunLocked: on entering the block, without `wait`.
         AugeanError: on leaving the block without `finish`.
         SystemExit: 128 + signal number, on leaving the block after a stop signal.
@@ -122,7 +111,7 @@ def run(
     show_messages()
     _refuse_import_by_child()
     # The frame above this one runs the file that calls `augean.run`.
-    loop = _read_loop(sys._getframe(1))
+    loop = read_loop(sys._getframe(1))
     if isinstance(config, Config):
         # The keywords replace what the composed config says of `runtime`.
         config = replace(config, runtime=_check_runtime(config.runtime, runtime))
@@ -149,8 +138,9 @@ def run(
             command=command_of_loop(),
         )
         outputs = description.address.outputs
-        add_to_record(outputs, table, job, baseline=baseline, loop_digest=loop.code.digest)
-    return _running(_make_run(loop, description), _config_text(loop, description), wait)
+        add_to_record(outputs, table, job, baseline=baseline, loop=loop)
+    custom_run = _make_run(loop, description)
+    return _running(custom_run, _config_text(loop, description), description.address.path, wait)
 
 
 def _refuse_import_by_child() -> None:
@@ -198,27 +188,7 @@ def _values_of(config: Any) -> dict[str, Any]:
     return plain
 
 
-def _read_loop(caller: FrameType) -> _Loop:
-    """Return the code of the file that calls `augean.run`.
-
-    Raises:
-        ConfigError: when the caller has no file, or a file of its code is not valid Python.
-    """
-    file = Path(caller.f_code.co_filename)
-    if not file.is_file():
-        raise ConfigError(
-            "augean.run: a prompt or notebook has no file whose code could be part of the run's"
-            " address"
-        )
-    # A script has no package and lies in the root itself; a module of the package a.b lies two
-    # folders below it.
-    package = str(caller.f_globals.get("__package__") or "")
-    depth = len(package.split(".")) if package else 0
-    root = file.parents[depth]
-    return _Loop(file=file, root=root, code=file_code(file, root))
-
-
-def _make_run(loop: _Loop, description: _Description) -> CustomRun:
+def _make_run(loop: LoopCode, description: _Description) -> CustomRun:
     origin = RunOrigin(
         loop=loop.file.name,
         loop_digest=loop.code.digest,
@@ -226,10 +196,17 @@ def _make_run(loop: _Loop, description: _Description) -> CustomRun:
         data_digest=description.data_digest,
         places={"loop": place_from(description.address.outputs, loop.root)},
     )
-    return CustomRun(description.address, description.flat, description.runtime, origin)
+    # Absolute, so that a loop that changes the current folder writes on where it has begun.
+    address = description.address
+    absolute = replace(
+        address,
+        outputs=Path(os.path.abspath(address.outputs)),
+        path=Path(os.path.abspath(address.path)),
+    )
+    return CustomRun(absolute, description.flat, description.runtime, origin)
 
 
-def _config_text(loop: _Loop, description: _Description) -> str:
+def _config_text(loop: LoopCode, description: _Description) -> str:
     """Return the content of config.yaml."""
     return f"# Trained by {loop.file.name}\n{to_yaml(description.values)}"
 
@@ -298,8 +275,12 @@ def _read_seed(seed: Any) -> int:
 
 
 @contextmanager
-def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun]:
+def _running(run: CustomRun, config_text: str, shown_path: Path, wait: bool) -> Iterator[CustomRun]:
     """Claim the run, hand it to the user's `with` block, and judge how the block ended.
+
+    Args:
+        shown_path: the run's directory in messages, which the user may have named from the current
+            folder.
 
     Raises:
         AugeanError: when the block ends without `finish`.
@@ -307,7 +288,7 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
     address = run.address
     with claim_run(address, wait=wait) as outcome:
         if outcome is not None:
-            logger.info(f"Run {address.id} is completed, not trained again: {address.path}")
+            logger.info(f"Run {address.id} is completed, not trained again: {shown_path}")
             # With a summary the run yields no epochs and ignores what the block gives it. The
             # block itself runs: a context manager cannot skip it.
             run.summary = outcome.summary
@@ -319,19 +300,30 @@ def _running(run: CustomRun, config_text: str, wait: bool) -> Iterator[CustomRun
             run.resume()
             try:
                 yield run
-            # A second Ctrl-C, or the end of the grace time, within an epoch.
-            except Interrupted:
-                run.write_checkpoint()
-                raise
             # Raised by `run.log`, which has written the summary already. Divergence is a result, so
             # the script goes on after the block.
             except Diverged:
-                logger.info(
-                    f"Run {address.id} diverged in epoch {len(run.rows) + 1}: {address.path}"
-                )
+                logger.info(f"Run {address.id} diverged in epoch {len(run.rows) + 1}: {shown_path}")
+            # Errors of the loop; also a second Ctrl-C or the end of the grace time within an epoch.
+            except BaseException:
+                _write_last_save(run)
+                raise
             else:
                 if not run.finished:
                     raise AugeanError(
                         f"run {address.id} ended without run.finish(test_accuracy=...)"
                     )
-                logger.info(f"Run {address.id} finished: {address.path}")
+                logger.info(f"Run {address.id} finished: {shown_path}")
+
+
+def _write_last_save(run: CustomRun) -> None:
+    """Write the state of the last `save` of a run whose block is left by an error."""
+    if run.finished:
+        return
+    try:
+        run.write_checkpoint()
+    # The error that the block is left by must not be hidden.
+    except Exception as error:
+        logger.warning(
+            f"Run {run.address.id}: the state of its last save cannot be written: {error}"
+        )

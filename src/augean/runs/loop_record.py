@@ -1,18 +1,24 @@
 """Add the runs of a custom loop to the record of their table, which the report reads."""
 
+import logging
+import os
 import re
 import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from augean.errors import ConfigError
+from augean.errors import AugeanError, ConfigError
 from augean.passwords import without_passwords
+from augean.runs.loop_code import LoopCode
 from augean.store.record_identity import plain_name, record_path
-from augean.store.run_directory import run_state, runs_dir
-from augean.store.summary import RunState
+from augean.store.run_directory import place_at, run_state, runs_dir
+from augean.store.run_files import UNPACKED
+from augean.store.summary import RunState, RunSummary, read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
 from augean.training.provenance import timestamp
+
+logger = logging.getLogger(__name__)
 
 LONGEST_RECORD_NAME = 200
 """Most characters of a record's name: the files of the report add their own words to it."""
@@ -66,23 +72,59 @@ def _refuse_second_run(outputs: Path, known: SweepJob, job: SweepJob) -> None:
         )
 
 
+def _judge_replacement(
+    outputs: Path, table: str, other: SweepJob, job: SweepJob, loop: LoopCode
+) -> None:
+    """Say that a completed run makes way for another one; refuse it where it is another script's.
+
+    Raises:
+        ConfigError: where the script of the completed run is still there and is not this one.
+    """
+    directory = runs_dir(outputs) / other.run
+    try:
+        summary = read_summary(directory, other.id)
+    # Damaged: it is no result that could be lost.
+    except AugeanError:
+        return
+    if summary is None:
+        return
+    place = f"row {job.row}, seed {job.seed}"
+    script = _find_script(outputs, directory, summary)
+    if script is not None and not os.path.samefile(script, loop.file):
+        raise ConfigError(
+            f"augean.run: table={table!r}: {place} is run {other.id} of {script}; name another"
+            " table or row in one of the two scripts"
+        )
+    logger.info(f"{place} of table {table}: run {other.id} makes way for {job.id}")
+
+
+def _find_script(outputs: Path, directory: Path, summary: RunSummary) -> Path | None:
+    """Return the file of the loop that trained a run; None where it is not known or is gone."""
+    place = (summary.places or {}).get("loop")
+    # What a run from an archive recorded was said of other folders.
+    if place is None or (directory / UNPACKED).exists():
+        return None
+    for name in summary.code_digests or {}:
+        file = place_at(outputs, place) / name
+        if file.name == summary.loop and file.is_file():
+            return file
+    return None
+
+
 def add_to_record(
-    outputs: Path, table: str, job: SweepJob, *, baseline: str | None, loop_digest: str
+    outputs: Path, table: str, job: SweepJob, *, baseline: str | None, loop: LoopCode
 ) -> None:
     """Add a run to the record of its table, in place of an older one of the same row and seed.
 
-    Args:
-        loop_digest: of the code of the loop.
-
     Raises:
-        ConfigError: for a table that the run cannot be in, or when this process has already added
-            another run of the same row and seed.
+        ConfigError: for a table that the run cannot be in, or when this process or another script
+            has already added another run of the same row and seed.
     """
     if not isinstance(table, str) or not table.strip():
         raise ConfigError(f"augean.run: table={table!r}: must be the title of a table, as text")
     name = _record_name(table)
     path = record_path(outputs, name)
-    key = (path.resolve(), job.row, job.seed, loop_digest)
+    key = (path.resolve(), job.row, job.seed, loop.code.digest)
     known = _jobs_of_process.get(key)
     if known is not None and known.id != job.id:
         _refuse_second_run(outputs, known, job)
@@ -104,6 +146,8 @@ def add_to_record(
         for index, other in enumerate(jobs):
             # A sweep's own runs stay, even in a row of that name.
             if other.command is not None and (other.row, other.seed) == (job.row, job.seed):
+                if other.id != job.id:
+                    _judge_replacement(outputs, table, other, job, loop)
                 jobs[index] = job
                 break
         else:

@@ -49,7 +49,8 @@ def hold_lock(outputs: Path, name: str, *, wait: bool) -> Iterator[None]:
 
     Raises:
         RunLocked: when another live process holds it and `wait` is false.
-        AugeanError: when the folder cannot be written or its file system has no locks.
+        AugeanError: when the folder cannot be written or its file system has no locks, or when
+            this thread holds the lock and would wait for itself.
     """
     path = _lock_file(outputs, name)
     try:
@@ -66,6 +67,11 @@ def hold_lock(outputs: Path, name: str, *, wait: bool) -> Iterator[None]:
         raise AugeanError(
             f"cannot lock {path}: {error}; runtime.outputs={outputs} must be writable and on a file"
             " system with locks"
+        ) from error
+    # filelock's own error where this thread would wait for itself.
+    except RuntimeError as error:
+        raise AugeanError(
+            f"run {name} is already open in this process; end its block before it is opened again"
         ) from error
     try:
         yield

@@ -11,7 +11,7 @@ from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, NOTE_BYTES, read_regular
 from augean.store.files import temporary_files, write_csv
 from augean.store.locks import is_locked
-from augean.store.run_files import FAILURE, METRICS_FILE
+from augean.store.run_files import FAILURE, METRICS_FILE, UNPACKED
 from augean.store.run_progress import PROGRESS_FILE
 from augean.store.summary import RunState, read_summary
 from augean.system_errors import READABLE
@@ -176,7 +176,9 @@ def training_seconds(path: Path) -> float:
 def clear_leftovers(path: Path) -> None:
     """Remove what an earlier process left in the run's directory.
 
-    That is the note of its failure, its progress file and the temporary files of a killed process.
+    That is the note of its failure, its progress file, the temporary files of a killed process, and
+    the mark of an unfinished run that came in an archive.
     """
-    for leftover in (path / FAILURE, path / PROGRESS_FILE, *temporary_files(path)):
+    names = (FAILURE, PROGRESS_FILE, UNPACKED)
+    for leftover in (*(path / name for name in names), *temporary_files(path)):
         leftover.unlink(missing_ok=True)

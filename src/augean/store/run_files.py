@@ -23,6 +23,9 @@ PROBES = "probe.csv"
 """The measures of the loss landscape."""
 FAILURE = "failure.txt"
 """Why the last try failed."""
+UNPACKED = "unpacked.txt"
+"""Marks a run that came in an archive: the folders that it recorded were those of its own project,
+and what lies there as seen from here may be another one's."""
 # No run needs all of them: a custom loop writes few, steps.npy and probe.csv come from the keys of
 # `record`, state.pt from `runtime.keep_state`.
 DIGESTED_FILES = (

@@ -21,9 +21,11 @@ from augean.store.files import write_atomic
 from augean.store.locks import hold_lock
 from augean.store.record_identity import record_path, record_paths
 from augean.store.run_directory import clear_leftovers, run_state, runs_dir
-from augean.store.run_files import DIGESTED_FILES, id_in_name
+from augean.store.run_files import DIGESTED_FILES, UNPACKED, id_in_name
 from augean.store.summary import read_summary
 from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_record
+
+UNPACKED_TEXT = "This run came in an archive: it was trained elsewhere.\n"
 
 
 class MergedRun(StrEnum):
@@ -94,11 +96,13 @@ def _merge_run(staged: Path, outputs: Path, is_completed: bool) -> MergedRun:
     run_id = id_in_name(target.name) or target.name
     with hold_lock(outputs, run_id, wait=False):
         if not target.exists():
+            write_atomic(staged / UNPACKED, UNPACKED_TEXT)
             staged.rename(target)
             return MergedRun.ADDED
         if not is_completed or run_state(outputs, target, run_id).is_completed:
             return MergedRun.KEPT
         clear_leftovers(target)
+        write_atomic(target / UNPACKED, UNPACKED_TEXT)
         _remove_other_results(target, staged)
         # In the order of RUN_FILES: the summary, which completes the run, is moved last.
         for name in RUN_FILES:
