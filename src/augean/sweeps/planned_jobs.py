@@ -3,6 +3,7 @@
 Nothing here trains, writes or prints.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +92,12 @@ class SweepPlan:
     def outputs(self) -> Path:
         """The output folder, which all jobs share."""
         return self.base.address.outputs
+
+    @property
+    def runs_digest(self) -> str:
+        """A digest of the ids of all runs, by which two plans of a grid can be compared."""
+        ids = sorted({job.address.id for job in self.jobs})
+        return hashlib.sha256(" ".join(ids).encode()).hexdigest()
 
 
 def plan_jobs(
