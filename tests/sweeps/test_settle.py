@@ -602,6 +602,28 @@ def test_what_settling_compares_and_what_joined_its_table_stay(
     assert "is being settled with the rows relu, 0.04" in fewer.stderr
 
 
+def test_seeds_that_were_looked_at_stay_whatever_the_file_asks_for_later(
+    tmp_path: Path, rates: Callable[..., list[str]]
+) -> None:
+    words = rates()
+    overrides = [*words[words.index("--") + 1 :], f"runtime.outputs={tmp_path / 'out'}"]
+    sweep = tmp_path / "sweeps" / "rates.yaml"
+    sweep.write_text(SWEEP.replace("seed: 0,1", "seed: 0,1,3"))
+    plan = plan_file("rates", overrides, tmp_path / "sweeps")
+    design = {**asdict(Design()), "baseline": "0.05", "rows": ["0.05", "0.04"]}
+    replace(plan.record, design=design).write(plan.outputs)
+    sweep.write_text(SWEEP.replace("seed: 0,1", "seed: 7,11"))
+    later = plan_file("rates", overrides, tmp_path / "sweeps")
+    assert {row: sorted(numbers) for row, numbers in seeds(later.record).items()} == {
+        "0.05": [0, 1, 3, 7, 11],
+        "0.04": [0, 1, 3, 7, 11],
+    }
+    # A look compares the first seeds of two rows.
+    sweep.write_text(SWEEP.replace("seed: 0,1", "seed: 0,1,2,3"))
+    with pytest.raises(AugeanError, match="seed=2"):
+        plan_file("rates", overrides, tmp_path / "sweeps")
+
+
 def test_a_grid_does_not_replace_the_record_of_a_study(
     tmp_path: Path, rates: Callable[..., list[str]]
 ) -> None:
