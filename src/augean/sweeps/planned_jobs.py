@@ -13,6 +13,7 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from augean.config.instantiate import refusing_exit
 from augean.config.labels import value_label
 from augean.config.override_errors import explain_error
 from augean.config.override_text import readable
@@ -115,7 +116,8 @@ def plan_jobs(
     mistakes: list[tuple[str, Point]] = []
     for point in points:
         try:
-            jobs.append(_plan_job(composition, point, axes))
+            with refusing_exit():  # a data set's own class is built for the address
+                jobs.append(_plan_job(composition, point, axes))
         except ConfigError as error:
             mistakes.append((str(error), point))
     if mistakes:
