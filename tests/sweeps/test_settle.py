@@ -350,6 +350,16 @@ def test_only_undecided_rows_and_the_baseline_get_seeds_and_the_budget_is_kept(
     assert asks(ahead) == {"c": 6}
 
 
+def test_runs_that_another_table_has_trained_cost_the_budget_nothing(tmp_path: Path) -> None:
+    other = write_run(tmp_path, row="a", activation__name="a", seed=5, accuracy=0.9)
+    settling = written(tmp_path, ORDER, **asdict(Design()))
+    record = settling.find_record()
+    assert record is not None
+    # What a launch does when settling has asked for that seed.
+    replace(record, jobs=[*record.jobs, SweepJob(**other)]).write(tmp_path)
+    assert asks(settling, "1run") == {"c": 6}
+
+
 def test_a_row_of_a_custom_loop_is_asked_for_no_seeds(tmp_path: Path) -> None:
     settling = written(tmp_path, {**ORDER, "d": ORDER["c"][::-1]}, **asdict(Design()))
     record = settling.find_record()

@@ -26,6 +26,7 @@ from augean.override_key import outputs_override
 from augean.signals import ChildProcesses
 from augean.store.record_identity import identifying_overrides, same_overrides
 from augean.store.run_directory import runs_dir
+from augean.store.run_files import SUMMARY, id_in_name
 from augean.store.summary import RunState, read_summary
 from augean.store.sweep_record import (
     SweepJob,
@@ -86,9 +87,9 @@ class Settling:
         if folder:
             words = ["-cd", str(folder), *words]
         self.command = [*program(sys.argv), *words]
-        record = self.find_record()
-        self.completed_before = set() if record is None else self._completed_runs(record)
-        """Ids of the runs that cost this call nothing."""
+        summaries = runs_dir(outputs).glob(f"*/{SUMMARY}")
+        self.completed_before = {id_in_name(summary.parent.name) for summary in summaries}
+        """Ids of the runs that cost this call nothing, those of other tables included."""
 
     def find_record(self) -> SweepRecord | None:
         """Return the sweep's record; None where it was not launched yet."""
@@ -114,10 +115,6 @@ class Settling:
             job_runs.append((job, run))
         return job_runs
 
-    def _completed_runs(self, record: SweepRecord) -> set[str]:
-        """Return the ids of the record's completed runs."""
-        return {job.id for job, run in self.read_job_runs(record) if run.state.is_completed}
-
     def run(self, *, dry: bool) -> int:
         """Settle the table; with `dry` only say what is undecided. Return the exit status.
 
@@ -129,7 +126,6 @@ class Settling:
         # Planned although there is a record, as the file may ask for other runs by now. A table
         # that cannot be settled is refused before anything is trained.
         record = _with_design(self.plan_record(earlier, dry=dry), self.design)
-        self.completed_before |= self._completed_runs(record)
         is_changed = False
         if earlier is not None:
             has_other_jobs = compare_records(earlier, record).has_other_jobs
