@@ -466,15 +466,27 @@ def test_the_record_of_a_sweep_in_a_folder_is_found(
     assert settling.find_record() is not None
 
 
-def test_settling_asks_for_the_folder_of_a_users_file_with_the_name_of_augeans(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_record_without_its_sweep_file_gets_no_design_where_seeds_are_needed(
+    tmp_path: Path,
+) -> None:
+    settling = written(tmp_path, ORDER)
+    settling.design = {"margin": 3.0, "most": 5}
+    assert settling.run(dry=False) == 0
+    settling = written(tmp_path, ORDER)
+    with pytest.raises(AugeanError, match="-cd"):
+        settling.run(dry=False)
+    assert not only_record(tmp_path).design
+
+
+@pytest.mark.parametrize("name", ["stem", "mine_alone"])
+def test_a_users_file_is_asked_for_whether_or_not_augean_has_one_of_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "stem.yaml").touch()
-    sweep = settled(tmp_path, ORDER)
-    settling = Settling("stem", None, tmp_path, [], {}, budget=None)
-    record = replace(sweep.record, command="augean train -cd mine -cn stem")
+    (tmp_path / "mine" / f"{name}.yaml").touch()
+    record = replace(settled(tmp_path, ORDER).record, command=f"augean train -cd mine -cn {name}")
+    settling = Settling(name, None, tmp_path, [], {}, budget=None)
     with pytest.raises(AugeanError, match="was launched with -cd mine; add that"):
         settling.plan_record(record, dry=True)
 

@@ -28,12 +28,7 @@ from augean.store.record_identity import identifying_overrides, same_overrides
 from augean.store.run_directory import runs_dir
 from augean.store.run_files import SUMMARY, id_in_name
 from augean.store.summary import RunState, read_summary
-from augean.store.sweep_record import (
-    SweepJob,
-    SweepRecord,
-    hold_record,
-    read_records,
-)
+from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_records
 from augean.sweeps.budget import read_budget
 from augean.sweeps.plan import plan_for
 from augean.sweeps.record_changes import compare_records
@@ -140,6 +135,8 @@ class Settling:
             if launched is None:
                 raise AugeanError(f"{self.sweep} left no record in {self.outputs}")
             record = _with_design(launched, self.design)
+        elif sweep_file(self.sweep, self.folder) is None:
+            self._refuse_training(record)
         self._settle(record, is_launched=is_launched)
         return 0
 
@@ -149,11 +146,11 @@ class Settling:
         Raises:
             AugeanError: for whatever a launch would refuse, where runs are to be trained.
         """
+        if earlier is not None and self.folder is None:
+            _refuse_other_file(earlier, self.sweep)
         # A record alone, such as an unpacked one, is settled as it is.
         if earlier is not None and sweep_file(self.sweep, self.folder) is None:
             return earlier
-        if earlier is not None and self.folder is None:
-            _refuse_other_file(earlier, self.sweep)
         try:
             plan = plan_for(self.outputs, self.sweep, self.overrides, self.folder)
         except AugeanError as error:
@@ -164,6 +161,22 @@ class Settling:
             return earlier
         self.num_workers = plan.config.runtime.workers
         return plan.record
+
+    def _refuse_training(self, record: SweepRecord) -> None:
+        """Refuse a table without its sweep file where seeds are to be trained.
+
+        Its design is not noted then: the call with the file may set another.
+
+        Raises:
+            AugeanError: with the option that names the file's folder.
+        """
+        look = self.look(record)
+        if self.lacks_runs(record) or self.next_seeds(record, look):
+            show(record, look)
+            raise AugeanError(
+                f"{self.sweep}: seeds are to be trained, and there is no sweep file of that name;"
+                " name its folder with -cd, or only look at the table with --dry-run"
+            )
 
     def _show_dry(self, record: SweepRecord, *, is_launched: bool, is_changed: bool) -> None:
         """Say what settling would begin with."""
@@ -303,7 +316,7 @@ class Settling:
 
 
 def _refuse_other_file(record: SweepRecord, sweep: str) -> None:
-    """Refuse Augean's own sweep file where the record is of the user's of the same name.
+    """Refuse a sweep without its folder where the record is of a file in the user's own.
 
     Raises:
         AugeanError: with the option that names the user's folder.
