@@ -273,7 +273,7 @@ def _print_sweeps(
 
 def _print_sweep(status: "SweepStatus", outputs: Path, slurm_jobs: dict[str, str]) -> None:
     """Print the progress of one sweep, and the command that goes on with it."""
-    from augean.config.override_text import command_in
+    from augean.config.override_text import commands_in
     from augean.monitor.view import describe_study
     from augean.store.summary import RunState
     from augean.sweeps.slurm import describe_queue
@@ -294,7 +294,8 @@ def _print_sweep(status: "SweepStatus", outputs: Path, slurm_jobs: dict[str, str
     if not status.is_complete:
         if waiting := describe_queue(record, slurm_jobs):
             print(f"  in SLURM's queue: {waiting}")
-        print(f"  to go on: {command_in(record.command, outputs)}")
+        for command in commands_in(status.commands, outputs):
+            print(f"  to go on: {command}")
 
 
 def _print_progress(job: "SweepJob", progress: "RunProgress") -> None:

@@ -100,6 +100,13 @@ class SweepStatus:
             return False
         return all(state.is_completed for state in self.states)
 
+    @property
+    def commands(self) -> list[str]:
+        """The commands that train what is left: each job of a custom loop may have its own."""
+        jobs = [run.job for row in self.rows for run in row.runs if not run.state.is_completed]
+        # A study may have no job left and still trials to begin.
+        return [job.command or self.record.command for job in jobs] or [self.record.command]
+
     def in_state(self, state: RunState) -> list[RunStatus]:
         return [run for run in self.runs if run.state == state]
 

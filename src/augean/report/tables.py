@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas
 
 from augean.analysis.comparison import Estimate, Row, Table
+from augean.config.override_text import commands_in
 from augean.report import outdated
 from augean.report.row_names import baseline_name, row_heading
 from augean.report.run_facts import FACTS, run_facts
@@ -291,6 +293,19 @@ def selected_epochs(table: Table) -> list[str]:
 def gap(table: Table) -> str:
     """Return what is not finished, such as "1 failed, 2 missing"; "" where nothing is missing."""
     return _counts_text(table.states, NOT_COMPLETED)
+
+
+def ways_on(table: Table, outputs: Path) -> list[str]:
+    """Return the commands that train what is not finished: a job of a custom loop has its own.
+
+    Args:
+        outputs: folder of the runs.
+    """
+    commands = []
+    for job, run in table.sweep.job_runs:
+        if run.state in NOT_COMPLETED:
+            commands.append(job.command or table.sweep.record.command)
+    return commands_in(commands, outputs)
 
 
 def all_diverged(states: Counter[RunState]) -> bool:
