@@ -17,7 +17,6 @@ from augean.report import outdated
 from augean.report.row_names import baseline_name, row_heading
 from augean.report.run_facts import FACTS, run_facts
 from augean.store.summary import RunState
-from augean.store.sweep_record import SweepRecord
 from augean.terminal import counted
 
 STATES = tuple(RunState)
@@ -325,35 +324,3 @@ def _counts_text(counts: Counter[RunState], states: Sequence[RunState]) -> str:
 def anchor(name: str) -> str:
     """Return the name under which pages and documents link to the table of a record."""
     return re.sub(r"[^A-Za-z0-9]+", "-", f"table-{name}")
-
-
-def distinctions(records: Iterable[SweepRecord]) -> dict[str, str]:
-    """Return what tells records of one title apart, by their names.
-
-    That is what was asked for, the overrides; where these are the same too, the record's name.
-    Empty for a title of its own.
-    """
-    records = list(records)
-    titles = Counter(record.title for record in records)
-    requests = Counter((record.title, " ".join(record.overrides)) for record in records)
-    texts = {}
-    for record in records:
-        overrides = " ".join(record.overrides)
-        text = ""
-        if requests[record.title, overrides] > 1:
-            text = record.name
-        elif titles[record.title] > 1:
-            text = overrides
-        texts[record.name] = text
-    return texts
-
-
-def distinct_titles(records: Iterable[SweepRecord]) -> dict[str, str]:
-    """Return the titles of records by their names, with what tells equal ones apart."""
-    records = list(records)
-    texts = distinctions(records)
-    titles = {}
-    for record in records:
-        text = texts[record.name]
-        titles[record.name] = f"{record.title} ({text})" if text else record.title
-    return titles
