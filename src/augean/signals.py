@@ -29,6 +29,13 @@ class Interrupted(BaseException):
     """
 
 
+class Stopped(SystemExit):
+    """A run has ended for a stop signal, with status 128 + signal number.
+
+    Its own class, as code of the user's that calls `sys.exit` ends nothing but its run.
+    """
+
+
 Handler = Callable[[int, FrameType | None], None]
 
 

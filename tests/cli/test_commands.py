@@ -132,6 +132,28 @@ def test_status_takes_the_name_of_a_launched_sweep_with_m_too(tmp_path: Path) ->
     assert "1 finished" in shown.stdout
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_sweep_file_in_another_encoding_is_named(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("# für alle\ndefaults: [config, _self_]\n", encoding=encoding)
+    place = ["-cd", str(tmp_path)]
+    for words in (["train", *place, "-cn", "mine"], ["settle", *place, "mine"]):
+        done = augean(*words, cwd=tmp_path)
+        assert done.returncode == 1
+        assert f"{file}: " in done.stderr
+        assert "UTF-8" in done.stderr
+
+
+def test_status_tells_sweeps_of_one_title_apart_by_their_overrides(tmp_path: Path) -> None:
+    for index, overrides in enumerate((["activation=relu,elu"], ["activation=relu,gelu"])):
+        jobs = [write_run(tmp_path, seed=index)]
+        name = f"activation--{index}"
+        write_record(tmp_path, name, jobs, title="Activations", overrides=overrides)
+    first, second = augean("status", "--outputs", str(tmp_path)).stdout.splitlines()
+    assert "activation=relu,elu" in first
+    assert "activation=relu,gelu" in second
+
+
 def test_status_and_settle_look_where_the_sweep_file_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

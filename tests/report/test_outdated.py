@@ -1,5 +1,6 @@
 """The report of outdated runs, and the commands that it prints."""
 
+import re
 import shlex
 from html import unescape
 from pathlib import Path
@@ -91,6 +92,29 @@ def test_status_says_it_beside_the_states(outputs: Path) -> None:
         "  to train them anew: python train.py -cd sweeps -cn acts",
         "  unknown whether 1 is outdated: lost/act.py is not here",
     ]
+
+
+def test_the_command_to_train_anew_names_a_folder_that_was_moved(outputs: Path) -> None:
+    outputs.rename(outputs.with_name("res"))
+    done = commands.augean("status", "--outputs", "res", cwd=outputs.parent)
+    anew = next(line for line in done.stdout.splitlines() if "anew" in line)
+    assert anew.endswith("-cn acts runtime.outputs=res")
+
+
+def test_a_custom_loops_own_command_fills_the_gap_that_its_run_left(tmp_path: Path) -> None:
+    done = write_run(tmp_path, row="a", files=False) | {"command": "python loop.py 0.5"}
+    failed = write_run(tmp_path, row="b", seed=1, state="failed")
+    failed["command"] = "python loop.py 0.1"
+    write_record(tmp_path, "loop", [done, failed], command="python loop.py 0.5")
+    status = commands.augean("status", "--outputs", str(tmp_path))
+    report = make_report(tmp_path).directory
+    assert "to go on: python loop.py 0.1" in status.stdout
+    assert "to go on: python loop.py 0.5" not in status.stdout
+    gap = (report / "report.md").read_text().partition("This fills the gap:\n\n")[2]
+    assert gap.startswith("    python loop.py 0.1\n")
+    (line,) = re.findall('class="gap">.*', (report / "index.html").read_text())
+    assert "loop.py 0.1" in line
+    assert "loop.py 0.5" not in line
 
 
 def test_a_page_prints_commands_for_the_folder_in_which_it_is_made(

@@ -658,6 +658,16 @@ def test_an_exception_leaves_a_failure_note_that_the_next_try_clears(
     assert not (address.path / "failure.txt").exists()
 
 
+def test_own_code_that_exits_ends_its_run_alone_as_a_failed_one(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("augean.training.trainer.evaluate_final", lambda *_: sys.exit(0))
+    with pytest.raises(AugeanError, match=r"test_execute\.py.*exit"):
+        execute(tiny())
+    address = find_address(tiny())
+    assert run_state(address.outputs, address.path, address.id) == "failed"
+
+
 def test_an_output_folder_that_cannot_be_written_is_named(tiny: Make, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file where the folder should be")
     with pytest.raises(AugeanError, match=r"runtime\.outputs"):

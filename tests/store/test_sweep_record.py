@@ -9,10 +9,18 @@ from typing import Any
 
 import pytest
 
+from augean.analysis.load import scan
 from augean.errors import AugeanError
+from augean.monitor.sweep_status import StatusReader
 from augean.store.files import json_digest
 from augean.store.record_identity import record_name
-from augean.store.sweep_record import SweepJob, SweepRecord, best_trial, read_record
+from augean.store.sweep_record import (
+    SweepJob,
+    SweepRecord,
+    best_trial,
+    read_record,
+    read_records,
+)
 from conftest import ROOT
 from fake_runs import trial_job
 
@@ -73,6 +81,22 @@ def test_older_records_have_their_row_keys_in_one_text(
 ) -> None:
     record = read_record(write_content(tmp_path, row_keys=None, row_key=text))
     assert record.row_keys == keys
+
+
+def test_a_copy_of_a_record_is_a_problem_and_a_hidden_file_is_nothing(tmp_path: Path) -> None:
+    path = RECORD.write(tmp_path)
+    copy = path.with_name("widths (copy).json")
+    copy.write_bytes(path.read_bytes())
+    path.with_name("._widths.json").write_bytes(b"\x00\x05\x16\x07")
+    reader = StatusReader(tmp_path, by_lock=False)
+    contents = scan(tmp_path)
+    (record,), (problem,) = read_records(tmp_path)
+    assert record.name == "widths"
+    assert problem.startswith(f"{copy}: ")
+    assert [record.name for record in reader.read_records()] == ["widths"]
+    assert reader.problems == [problem]
+    assert [sweep.record.name for sweep in contents.sweeps] == ["widths"]
+    assert [item.path for item in contents.problems] == ["sweeps/widths (copy).json"]
 
 
 def test_names_in_other_alphabets_and_long_ones_do_not_share_a_record() -> None:

@@ -350,6 +350,16 @@ def test_only_undecided_rows_and_the_baseline_get_seeds_and_the_budget_is_kept(
     assert asks(ahead) == {"c": 6}
 
 
+def test_runs_that_another_table_has_trained_cost_the_budget_nothing(tmp_path: Path) -> None:
+    other = write_run(tmp_path, row="a", activation__name="a", seed=5, accuracy=0.9)
+    settling = written(tmp_path, ORDER, **asdict(Design()))
+    record = settling.find_record()
+    assert record is not None
+    # What a launch does when settling has asked for that seed.
+    replace(record, jobs=[*record.jobs, SweepJob(**other)]).write(tmp_path)
+    assert asks(settling, "1run") == {"c": 6}
+
+
 def test_a_row_of_a_custom_loop_is_asked_for_no_seeds(tmp_path: Path) -> None:
     settling = written(tmp_path, {**ORDER, "d": ORDER["c"][::-1]}, **asdict(Design()))
     record = settling.find_record()
@@ -456,15 +466,27 @@ def test_the_record_of_a_sweep_in_a_folder_is_found(
     assert settling.find_record() is not None
 
 
-def test_settling_asks_for_the_folder_of_a_users_file_with_the_name_of_augeans(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_record_without_its_sweep_file_gets_no_design_where_seeds_are_needed(
+    tmp_path: Path,
+) -> None:
+    settling = written(tmp_path, ORDER)
+    settling.design = {"margin": 3.0, "most": 5}
+    assert settling.run(dry=False) == 0
+    settling = written(tmp_path, ORDER)
+    with pytest.raises(AugeanError, match="-cd"):
+        settling.run(dry=False)
+    assert not only_record(tmp_path).design
+
+
+@pytest.mark.parametrize("name", ["stem", "mine_alone"])
+def test_a_users_file_is_asked_for_whether_or_not_augean_has_one_of_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "stem.yaml").touch()
-    sweep = settled(tmp_path, ORDER)
-    settling = Settling("stem", None, tmp_path, [], {}, budget=None)
-    record = replace(sweep.record, command="augean train -cd mine -cn stem")
+    (tmp_path / "mine" / f"{name}.yaml").touch()
+    record = replace(settled(tmp_path, ORDER).record, command=f"augean train -cd mine -cn {name}")
+    settling = Settling(name, None, tmp_path, [], {}, budget=None)
     with pytest.raises(AugeanError, match="was launched with -cd mine; add that"):
         settling.plan_record(record, dry=True)
 
@@ -600,6 +622,28 @@ def test_what_settling_compares_and_what_joined_its_table_stay(
     sweep.write_text(sweep.read_text().replace("0.05,0.04", "0.05"))
     fewer = commands.augean("train", *plain, cwd=tmp_path)
     assert "is being settled with the rows relu, 0.04" in fewer.stderr
+
+
+def test_seeds_that_were_looked_at_stay_whatever_the_file_asks_for_later(
+    tmp_path: Path, rates: Callable[..., list[str]]
+) -> None:
+    words = rates()
+    overrides = [*words[words.index("--") + 1 :], f"runtime.outputs={tmp_path / 'out'}"]
+    sweep = tmp_path / "sweeps" / "rates.yaml"
+    sweep.write_text(SWEEP.replace("seed: 0,1", "seed: 0,1,3"))
+    plan = plan_file("rates", overrides, tmp_path / "sweeps")
+    design = {**asdict(Design()), "baseline": "0.05", "rows": ["0.05", "0.04"]}
+    replace(plan.record, design=design).write(plan.outputs)
+    sweep.write_text(SWEEP.replace("seed: 0,1", "seed: 7,11"))
+    later = plan_file("rates", overrides, tmp_path / "sweeps")
+    assert {row: sorted(numbers) for row, numbers in seeds(later.record).items()} == {
+        "0.05": [0, 1, 3, 7, 11],
+        "0.04": [0, 1, 3, 7, 11],
+    }
+    # A look compares the first seeds of two rows.
+    sweep.write_text(SWEEP.replace("seed: 0,1", "seed: 0,1,2,3"))
+    with pytest.raises(AugeanError, match="seed=2"):
+        plan_file("rates", overrides, tmp_path / "sweeps")
 
 
 def test_a_grid_does_not_replace_the_record_of_a_study(

@@ -17,7 +17,7 @@ from augean.store.crew_size import announce_crew, read_crew, request_crew, super
 from augean.store.locks import is_locked
 from augean.store.sweep_record import read_records
 from augean.sweeps.workers import supervise
-from commands import augean, train_command
+from commands import augean, train, train_command
 from conftest import ROOT, TINY, composed
 from waiting import wait_for
 
@@ -170,3 +170,29 @@ def test_workers_share_out_the_cores_that_the_sweep_may_use(
     runtime = composed(*TINY).runtime
     supervise("mine", 2, replace(runtime, outputs=str(tmp_path), threads=None), since=0.0)
     assert [env["OMP_NUM_THREADS"] for env in environments] == ["3", "3"]
+
+
+def test_workers_that_plan_other_runs_than_their_sweep_train_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = ChildProcesses.start
+    file = tmp_path / "mine.yaml"
+    text = (
+        "defaults: [/config, _self_]\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}\n"
+    )
+
+    def edit_and_start(self: ChildProcesses, command: Sequence[str], env: dict[str, str]) -> Any:
+        file.write_text(text.replace("0,1", "0,7"))
+        return start(self, command, env=env)
+
+    monkeypatch.setattr(ChildProcesses, "start", edit_and_start)
+    file.write_text(text)
+    done = train(
+        *("-cd", str(tmp_path), "-cn", "mine", *TINY),
+        f"runtime.outputs={tmp_path}/outputs",
+        "runtime.workers=2",
+    )
+    assert done.returncode == 1
+    assert "2 missing" in done.stdout
+    assert (done.stdout + done.stderr).count("asks for other runs") == 1
+    assert not list(tmp_path.glob("outputs/runs/*"))

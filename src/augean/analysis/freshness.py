@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from augean.config.code_digest import CodeFiles, top_name
 from augean.config.instantiate import find_class
+from augean.config.override_text import command_in
 from augean.config.run_id import CORE
 from augean.config.validation import own_packages
 from augean.datasets.base import Source
@@ -260,7 +261,7 @@ def describe_record(record: SweepRecord, check: FreshnessCheck) -> list[str]:
     for name in changed_studies(record, check.outputs):
         lines.append(f"the row of {name} is outdated: another trial has won since")
     if lines:
-        lines.append(f"to train them anew: {command_anew(record)}")
+        lines.append(f"to train them anew: {command_in(command_anew(record), check.outputs)}")
     for finding, number in counts.items():
         if finding.outdated == "unknown":
             verb = "is" if number == 1 else "are"

@@ -30,7 +30,7 @@ from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.store.cleaning import runs_without_weights
 from augean.store.files import list_folder
-from augean.store.record_identity import record_paths
+from augean.store.record_identity import check_file_name, record_paths
 from augean.store.run_directory import check_digest, run_state, runs_dir
 from augean.store.run_files import SUMMARY, id_in_name
 from augean.store.summary import RunState, RunSummary, read_summary
@@ -267,7 +267,9 @@ def _read_summary(path: Path) -> RunSummary | None:
 def _read_records(contents: Contents) -> None:
     for path in record_paths(contents.outputs):
         try:
-            record = replace(read_record(path), name=_harmless_name(path.stem))
+            record = read_record(path)
+            check_file_name(path, record.name)
+            record = replace(record, name=_harmless_name(path.stem))
             contents.sweeps.append(_join(contents, record))
         except AugeanError as error:
             contents.note(path, error)

@@ -263,17 +263,21 @@ def _print_sweeps(
 ) -> None:
     """Print the progress of sweeps, and what is outdated in them."""
     from augean.analysis.freshness import FreshnessCheck, describe_record
+    from augean.store.record_titles import distinct_titles
 
     check = FreshnessCheck(outputs)
+    titles = distinct_titles(status.record for status in statuses)
     for status in statuses:
-        _print_sweep(status, outputs, slurm_jobs)
+        _print_sweep(status, titles[status.record.name], outputs, slurm_jobs)
         for line in describe_record(status.record, check):
             print(f"  {line}")
 
 
-def _print_sweep(status: "SweepStatus", outputs: Path, slurm_jobs: dict[str, str]) -> None:
-    """Print the progress of one sweep, and the command that goes on with it."""
-    from augean.config.override_text import command_in
+def _print_sweep(
+    status: "SweepStatus", title: str, outputs: Path, slurm_jobs: dict[str, str]
+) -> None:
+    """Print the progress of one sweep, and the commands that go on with it."""
+    from augean.config.override_text import commands_in
     from augean.monitor.view import describe_study
     from augean.store.summary import RunState
     from augean.sweeps.slurm import describe_queue
@@ -286,7 +290,7 @@ def _print_sweep(status: "SweepStatus", outputs: Path, slurm_jobs: dict[str, str
     # is interrupted, but the trial is done.
     if record.kind == "study":
         parts.insert(0, describe_study(record))
-    print(f"{record.name} ({record.title}): {', '.join(parts)}")
+    print(f"{record.name} ({title}): {', '.join(parts)}")
     for run in status.in_state(RunState.RUNNING):
         # A run that has just begun has no progress yet.
         if run.progress is not None:
@@ -294,7 +298,8 @@ def _print_sweep(status: "SweepStatus", outputs: Path, slurm_jobs: dict[str, str
     if not status.is_complete:
         if waiting := describe_queue(record, slurm_jobs):
             print(f"  in SLURM's queue: {waiting}")
-        print(f"  to go on: {command_in(record.command, outputs)}")
+        for command in commands_in(status.commands, outputs):
+            print(f"  to go on: {command}")
 
 
 def _print_progress(job: "SweepJob", progress: "RunProgress") -> None:

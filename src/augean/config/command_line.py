@@ -40,7 +40,7 @@ def check_command_line(words: Sequence[str]) -> Namespace:
     if options.config_path is None:
         refuse_file_name(name)
     if options.config_dir:
-        _check_sweep_file(Path(options.config_dir) / f"{name}.yaml")
+        check_sweep_file(Path(options.config_dir) / f"{name}.yaml")
     if options.config_path:
         # Hydra adds the ending where the name has none.
         file_name = name if name.endswith(".yaml") else f"{name or 'config'}.yaml"
@@ -176,8 +176,17 @@ def refuse_file_name(name: str) -> None:
     )
 
 
-def _check_sweep_file(file: Path) -> None:
-    """Refuse a file without `defaults`: Hydra would run it without Augean's schema and sweeper."""
+def check_sweep_file(file: Path) -> None:
+    """Refuse a user's sweep file that is not UTF-8, which Hydra would not name, and one without
+    `defaults`, which it would run without Augean's schema and sweeper.
+
+    Raises:
+        AugeanError: for these, and for a file that cannot be read.
+    """
+    try:
+        (_read(file) or b"").decode()
+    except UnicodeDecodeError as error:
+        raise AugeanError(f"{file}: is not UTF-8 ({error}); save it in that encoding") from error
     content = _read_mapping(file)
     # An empty file has no key that Hydra could misunderstand.
     if content and "defaults" not in content:

@@ -3,12 +3,14 @@
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from types import ModuleType
 from typing import TypeVar
 
-from augean.errors import ConfigError
+from augean.errors import AugeanError, ConfigError
+from augean.signals import Stopped
 
 T = TypeVar("T")
 
@@ -29,6 +31,26 @@ def running_own_code(place: str) -> Iterator[None]:
             yield
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{place}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def refusing_exit() -> Iterator[None]:
+    """Turn a `sys.exit` of the user's own code into an error, as it would end a whole sweep.
+
+    Raises:
+        AugeanError: with the place of the call.
+    """
+    try:
+        yield
+    except Stopped:
+        raise
+    except SystemExit as stop:
+        # `sys.exit` has no frame of its own.
+        caller = traceback.extract_tb(stop.__traceback__)[-1]
+        raise AugeanError(
+            f"{caller.filename}, line {caller.lineno}: the run's own code called"
+            f" sys.exit({stop.code!r}); raise an exception instead, which says what is wrong"
+        ) from stop
 
 
 def import_own_module(place: str, name: str) -> ModuleType:

@@ -80,6 +80,8 @@ def explain_error(
     # From here on exceptions that were not raised by Hydra itself.
     if "int too large to convert to float" in text:
         return long_number_message(words)
+    if isinstance(error, UnicodeDecodeError) and _is_raised_by_config_library(error):
+        return f"a file of the config is not UTF-8 ({text}); save it in that encoding"
     # OmegaConf raises a TypeError where a list and a dictionary are merged. A ValueError of another
     # place than these libraries is a fault of Augean or of the user's own code.
     is_unreadable = isinstance(error, ValueError) and _is_raised_by_config_library(error)

@@ -16,7 +16,7 @@ from pathlib import Path
 from augean.errors import AugeanError
 from augean.store.files import list_names
 from augean.store.locks import is_locked
-from augean.store.record_identity import record_paths
+from augean.store.record_identity import check_file_name, record_paths
 from augean.store.run_directory import explain_unreadable, read_failure_line, runs_dir
 from augean.store.run_files import SUMMARY
 from augean.store.run_progress import PROGRESS_FILE, RunProgress, read_progress
@@ -100,6 +100,13 @@ class SweepStatus:
             return False
         return all(state.is_completed for state in self.states)
 
+    @property
+    def commands(self) -> list[str]:
+        """The commands that train what is left: each job of a custom loop may have its own."""
+        jobs = [run.job for row in self.rows for run in row.runs if not run.state.is_completed]
+        # A study may have no job left and still trials to begin.
+        return [job.command or self.record.command for job in jobs] or [self.record.command]
+
     def in_state(self, state: RunState) -> list[RunStatus]:
         return [run for run in self.runs if run.state == state]
 
@@ -145,7 +152,9 @@ class StatusReader:
                 status = path.stat()
                 stamp = (status.st_mtime_ns, status.st_size)
                 if path not in self._records or self._records[path][0] != stamp:
-                    self._records[path] = (stamp, read_record(path))
+                    record = read_record(path)
+                    check_file_name(path, record.name)
+                    self._records[path] = (stamp, record)
                 records.append(self._records[path][1])
             except (OSError, AugeanError) as error:
                 self.problems.append(str(error))

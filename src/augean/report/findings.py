@@ -9,13 +9,8 @@ from augean.analysis.outlook import outlook
 from augean.analysis.remarks import quote_label
 from augean.analysis.verdict import Verdict
 from augean.report import study_table
-from augean.report.tables import (
-    all_diverged,
-    amount,
-    distinct_titles,
-    interval,
-    number,
-)
+from augean.report.tables import all_diverged, amount, interval, number
+from augean.store.record_titles import distinct_titles
 from augean.terminal import counted
 
 MAX_NAMED = 3

@@ -2,10 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 from augean.analysis.comparison import Table
 from augean.analysis.freshness import Freshness, Outdated, command_anew
 from augean.analysis.run import Run
+from augean.config.override_text import command_in
 
 MAX_PARTS = 8
 """Parts of a sweep (its rows, a study's trials) that a sentence names."""
@@ -41,10 +43,14 @@ def remarks(table: Table) -> list[str]:
     return sentences
 
 
-def command(table: Table) -> str:
-    """Return the command that trains what is outdated anew; "" where nothing is."""
+def command(table: Table, outputs: Path) -> str:
+    """Return the command that trains what is outdated anew; "" where nothing is.
+
+    Args:
+        outputs: folder of the runs.
+    """
     is_needed = table.sweep.changed_studies or any(is_outdated(run) for _, run in _runs(table))
-    return command_anew(table.sweep.record) if is_needed else ""
+    return command_in(command_anew(table.sweep.record), outputs) if is_needed else ""
 
 
 def _runs_by_freshness(table: Table, outdated: Outdated) -> dict[Freshness, Counter[str]]:

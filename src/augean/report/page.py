@@ -24,6 +24,7 @@ from augean.report.page_svg import size_attributes, svg_link
 from augean.report.run_data import gather_runs, runs_of
 from augean.runs.training_command import run_command, seen_from
 from augean.store.files import write_atomic
+from augean.store.record_titles import distinct_titles, distinctions
 from augean.store.run_directory import runs_dir
 from augean.terminal import counted
 from augean.version import version
@@ -66,7 +67,7 @@ def write_page(
     """
     text = text_environment()
     latex = latex_environment()
-    titles = tables.distinct_titles(section.table.sweep.record for section in sections)
+    titles = distinct_titles(section.table.sweep.record for section in sections)
     for section in sections:
         table = section.table
         name = table.sweep.record.name
@@ -134,7 +135,7 @@ class _Page:
             "listed": self.listed,
             "loose": self.loose,
             "states": Counter(run.state for run in self.runs()),
-            "distinctions": tables.distinctions(records),
+            "distinctions": distinctions(records),
             "has_charts": any(runs_of(section.table) for section in self.sections),
             "any_outdated": any(outdated.is_outdated(run) for run in self.listed),
             "outputs": seen_from(self.contents.outputs, Path.cwd()),

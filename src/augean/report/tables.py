@@ -7,16 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas
 
 from augean.analysis.comparison import Estimate, Row, Table
+from augean.config.override_text import commands_in
 from augean.report import outdated
 from augean.report.row_names import baseline_name, row_heading
 from augean.report.run_facts import FACTS, run_facts
 from augean.store.summary import RunState
-from augean.store.sweep_record import SweepRecord
 from augean.terminal import counted
 
 STATES = tuple(RunState)
@@ -294,6 +295,19 @@ def gap(table: Table) -> str:
     return _counts_text(table.states, NOT_COMPLETED)
 
 
+def ways_on(table: Table, outputs: Path) -> list[str]:
+    """Return the commands that train what is not finished: a job of a custom loop has its own.
+
+    Args:
+        outputs: folder of the runs.
+    """
+    commands = []
+    for job, run in table.sweep.job_runs:
+        if run.state in NOT_COMPLETED:
+            commands.append(job.command or table.sweep.record.command)
+    return commands_in(commands, outputs)
+
+
 def all_diverged(states: Counter[RunState]) -> bool:
     """Tell whether there are runs and all of them diverged, so that no score will come."""
     return 0 < states.total() == states[RunState.DIVERGED]
@@ -319,35 +333,3 @@ def anchor(name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9]+", "-", name)
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"table-{plain}-{digest}"
-
-
-def distinctions(records: Iterable[SweepRecord]) -> dict[str, str]:
-    """Return what tells records of one title apart, by their names.
-
-    That is what was asked for, the overrides; where these are the same too, the record's name.
-    Empty for a title of its own.
-    """
-    records = list(records)
-    titles = Counter(record.title for record in records)
-    requests = Counter((record.title, " ".join(record.overrides)) for record in records)
-    texts = {}
-    for record in records:
-        overrides = " ".join(record.overrides)
-        text = ""
-        if requests[record.title, overrides] > 1:
-            text = record.name
-        elif titles[record.title] > 1:
-            text = overrides
-        texts[record.name] = text
-    return texts
-
-
-def distinct_titles(records: Iterable[SweepRecord]) -> dict[str, str]:
-    """Return the titles of records by their names, with what tells equal ones apart."""
-    records = list(records)
-    texts = distinctions(records)
-    titles = {}
-    for record in records:
-        text = texts[record.name]
-        titles[record.name] = f"{record.title} ({text})" if text else record.title
-    return titles

@@ -26,7 +26,7 @@ from augean.errors import AugeanError
 from augean.regular_files import DATA_BYTES, read_regular
 from augean.report import ReportResult, make_report
 from augean.report.page import text_environment
-from augean.report.tables import distinct_titles, number
+from augean.report.tables import number
 from augean.reproduction.claims import TABLES, Evidence
 from augean.reproduction.rates import read_rates
 from augean.reproduction.rivals import RIVALS, read_rivals
@@ -40,6 +40,7 @@ from augean.reproduction.statements import Judgement, course_report, num_last_ep
 from augean.store.archive.packing import pack, unpack
 from augean.store.files import write_atomic
 from augean.store.record_identity import record_paths
+from augean.store.record_titles import distinct_titles
 from augean.store.run_directory import read_failure_line, runs_dir
 from augean.store.summary import RunState
 from augean.store.sweep_record import SweepRecord, read_record

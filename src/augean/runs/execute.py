@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from augean.config.instantiate import refusing_exit
 from augean.config.schema import Config
 from augean.config.validation import flatten_config
 from augean.runs.address import RunAddress, RunOutcome, build_source, fill_open_values, find_address
@@ -54,7 +55,7 @@ def execute(
         if on_start is not None:
             on_start()
         try:
-            with noting_failure(address.path):
+            with noting_failure(address.path), refusing_exit():
                 summary = _train(config, address, should_stop)
         except Exception as error:
             _release_frames(error)

@@ -20,7 +20,7 @@ from augean.config.run_id import SCHEMA
 from augean.config.schema import RuntimeConfig
 from augean.errors import AugeanError, Pruned
 from augean.runs.address import RunAddress, RunOutcome, find_outcome
-from augean.signals import Interrupted, StopSignals
+from augean.signals import Interrupted, Stopped, StopSignals
 from augean.store.checkpoints import remove_checkpoints
 from augean.store.files import write_atomic
 from augean.store.locks import hold_lock, is_locked
@@ -69,7 +69,7 @@ class RunSession:
     def exit_if_stopped(self) -> None:
         """End the process with status 128 + signal number if a stop signal came."""
         if self.stop.signal is not None:
-            raise SystemExit(self.stop.exit_code)
+            raise Stopped(self.stop.exit_code)
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def open_session(
             yield session
         # The training was left by a stop signal; the run can be resumed from its checkpoint.
         except Interrupted:
-            raise SystemExit(stop.exit_code) from None
+            raise Stopped(stop.exit_code) from None
         finally:
             loggers.close()
             remove_progress(address.path)

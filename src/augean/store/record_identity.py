@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from augean.errors import AugeanError
 from augean.store.files import list_folder
 
 # An override begins with +, ++ or ~ where it adds or deletes a key. `runtime` and `launcher` say
@@ -29,7 +30,20 @@ def record_path(outputs: Path, name: str) -> Path:
 
 def record_paths(outputs: Path) -> list[Path]:
     """Return the files of all records below `outputs`, sorted."""
-    return list_folder(outputs / "sweeps", "*.json")
+    # A hidden file is some other program's: macOS writes ._<name> beside <name> on shared disks.
+    return list_folder(outputs / "sweeps", "[!.]*.json")
+
+
+def check_file_name(path: Path, name: str) -> None:
+    """Make sure that a record lies in the file of its name: a copy would be a sweep of its own.
+
+    Raises:
+        AugeanError: when it does not.
+    """
+    if name != path.stem:
+        raise AugeanError(
+            f"{path}: the record of another sweep, {name}; give the file that name, or remove it"
+        )
 
 
 def plain_name(text: str) -> str:

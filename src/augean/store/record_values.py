@@ -23,6 +23,12 @@ MAX_NAME = 240
 """Most characters of a run's id or directory; file systems allow 255 with an ending."""
 
 
+def split_row_keys(text: str | None) -> list[str]:
+    """Return the dotted keys of `runtime.table.row`, a text with commas between them."""
+    parts = (part.strip() for part in (text or "").split(","))
+    return [part for part in parts if part]
+
+
 def check_values(
     item: "DataclassInstance", parsers: Mapping[str, Callable[[Any], Any]], place: str = ""
 ) -> None:

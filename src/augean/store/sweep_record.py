@@ -20,13 +20,14 @@ from augean.store.files import json_digest, write_atomic
 from augean.store.locks import hold_lock
 from augean.store.record_identity import (
     EXECUTION_KEY,
+    check_file_name,
     identifying_overrides,
     record_name,
     record_path,
     record_paths,
     same_overrides,
 )
-from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_values
+from augean.store.record_values import JOB_PARSERS, RECORD_PARSERS, check_values, split_row_keys
 from augean.store.run_directory import run_state, runs_dir
 from augean.store.summary import RunState
 from augean.terminal import counted
@@ -258,12 +259,6 @@ class SweepRecord:
         return counts
 
 
-def split_row_keys(text: str | None) -> list[str]:
-    """Return the dotted keys of `runtime.table.row`, a text with commas between them."""
-    parts = (part.strip() for part in (text or "").split(","))
-    return [part for part in parts if part]
-
-
 def hold_record(outputs: Path, name: str) -> AbstractContextManager[None]:
     """Hold the lock of a record while it is read and written, or merged from an archive.
 
@@ -394,7 +389,9 @@ def read_records(outputs: Path) -> tuple[list[SweepRecord], list[str]]:
     problems: list[str] = []
     for path in record_paths(outputs):
         try:
-            records.append(read_record(path))
+            record = read_record(path)
+            check_file_name(path, record.name)
+            records.append(record)
         except AugeanError as error:
             problems.append(str(error))
     return records, problems

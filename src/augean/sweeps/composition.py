@@ -34,7 +34,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from augean.config.command_line import refuse_file_name, refuse_shadowed_options
+from augean.config.command_line import (
+    check_sweep_file,
+    refuse_file_name,
+    refuse_shadowed_options,
+)
 from augean.config.compose import register
 from augean.config.override_errors import explain_error
 from augean.config.paths import config_dir, fix_places, places
@@ -142,7 +146,7 @@ def compose_sweep(
         folder: of the sweep file, if it is not one of Augean's own.
 
     Raises:
-        ConfigError: for whatever is wrong with the file or the overrides.
+        AugeanError: for whatever is wrong with the file or the overrides.
     """
     refuse_file_name(name)
     register(name)
@@ -150,6 +154,7 @@ def compose_sweep(
     # and what `register` has stored, which is the last place. `-cd` puts the folder there too.
     search_path = create_config_search_path(str(config_dir()))
     if folder is not None:
+        check_sweep_file(folder / f"{name}.yaml")
         refuse_shadowed_options(folder)
         search_path.prepend(
             "command-line", f"file://{folder.absolute()}", SearchPathQuery(provider="schema")

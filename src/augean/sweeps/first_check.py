@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from augean.config.instantiate import refusing_exit
 from augean.config.schema import Config
 from augean.errors import AugeanError, ConfigError
 from augean.models.pretrained import choose_weights, read_state
@@ -65,7 +66,8 @@ def check_networks(jobs: Iterable[PlannedJob], check: Callable[[Config], None]) 
         network = network_key(job.config)
         if network not in problems:
             try:
-                check(job.config)
+                with refusing_exit():
+                    check(job.config)
                 problems[network] = None
             except AugeanError as error:
                 problems[network] = str(error)

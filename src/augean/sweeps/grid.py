@@ -23,7 +23,7 @@ from augean.sweeps.plan import read_earlier_record, with_additions
 from augean.sweeps.planned_jobs import PlannedJob, SweepPlan
 from augean.sweeps.record_changes import describe_left_out
 from augean.sweeps.slurm import submit, train_run
-from augean.sweeps.workers import WORKER, orphaned, supervise
+from augean.sweeps.workers import OTHER_PLAN, PLAN, WORKER, orphaned, supervise
 from augean.terminal import readable_seconds
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,14 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
 
     Raises:
         AugeanError: for what no run can do without.
-        SystemExit: with status 1 when a job failed, after all others have run; with 0 in a worker;
-            with that of `augean.sweeps.slurm.submit` when SLURM is to do the work.
+        SystemExit: with status 1 when a job failed, after all others have run; with 0 in a worker,
+            or `OTHER_PLAN`; with that of `augean.sweeps.slurm.submit` when SLURM is to do the work.
     """
     record, jobs = plan.record, plan.jobs
     if WORKER in os.environ:
+        # A worker reads the sweep file again, and imports code and data again.
+        if os.environ.get(PLAN, plan.runs_digest) != plan.runs_digest:
+            raise SystemExit(OTHER_PLAN)
         work_on_jobs(jobs, runner, since=float(os.environ[WORKER]))
         raise SystemExit(0)
     # Jobs by run id: two rows may ask for the same run, which is trained and counted once.
@@ -78,6 +81,7 @@ def run_grid(plan: SweepPlan, runner: JobRunner) -> list[float]:
             write_record=write_record,
             work=lambda since: work_on_jobs(jobs, runner, since=since),
             since=time.time(),
+            plan_digest=plan.runs_digest,
         )
     else:
         write_record()
@@ -119,6 +123,7 @@ def share_work(
     write_record: Callable[[], None],
     work: Callable[[float], None],
     since: float,
+    plan_digest: str | None = None,
 ) -> None:
     """Do a sweep's work: here, in `runtime.workers` processes of this command, or on SLURM.
 
@@ -130,6 +135,7 @@ def share_work(
         write_record: writes the sweep's record; called before any work, or once SLURM has taken it.
         work: does the work in this process; called with `since`.
         since: when the sweep began, in seconds since 1970.
+        plan_digest: that of a grid's plan, which its workers must arrive at too.
 
     Raises:
         SystemExit: with the status of `augean.sweeps.slurm.submit`, when SLURM is to do it.
@@ -147,7 +153,7 @@ def share_work(
         raise SystemExit(status)
     write_record()
     if num_workers > 1:
-        supervise(name, num_workers, config.runtime, since=since)
+        supervise(name, num_workers, config.runtime, since=since, plan_digest=plan_digest)
     else:
         work(since)
 

@@ -3,7 +3,7 @@
 Nothing here trains, writes or prints. Grid, study, preview, settling and submission share the plan.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,7 +137,9 @@ def _plan_grid(
     # An earlier `augean settle` may have noted a design in the record, and seeds in that: their
     # jobs come last.
     settled_jobs = earlier.jobs if earlier is not None and earlier.design else []
-    further_points = _further_seeds(points, jobs, record.design.get("seeds", {}), settled_jobs)
+    settled_seeds = _own_seeds(settled_jobs)
+    _refuse_seeds_before_others(record.name, jobs, settled_seeds)
+    further_points = _further_seeds(points, jobs, record.design.get("seeds", {}), settled_seeds)
     jobs += plan_jobs(composition, further_points, draft.axes)
     record = with_additions(_with_jobs(without_jobs, jobs), earlier)
     return SweepPlan(record=record, base=jobs[0], jobs=jobs)
@@ -199,32 +201,42 @@ def with_additions(record: SweepRecord, earlier: SweepRecord | None) -> SweepRec
     return with_row_labels(record)
 
 
+def _own_seeds(jobs: Iterable[SweepJob]) -> dict[str, set[int]]:
+    """Return the seeds of each row that the sweep's own command trains."""
+    seeds: dict[str, set[int]] = {}
+    for job in jobs:
+        if job.command is None:
+            seeds.setdefault(job.row, set()).add(job.seed)
+    return seeds
+
+
 def _further_seeds(
     points: Sequence[Point],
     jobs: Sequence[PlannedJob],
     num_seeds: Mapping[str, int],
-    settled_jobs: Sequence[SweepJob],
+    settled_seeds: Mapping[str, Set[int]],
 ) -> list[Point]:
-    """List the points with the seeds that `augean settle` added to rows of the grid.
+    """List the points with the seeds that rows of a settled grid have beside those of the grid.
 
     Args:
         points: of the grid.
         jobs: one for each of them.
-        num_seeds: row to the number of seeds that it is to have, those of the grid included.
-        settled_jobs: jobs of the earlier record, whose seeds stay in the table.
+        num_seeds: row to the number of seeds that `augean settle` wants it to have, those of the
+            grid included.
+        settled_seeds: those of the earlier record, which stay in the table: verdicts rest on them.
     """
+    indices: dict[str, list[int]] = {}
+    for index, job in enumerate(jobs):
+        indices.setdefault(job.row, []).append(index)
     further_points = []
-    for row, number in num_seeds.items():
-        of_row = [index for index, job in enumerate(jobs) if job.row == row]
-        if not of_row:
-            continue  # a row that this launch leaves out
+    for row, of_row in indices.items():
         point = points[of_row[0]]
         shared = without_seed(point.overrides)
         seeds = {jobs[index].config.seed for index in of_row}
-        earlier = {job.seed for job in settled_jobs if job.row == row and job.command is None}
+        earlier = settled_seeds.get(row, set())
         further = sorted(earlier - seeds)
         first = max(seeds | earlier) + 1
-        further += range(first, first + number - len(seeds | earlier))
+        further += range(first, first + num_seeds.get(row, 0) - len(seeds | earlier))
         for seed in further:
             further_points.append(Point(overrides=(*shared, f"seed={seed}"), row=point.row))
     return further_points
@@ -271,3 +283,23 @@ def _refuse_other_comparison(record: SweepRecord, rows: Sequence[str]) -> None:
             " chosen once results were seen keeps no error rate. Give that, or settle a copy of"
             " the sweep file under a name of its own"
         )
+
+
+def _refuse_seeds_before_others(
+    name: str, jobs: Sequence[PlannedJob], settled_seeds: Mapping[str, Set[int]]
+) -> None:
+    """Refuse new seeds of a row that would come before those with which it was settled.
+
+    A look compares the first seeds of two rows, so looks that were taken would become others.
+
+    Raises:
+        AugeanError: with the first such seed.
+    """
+    for job in jobs:
+        seeds = settled_seeds.get(job.row, set())
+        if seeds and job.config.seed not in seeds and job.config.seed < max(seeds):
+            raise AugeanError(
+                f"seed={job.config.seed}: {name} is being settled, with seeds up to {max(seeds)} of"
+                f" {job.row}, and one before them would change what was decided. Give greater ones,"
+                " or settle a copy of the sweep file under a name of its own"
+            )

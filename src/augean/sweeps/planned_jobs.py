@@ -3,6 +3,7 @@
 Nothing here trains, writes or prints.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from augean.config.instantiate import refusing_exit
 from augean.config.labels import value_label
 from augean.config.override_errors import explain_error
 from augean.config.override_text import readable
@@ -92,6 +94,12 @@ class SweepPlan:
         """The output folder, which all jobs share."""
         return self.base.address.outputs
 
+    @property
+    def runs_digest(self) -> str:
+        """A digest of the ids of all runs, by which two plans of a grid can be compared."""
+        ids = sorted({job.address.id for job in self.jobs})
+        return hashlib.sha256(" ".join(ids).encode()).hexdigest()
+
 
 def plan_jobs(
     composition: Composition, points: Sequence[Point], axes: Sequence[str] = ()
@@ -108,7 +116,8 @@ def plan_jobs(
     mistakes: list[tuple[str, Point]] = []
     for point in points:
         try:
-            jobs.append(_plan_job(composition, point, axes))
+            with refusing_exit():  # a data set's own class is built for the address
+                jobs.append(_plan_job(composition, point, axes))
         except ConfigError as error:
             mistakes.append((str(error), point))
     if mistakes:

@@ -15,7 +15,8 @@ from augean.config.validation import flatten_config
 from augean.errors import ConfigError
 from augean.override_key import override_key
 from augean.store.record_identity import EXECUTION_KEY, record_path
-from augean.store.sweep_record import SweepRecord, read_record, split_row_keys
+from augean.store.record_values import split_row_keys
+from augean.store.sweep_record import SweepRecord, read_record
 
 # At most 150 characters, and no dot in front: record names become file names.
 RECORD_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,149}"

@@ -26,13 +26,9 @@ from augean.override_key import outputs_override
 from augean.signals import ChildProcesses
 from augean.store.record_identity import identifying_overrides, same_overrides
 from augean.store.run_directory import runs_dir
+from augean.store.run_files import SUMMARY, id_in_name
 from augean.store.summary import RunState, read_summary
-from augean.store.sweep_record import (
-    SweepJob,
-    SweepRecord,
-    hold_record,
-    read_records,
-)
+from augean.store.sweep_record import SweepJob, SweepRecord, hold_record, read_records
 from augean.sweeps.budget import read_budget
 from augean.sweeps.plan import plan_for
 from augean.sweeps.record_changes import compare_records
@@ -86,9 +82,9 @@ class Settling:
         if folder:
             words = ["-cd", str(folder), *words]
         self.command = [*program(sys.argv), *words]
-        record = self.find_record()
-        self.completed_before = set() if record is None else self._completed_runs(record)
-        """Ids of the runs that cost this call nothing."""
+        summaries = runs_dir(outputs).glob(f"*/{SUMMARY}")
+        self.completed_before = {id_in_name(summary.parent.name) for summary in summaries}
+        """Ids of the runs that cost this call nothing, those of other tables included."""
 
     def find_record(self) -> SweepRecord | None:
         """Return the sweep's record; None where it was not launched yet."""
@@ -114,10 +110,6 @@ class Settling:
             job_runs.append((job, run))
         return job_runs
 
-    def _completed_runs(self, record: SweepRecord) -> set[str]:
-        """Return the ids of the record's completed runs."""
-        return {job.id for job, run in self.read_job_runs(record) if run.state.is_completed}
-
     def run(self, *, dry: bool) -> int:
         """Settle the table; with `dry` only say what is undecided. Return the exit status.
 
@@ -129,7 +121,6 @@ class Settling:
         # Planned although there is a record, as the file may ask for other runs by now. A table
         # that cannot be settled is refused before anything is trained.
         record = _with_design(self.plan_record(earlier, dry=dry), self.design)
-        self.completed_before |= self._completed_runs(record)
         is_changed = False
         if earlier is not None:
             has_other_jobs = compare_records(earlier, record).has_other_jobs
@@ -144,6 +135,8 @@ class Settling:
             if launched is None:
                 raise AugeanError(f"{self.sweep} left no record in {self.outputs}")
             record = _with_design(launched, self.design)
+        elif sweep_file(self.sweep, self.folder) is None:
+            self._refuse_training(record)
         self._settle(record, is_launched=is_launched)
         return 0
 
@@ -153,11 +146,11 @@ class Settling:
         Raises:
             AugeanError: for whatever a launch would refuse, where runs are to be trained.
         """
+        if earlier is not None and self.folder is None:
+            _refuse_other_file(earlier, self.sweep)
         # A record alone, such as an unpacked one, is settled as it is.
         if earlier is not None and sweep_file(self.sweep, self.folder) is None:
             return earlier
-        if earlier is not None and self.folder is None:
-            _refuse_other_file(earlier, self.sweep)
         try:
             plan = plan_for(self.outputs, self.sweep, self.overrides, self.folder)
         except AugeanError as error:
@@ -168,6 +161,22 @@ class Settling:
             return earlier
         self.num_workers = plan.config.runtime.workers
         return plan.record
+
+    def _refuse_training(self, record: SweepRecord) -> None:
+        """Refuse a table without its sweep file where seeds are to be trained.
+
+        Its design is not noted then: the call with the file may set another.
+
+        Raises:
+            AugeanError: with the option that names the file's folder.
+        """
+        look = self.look(record)
+        if self.lacks_runs(record) or self.next_seeds(record, look):
+            show(record, look)
+            raise AugeanError(
+                f"{self.sweep}: seeds are to be trained, and there is no sweep file of that name;"
+                " name its folder with -cd, or only look at the table with --dry-run"
+            )
 
     def _show_dry(self, record: SweepRecord, *, is_launched: bool, is_changed: bool) -> None:
         """Say what settling would begin with."""
@@ -307,7 +316,7 @@ class Settling:
 
 
 def _refuse_other_file(record: SweepRecord, sweep: str) -> None:
-    """Refuse Augean's own sweep file where the record is of the user's of the same name.
+    """Refuse a sweep without its folder where the record is of a file in the user's own.
 
     Raises:
         AugeanError: with the option that names the user's folder.

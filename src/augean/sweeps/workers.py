@@ -36,6 +36,11 @@ SUPERVISOR = "AUGEAN_SUPERVISOR"
 """Environment variable of a worker: the process that started it."""
 PLACES = "AUGEAN_PLACES"
 """Environment variable of a worker: the sweep's folders, as JSON."""
+PLAN = "AUGEAN_PLAN"
+"""Environment variable of a grid's worker: `SweepPlan.runs_digest` of the process that started
+it."""
+OTHER_PLAN = 76
+"""Exit status of a worker whose own plan has other runs."""
 QUIET = "runtime.progress=none"
 """What a supervisor adds to the command of its workers, whose bars would overwrite each other."""
 
@@ -56,22 +61,30 @@ def handed_on_places() -> dict[str, str | None]:
     return content
 
 
-def supervise(name: str, num_workers: int, runtime: RuntimeConfig, *, since: float) -> None:
+def supervise(
+    name: str,
+    num_workers: int,
+    runtime: RuntimeConfig,
+    *,
+    since: float,
+    plan_digest: str | None = None,
+) -> None:
     """Run `num_workers` processes of this command until all have ended.
 
-    A worker that is killed is replaced; one that leaves after SIGTERM is not. A stop signal is
-    passed on to all of them. `augean workers` can change their number meanwhile.
+    A worker that is killed is replaced; one that leaves after SIGTERM, or for another plan, is not.
+    A stop signal is passed on to all of them. `augean workers` can change their number meanwhile.
 
     Args:
         name: of the sweep's record.
         since: when the sweep began, in seconds since 1970.
+        plan_digest: of a grid's plan, which the workers compare with their own.
 
     Raises:
         SystemExit: 128 + signal number after a stop signal, when all workers have ended.
     """
     outputs = Path(runtime.outputs)
     with ChildProcesses() as children, announce_crew(outputs, name, num_workers) as read_size:
-        crew = _Crew(children, runtime, since)
+        crew = _Crew(name, children, runtime, since, plan_digest)
         size = read_size()
         crew.resize(size.workers)
         while crew.is_at_work():
@@ -91,10 +104,20 @@ def supervise(name: str, num_workers: int, runtime: RuntimeConfig, *, since: flo
 class _Crew:
     """The workers of one sweep that this process has started, by their numbers."""
 
-    def __init__(self, children: ChildProcesses, runtime: RuntimeConfig, since: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        children: ChildProcesses,
+        runtime: RuntimeConfig,
+        since: float,
+        plan_digest: str | None,
+    ) -> None:
+        self.name = name
         self.children = children
         self.runtime = runtime
         self.since = since
+        self.plan_digest = plan_digest
+        self.has_warned_of_plan = False
         self.command = [*program(sys.argv), *sys.argv[1:], QUIET]
         self.devices = _cuda_devices() if runtime.device in ("auto", "cuda") else []
         self.workers: dict[int, subprocess.Popen[bytes]] = {}
@@ -134,6 +157,8 @@ class _Crew:
             if _was_told_to_leave(code):
                 if self.children.signal is None:
                     logger.info(f"worker {number} was told to leave; {len(self.workers)} go on")
+            elif code == OTHER_PLAN:
+                self._warn_of_other_plan()
             elif code < 0 and may_restart:
                 self.num_restarts += 1
                 logger.warning(f"worker {number} was killed by signal {-code}; starting another")
@@ -144,6 +169,16 @@ class _Crew:
                     " already, so this one is not"
                 )
 
+    def _warn_of_other_plan(self) -> None:
+        """Say once why workers have ended: all of them may have the same reason."""
+        if self.has_warned_of_plan:
+            return
+        self.has_warned_of_plan = True
+        logger.warning(
+            f"{self.name}: asks for other runs than when the sweep began, as its file, its code or"
+            " its data has changed; a worker has ended. Start the command again"
+        )
+
     def _start(self, number: int) -> None:
         environment = self._environment(number)
         self.workers[number] = self.children.start(self.command, env=environment)
@@ -153,6 +188,8 @@ class _Crew:
         threads = self.runtime.threads or max(1, usable_cores() // self.num_workers)
         environment = _environment(self.since, self.runtime)
         environment["OMP_NUM_THREADS"] = str(threads)
+        if self.plan_digest is not None:
+            environment[PLAN] = self.plan_digest
         if self.devices:
             environment["CUDA_VISIBLE_DEVICES"] = self.devices[number % len(self.devices)]
         return environment

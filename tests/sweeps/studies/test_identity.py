@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import distribution_to_json
 
 from augean.config.code_digest import module_code
 from augean.config.run_id import code_identity
 from augean.config.schema import RuntimeConfig
 from augean.errors import ConfigError, SetupError
+from augean.sweeps.composition import parse_search_space
+from augean.sweeps.studies.setup import displayed_value
 from augean.sweeps.workers import keep_passwords, run_worker
 from commands import train
 from conftest import TINY, composed
@@ -33,6 +37,26 @@ def test_studies_without_digests_of_code_go_on(tmp_path: Path) -> None:
     open_study(tmp_path)
     study = open_study(tmp_path, code={"code of mine.Act": "1"})
     assert not study.is_begun_here
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "sgd,adam",
+        "0.1,0.01",
+        "interval(0.001,0.1)",
+        "tag(log,interval(0.001,0.1))",
+        "range(8,40,8)",
+        "range(0.1,0.4,0.1)",
+        "tag(log,interval(1,64))",
+    ],
+)
+def test_a_space_is_shown_as_an_override_writes_it(values: str) -> None:
+    (override,) = OverridesParser.create().parse_overrides([f"width.channels={values}"])
+    (distribution,) = parse_search_space([override]).distributions.values()
+    text = distribution_to_json(distribution)
+    assert displayed_value("space of width.channels", text) == values
+    assert displayed_value("space of width.channels", "absent") == "absent"
 
 
 def test_a_worker_need_not_know_the_code_of_the_whole_space(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from augean.report.figures.plotting import (
     shorten_labels,
 )
 from augean.report.row_names import baseline_name
-from augean.report.tables import amount, distinct_titles
+from augean.report.tables import amount
+from augean.store.record_titles import distinct_titles
 from augean.terminal import counted
 
 STYLES = {

@@ -33,7 +33,7 @@ from augean.report.figures.plotting import (
     shorten_labels,
     style_of,
 )
-from augean.report.tables import distinct_titles
+from augean.store.record_titles import distinct_titles
 from augean.store.sweep_record import COMPLETE, SweepJob, SweepRecord
 from augean.terminal import counted
 

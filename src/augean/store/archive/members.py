@@ -6,6 +6,7 @@ from pathlib import Path
 
 from augean.errors import AugeanError
 from augean.regular_files import digest_regular
+from augean.store.record_identity import check_file_name
 from augean.store.run_files import (
     DIGESTED_FILES,
     FAILURE,
@@ -106,8 +107,4 @@ def check_record(path: Path) -> None:
     Raises:
         AugeanError: when the record is damaged, or its file has another name.
     """
-    name = read_record(path).name
-    if name != path.stem:
-        raise AugeanError(
-            f"{path}: the record of another sweep, {name}; give the file that name, or remove it"
-        )
+    check_file_name(path, read_record(path).name)

@@ -98,10 +98,10 @@ def _too_much(outputs: Path, limits: Limits) -> AugeanError:
 
 def _packable_paths(outputs: Path) -> list[Path]:
     """Return the run directories, sweep records and journals below `outputs`."""
-    # Hidden directories are those of calls of `unpack`.
+    # Hidden directories are those of calls of `unpack`, hidden files those of other programs.
     runs = list_folder(runs_dir(outputs), "[!.]*-*")
     records = record_paths(outputs)
-    journals = list_folder(outputs / "studies", "*.journal")
+    journals = list_folder(outputs / "studies", "[!.]*.journal")
     return [*runs, *records, *journals]
 
 

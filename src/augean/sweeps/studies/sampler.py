@@ -167,6 +167,22 @@ def _list_values(key: str, distribution: Any) -> list[Any]:
     return [_step_from(low, step, index) for index in range(_count_values(key, distribution))]
 
 
+def written_space(distribution: Any, key: str) -> str:
+    """Return the values of a distribution as an override writes them.
+
+    Args:
+        key: that the values are for.
+    """
+    if hasattr(distribution, "choices"):
+        return ",".join(written_value(choice, key) for choice in distribution.choices)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if step not in (None, 1):
+        # The end of a range is not among its values.
+        end = _step_from(low, step, _count_values(key, distribution))
+        return f"range({low},{end},{step})"
+    return f"tag(log,interval({low},{high}))" if distribution.log else f"interval({low},{high})"
+
+
 def spanning_points(space: "Mapping[str, BaseDistribution]") -> list[dict[str, Any]]:
     """List few points that together have every choice and both ends of every range."""
     values = {key: _extremes(distribution) for key, distribution in space.items()}

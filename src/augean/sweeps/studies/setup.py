@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import Trial
 
 from augean.config.run_id import CORE, SCHEMA, code_identity
@@ -18,7 +18,10 @@ from augean.runs.weights import find_weights
 from augean.store.locks import folder_id
 from augean.sweeps.budget import read_timeout
 from augean.sweeps.planned_jobs import SweepPlan
-from augean.sweeps.studies.sampler import visits_all_points
+from augean.sweeps.studies.sampler import visits_all_points, written_space
+
+SPACE = "space of "
+"""Beginning of what an identity calls the values of a searched key."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class StudySetup:
         # Constant, and part of the identity of every study in a storage.
         identity: dict[str, str] = {"direction": "maximize"}
         for key, distribution in sorted(self.space.items()):
-            identity[f"space of {key}"] = distribution_to_json(distribution)
+            identity[f"{SPACE}{key}"] = distribution_to_json(distribution)
         for key, value in self.base.items():
             identity[key] = identity_text(value)
         return {**identity, **self.code}
@@ -101,6 +104,20 @@ def make_setup(plan: SweepPlan, options: AugeanSweeperConfig) -> StudySetup:
         default=plan.default,
         extend=None if plan.custom is None else plan.custom.extend,
     )
+
+
+def displayed_value(key: str, text: str) -> str:
+    """Return a value of an identity for people: a space as an override writes it.
+
+    Args:
+        key: that the identity has for it.
+    """
+    if not key.startswith(SPACE):
+        return text
+    try:
+        return written_space(json_to_distribution(text), key.removeprefix(SPACE))
+    except (ValueError, TypeError, KeyError):
+        return text  # such as one that another version of Optuna has written
 
 
 def identity_text(value: Any) -> str:

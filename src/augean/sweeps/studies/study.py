@@ -24,7 +24,7 @@ from augean.store.run_directory import runs_dir
 from augean.store.sweep_record import SweepJob
 from augean.sweeps.studies.grid_points import GridPoints
 from augean.sweeps.studies.sampler import plain_values
-from augean.sweeps.studies.setup import StudySetup, identity_text
+from augean.sweeps.studies.setup import StudySetup, displayed_value, identity_text
 from augean.sweeps.studies.storage import open_storage, reaching_storage
 from augean.sweeps.studies.trial import (
     ERROR,
@@ -118,7 +118,8 @@ class Study:
             before = old.get(key, defaults.get(key, "absent"))
             now = new.get(key, defaults.get(key, "absent"))
             if before != now:
-                lines.append(f"  {key}: was {before}, is {now}")
+                texts = [displayed_value(key, text) for text in (before, now)]
+                lines.append(f"  {key}: was {texts[0]}, is {texts[1]}")
         if lines:
             raise ConfigError(
                 f"study {self.setup.name} has begun with another setting:\n"
