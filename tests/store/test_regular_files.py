@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from augean.regular_files import digest_regular, open_regular, parse_json, read_regular
+from augean.regular_files import open_regular, parse_json, read_regular
 
 LIMIT = 1000
 
@@ -45,7 +45,7 @@ def test_anything_else_is_refused_without_waiting(tmp_path: Path, kind: str) -> 
     elif kind == "too large":
         path.write_bytes(b" " * (LIMIT + 1))
     before = set(os.listdir("/proc/self/fd"))
-    for read in (read_regular, open_regular, digest_regular):
+    for read in (read_regular, open_regular):
         with pytest.raises(OSError, match=r"\w") as caught:
             read(path, LIMIT)
         assert caught.value.strerror
