@@ -107,16 +107,28 @@ def test_a_project_that_is_moved_as_a_whole_finds_its_code(
 def test_code_on_pythons_path_is_found_without_being_run(
     tmp_path: Path, code: RunSummary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    package = (tmp_path / "mine").rename(elsewhere / "mine")
-    monkeypatch.syspath_prepend(str(elsewhere))
-    assert check(tmp_path, code) == Freshness("no")
+    project = tmp_path / "project"
+    project.mkdir()
+    package = tmp_path / "mine"
+    (tmp_path / "settings.json").rename(project / "settings.json")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert check(project, code) == Freshness("no")
     # It may be another project's package of that name.
     (package / "act.py").write_text("raise SystemExit\n")
-    freshness = check(tmp_path, code)
+    freshness = check(project, code)
     assert freshness.outdated == "unknown"
     assert "mine/act.py is here, but it is not known to be that of the run" in freshness.reason
+
+
+def test_code_on_pythons_path_below_the_runs_folder_is_its_own(
+    tmp_path: Path, code: RunSummary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "src").mkdir()
+    package = (tmp_path / "mine").rename(tmp_path / "src" / "mine")
+    monkeypatch.syspath_prepend(str(tmp_path / "src"))
+    assert check(tmp_path, code) == Freshness("no")
+    (package / "act.py").write_text("class Act: pass\n")
+    assert check(tmp_path, code) == Freshness("yes", "mine/act.py has changed")
 
 
 @pytest.mark.parametrize("is_unpacked", [False, True])

@@ -109,7 +109,7 @@ def test_values_of_any_kind_have_an_importance() -> None:
     for number in range(15):
         trials.append((0.5 + number / 100, values[number % 3]))
     trials.append((None, values[0]))
-    record = study(trials, {"a": "null,[3,3],true", "b": "tag(log,interval(0.1,1))"}, "minimize")
+    record = study(trials, {"a": "null,[3,3],true", "b": "tag(log,interval(0.1,1))"})
     assert importances(record).keys() == {"a", "b"}
 
 

@@ -548,6 +548,35 @@ def test_a_script_takes_no_row_of_another_one_and_says_that_it_replaces_its_own(
     assert listed() == [moved]
 
 
+def test_a_script_keeps_its_row_beside_a_module_or_a_copy_of_its_name(tmp_path: Path) -> None:
+    code = """
+        import sys
+        import augean
+        import helpers.main
+
+        config = {"lr": float(sys.argv[1])}
+        with augean.run(config, outputs="../shared", table="Shared", row="baseline") as run:
+            run.finish(test_accuracy=SCORE)
+    """
+
+    def train(folder: str, score: float, lr: float) -> None:
+        module = tmp_path / folder / "helpers" / "main.py"
+        module.parent.mkdir(parents=True, exist_ok=True)
+        module.write_text("")
+        script = tmp_path / folder / "main.py"
+        script.write_text(f"SCORE = {score}\n{textwrap.dedent(code)}")
+        # A process of its own: one process does not replace its own runs.
+        subprocess.run([sys.executable, script.name, str(lr)], cwd=script.parent, check=True)
+
+    train("first", 0.5, lr=0.1)
+    train("first", 0.75, lr=0.1)
+    train("copy", 0.75, lr=0.2)
+    (job,) = read_record(tmp_path / "shared/sweeps/Shared.json").jobs
+    summary = read_summary(tmp_path / "shared/runs" / job.run)
+    assert summary is not None
+    assert summary.config["lr"] == 0.2
+
+
 @pytest.mark.parametrize("config", [{**CONFIG, "lr": 0.5}, {**CONFIG, "training": {"seed": 1}}])
 def test_a_second_run_of_one_row_and_seed_is_refused(config: Any, tmp_path: Path) -> None:
     first, _ = count(tmp_path, table="Rates")

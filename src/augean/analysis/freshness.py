@@ -137,7 +137,7 @@ class FreshnessCheck:
             listed: those of them that the config names as `code_files`.
             roots: folders to look in, before those of Python's path.
         """
-        own_folders = {path: _first_with(path, roots.own) for path in recorded}
+        own_folders = {path: self._own_folder(path, roots.own) for path in recorded}
         packages_here = {
             top_name(path) for path, folder in own_folders.items() if folder is not None
         }
@@ -150,6 +150,15 @@ class FreshnessCheck:
                 yield Freshness("yes", f"{path} is gone")
             else:
                 yield self._compare_elsewhere(path, roots.other, recorded, listed)
+
+    def _own_folder(self, path: str, roots: tuple[Path, ...]) -> Path | None:
+        """Return the recorded folder with a file, or one below it on Python's path; else None."""
+        on_path = self._files.folder_on_path(path)
+        if on_path is not None:
+            folder = on_path.resolve()
+            if any(folder.is_relative_to(root.resolve()) for root in roots):
+                roots = (*roots, on_path)
+        return _first_with(path, roots)
 
     def _compare_elsewhere(
         self, path: str, folders: Iterable[Path], recorded: Mapping[str, str], listed: set[str]

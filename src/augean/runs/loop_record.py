@@ -89,26 +89,30 @@ def _judge_replacement(
     if summary is None:
         return
     place = f"row {job.row}, seed {job.seed}"
-    script = _find_script(outputs, directory, summary)
-    if script is not None and not os.path.samefile(script, loop.file):
+    # A copy of this script, as in another checkout, has the same code.
+    is_same_code = summary.loop_digest == loop.code.digest
+    scripts = _find_scripts(outputs, directory, summary)
+    is_here = any(os.path.samefile(script, loop.file) for script in scripts)
+    if scripts and not is_here and not is_same_code:
         raise ConfigError(
-            f"augean.run: table={table!r}: {place} is run {other.id} of {script}; name another"
+            f"augean.run: table={table!r}: {place} is run {other.id} of {scripts[0]}; name another"
             " table or row in one of the two scripts"
         )
     logger.info(f"{place} of table {table}: run {other.id} makes way for {job.id}")
 
 
-def _find_script(outputs: Path, directory: Path, summary: RunSummary) -> Path | None:
-    """Return the file of the loop that trained a run; None where it is not known or is gone."""
+def _find_scripts(outputs: Path, directory: Path, summary: RunSummary) -> list[Path]:
+    """Return the files that may be the loop that trained a run; none where it is gone or not known.
+
+    The summary has the name of the loop's file without its folder, and a module beside it may have
+    the same one.
+    """
     place = (summary.places or {}).get("loop")
     # What a run from an archive recorded was said of other folders.
     if place is None or (directory / UNPACKED).exists():
-        return None
-    for name in summary.code_digests or {}:
-        file = place_at(outputs, place) / name
-        if file.name == summary.loop and file.is_file():
-            return file
-    return None
+        return []
+    files = [place_at(outputs, place) / name for name in summary.code_digests or {}]
+    return [file for file in files if file.name == summary.loop and file.is_file()]
 
 
 def add_to_record(

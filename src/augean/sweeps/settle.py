@@ -146,10 +146,12 @@ class Settling:
         Raises:
             AugeanError: for whatever a launch would refuse, where runs are to be trained.
         """
-        if earlier is not None and self.folder is None:
+        has_file = sweep_file(self.sweep, self.folder) is not None
+        # To look at a record alone takes no file.
+        if earlier is not None and self.folder is None and (has_file or not dry):
             _refuse_other_file(earlier, self.sweep)
         # A record alone, such as an unpacked one, is settled as it is.
-        if earlier is not None and sweep_file(self.sweep, self.folder) is None:
+        if earlier is not None and not has_file:
             return earlier
         try:
             plan = plan_for(self.outputs, self.sweep, self.overrides, self.folder)

@@ -92,7 +92,7 @@ def test_a_study_has_exactly_its_trials_and_the_same_command_adds_none(tmp_path:
         assert job.score == summary["val_accuracy"]
     status = augean("status", "--outputs", str(tmp_path))
     assert "4 of 4 trials done" in status.stdout
-    assert f"best {best.score:.2%} by trial {best.trial}, 2 finished" in status.stdout
+    assert f"best validation {best.score:.2%} by trial {best.trial}, 2 finished" in status.stdout
     # Its points are not known before, so nothing is compared with those of a new launch.
     assert augean("status", *arguments).stdout == status.stdout
     second = train(*arguments)
@@ -297,9 +297,7 @@ def test_every_sampler_of_the_plugin_asks_for_trials(tmp_path: Path, sampler: st
     numbers = optuna.distributions.FloatDistribution(0, 1, step=0.5 if sampler == "grid" else None)
     space = {"x": numbers, "y": optuna.distributions.CategoricalDistribution(("a", "b"))}
     points = SearchSpace(space).points() if sampler == "grid" else None
-    setup = StudySetup(
-        "mine", f"{tmp_path}/mine.journal", space, "maximize", {}, 4, {}, 0, points=points
-    )
+    setup = StudySetup("mine", f"{tmp_path}/mine.journal", space, {}, 4, {}, 0, points=points)
     study = Study(setup, tmp_path, partial(make_sampler, options, space))
     with study.working():
         for number in range(4):
