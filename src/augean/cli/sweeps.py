@@ -277,7 +277,7 @@ def _print_sweep(
     status: "SweepStatus", title: str, outputs: Path, slurm_jobs: dict[str, str]
 ) -> None:
     """Print the progress of one sweep, and the commands that go on with it."""
-    from augean.config.override_text import commands_in
+    from augean.config.override_text import command_in
     from augean.monitor.view import describe_study
     from augean.store.summary import RunState
     from augean.sweeps.slurm import describe_queue
@@ -298,8 +298,8 @@ def _print_sweep(
     if not status.is_complete:
         if waiting := describe_queue(record, slurm_jobs):
             print(f"  in SLURM's queue: {waiting}")
-        for command in commands_in(status.commands, outputs):
-            print(f"  to go on: {command}")
+        for command in status.commands:
+            print(f"  to go on: {command_in(command, outputs)}")
 
 
 def _print_progress(job: "SweepJob", progress: "RunProgress") -> None:

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +125,6 @@ def command_in(command: str, outputs: Path) -> str:
     if is_here or "${" in place:
         return command
     return f"{command} {shlex.quote(f'runtime.outputs={_text(str(outputs))}')}"
-
-
-def commands_in(commands: Iterable[str], outputs: Path) -> list[str]:
-    """Return commands as `command_in` does, each once."""
-    return list(dict.fromkeys(command_in(command, outputs) for command in commands))
 
 
 def place_overrides(runtime: RuntimeConfig) -> list[str]:

@@ -102,10 +102,10 @@ class SweepStatus:
 
     @property
     def commands(self) -> list[str]:
-        """The commands that train what is left: each job of a custom loop may have its own."""
+        """The commands that train what is left."""
         jobs = [run.job for row in self.rows for run in row.runs if not run.state.is_completed]
         # A study may have no job left and still trials to begin.
-        return [job.command or self.record.command for job in jobs] or [self.record.command]
+        return self.record.commands_of(jobs) or [self.record.command]
 
     def in_state(self, state: RunState) -> list[RunStatus]:
         return [run for run in self.runs if run.state == state]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pandas
 
 from augean.analysis.comparison import Estimate, Row, Table
-from augean.config.override_text import commands_in
+from augean.config.override_text import command_in
 from augean.report import outdated
 from augean.report.row_names import baseline_name, row_heading
 from augean.report.run_facts import FACTS, run_facts
@@ -296,16 +296,13 @@ def gap(table: Table) -> str:
 
 
 def ways_on(table: Table, outputs: Path) -> list[str]:
-    """Return the commands that train what is not finished: a job of a custom loop has its own.
+    """Return the commands that train what is not finished.
 
     Args:
         outputs: folder of the runs.
     """
-    commands = []
-    for job, run in table.sweep.job_runs:
-        if run.state in NOT_COMPLETED:
-            commands.append(job.command or table.sweep.record.command)
-    return commands_in(commands, outputs)
+    jobs = [job for job, run in table.sweep.job_runs if run.state in NOT_COMPLETED]
+    return [command_in(command, outputs) for command in table.sweep.record.commands_of(jobs)]
 
 
 def all_diverged(states: Counter[RunState]) -> bool:

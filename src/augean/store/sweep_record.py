@@ -39,7 +39,6 @@ COMPLETE = "complete"
 Kind = Literal["grid", "study"]
 """What chose the runs of a sweep: the values in its file, or Optuna."""
 Direction = Literal["maximize", "minimize"]
-"""What a study looks for. Studies of earlier versions could look for the lowest score."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class SweepRecord:
     jobs: list[SweepJob]
     kind: Kind = "grid"
     direction: Direction = "maximize"
-    """Always maximize, but in records of earlier versions; nothing is decided by it."""
+    """Nothing is decided by it; studies of earlier versions could look for the lowest score."""
     experiment: str | None = None
     """The experiment that the sweep starts from."""
     choices: dict[str, str] = field(default_factory=dict)
@@ -205,6 +204,10 @@ class SweepRecord:
     def num_trials_done(self) -> int:
         """How many trials count towards the study's number: complete and pruned ones."""
         return sum(job.state in (COMPLETE, "pruned") for job in self.trials)
+
+    def commands_of(self, jobs: Iterable[SweepJob]) -> list[str]:
+        """Return the commands that train these jobs, each once; a custom loop's have their own."""
+        return list(dict.fromkeys(job.command or self.command for job in jobs))
 
     def best_trial(self) -> SweepJob | None:
         """Return the trial that wins the study; None while no trial is complete."""

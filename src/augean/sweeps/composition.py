@@ -98,7 +98,7 @@ class Composition:
             choices = tuple(str(item.input_line) for item in overrides if item not in values)
             if choices not in self._without_values:
                 self._without_values[choices] = pickle.dumps(self._load(choices))
-            # Twice as fast as a deep copy. A sweep over many files keeps one for each choice, so it
+            # Faster than a deep copy. A sweep over many files keeps one for each choice, so it
             # matters too that a pickled config is small.
             config = pickle.loads(self._without_values[choices])
             loader._apply_overrides_to_config(values, config)
