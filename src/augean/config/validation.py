@@ -69,10 +69,37 @@ def fill_schema(raw: DictConfig | Mapping[str, Any]) -> DictConfig:
         # Merge plain containers: where Hydra's `+key` has forced an unknown key into a typed
         # config, a merge of that config would accept the key.
         plain = OmegaConf.to_container(raw) if isinstance(raw, DictConfig) else dict(raw)
+        _refuse_long_numbers(cast(dict[Any, Any], plain))
         filled = cast(DictConfig, OmegaConf.merge(_schema(), plain))
     # A sweep applies the overrides of each job to this config: unknown keys must be refused there.
     OmegaConf.set_struct(filled, True)
     return filled
+
+
+def _refuse_long_numbers(values: Mapping[Any, Any]) -> None:
+    """Raise a ConfigError for a whole number that no float can stand for.
+
+    Python's own have no limit, and OmegaConf's error for one that is too large names no key.
+    """
+    for place, value in _walk_scalars(values, ""):
+        if isinstance(value, int) and abs(value) > LARGEST_INT:
+            raise ConfigError(f"{place}: {long_number_text(str(value))}")
+
+
+def _walk_scalars(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key of each value of a nested config, as in `dataset.mean[0]`.
+
+    `arguments` are left out: their values are the business of the class.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key != "arguments":
+                yield from _walk_scalars(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _walk_scalars(item, f"{place}[{index}]")
+    else:
+        yield place, value
 
 
 def long_number_text(number: str) -> str:
@@ -118,8 +145,7 @@ def _as_config_error() -> Iterator[None]:
         raise ConfigError(f"{key}: has no value yet; give it one, {key}=...") from error
     except OmegaConfBaseException as error:
         raise ConfigError(_explain_omegaconf(error)) from error
-    # Such as keys where a list belongs, or a whole number that no float can stand for.
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:  # such as keys where a list belongs
         raise ConfigError(f"the config cannot be read: {error}") from error
 
 
